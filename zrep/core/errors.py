@@ -1,0 +1,86 @@
+"""What can go wrong, as types: each carries its exit code and everything one line to a person needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ZrepError(Exception):
+    """A failure the user is told about in one line.
+
+    what: the plain statement; filesystem: which one ("" when none); evidence: why zrep says so;
+    advice: the next command to run, or what to do ("" when there is nothing to add).
+    """
+
+    exit_code = 1
+    word = "failed"
+
+    def __init__(self, what: str, *, filesystem: str = "", evidence: str = "", advice: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.filesystem = filesystem
+        self.evidence = evidence
+        self.advice = advice
+
+    def line(self) -> str:
+        """The whole message on one line, whatever line breaks the parts held."""
+        text = f"{self.filesystem}: {self.what}" if self.filesystem else self.what
+        if self.evidence:
+            text += f" ({self.evidence})"
+        if self.advice:
+            text += f"; {self.advice}"
+        return " ".join(text.split())
+
+    def about(self, filesystem: str) -> ZrepError:
+        """The same error, naming filesystem if it named none."""
+        if not self.filesystem:
+            self.filesystem = filesystem
+        return self
+
+
+class FailedError(ZrepError):
+    """Something failed that may work when tried again."""
+
+
+class UsageError(ZrepError):
+    """The command line makes no sense."""
+
+    exit_code = 2
+    word = "usage"
+
+
+class RefusedError(ZrepError):
+    """A person must decide; trying again will not help."""
+
+    exit_code = 3
+    word = "refused"
+
+
+class BusyError(ZrepError):
+    """Another zrep (or its stream) is at work on this filesystem."""
+
+    exit_code = 4
+    word = "busy"
+
+
+class UnreachableError(ZrepError):
+    """The peer did not answer. Never taken to mean that anything is absent there."""
+
+    exit_code = 5
+    word = "unreachable"
+
+
+class BugError(ZrepError):
+    """zrep itself is wrong."""
+
+    exit_code = 70
+    word = "bug"
+
+
+_SEVERITY = (70, 3, 1, 5, 4, 0)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The exit code of a run over several filesystems: 70, 3, 1, 5, 4, 0 in that order."""
+    seen = set(codes)
+    return next((code for code in _SEVERITY if code in seen), max(seen, default=0))

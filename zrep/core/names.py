@@ -1,0 +1,117 @@
+"""Names: what is a dataset, a host, a tag; how zrep's own snapshots, properties and split copies are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from zrep.core.errors import UsageError
+
+DEFAULT_TAG = "zrep"
+
+# The user properties TAG:NAME on a dataset; names are at most 10 characters, as the shell zrep kept them.
+ROLE_PROPERTIES = (
+    "src-host",
+    "src-fs",
+    "dest-host",
+    "dest-fs",
+    "master",
+    "savecount",
+    "epoch",
+    "gen",
+    "parent",
+    "inprogress",
+    "paused",
+    "flags",
+    "split",
+    "lock-pid",
+    "lock-time",
+)
+
+# zfs(8): components of alphanumerics and "-_.: ", at most 255 bytes; the pool begins with a letter.
+_COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.: -]*\Z")
+_POOL = re.compile(r"[A-Za-z][A-Za-z0-9_.: -]*\Z")
+_SNAPSHOT = re.compile(r"[A-Za-z0-9_.: -]+\Z")
+# ssh's own idea of a host, restricted to what cannot be taken for an option or a second word.
+_HOST = re.compile(r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*\Z")
+# zfsprops(7): a user property name may hold lowercase letters, digits, and ":+._-"; ours ends in ":src-host".
+_TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+
+
+def check_dataset(name: str) -> str:
+    """name, if it can be that of a filesystem or volume; else UsageError."""
+    pool, *components = name.split("/")
+    if not _POOL.match(pool) or not all(_COMPONENT.match(part) for part in components) or len(name) > 200:
+        raise UsageError(
+            f"{name!r} cannot be a ZFS filesystem",
+            evidence="a name is POOL/PATH of letters, digits, spaces and - _ . :, at most 200 characters",
+        )
+    return name
+
+
+def check_host(name: str) -> str:
+    """name, if ssh could dial it ([user@]host or an alias); else UsageError."""
+    if not _HOST.match(name):
+        raise UsageError(f"{name!r} cannot be a host", evidence="expected HOST or USER@HOST as for ssh")
+    return name
+
+
+def check_tag(tag: str) -> str:
+    """tag, if it can stand before the colon of a user property; else UsageError."""
+    if not _TAG.match(tag):
+        raise UsageError(f"{tag!r} cannot be a tag", evidence="lowercase letters, digits and . _ - only")
+    return tag
+
+
+def pool_of(dataset: str) -> str:
+    """The pool a dataset or snapshot lives in."""
+    return re.split("[/@]", dataset, maxsplit=1)[0]
+
+
+def ancestors(dataset: str) -> tuple[str, ...]:
+    """All ancestors of a dataset, pool first, without the dataset itself."""
+    parts = dataset.split("/")
+    return tuple("/".join(parts[:count]) for count in range(1, len(parts)))
+
+
+def snapshot_name(tag: str, sequence: int) -> str:
+    """zrep_00001f, as the shell zrep named them."""
+    return f"{tag}_{sequence:06x}"
+
+
+def sequence_of(tag: str, snapshot: str) -> int | None:
+    """The number in one of zrep's own snapshot names, None for any other name (``_unsent`` included)."""
+    match = re.fullmatch(re.escape(tag) + r"_([0-9a-f]{6,15})", snapshot)
+    return int(match.group(1), 16) if match else None
+
+
+def next_sequence(tag: str, snapshots: Iterable[str]) -> int:
+    """One higher than the highest of zrep's snapshots among these short names."""
+    return 1 + max((sequence_of(tag, name) or 0 for name in snapshots), default=0)
+
+
+def check_snapshot(name: str) -> str:
+    """name, if it can stand after the @; else UsageError."""
+    if not _SNAPSHOT.match(name):
+        raise UsageError(f"{name!r} cannot be a snapshot name")
+    return name
+
+
+def split_snapshot(tag: str, epoch: int) -> str:
+    """The snapshot that ends a diverged history."""
+    return f"{tag}_split_{epoch}"
+
+
+def split_dataset(dataset: str, epoch: int, generation: str) -> str:
+    """Where rejoin keeps the diverged copy of a dataset."""
+    return f"{dataset}_split_{epoch}_{generation[:8]}"
+
+
+def lock_file(dataset: str) -> str:
+    """File name of a dataset's lock: no ZFS name a user can choose holds a percent sign."""
+    return dataset.replace("/", "%") + ".lock"
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two host names are the same short name, user and domain aside. A hint, never a proof."""
+    return one.rpartition("@")[2].split(".")[0].lower() == other.rpartition("@")[2].split(".")[0].lower()

@@ -1,0 +1,382 @@
+"""Planning: what is there → the steps to the next safe state. Nothing here acts.
+
+A crashed run is repaired by planning again from what is there, so every plan is safe to stop after any step; the
+order of steps is chosen for that and the reason stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from zrep.core.errors import RefusedError
+from zrep.core.names import ROLE_PROPERTIES, pool_of, snapshot_name
+from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
+from zrep.core.state import LEGACY, Intent, Member, Pair, Role, Side, Snapshot, Unit, newest_common
+from zrep.core.steps import (
+    CloseTransactionGroup,
+    DestroySnapshots,
+    DiscardPartial,
+    Hold,
+    InheritProperty,
+    Mount,
+    Release,
+    RemountReadOnly,
+    RemountWritable,
+    SendStream,
+    SetProperties,
+    Share,
+    Step,
+    TakeRole,
+    TakeSnapshot,
+)
+
+# What a replica decides for itself, whatever the stream carries: it stays read-only and unmounted until promoted.
+_OWN = ("readonly", "canmount", "mountpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What a sync has to move: nothing, a new snapshot, or one that an earlier run left unsent.
+
+    base: the newest common snapshot; pending: the unsent snapshot to send (None: take a new one if written);
+    written: bytes since the newest of those; prepare: steps before the stream.
+    """
+
+    base: Snapshot
+    pending: Snapshot | None
+    written: int
+    prepare: tuple[Step, ...]
+    foreign: tuple[str, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        return self.pending is None and self.written == 0
+
+
+def plan_advance(pair: Pair) -> Advance:
+    """What sync has to do for a linked pair. RefusedError when there is no base or the replica was changed."""
+    master, replica = pair.master.root, pair.replica.root
+    base = newest_common(master, replica)
+    if base is None:
+        raise RefusedError(
+            "the two sides have no common snapshot",
+            filesystem=master.name,
+            evidence=f"{len(master.snapshots)} snapshots here, {len(replica.snapshots)} there",
+            advice=f"zrep clear {master.name}, then zrep init to a new target",
+        )
+    refuse_modified(pair, base)
+    later = [snapshot for snapshot in master.ours(pair.tag) if snapshot.createtxg > base.createtxg]
+    pending = later[-1] if later else None
+    since = pending or base
+    there = {snapshot.guid for snapshot in master.snapshots}
+    foreign = tuple(s.name for s in replica.snapshots if s.guid not in there and s not in replica.ours(pair.tag))
+    return Advance(base, pending, master.written_since(since), (), foreign)
+
+
+def refuse_modified(pair: Pair, base: Snapshot) -> None:
+    """RefusedError when the replica was written to since the base: its next receive would fail, and what was
+    written there is not ours to drop."""
+    on_replica = pair.replica.root.by_guid(base.guid)
+    written = pair.replica.root.written_since(on_replica) if on_replica else 0
+    if written:
+        raise RefusedError(
+            f"the replica {pair.replica.name} was changed by hand",
+            filesystem=pair.master.name,
+            evidence=f"{written} bytes written there since @{base.name}",
+            advice=f"to throw those away: zrep sync -f {pair.master.name}",
+        )
+
+
+def new_snapshot(pair: Pair) -> str:
+    """Full name of the next snapshot on the master."""
+    return f"{pair.master.name}@{snapshot_name(pair.tag, pair.next_sequence())}"
+
+
+def plan_stream(
+    pair: Pair, base: Snapshot, target: Snapshot, token: Mapping[str, str], resume: str
+) -> tuple[Step, ...]:
+    """Send target on top of base, resuming a broken receive when its token is exactly that stream.
+
+    token: toguid and fromguid of the replica's token as the master reads it, empty when it cannot.
+    A token that stands for anything else can never complete (DESIGN fact 8), so it is discarded.
+    """
+    steps: list[Step] = []
+    master = pair.master.name
+    if resume and not (token.get("toguid") == target.guid and token.get("fromguid") == base.guid):
+        steps.append(DiscardPartial(Side.REPLICA, pair.replica.name))
+        resume = ""
+    steps.append(
+        SendStream(
+            Side.MASTER,
+            snapshot=f"{master}@{target.name}",
+            target=pair.replica.name,
+            base=f"{master}@{base.name}",
+            token=resume,
+            options=stream_options(pair.master.role, pair.master.root),
+            exclude=excluded(pair.tag),
+        )
+    )
+    return tuple(steps)
+
+
+def stream_options(role: Role, member: Member) -> tuple[str, ...]:
+    """The flags settled at init; a pair of the shell zrep has none recorded, and sent without any."""
+    return tuple((role.flags or "").split())
+
+
+def excluded(tag: str) -> tuple[str, ...]:
+    """Properties that never travel: the replica's own and every zrep one."""
+    return (*_OWN, *(f"{tag}:{name}" for name in (*ROLE_PROPERTIES, "sent")))
+
+
+def plan_converge(pair: Pair, now: int) -> tuple[Step, ...]:
+    """After a stream, or with nothing to send: hold exactly the base on both sides, mark it sent, expire.
+
+    The new base is held on both sides before the old one is let go of, there first and then here: at every
+    moment one common snapshot is held on both. Marked sent only now that it is known to be on both.
+    """
+    master, replica = pair.master.root, pair.replica.root
+    base = newest_common(master, replica)
+    if base is None:
+        return ()
+    on_replica = replica.by_guid(base.guid)
+    assert on_replica is not None
+    here, there = f"{master.name}@{base.name}", f"{replica.name}@{on_replica.name}"
+    steps: list[Step] = []
+    if pair.tag not in base.holds:
+        steps.append(Hold(Side.MASTER, pair.tag, (here,)))
+    if pair.tag not in on_replica.holds:
+        steps.append(Hold(Side.REPLICA, pair.tag, (there,)))
+    if on_replica.sent is None:
+        steps.append(SetProperties(Side.REPLICA, (there,), ((f"{pair.tag}:sent", str(now)),)))
+    if base.sent is None:
+        steps.append(SetProperties(Side.MASTER, (here,), ((f"{pair.tag}:sent", str(now)),)))
+    steps += _release_others(Side.REPLICA, replica, pair.tag, on_replica)
+    steps += _release_others(Side.MASTER, master, pair.tag, base)
+    steps += plan_expire(pair)
+    # A cancel mark has done its work once both locks are held by a new run: no late request is left alive.
+    if pair.replica.role.intent and pair.replica.role.intent.operation == "cancelled":
+        steps.append(clear_intent(Side.REPLICA, replica.name, pair.tag))
+    return tuple(steps)
+
+
+def _release_others(side: Side, member: Member, tag: str, base: Snapshot) -> list[Step]:
+    """Let go of what is older than the base; a newer one of ours is a stream that has still to arrive."""
+    old = tuple(
+        f"{member.name}@{snapshot.name}"
+        for snapshot in member.snapshots
+        if tag in snapshot.holds and snapshot.createtxg < base.createtxg
+    )
+    return [Release(side, tag, old)] if old else []
+
+
+def plan_expire(pair: Pair) -> tuple[Step, ...]:
+    """Each side's own savecount, judged as if the holds on what is older than the base were gone already."""
+    master, replica = pair.master.root, pair.replica.root
+    base = newest_common(master, replica)
+    if base is None:
+        return ()
+    return (
+        *expire_side(Side.MASTER, _without_hold(master, pair.tag, base), pair.tag, base),
+        *expire_side(Side.REPLICA, _without_hold(replica, pair.tag, base), pair.tag, replica.by_guid(base.guid)),
+    )
+
+
+def expire_side(side: Side, member: Member, tag: str, base: Snapshot | None) -> tuple[Step, ...]:
+    names = tuple(s.name for s in expirable(member, tag, base, member.role.savecount or DEFAULT_SAVECOUNT))
+    return (DestroySnapshots(side, member.name, names),) if names else ()
+
+
+def _without_hold(member: Member, tag: str, base: Snapshot) -> Member:
+    snapshots = tuple(
+        replace(s, holds=s.holds - {tag}) if s.guid != base.guid and s.createtxg < _place(member, base) else s
+        for s in member.snapshots
+    )
+    return replace(member, snapshots=snapshots)
+
+
+def _place(member: Member, base: Snapshot) -> int:
+    own = member.by_guid(base.guid)
+    return own.createtxg if own else 0
+
+
+# --- roles ---------------------------------------------------------------------------------------------------
+
+
+def intent_property(tag: str, intent: Intent | None) -> tuple[str, str]:
+    return (f"{tag}:inprogress", intent.text() if intent else "")
+
+
+def clear_intent(side: Side, dataset: str, tag: str) -> Step:
+    return SetProperties(side, (dataset,), (intent_property(tag, None),))
+
+
+def plan_adopt(pair: Pair, generation: str) -> tuple[Step, ...]:
+    """Give a pair of the shell zrep its first generation: master first, so that a cut between the two shows as
+    Adoptable and never as a role that moved. generation: the new id, or the one the master already has."""
+    properties = (
+        (f"{pair.tag}:gen", pair.master.role.gen or generation),
+        (f"{pair.tag}:parent", LEGACY),
+        (f"{pair.tag}:epoch", str(pair.master.role.epoch or 0)),
+    )
+    steps: list[Step] = []
+    if not pair.master.role.gen:
+        steps.append(SetProperties(Side.MASTER, (pair.master.name,), properties))
+    steps.append(SetProperties(Side.REPLICA, (pair.replica.name,), (*properties, (f"{pair.tag}:master", "no"))))
+    return tuple(steps)
+
+
+def role_properties(
+    tag: str, role: Role, *, master: bool, swap: bool, epoch: int, gen: str, parents: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    """One set of a role: only short user properties, so that it is one transaction. swap: direction reversed."""
+    src_host, src_fs, dest_host, dest_fs = role.links
+    if swap:
+        src_host, src_fs, dest_host, dest_fs = dest_host, dest_fs, src_host, src_fs
+    values = {
+        "src-host": src_host,
+        "src-fs": src_fs,
+        "dest-host": dest_host,
+        "dest-fs": dest_fs,
+        "epoch": str(epoch),
+        "gen": gen,
+        "parent": ",".join(parents),
+        "master": "yes" if master else "no",
+    }
+    return tuple((f"{tag}:{name}", value) for name, value in values.items())
+
+
+def next_epoch(*roles: Role) -> int:
+    return 1 + max((role.epoch or 0 for role in roles), default=0)
+
+
+def plan_quiesce(pair: Pair, generation: str) -> tuple[Step, ...]:
+    """Stop writes on the master: intent first (it says what to restore), then remount (refuses while a writer has a
+    file open or mapped; after readonly=on it would prove nothing), then readonly on every member explicitly (a child
+    may have its own), then the transaction group, so that what was written is in the next snapshot."""
+    detail = {member.name: _source_of(member, "readonly") for member in pair.master.members}
+    intent = Intent("failover", generation, "prepare", next_epoch(pair.master.role, pair.replica.role), detail)
+    steps: list[Step] = [SetProperties(Side.MASTER, (pair.master.name,), (intent_property(pair.tag, intent),))]
+    steps += [
+        RemountReadOnly(Side.MASTER, member.name, member.get("mountpoint"))
+        for member in pair.master.members
+        if member.mounted
+    ]
+    steps.append(SetProperties(Side.MASTER, tuple(m.name for m in pair.master.members), (("readonly", "on"),)))
+    steps.append(CloseTransactionGroup(Side.MASTER, pool_of(pair.master.name)))
+    return tuple(steps)
+
+
+def _source_of(member: Member, name: str) -> str:
+    value = member.properties[name]
+    return f"{value.value} {value.source}"
+
+
+def plan_final_snapshot(pair: Pair) -> tuple[Step, ...]:
+    """Always a real snapshot, even with nothing written: it is what the target must hold to be promoted."""
+    name = new_snapshot(pair)
+    return (TakeSnapshot(Side.MASTER, (name,)), Hold(Side.MASTER, pair.tag, (name,)))
+
+
+def plan_commit(pair: Pair, intent: Intent) -> tuple[Step, ...]:
+    """The point of no return: the master says so first (from here it never aborts by itself), then the replica
+    takes the role in one guarded set that also says what is left to do there."""
+    committed = Intent(intent.operation, intent.identity, "commit", intent.epoch, intent.detail)
+    return (
+        SetProperties(Side.MASTER, (pair.master.name,), (intent_property(pair.tag, committed),)),
+        take_role(pair, intent.identity, intent.epoch),
+    )
+
+
+def take_role(pair: Pair, generation: str, epoch: int) -> TakeRole:
+    """The replica becomes master of a new generation; what is left to do there is its own intent."""
+    role = pair.replica.role
+    return TakeRole(
+        Side.REPLICA,
+        pair.replica.name,
+        expected=role.generation,
+        identity=generation,
+        properties=(
+            *role_properties(pair.tag, role, master=True, swap=True, epoch=epoch, gen=generation, parents=role.lineage),
+            intent_property(pair.tag, Intent("promote", generation)),
+        ),
+    )
+
+
+def plan_writable(side: Side, unit: Unit) -> tuple[Step, ...]:
+    """First half of opening a new master: writable, and canmount back to what the source had (the received value,
+    the default without one)."""
+    names = tuple(member.name for member in unit.members)
+    steps: list[Step] = [SetProperties(side, names, (("readonly", "off"),))]
+    filesystems = tuple(m.name for m in unit.members if not m.volume and m.get("canmount") == "noauto")
+    if filesystems:
+        steps.append(InheritProperty(side, filesystems, "canmount", received=True))
+    return tuple(steps)
+
+
+def plan_mounted(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
+    """Second half, planned over what the first has made: mounted and shared where the properties say so."""
+    steps: list[Step] = []
+    for member in unit.members:
+        if member.volume or not member.get("mountpoint").startswith("/"):
+            continue
+        if member.mounted:
+            # Mounted since it was master: the kernel's mount keeps the ro that the role change gave it.
+            steps.append(RemountWritable(side, member.name, member.get("mountpoint")))
+        elif member.get("canmount") == "on":
+            steps.append(Mount(side, member.name))
+        if member.get("sharenfs", "off") not in ("off", "-") or member.get("sharesmb", "off") not in ("off", "-"):
+            steps.append(Share(side, member.name))
+    steps.append(clear_intent(side, unit.name, tag))
+    return tuple(steps)
+
+
+def plan_demote(pair: Pair, promoted: Role) -> tuple[Step, ...]:
+    """The old master follows the new one: one set, the intent's end in it; mounting is the new master's business."""
+    role = pair.master.role
+    steps: list[Step] = [
+        SetProperties(
+            Side.MASTER,
+            (pair.master.name,),
+            (
+                *role_properties(
+                    pair.tag,
+                    role,
+                    master=False,
+                    swap=True,
+                    epoch=promoted.epoch or 0,
+                    gen=promoted.gen,
+                    parents=promoted.parents,
+                ),
+                intent_property(pair.tag, None),
+            ),
+        )
+    ]
+    filesystems = tuple(m.name for m in pair.master.members if not m.volume)
+    if filesystems:
+        steps.append(SetProperties(Side.MASTER, filesystems, (("canmount", "noauto"),)))
+    return tuple(steps)
+
+
+def plan_abort(pair: Pair, intent: Intent) -> tuple[Step, ...]:
+    """Undo before the commit. The cancel mark goes first, under the replica's lock: a promotion that was delayed
+    on its way finds it. Then each member's readonly by value and source, the intent last."""
+    mark = Intent("cancelled", intent.identity)
+    steps: list[Step] = [SetProperties(Side.REPLICA, (pair.replica.name,), (intent_property(pair.tag, mark),))]
+    return (*steps, *plan_restore(pair, intent))
+
+
+def plan_restore(pair: Pair, intent: Intent) -> tuple[Step, ...]:
+    """The master's half of an abort: writable as it was, the intent last."""
+    steps: list[Step] = []
+    for member in pair.master.members:
+        value, _, source = intent.detail.get(member.name, "off inherited").partition(" ")
+        if source == "local":
+            steps.append(SetProperties(Side.MASTER, (member.name,), (("readonly", value),)))
+        else:
+            steps.append(InheritProperty(Side.MASTER, (member.name,), "readonly", received=source == "received"))
+        if member.mounted and value == "off":
+            steps.append(RemountWritable(Side.MASTER, member.name, member.get("mountpoint")))
+    steps.append(clear_intent(Side.MASTER, pair.master.name, pair.tag))
+    return tuple(steps)

@@ -1,0 +1,109 @@
+"""How two sides stand to each other: decided here and nowhere else, over generation, ancestors and role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zrep.core.state import LEGACY, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A verdict, with the evidence that messages print. "I" is the first of the two sides compared."""
+
+    mine: Role
+    theirs: Role
+
+    word = "unknown"
+
+    def evidence(self) -> str:
+        return f"here {_describe(self.mine)}, there {_describe(self.theirs)}"
+
+
+class Linked(Relation):
+    """Same generation, one master: the healthy state."""
+
+    word = "ok"
+
+    @property
+    def i_am_master(self) -> bool:
+        return self.mine.master is True
+
+
+class Adoptable(Relation):
+    """A pair of the shell zrep whose new generation has reached only the master so far."""
+
+    word = "ok"
+
+
+class Stale(Relation):
+    """My generation is among their ancestors: the role has moved on without me."""
+
+    word = "stale"
+
+
+class PeerStale(Relation):
+    """Their generation is among my ancestors."""
+
+    word = "peer stale"
+
+
+class SplitBrain(Relation):
+    """Both were promoted from a common ancestor, or both are master of one generation."""
+
+    word = "split brain"
+
+
+class Interrupted(Relation):
+    """Same generation without a master, or only part of a set landed."""
+
+    word = "role change unfinished"
+
+
+class Unrelated(Relation):
+    """Nothing links the two."""
+
+    word = "unrelated"
+
+
+def relate(mine: Role, theirs: Role) -> Relation:
+    """The relation of two roles; first match wins (DRBD's generation identifiers are the model).
+
+    A role that is not linked to the other by its four names is Unrelated whatever the generations say.
+    """
+    if not mine.paired or not theirs.paired:
+        return Unrelated(mine, theirs)
+    if mine.generation == theirs.generation:
+        return _same_generation(mine, theirs)
+    if _adoptable(mine, theirs) or _adoptable(theirs, mine):
+        return Adoptable(mine, theirs)
+    if mine.generation in theirs.parents:
+        return Stale(mine, theirs)
+    if theirs.generation in mine.parents:
+        return PeerStale(mine, theirs)
+    if set(mine.parents) & set(theirs.parents):
+        return SplitBrain(mine, theirs)
+    return Unrelated(mine, theirs)
+
+
+def _same_generation(mine: Role, theirs: Role) -> Relation:
+    if mine.master and theirs.master:
+        return SplitBrain(mine, theirs)
+    if not mine.master and not theirs.master:
+        return Interrupted(mine, theirs)
+    if mine.links[1::2] != theirs.links[1::2]:
+        return Unrelated(mine, theirs)
+    return Linked(mine, theirs)
+
+
+def _adoptable(master: Role, replica: Role) -> bool:
+    """A shell pair half way through getting its first generation: the master has it, the replica is still
+    a replica without any. A promoted side would be master, so this cannot be a role that moved."""
+    return bool(
+        master.master and master.gen and master.parents == (LEGACY,) and not replica.gen and replica.master is not True
+    )
+
+
+def _describe(role: Role) -> str:
+    kind = {True: "master", False: "replica", None: "no role"}[role.master]
+    return f"{kind} gen {role.gen[:8] or 'none'} epoch {role.epoch if role.epoch is not None else 'none'}"

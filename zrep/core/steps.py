@@ -1,0 +1,176 @@
+"""The vocabulary of plans: every change zrep can make, as frozen data that names the side it acts on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zrep.core.state import Side
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change on one side."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSnapshot(Step):
+    """One atomic ``zfs snapshot`` of full names (fs@snap)."""
+
+    snapshots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Step):
+    tag: str
+    snapshots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release(Step):
+    tag: str
+    snapshots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DestroySnapshots(Step):
+    """Snapshots of one dataset, by short name: the only destroy in zrep besides a rehearsal's own clone."""
+
+    dataset: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RenameSnapshot(Step):
+    snapshot: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetProperties(Step):
+    """Several properties of one or more datasets or snapshots in one ``zfs set``."""
+
+    targets: tuple[str, ...]
+    properties: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InheritProperty(Step):
+    """Back to the inherited or default value; received=True: back to the received one (``inherit -S``)."""
+
+    targets: tuple[str, ...]
+    name: str
+    received: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreateParent(Step):
+    """A missing ancestor of a new replica: never mounted, holds nothing."""
+
+    dataset: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendStream(Step):
+    """A stream from the master's snapshot (side is always MASTER) into target on the replica.
+
+    base: full name of the incremental source, "" for a full stream; token: resume a broken receive with it.
+    options: the flags settled at init (-w -L -p …); exclude and override shape properties on arrival.
+    """
+
+    snapshot: str
+    target: str
+    base: str = ""
+    token: str = ""
+    options: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    override: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardPartial(Step):
+    """Forget a half received stream (``receive -A``)."""
+
+    dataset: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTransactionGroup(Step):
+    """``zpool sync``: after it ``written`` tells the truth."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemountReadOnly(Step):
+    """``mount -o remount,ro``: refuses while a writer has the filesystem open or mapped."""
+
+    dataset: str
+    mountpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemountWritable(Step):
+    dataset: str
+    mountpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mount(Step):
+    dataset: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unmount(Step):
+    dataset: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Share(Step):
+    dataset: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename(Step):
+    dataset: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clone(Step):
+    snapshot: str
+    dataset: str
+    properties: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PromoteClone(Step):
+    dataset: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback(Step):
+    """Only for ``sync -f``: back to the base, after zrep's own later snapshots are gone."""
+
+    snapshot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dirty(Step):
+    """Make the dataset differ from its last snapshot, so that a later snapshot fences streams from the base."""
+
+    dataset: str
+    volsize: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeRole(Step):
+    """The commit point: under the lock there, if the generation is still the expected one and no cancel
+    mark names this change, one set of the role. Runs as one request in one process on that side."""
+
+    dataset: str
+    expected: str
+    identity: str
+    properties: tuple[tuple[str, str], ...]

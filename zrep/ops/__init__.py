@@ -1,0 +1,1 @@
+"""The operations. Each is lock → observe both sides → plan → execute → observe what matters again → Outcome."""

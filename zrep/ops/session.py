@@ -1,0 +1,270 @@
+"""What every operation shares: the hosts it talks to, finding a pair, locking it, reading both sides."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from zrep.core.errors import BusyError, RefusedError, UnreachableError, ZrepError
+from zrep.core.names import DEFAULT_TAG
+from zrep.core.relation import Relation, relate
+from zrep.core.state import Member, Pair, Role, Side, Unit
+from zrep.core.steps import Step
+from zrep.system.agent import Agent, LocalAgent
+from zrep.system.execute import Executor, Line
+from zrep.system.observe import find_roles, observe, together
+from zrep.system.process import Progress
+from zrep.system.remote import RemoteAgent
+
+LOCK_SECONDS = 5.0
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line and the environment settled. quiet: seconds for which busy is no news (-q)."""
+
+    tag: str = DEFAULT_TAG
+    force: bool = False
+    dry_run: bool = False
+    verbose: bool = False
+    quiet: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one filesystem: its exit code is that of the error, 0 without one.
+
+    message: what was done, said on a terminal or with -v; lines: the plan of a dry run;
+    notes: what a person should know although nothing failed; skipped: not worth a word under ``all``.
+    """
+
+    filesystem: str
+    message: str = ""
+    error: ZrepError | None = None
+    lines: tuple[Line, ...] = ()
+    notes: tuple[str, ...] = ()
+    skipped: bool = False
+
+    @property
+    def code(self) -> int:
+        return self.error.exit_code if self.error and not self.skipped else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A dataset on this host and where its other half is."""
+
+    name: str
+    role: Role
+
+    @property
+    def is_master(self) -> bool:
+        return self.role.master is True
+
+    @property
+    def peer_host(self) -> str:
+        return self.role.dest_host if self.is_master else self.role.src_host
+
+    @property
+    def peer_name(self) -> str:
+        return self.role.dest_fs if self.is_master else self.role.src_fs
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One pair as observed under its locks: my side, the other, how they stand, and who acts on which."""
+
+    link: Link
+    mine: Unit
+    theirs: Unit
+    relation: Relation
+    executor: Executor
+    tag: str
+
+    @property
+    def name(self) -> str:
+        return self.mine.name
+
+    @property
+    def pair(self) -> Pair:
+        """The pair by the roles its links had when it was locked: my side is the master if it said so."""
+        master, replica = (self.mine, self.theirs) if self.link.is_master else (self.theirs, self.mine)
+        return Pair(self.tag, master, replica)
+
+    def do(self, plan: Iterable[Step]) -> None:
+        self.executor.do_all(plan)
+
+
+@dataclass
+class Session:
+    """One run of zrep: its hosts, its clock and its way to talk. Close it."""
+
+    options: Options = field(default_factory=Options)
+    local: LocalAgent = field(default_factory=LocalAgent)
+    connect: Callable[[str], Agent] = RemoteAgent
+    clock: Callable[[], float] = time.time
+    new_identity: Callable[[], str] = lambda: secrets.token_hex(8)
+    say: Callable[[str], None] = lambda text: None
+    progress: Callable[[Progress], None] | None = None
+    _remotes: dict[str, Agent] = field(default_factory=dict)
+
+    @property
+    def tag(self) -> str:
+        return self.options.tag
+
+    @property
+    def now(self) -> int:
+        return int(self.clock())
+
+    def agent(self, host: str) -> Agent:
+        """The agent of a host; this one without ssh when the name is plainly its own."""
+        if host.lower() in _LOOPBACK or host == self.local.name:
+            return self.local
+        if host not in self._remotes:
+            self._remotes[host] = self.connect(host)
+        return self._remotes[host]
+
+    def close(self) -> None:
+        for remote in self._remotes.values():
+            remote.close()
+        self.local.close()
+
+    # --- finding ---
+
+    def roles(self) -> dict[str, Role]:
+        """Every dataset here with a role of this tag; leftovers without a complete pair are not among them."""
+        return {name: role for name, role in find_roles(self.local, self.tag).items() if role.paired}
+
+    def link(self, name: str) -> Link:
+        """The link of one dataset here. AbsentError, or RefusedError when it is in no pair."""
+        found = observe(self.local, self.tag, [name])
+        if name not in found:
+            raise RefusedError("no such filesystem here", filesystem=name, advice="see: zrep list")
+        role = found[name].role
+        if role.split:
+            raise RefusedError("this is a split copy kept by rejoin, not part of a pair", filesystem=name)
+        if not role.paired:
+            raise RefusedError(
+                "it is not replicated by zrep here",
+                filesystem=name,
+                evidence=f"no local {self.tag}: properties",
+                advice=f"zrep init {name} HOST DEST_FS",
+            )
+        return Link(name, role)
+
+    # --- locking and reading ---
+
+    def executor(self, link: Link) -> Executor:
+        peer = self.agent(link.peer_host)
+        master, replica = (self.local, peer) if link.is_master else (peer, self.local)
+        return Executor(self.local, master, replica, self.tag, self.progress)
+
+    def lock(self, links: Sequence[Link], wait: float = LOCK_SECONDS) -> list[str]:
+        """Lock both halves of links with one peer and one direction, master's side first (the order is fixed, so
+        two runs from both ends cannot hold half each for ever). Returns the names here that are busy."""
+        if not links:
+            return []
+        peer = self.agent(links[0].peer_host)
+        mine = {link.name: link for link in links}
+        theirs = {link.peer_name: link for link in links}
+        sides: list[tuple[Agent, dict[str, Link]]] = [(self.local, mine), (peer, theirs)]
+        if not links[0].is_master:
+            sides.reverse()
+        if peer is self.local:
+            both = sorted({*mine, *theirs})
+            busy = set(self.local.lock(both, wait))
+            return [link.name for link in links if {link.name, link.peer_name} & busy]
+        busy_links: list[str] = []
+        for agent, names in sides:
+            wanted = [name for name, link in names.items() if link.name not in busy_links]
+            busy_links += [names[name].name for name in agent.lock(wanted, wait)] if wanted else []
+        return busy_links
+
+    def views(self, links: Sequence[Link], *, settle: bool = True) -> list[View | Outcome]:
+        """Both sides of links with one peer, read at the same time; an Outcome where one cannot be worked on."""
+        peer = self.agent(links[0].peer_host)
+        mine, theirs = together(
+            lambda: observe(self.local, self.tag, [link.name for link in links], settle=settle),
+            lambda: observe(peer, self.tag, [link.peer_name for link in links], settle=settle),
+        )
+        return [self._view(link, mine.get(link.name), theirs.get(link.peer_name)) for link in links]
+
+    def view(self, link: Link, *, settle: bool = True) -> View:
+        """Both sides of one link; the error of an unusable one is raised."""
+        [found] = self.views([link], settle=settle)
+        if isinstance(found, Outcome):
+            assert found.error is not None
+            raise found.error
+        return found
+
+    def open(self, name: str) -> View:
+        """Find, lock and read one pair. BusyError when either side is being worked on."""
+        link = self.link(name)
+        if self.lock([link]):
+            raise BusyError("busy", filesystem=name, evidence="another zrep or a stream of ours is working on it")
+        return self.view(link)
+
+    def _view(self, link: Link, mine: Member | None, theirs: Member | None) -> View | Outcome:
+        if mine is None:
+            return Outcome(link.name, error=RefusedError("it is gone", filesystem=link.name))
+        if mine.role.links != link.role.links or mine.role.master != link.role.master:
+            return Outcome(link.name, error=BusyError("its role changed meanwhile", filesystem=link.name))
+        if theirs is None:
+            return Outcome(
+                link.name,
+                error=RefusedError(
+                    f"{link.peer_name} does not exist on {link.peer_host}",
+                    filesystem=link.name,
+                    evidence="the peer's ZFS says so",
+                    advice=f"if it is lost for good: zrep clear {link.name}, then zrep init again",
+                ),
+            )
+        self._respect_shell_lock(mine)
+        relation = relate(mine.role, theirs.role)
+        return View(link, Unit((mine,)), Unit((theirs,)), relation, self.executor(link), self.tag)
+
+    def _respect_shell_lock(self, member: Member) -> None:
+        """The older shell zrep locks with a property: respect a live one; a dead one is no obstacle."""
+        from pathlib import Path
+
+        if member.role.lock_pid.isdigit() and Path(f"/proc/{member.role.lock_pid}").exists():
+            raise BusyError(
+                "the shell zrep is working on it",
+                filesystem=member.name,
+                evidence=f"{self.tag}:lock-pid {member.role.lock_pid} is alive",
+            )
+
+    def again(self, view: View, *, settle: bool = False) -> View:
+        """The same pair, read anew under the same locks (whatever its roles are now)."""
+        peer = self.agent(view.link.peer_host)
+        mine, theirs = together(
+            lambda: observe(self.local, self.tag, [view.name], settle=settle),
+            lambda: observe(peer, self.tag, [view.theirs.name], settle=settle),
+        )
+        if view.name not in mine or view.theirs.name not in theirs:
+            raise RefusedError("it vanished while zrep was working on it", filesystem=view.name)
+        one, other = mine[view.name], theirs[view.theirs.name]
+        return replace(view, mine=Unit((one,)), theirs=Unit((other,)), relation=relate(one.role, other.role))
+
+    def turned(self, view: View) -> View:
+        """A view read anew whose roles have moved: the executor's sides follow."""
+        link = Link(view.name, view.mine.role)
+        return replace(view, link=link, executor=self.executor(link))
+
+
+def each(names: Iterable[str], work: Callable[[str], Outcome]) -> list[Outcome]:
+    """One outcome a filesystem: one that fails never stops the others. An unreachable peer is raised: it would
+    fail for all of them."""
+    outcomes = []
+    for name in names:
+        try:
+            outcomes.append(work(name))
+        except ZrepError as error:
+            outcomes.append(Outcome(name, error=error.about(name)))
+    return outcomes
+
+
+__all__ = ["Link", "Options", "Outcome", "Session", "Side", "UnreachableError", "View", "each"]

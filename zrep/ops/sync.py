@@ -1,0 +1,395 @@
+"""sync: bring replicas up to date. And what every operation does first: finish what a crashed run left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
+from zrep.core.names import pool_of
+from zrep.core.plan import (
+    Advance,
+    clear_intent,
+    new_snapshot,
+    plan_abort,
+    plan_adopt,
+    plan_advance,
+    plan_converge,
+    plan_demote,
+    plan_mounted,
+    plan_stream,
+    plan_writable,
+)
+from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
+from zrep.core.state import Side, Snapshot, newest_common
+from zrep.core.steps import Hold, Rollback, SetProperties, Step, TakeSnapshot
+from zrep.ops.session import Link, Outcome, Session, View
+from zrep.system import zfs
+from zrep.system.execute import Line
+
+# Below this share of the pool free, a new snapshot would pin space that the master's writers need more.
+_FLOOR_PERCENT = 1
+# A run sends what an earlier one left, then what was written since: two rounds reach the end.
+_ROUNDS = 3
+
+
+def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
+    """Sync the named filesystems, or every master here when names is empty (``all``)."""
+    everything = not names
+    outcomes: list[Outcome] = []
+    links: list[Link] = []
+    if everything:
+        links = [Link(name, role) for name, role in session.roles().items() if role.master]
+    for name in names:
+        try:
+            links.append(_master_link(session, name))
+        except ZrepError as error:
+            outcomes.append(Outcome(name, error=error.about(name)))
+    by_peer: dict[str, list[Link]] = {}
+    for link in links:
+        if link.role.paused:
+            outcomes.append(_paused(link, everything))
+        else:
+            by_peer.setdefault(link.peer_host, []).append(link)
+    for host, group in by_peer.items():
+        outcomes += _sync_peer(session, host, group, everything)
+    return outcomes
+
+
+def _master_link(session: Session, name: str) -> Link:
+    link = session.link(name)
+    if not link.is_master:
+        raise RefusedError(
+            "it is a replica here",
+            filesystem=name,
+            evidence=f"{session.tag}:master is not yes",
+            advice=f"run it on {link.peer_host}, or make this side the master: zrep takeover {name}",
+        )
+    return link
+
+
+def _paused(link: Link, everything: bool) -> Outcome:
+    return Outcome(
+        link.name,
+        message=f"paused: {link.role.paused}",
+        error=None
+        if everything
+        else RefusedError(
+            "it is paused", filesystem=link.name, evidence=link.role.paused, advice=f"zrep unpause {link.name}"
+        ),
+        skipped=everything,
+    )
+
+
+def _sync_peer(session: Session, host: str, links: list[Link], everything: bool) -> list[Outcome]:
+    """All pairs with one peer over one connection; with the peer down: one attempt, one line, no snapshot."""
+    try:
+        session.agent(host).identity()
+        busy = set(session.lock(links, 0.5 if everything else 2.0))
+        found = session.views([link for link in links if link.name not in busy]) if len(busy) < len(links) else []
+    except UnreachableError as error:
+        return _unreachable(links, error)
+    except ZrepError as error:
+        return [Outcome(link.name, error=error.about(link.name)) for link in links]
+    outcomes = [_busy(session, link, everything) for link in links if link.name in busy]
+    outcomes += [item for item in found if isinstance(item, Outcome)]
+    ready: list[View] = []
+    for view in (item for item in found if isinstance(item, View)):
+        try:
+            ready.append(prepare(session, view))
+        except ZrepError as error:
+            outcomes.append(Outcome(view.name, error=error.about(view.name)))
+    return outcomes + _advance_all(session, ready)
+
+
+def _unreachable(links: list[Link], error: UnreachableError) -> list[Outcome]:
+    """One line for the peer, whatever the number of filesystems."""
+    if len(links) > 1:
+        error.evidence += f"; {len(links)} filesystems wait, no snapshot was made"
+    else:
+        error.about(links[0].name)
+    return [Outcome(links[0].name, error=error)] + [Outcome(link.name, skipped=True) for link in links[1:]]
+
+
+def _busy(session: Session, link: Link, everything: bool) -> Outcome:
+    from zrep.core.errors import BusyError
+
+    error = BusyError("busy", filesystem=link.name, evidence="another zrep or a stream of ours is working on it")
+    recent = session.local.recall([link.name]).get(link.name, {}).get("synced", 0)
+    fresh = isinstance(recent, int) and session.now - recent <= session.options.quiet
+    return Outcome(link.name, error=error, skipped=everything or fresh)
+
+
+# --- before anything else: is this pair healthy, and can what is unfinished be finished? ---
+
+
+def prepare(session: Session, view: View) -> View:
+    """The view of a healthy pair, after finishing or undoing what an earlier run left. RefusedError with the
+    verdict when the two sides do not belong together."""
+    if session.options.dry_run and (view.mine.role.intent or view.theirs.role.intent):
+        raise RefusedError(
+            "a role change is unfinished", filesystem=view.name, advice="run this without -n to finish or undo it"
+        )
+    view = finish(session, view)
+    match view.relation:
+        case Linked():
+            return adopt(session, view)
+        case Adoptable():
+            return adopt(session, view)
+        case Stale():
+            raise step_back(session, view)
+        case PeerStale():
+            raise RefusedError(
+                f"the old master {view.theirs.name} on {view.link.peer_host} has not rejoined",
+                filesystem=view.name,
+                evidence=view.relation.evidence(),
+                advice=f"on {view.link.peer_host}: zrep rejoin {view.theirs.name}",
+            )
+        case SplitBrain():
+            raise RefusedError(
+                "split brain: both sides were made master",
+                filesystem=view.name,
+                evidence=view.relation.evidence(),
+                advice="decide which side to keep; on the other one: zrep rejoin -f FS",
+            )
+        case Interrupted():
+            raise RefusedError(
+                "neither side is master",
+                filesystem=view.name,
+                evidence=view.relation.evidence(),
+                advice="on the side that has the newest data: zrep takeover -L FS",
+            )
+    raise RefusedError(
+        f"{view.theirs.name} on {view.link.peer_host} is not the other half of this pair",
+        filesystem=view.name,
+        evidence=view.relation.evidence(),
+        advice=f"zrep status {view.name}; to start over: zrep clear, then zrep init",
+    )
+
+
+def finish(session: Session, view: View) -> View:
+    """Finish or undo a role change that was cut short, from whichever side this runs on.
+
+    Both locks are held, so no late request of the earlier run is still alive: what the peer says now is final.
+    """
+    intent = view.pair.master.role.intent
+    if intent is not None and intent.operation == "failover":
+        if view.pair.replica.role.gen == intent.identity:
+            promoted = view.pair.replica.role
+            view.do(plan_demote(view.pair, promoted))
+            view = session.turned(session.again(view))
+            session.say(f"{view.name}: finished the role change to epoch {promoted.epoch}")
+        elif isinstance(view.relation, Linked):
+            view.do(plan_abort(view.pair, intent))
+            view = session.again(view)
+            session.say(f"{view.name}: undid an unfinished role change")
+    for unit, side in ((view.pair.master, Side.MASTER), (view.pair.replica, Side.REPLICA)):
+        if unit.role.intent and unit.role.intent.operation == "promote" and unit.role.master:
+            open_master(session, view, side)
+            view = session.again(view)
+    return view
+
+
+def open_master(session: Session, view: View, side: Side) -> None:
+    """A side that has the role: writable, mounted, shared, and its intent ended."""
+    view.do(plan_writable(side, view.pair.side(side)))
+    view.do(plan_mounted(side, session.again(view).pair.side(side), session.tag))
+
+
+def adopt(session: Session, view: View) -> View:
+    """A pair of the shell zrep gets its first generation."""
+    if view.pair.master.role.gen and view.pair.replica.role.gen:
+        return view
+    if session.options.dry_run:
+        return view
+    view.do(plan_adopt(view.pair, session.new_identity()))
+    return session.again(view)
+
+
+def step_back(session: Session, view: View) -> ZrepError:
+    """I am an old master: create nothing, stop writes, and say what to do."""
+    writable = tuple(member.name for member in view.mine.members if not member.readonly)
+    if writable and not session.options.dry_run:
+        side = Side.MASTER if view.link.is_master else Side.REPLICA
+        view.do([SetProperties(side, writable, (("readonly", "on"),))])
+    return RefusedError(
+        f"the master role has moved to {view.theirs.name} on {view.link.peer_host}",
+        filesystem=view.name,
+        evidence=view.relation.evidence() + ("; it is read-only here now" if writable else ""),
+        advice=f"zrep rejoin {view.name}",
+    )
+
+
+# --- moving data ---
+
+
+def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
+    """One snapshot command for all changed filesystems of a pool, then each stream; who is finished is finished."""
+    outcomes: list[Outcome] = []
+    plans: list[tuple[View, Advance]] = []
+    for view in views:
+        try:
+            if session.options.force:
+                view = roll_back(session, view)
+            plans.append((view, plan_advance(view.pair)))
+        except ZrepError as error:
+            outcomes.append(Outcome(view.name, error=error.about(view.name)))
+    if session.options.dry_run:
+        return outcomes + [_dry(session, view, advance) for view, advance in plans]
+    failed = _take_snapshots(session, [view for view, advance in plans if not advance.pending and advance.written])
+    for view, advance in plans:
+        try:
+            if view.name in failed:
+                raise failed[view.name]
+            outcomes.append(_finish_one(session, view, advance))
+        except ZrepError as error:
+            outcomes.append(Outcome(view.name, error=error.about(view.name)))
+    return outcomes
+
+
+def roll_back(session: Session, view: View) -> View:
+    """``sync -f``: a replica that was changed by hand goes back to the base; what that drops is said first."""
+    base = newest_common(view.pair.replica.root, view.pair.master.root)
+    if base is None or not view.pair.replica.root.written_since(base):
+        return view
+    later = view.pair.replica.root.after(base)
+    if later:
+        raise RefusedError(
+            f"the replica has snapshots newer than the base @{base.name}",
+            filesystem=view.name,
+            evidence=", ".join(snapshot.name for snapshot in later),
+            advice=f"zrep destroys nothing it did not make: remove them on {view.link.peer_host} yourself",
+        )
+    lost = view.pair.replica.root.written_since(base)
+    session.say(f"{view.name}: dropping {lost} bytes written by hand on {view.pair.replica.name} since @{base.name}")
+    step = Rollback(Side.REPLICA, f"{view.pair.replica.name}@{base.name}")
+    if session.options.dry_run:
+        raise RefusedError("dry run stops here", filesystem=view.name, evidence=" ".join(zfs.argv(step)))
+    view.do([step])
+    return session.again(view)
+
+
+def _take_snapshots(session: Session, views: list[View]) -> dict[str, ZrepError]:
+    """Snapshot and hold what was written to; atomic within a pool, so one that fails is retried one by one."""
+    failed: dict[str, ZrepError] = {}
+    by_pool: dict[str, list[View]] = {}
+    for view in views:
+        by_pool.setdefault(pool_of(view.name), []).append(view)
+    for pool, group in by_pool.items():
+        try:
+            _check_floor(session, pool)
+        except ZrepError as error:
+            failed.update({view.name: error for view in group})
+            continue
+        for batch in [group] if _snapshot(session, group) is None else [[view] for view in group]:
+            error_or_none = None if batch is group else _snapshot(session, batch)
+            if error_or_none is not None:
+                failed[batch[0].name] = error_or_none
+    return failed
+
+
+def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
+    names = tuple(new_snapshot(view.pair) for view in views)
+    executor = views[0].executor
+    taken = executor.try_do(TakeSnapshot(Side.MASTER, names))
+    return taken or executor.try_do(Hold(Side.MASTER, session.tag, names))
+
+
+def _check_floor(session: Session, pool: str) -> None:
+    """FailedError when the master's pool is too full for a snapshot to be a kindness."""
+    [done] = session.local.run([zfs.pool_free(pool)])
+    if done.status != 0:
+        raise zfs.error(done)
+    fields = done.out.strip().split("\t")
+    size, free = int(fields[1]), int(fields[2])
+    if free * 100 < size * _FLOOR_PERCENT:
+        raise FailedError(
+            f"pool {pool} is too full for a new snapshot",
+            evidence=f"{free} of {size} bytes free, the floor is {_FLOOR_PERCENT} %",
+            advice="free some space",
+        )
+
+
+def _finish_one(session: Session, view: View, advance: Advance) -> Outcome:
+    """Send what is due, converge, and once more if something was written after a snapshot an earlier run left."""
+    notes = tuple(f"{view.name}: foreign snapshot on the replica: {name}" for name in advance.foreign)
+    sent: Snapshot | None = None
+    if not advance.idle:
+        sent = send_pending(session, view)
+        view = session.again(view)
+    view.do(plan_converge(view.pair, session.now))
+    if advance.pending is not None and advance.written:
+        # What the earlier run left is over; now what was written since.
+        for _ in range(_ROUNDS):
+            view = session.again(view, settle=True)
+            if plan_advance(view.pair).idle:
+                break
+            view, sent = sync_view(session, view)
+    record: dict[str, object] = {"synced": session.now}
+    session.local.remember(view.name, record)
+    view.executor.agent(Side.REPLICA).remember(view.pair.replica.name, record)
+    message = f"sent @{sent.name}" if sent else "nothing written since the last sync"
+    return Outcome(view.name, message=f"{message} to {view.link.peer_host}:{view.theirs.name}", notes=notes)
+
+
+def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
+    """One round for one pair: snapshot if written, send, converge. The view after it, and what was sent."""
+    advance = plan_advance(view.pair)
+    if advance.idle:
+        return view, None
+    if advance.pending is None:
+        failed = _take_snapshots(session, [view])
+        if failed:
+            raise failed[view.name]
+    sent = send_pending(session, view)
+    view = session.again(view)
+    view.do(plan_converge(view.pair, session.now))
+    return session.again(view), sent
+
+
+def send_pending(session: Session, view: View) -> Snapshot:
+    """Send the master's newest unsent snapshot on top of the base and see it arrive, by guid."""
+    view = session.again(view)
+    advance = plan_advance(view.pair)
+    if advance.pending is None:
+        raise FailedError("the snapshot that was just made is gone", filesystem=view.name)
+    name = f"{view.pair.master.name}@{advance.pending.name}"
+    if session.tag not in advance.pending.holds:
+        view.do([Hold(Side.MASTER, session.tag, (name,))])
+    for step in plan_stream(view.pair, advance.base, advance.pending, read_token(view), view.pair.replica.root.token):
+        view.executor.do(step, view.pair.replica.role.gen)
+    arrived = session.again(view).pair.replica.root.by_guid(advance.pending.guid)
+    if arrived is None:
+        raise FailedError(
+            "the replica does not have the snapshot although its receive succeeded",
+            filesystem=view.name,
+            evidence=f"no guid {advance.pending.guid} on {view.pair.replica.name}",
+        )
+    return advance.pending
+
+
+def read_token(view: View) -> dict[str, str]:
+    """What the replica's resume token stands for, as the master reads it; empty when it cannot."""
+    token = view.pair.replica.root.token
+    if not token:
+        return {}
+    [done] = view.executor.master.run([zfs.token_contents(token)])
+    return dict(zfs.parse_token(done.out + done.err)) if done.status == 0 else {}
+
+
+def _dry(session: Session, view: View, advance: Advance) -> Outcome:
+    plan: list[Step] = []
+    if advance.pending is None and advance.written:
+        name = new_snapshot(view.pair)
+        plan += [TakeSnapshot(Side.MASTER, (name,)), Hold(Side.MASTER, session.tag, (name,))]
+        target = Snapshot(name.partition("@")[2], "", 0)
+    else:
+        target = advance.pending or advance.base
+    if not advance.idle:
+        plan += plan_stream(view.pair, advance.base, target, read_token(view), view.pair.replica.root.token)
+    else:
+        plan += plan_converge(view.pair, session.now)
+    lines: tuple[Line, ...] = tuple(view.executor.lines(plan))
+    return Outcome(view.name, message="" if plan else "nothing to do", lines=lines)
+
+
+__all__ = ["adopt", "clear_intent", "finish", "open_master", "prepare", "send_pending", "sync", "sync_view"]

@@ -1,0 +1,261 @@
+"""What can be asked of one host: typed requests, carried out on the machine where the datasets live.
+
+The same class serves the host zrep runs on (called directly) and the peer (through the helper process of
+peer.py), so that which of the two hosts drives an operation makes no difference to the operation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from zrep import __version__
+from zrep.core.errors import BusyError, FailedError, RefusedError
+from zrep.system import process, zfs
+from zrep.system.lock import Locks, run_directory
+from zrep.system.process import Completed, Runner
+
+PROTOCOL = 1
+RECEIVE_BUSY = 75
+RECEIVE_OTHER_GENERATION = 76
+_PROGRAMS = frozenset({"zfs", "zpool", "mount"})
+
+# Runs on the replica for each stream, under whatever login shell: single quotes only, no "!", no line break.
+# It takes the lock that the receiving process then holds, and looks at the generation before it receives: a
+# stream that was sent to a replica and arrives at a master is refused here.
+RECEIVE_SCRIPT = (
+    "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; LC_ALL=C; export PATH LC_ALL; "
+    'exec 9>>"$1" || exit 1; flock -n 9 || exit 75; '
+    'case "$4" in new) ;; *) case "$(zfs get -Hp -s local -o value "$2:gen,$2:master" "$3")" in '
+    '"$4"?no) ;; *) exit 76 ;; esac ;; esac; '
+    'shift 4; exec "$@"'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a host is: short name, kernel boot id (two names of one boot are one host), versions, clock in seconds."""
+
+    host: str
+    boot: str
+    zrep: str
+    zfs: str
+    clock: float
+    user: str
+
+
+class Agent(Protocol):
+    """One host, as the operations see it."""
+
+    name: str
+    local: bool
+
+    def identity(self) -> Identity: ...
+    def run(self, commands: Sequence[Sequence[str]]) -> list[Completed]: ...
+    def lock(self, datasets: Sequence[str], wait: float) -> list[str]: ...
+    def unlock(self, datasets: Sequence[str]) -> None: ...
+    def lend(self, dataset: str) -> None: ...
+    def regain(self, dataset: str) -> None: ...
+    def take_role(self, tag: str, dataset: str, expected: str, identity: str, command: Sequence[str]) -> Completed: ...
+    def end_receive(self, dataset: str) -> int: ...
+    def occupants(self, mountpoint: str) -> list[str]: ...
+    def remember(self, key: str, record: dict[str, object]) -> None: ...
+    def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]: ...
+    def dial(self, host: str) -> Identity: ...
+    def lock_path(self, dataset: str) -> str: ...
+    def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]: ...
+    def close(self) -> None: ...
+
+
+def short_name() -> str:
+    """This host's short name; $ZREP_HOST stands in for it (as in the shell zrep's tests)."""
+    return (os.environ.get("ZREP_HOST") or socket.gethostname()).split(".")[0]
+
+
+def boot_id() -> str:
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return socket.gethostname()
+
+
+class LocalAgent:
+    """This host."""
+
+    local = True
+
+    def __init__(self, runner: Runner | None = None, name: str = "", directory: Path | None = None) -> None:
+        self.name = name or short_name()
+        self.runner: Runner = runner or process.Processes()
+        self.directory = directory
+        self.locks = Locks(directory)
+
+    def identity(self) -> Identity:
+        """FailedError or RefusedError when ZFS is not usable here."""
+        done = self.runner.run(zfs.version())
+        version = zfs.parse_version(done.out)
+        if not version:
+            raise RefusedError("cannot tell the OpenZFS version", evidence=(done.err or done.out).strip()[:200])
+        if version < (2, 1):
+            raise RefusedError(f"OpenZFS {'.'.join(map(str, version))} is too old", advice="zrep needs 2.1 or later")
+        return Identity(
+            self.name, boot_id(), __version__, ".".join(map(str, version)), time.time(), os.environ.get("USER", "")
+        )
+
+    def run(self, commands: Sequence[Sequence[str]]) -> list[Completed]:
+        """Run commands in order; the answers end with the first that failed."""
+        done: list[Completed] = []
+        for command in commands:
+            if command[0] not in _PROGRAMS:
+                raise RefusedError(f"{command[0]!r} is not a command zrep runs")
+            # The lock goes along: a zfs command that outlives zrep still counts as busy.
+            done.append(self.runner.run(command, keep=self.locks.descriptors()))
+            if done[-1].status != 0:
+                break
+        return done
+
+    def lock(self, datasets: Sequence[str], wait: float) -> list[str]:
+        """Lock what is free of datasets; the ones that are busy come back."""
+        busy = []
+        for dataset in datasets:
+            try:
+                self.locks.take(dataset, wait)
+            except BusyError:
+                busy.append(dataset)
+        return busy
+
+    def unlock(self, datasets: Sequence[str]) -> None:
+        for dataset in datasets:
+            self.locks.drop(dataset)
+
+    def lend(self, dataset: str) -> None:
+        """Let the receiving process have the receive lock."""
+        self.locks.lend(dataset)
+
+    def regain(self, dataset: str) -> None:
+        """The receive lock back, once the receiving process has ended."""
+        self.locks.regain(dataset, 20.0)
+
+    def take_role(self, tag: str, dataset: str, expected: str, identity: str, command: Sequence[str]) -> Completed:
+        """The commit point of a role change: only if the generation is still expected and no cancel mark names it.
+
+        One process, under the lock it holds: a request that was delayed on its way finds another generation,
+        a cancel mark, or no lock, and changes nothing. RefusedError then.
+        """
+        self.locks.take(dataset)
+        read = self.runner.run(zfs.get_properties(tag, [dataset]))
+        if read.status != 0:
+            raise zfs.error(read).about(dataset)
+        role = zfs.role_of(tag, zfs.parse_properties(read.out).get(dataset, {}))
+        if role.generation != expected:
+            raise RefusedError("its generation changed meanwhile", filesystem=dataset, evidence=role.generation)
+        if role.intent and role.intent.operation == "cancelled" and role.intent.identity == identity:
+            raise RefusedError("this role change was cancelled meanwhile", filesystem=dataset)
+        return self.runner.run(command, keep=self.locks.descriptors())
+
+    def end_receive(self, dataset: str) -> int:
+        """End `zfs receive` processes into the dataset whose sender is gone; how many there were."""
+        ended = 0
+        for pid in _processes():
+            words = _read(f"/proc/{pid}/cmdline").split("\0")
+            if words[1:2] == ["receive"] and Path(words[0]).name == "zfs" and dataset in words:
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGTERM)
+                    ended += 1
+        return ended
+
+    def occupants(self, mountpoint: str) -> list[str]:
+        """Processes that have something below mountpoint open, as "name (pid)"; needs root to see all."""
+        found = []
+        inside = re.compile(re.escape(mountpoint) + r"(/.*)?\Z")
+        for pid in _processes():
+            links = [f"/proc/{pid}/cwd", f"/proc/{pid}/root"]
+            with suppress(OSError):
+                links += [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
+            maps = _read(f"/proc/{pid}/maps")
+            if any(inside.match(_target(link)) for link in links) or f" {mountpoint}/" in maps:
+                found.append(f"{_read(f'/proc/{pid}/comm').strip()} ({pid})")
+        return found
+
+    def remember(self, key: str, record: dict[str, object]) -> None:
+        """Volatile bookkeeping: losing it changes nothing, so failing to keep it is no error."""
+        with suppress(OSError, RefusedError):
+            path = (self.directory or run_directory()) / "state" / key.replace("/", "%")
+            path.parent.mkdir(exist_ok=True)
+            temporary = path.with_name(f"{path.name}.{os.getpid()}")
+            temporary.write_text(json.dumps(record))
+            temporary.replace(path)
+
+    def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]:
+        """What was remembered under each key; nothing for those it was not."""
+        found: dict[str, dict[str, object]] = {}
+        for key in keys:
+            with suppress(OSError, RefusedError, ValueError):
+                record = json.loads(((self.directory or run_directory()) / "state" / key.replace("/", "%")).read_text())
+                if isinstance(record, dict):
+                    found[key] = record
+        return found
+
+    def dial(self, host: str) -> Identity:
+        """Who answers when this host dials host: for the check of the way back at init."""
+        from zrep.system.remote import RemoteAgent  # remote builds on this module
+
+        remote = RemoteAgent(host)
+        try:
+            return remote.identity()
+        finally:
+            remote.close()
+
+    def lock_path(self, dataset: str) -> str:
+        """The file the receiving process locks."""
+        return str(self.locks.receive_path(dataset))
+
+    def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """The command by which argv takes part in a stream on this host."""
+        return tuple(argv)
+
+    def close(self) -> None:
+        self.locks.drop_all()
+
+
+def receive_argv(lock: str, tag: str, dataset: str, generation: str, argv: Sequence[str]) -> tuple[str, ...]:
+    """argv under the receive lock and generation check; generation "new" for a dataset that has no role yet."""
+    return ("sh", "-c", RECEIVE_SCRIPT, "zrep", lock, tag, dataset, generation, *argv)
+
+
+def stream_refusal(status: int, dataset: str) -> FailedError | RefusedError | BusyError | None:
+    """What the exit status of RECEIVE_SCRIPT says, None when it is that of zfs receive."""
+    if status == RECEIVE_BUSY:
+        return BusyError("busy", filesystem=dataset, evidence="another stream is being received into it")
+    if status == RECEIVE_OTHER_GENERATION:
+        return RefusedError(
+            "the stream was not accepted", filesystem=dataset, evidence="it is no longer a replica of this generation"
+        )
+    return None
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()] if sys.platform == "linux" else []
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""

@@ -1,0 +1,133 @@
+"""Carrying out steps, each on the side it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from zrep.core import steps
+from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
+from zrep.core.state import Side
+from zrep.system import zfs
+from zrep.system.agent import Agent, LocalAgent, receive_argv, stream_refusal
+from zrep.system.process import Completed, Progress
+
+# A step that finds its goal reached already is done: a run may have been cut between doing and knowing.
+_ALREADY = {
+    steps.Hold: "tag already exists on this dataset",
+    steps.Release: "no such tag on this dataset",
+    steps.Mount: "filesystem already mounted",
+    steps.Unmount: "not currently mounted",
+    steps.Share: "already shared|not permitted|legacy|sharenfs|no 'sharenfs'|share",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One command of a plan, for --dry-run: on which host, and its words."""
+
+    host: str
+    argv: tuple[str, ...]
+
+
+class Executor:
+    """The two hosts of a pair, by the role their sides have while a plan runs."""
+
+    def __init__(
+        self,
+        driver: LocalAgent,
+        master: Agent,
+        replica: Agent,
+        tag: str,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.driver = driver
+        self.master = master
+        self.replica = replica
+        self.tag = tag
+        self.progress = progress
+
+    def agent(self, side: Side) -> Agent:
+        return self.master if side is Side.MASTER else self.replica
+
+    def do_all(self, plan: Iterable[steps.Step]) -> None:
+        for step in plan:
+            self.do(step)
+
+    def do(self, step: steps.Step, generation: str = "") -> None:
+        """One step; its typed error when it fails. generation: what a stream's receiver must have ("new": nothing)."""
+        if isinstance(step, steps.SendStream):
+            self._stream(step, generation)
+            return
+        [done] = self.agent(step.side).run([zfs.argv(step)])
+        self.check(step, done)
+
+    @staticmethod
+    def check(step: steps.Step, done: Completed) -> None:
+        """Raise the error a finished command of a step stands for, if any."""
+        if done.status == 0:
+            return
+        said = done.err.strip()
+        already = _ALREADY.get(type(step))
+        if already and said and all(re.search(already, line) for line in said.splitlines()):
+            return
+        raise zfs.error(done)
+
+    def try_do(self, step: steps.Step) -> ZrepError | None:
+        """One step whose failure is reported, not raised."""
+        try:
+            self.do(step)
+        except ZrepError as error:
+            return error
+        return None
+
+    def _stream(self, step: steps.SendStream, generation: str) -> None:
+        """Send and receive, joined by the kernel. The receiver's lock is lent to the process that receives."""
+        receiver = self.replica.stream_argv(
+            receive_argv(self.replica.lock_path(step.target), self.tag, step.target, generation, zfs.receive(step))
+        )
+        sender = self.master.stream_argv(zfs.send(step))
+        self.replica.lend(step.target)
+        try:
+            sent, received = self.driver.runner.pipe(
+                sender,
+                receiver,
+                keep=self.driver.locks.descriptors({step.snapshot.partition("@")[0], step.target}),
+                progress=self.progress,
+            )
+        except ZrepError:
+            with suppress(ZrepError):
+                self.replica.regain(step.target)
+            raise
+        self.replica.regain(step.target)
+        _judge(step, sent, received)
+
+    def lines(self, plan: Iterable[steps.Step]) -> list[Line]:
+        """A plan as commands with their hosts; a stream is two lines."""
+        lines = []
+        for step in plan:
+            if isinstance(step, steps.SendStream):
+                lines.append(Line(self.master.name, zfs.send(step)))
+                lines.append(Line(self.replica.name, zfs.receive(step)))
+            else:
+                lines.append(Line(self.agent(step.side).name, zfs.argv(step)))
+        return lines
+
+
+def _judge(step: steps.SendStream, sent: Completed, received: Completed) -> None:
+    """Raise for a stream that failed, with the cause and not its echo: a sender that died shows as a broken stream
+    at the receiver, a receiver that refused shows as a broken pipe at the sender."""
+    if received.status == 0 and sent.status == 0:
+        return
+    refusal: FailedError | RefusedError | BusyError | None = stream_refusal(received.status, step.target)
+    if refusal is not None:
+        raise refusal
+    at_receiver = zfs.error(received) if received.status != 0 else None
+    if at_receiver is not None and not isinstance(at_receiver, zfs.BrokenStreamError) and received.err.strip():
+        raise at_receiver
+    if sent.status != 0:
+        raise zfs.error(sent)
+    assert at_receiver is not None
+    raise at_receiver

@@ -1,0 +1,83 @@
+"""Reading one side: a fixed number of zfs commands, however many datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+from zrep.core.names import pool_of
+from zrep.core.state import Member, Role, Snapshot, Value
+from zrep.system import zfs
+from zrep.system.agent import Agent
+
+Answer = TypeVar("Answer")
+
+# One argument list must stay below the kernel's 128 KiB per argument and 2 MiB in all; names are at most 255 bytes.
+_BATCH = 4000
+
+
+def find_roles(agent: Agent, tag: str) -> dict[str, Role]:
+    """Every dataset on a host that has a local role under this tag, in one command."""
+    [done] = agent.run([zfs.find_pairs(tag)])
+    if done.status != 0:
+        raise zfs.error(done)
+    return {name: zfs.role_of(tag, table) for name, table in zfs.parse_properties(done.out).items()}
+
+
+def observe(agent: Agent, tag: str, datasets: Sequence[str], *, settle: bool = False) -> dict[str, Member]:
+    """The datasets as they are now; one that ZFS says does not exist is not in the answer.
+
+    settle: close the pools' transaction groups first, so that ``written`` tells the truth.
+    Raises the typed error of whatever else goes wrong: unreadable is never absent.
+    """
+    if not datasets:
+        return {}
+    if settle:
+        pools = sorted({pool_of(name) for name in datasets})
+        for done in agent.run([("zpool", "sync", pool) for pool in pools]):
+            if done.status != 0 and "no such pool" not in done.err:
+                raise zfs.error(done)
+    properties = _properties(agent, tag, datasets)
+    snapshots = _snapshots(agent, tag, list(properties))
+    return {
+        name: zfs.build_member(tag, name, properties[name], snapshots.get(name, ()))
+        for name in datasets
+        if name in properties
+    }
+
+
+def together(*readers: Callable[[], Answer]) -> list[Answer]:
+    """Run readers at the same time (one per host); the first error is raised once all have ended."""
+    with ThreadPoolExecutor(max_workers=len(readers)) as pool:
+        return [future.result() for future in [pool.submit(reader) for reader in readers]]
+
+
+def _properties(agent: Agent, tag: str, datasets: Sequence[str]) -> dict[str, dict[str, Value]]:
+    [done] = agent.run([zfs.get_properties(tag, datasets)])
+    if done.status != 0:
+        _, other = zfs.missing(done)
+        if other:
+            raise zfs.error(replace(done, err=other[0]))
+    return zfs.parse_properties(done.out)
+
+
+def _snapshots(agent: Agent, tag: str, datasets: Sequence[str]) -> Mapping[str, Sequence[Snapshot]]:
+    if not datasets:
+        return {}
+    [done] = agent.run([zfs.list_snapshots(tag, datasets)])
+    if done.status != 0:
+        raise zfs.error(done)
+    table = zfs.parse_snapshots(done.out)
+    held = [f"{name}@{s.name}" for name, snapshots in table.items() for s in snapshots if s.holds]
+    tags: dict[str, frozenset[str]] = {}
+    for start in range(0, len(held), _BATCH):
+        [done] = agent.run([zfs.list_holds(held[start : start + _BATCH])])
+        if done.status != 0:
+            raise zfs.error(done)
+        tags.update(zfs.parse_holds(done.out))
+    return {
+        name: [replace(s, holds=tags.get(f"{name}@{s.name}", frozenset())) if s.holds else s for s in snapshots]
+        for name, snapshots in table.items()
+    }

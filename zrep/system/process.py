@@ -1,0 +1,221 @@
+"""The one place that starts processes. Everything above it is tested by standing something else in for Runner."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+from zrep.core.errors import FailedError, RefusedError
+
+COMMAND_SECONDS = 600.0
+STALL_SECONDS = 600.0
+GRACE_SECONDS = 5.0
+
+# cron's PATH is /usr/bin:/bin, and so may be that of a command over ssh; zfs lives in sbin.
+_SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A finished command: what ran, its exit status (negative: the signal that ended it), output and errors."""
+
+    argv: tuple[str, ...]
+    status: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stream got: bytes sent, and the size estimated for the whole (0: not known)."""
+
+    sent: int
+    total: int
+
+
+class Runner(Protocol):
+    """Starts commands. The product has one implementation, Processes; tests have a model."""
+
+    def run(self, argv: Sequence[str], *, timeout: float = COMMAND_SECONDS, keep: Sequence[int] = ()) -> Completed: ...
+
+    def pipe(
+        self,
+        sender: Sequence[str],
+        receiver: Sequence[str],
+        *,
+        keep: Sequence[int] = (),
+        progress: Callable[[Progress], None] | None = None,
+    ) -> tuple[Completed, Completed]: ...
+
+
+def environment() -> Mapping[str, str]:
+    """The environment of every child: a PATH with sbin in it, and the C locale for what is parsed."""
+    path = os.environ.get("PATH", "").split(":")
+    path += [folder for folder in _SYSTEM_PATH if folder not in path]
+    return {**os.environ, "PATH": ":".join(filter(None, path)), "LC_ALL": "C"}
+
+
+def find(program: str) -> str | None:
+    """The program's full path on the children's PATH, None if there is none."""
+    return shutil.which(program, path=environment()["PATH"])
+
+
+def start(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
+    """The only call that creates a process. RefusedError when the program is not there."""
+    try:
+        # subprocess looks the program up on this process's own PATH, not on the one the child gets.
+        program = find(argv[0]) or argv[0]
+        return subprocess.Popen([program, *argv[1:]], env=environment(), **options)  # type: ignore[call-overload,no-any-return]  # options are passed through
+    except FileNotFoundError:
+        raise RefusedError(f"the program {argv[0]} is not installed here") from None
+    except OSError as error:
+        raise FailedError(f"cannot start {argv[0]}", evidence=error.strerror or str(error)) from None
+
+
+class Processes:
+    """Runner on the real machine."""
+
+    def run(self, argv: Sequence[str], *, timeout: float = COMMAND_SECONDS, keep: Sequence[int] = ()) -> Completed:
+        """Run to the end. keep: descriptors (of locks) the child inherits. FailedError when time runs out."""
+        child = start(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep)
+        )
+        try:
+            out, err = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            end(child)
+            raise FailedError(f"{' '.join(argv[:2])} did not finish in {timeout:.0f} s and was ended") from None
+        except BaseException:
+            end(child)
+            raise
+        return Completed(tuple(argv), child.returncode, _text(out), _text(err))
+
+    def pipe(
+        self,
+        sender: Sequence[str],
+        receiver: Sequence[str],
+        *,
+        keep: Sequence[int] = (),
+        progress: Callable[[Progress], None] | None = None,
+    ) -> tuple[Completed, Completed]:
+        """sender | receiver, joined by the kernel: no byte of the stream passes through Python.
+
+        keep: lock descriptors both inherit, so that a stream that outlives zrep still counts as busy.
+        The sender reports progress on stderr once a second (``zfs send -vP``); when that stands still
+        for ZREP_STALL seconds (600), both are ended and FailedError says so.
+        """
+        stall = float(os.environ.get("ZREP_STALL", STALL_SECONDS))
+        first = start(
+            sender, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep)
+        )
+        try:
+            second = start(
+                receiver, stdin=first.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep)
+            )
+        except BaseException:
+            end(first)
+            raise
+        assert first.stdout is not None
+        first.stdout.close()  # the receiver has it; the sender must get SIGPIPE when the receiver goes
+        watch = _Watch(first, second, stall, progress)
+        try:
+            watch.until_done()
+        finally:
+            # Also on Ctrl-C: the lock may only be released once the children that share it have ended.
+            end(first)
+            end(second)
+        if watch.stalled:
+            raise FailedError(f"the stream stopped moving for {stall:.0f} s and was cancelled")
+        return (
+            Completed(tuple(sender), first.returncode, "", watch.errors[0]),
+            Completed(tuple(receiver), second.returncode, watch.errors[2], watch.errors[1]),
+        )
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """End a child of ours and wait for it: first politely, then not."""
+    if child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+class _Watch:
+    """Reads the errors of both ends of a pipeline until both are done, and notices when nothing moves."""
+
+    _PROGRESS = re.compile(r"(?:\d\d:\d\d:\d\d|full|incremental|size)\t.*")
+
+    def __init__(
+        self,
+        sender: subprocess.Popen[bytes],
+        receiver: subprocess.Popen[bytes],
+        stall: float,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.errors = ["", "", ""]
+        self.stalled = False
+        self._stall = stall
+        self._progress = progress
+        self._sent = -1
+        self._total = 0
+        self._buffer = b""
+        self._moved = time.monotonic()
+        self._children = (sender, receiver)
+        self._selector = selectors.DefaultSelector()
+        for index, stream in enumerate((sender.stderr, receiver.stderr, receiver.stdout)):
+            self._selector.register(_open(stream), selectors.EVENT_READ, index)
+
+    def until_done(self) -> None:
+        while self._selector.get_map():
+            for key, _ in self._selector.select(1.0):
+                data = os.read(key.fd, 65536)
+                if not data:
+                    self._selector.unregister(key.fileobj)
+                elif key.data == 0:
+                    self._sender_said(data)
+                else:
+                    self.errors[key.data] += _text(data)
+            if time.monotonic() - self._moved > self._stall:
+                self.stalled = True
+                return
+        if self._buffer:
+            self._sender_said(b"\n")
+        for child in self._children:
+            child.wait()
+
+    def _sender_said(self, data: bytes) -> None:
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in map(_text, lines):
+            if self._PROGRESS.fullmatch(line):
+                self._advance(line.split("\t"))
+            elif line:
+                self.errors[0] += line + "\n"
+
+    def _advance(self, fields: list[str]) -> None:
+        if fields[0] == "size" and fields[1].isdigit():
+            self._total = int(fields[1])
+        elif ":" in fields[0] and fields[1].isdigit() and int(fields[1]) != self._sent:
+            self._sent = int(fields[1])
+            self._moved = time.monotonic()
+            if self._progress:
+                self._progress(Progress(self._sent, self._total))
+
+
+def _open(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None
+    return stream
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")

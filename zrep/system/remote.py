@@ -1,0 +1,294 @@
+"""The peer as an Agent: one ssh connection a run, one helper process behind it, streams as sessions beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import IO, Any
+
+from zrep.core import errors
+from zrep.core.errors import BugError, FailedError, RefusedError, UnreachableError, ZrepError
+from zrep.system import process, zfs
+from zrep.system.agent import PROTOCOL, Identity
+from zrep.system.peer import BEAT_SECONDS, GREETING
+from zrep.system.process import Completed
+
+CONNECT_SECONDS = 10
+# The helper beats every 3 s while it works; ssh itself gives a dead connection up after 4 x 5 s.
+SILENCE_SECONDS = 25.0
+REQUEST_SECONDS = 900.0
+_NOISE_LINES = 2000
+
+# Any login shell over there, any PATH: single quotes only, no "!", no line break.
+_HELPER = 'PATH=/usr/local/bin:$PATH:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; exec "$0" "$@"'
+
+
+class RemoteAgent:
+    """Another host, dialled by the name ssh knows it by. Nothing is started before the first request.
+
+    Every wait is bounded. UnreachableError when ssh cannot connect or the peer falls silent.
+    """
+
+    local = False
+
+    def __init__(self, host: str) -> None:
+        self.name = host
+        self._child: subprocess.Popen[bytes] | None = None
+        self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._write = threading.Lock()
+        self._number = 0
+        self._identity: Identity | None = None
+        self._directory = ""
+        self._failure: ZrepError | None = None
+        self._errors: IO[bytes] | None = None
+
+    # --- the requests of Agent ---
+
+    def identity(self) -> Identity:
+        if self._identity is None:
+            self._identity = Identity(**self._ask("identity"))
+        return self._identity
+
+    def run(self, commands: Sequence[Sequence[str]]) -> list[Completed]:
+        return [_completed(record) for record in self._ask("run", [list(command) for command in commands])]
+
+    def lock(self, datasets: Sequence[str], wait: float) -> list[str]:
+        return list(self._ask("lock", list(datasets), wait))
+
+    def unlock(self, datasets: Sequence[str]) -> None:
+        self._ask("unlock", list(datasets))
+
+    def lend(self, dataset: str) -> None:
+        self._ask("lend", dataset)
+
+    def regain(self, dataset: str) -> None:
+        self._ask("regain", dataset)
+
+    def take_role(self, tag: str, dataset: str, expected: str, identity: str, command: Sequence[str]) -> Completed:
+        return _completed(self._ask("take_role", tag, dataset, expected, identity, list(command)))
+
+    def end_receive(self, dataset: str) -> int:
+        return int(self._ask("end_receive", dataset))
+
+    def occupants(self, mountpoint: str) -> list[str]:
+        return list(self._ask("occupants", mountpoint))
+
+    def remember(self, key: str, record: dict[str, object]) -> None:
+        self._ask("remember", key, record)
+
+    def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]:
+        return dict(self._ask("recall", list(keys)))
+
+    def dial(self, host: str) -> Identity:
+        return Identity(**self._ask("dial", host))
+
+    def lock_path(self, dataset: str) -> str:
+        return str(self._ask("lock_path", dataset))
+
+    def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]:
+        self._connect()
+        return (*self._ssh(), "--", self.name, "sh -c " + _quoted([_HELPER, *argv]))
+
+    def close(self) -> None:
+        """End the helper (it sees its input close) and the connection with it."""
+        child, self._child = self._child, None
+        if child is not None:
+            with suppress(OSError):
+                assert child.stdin is not None
+                child.stdin.close()
+            try:
+                child.wait(process.GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.end(child)
+            if child.stdout is not None:
+                child.stdout.close()
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+        if self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = ""
+
+    # --- one connection ---
+
+    def _ssh(self) -> list[str]:
+        return [
+            *(shlex.split(os.environ.get("SSH", "")) or ["ssh"]),
+            *("-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"),
+            *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4"),
+            *("-o", "ControlMaster=auto", "-o", f"ControlPath={self._directory}/%C", "-o", "ControlPersist=no"),
+        ]
+
+    def _connect(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._child is not None:
+            return
+        # In a private directory of this run: nobody else's connection is used, and nobody else uses this one.
+        self._directory = tempfile.mkdtemp(prefix="zrep-")
+        # Errors go to a file: a pipe that nobody reads could fill and stop ssh.
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the connection; close() ends it
+        program = os.environ.get("ZREP_PATH") or "zrep"
+        self._child = process.start(
+            [*self._ssh(), "--", self.name, "sh -c " + _quoted([_HELPER, program, "peer"])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+        threading.Thread(target=self._read, args=(self._child,), daemon=True).start()
+        self._await_greeting()
+        threading.Thread(target=self._beat, args=(self._child,), daemon=True).start()
+
+    def _await_greeting(self) -> None:
+        greeting = self._next(time.monotonic() + CONNECT_SECONDS + 20)
+        if greeting.get("protocol") != PROTOCOL:
+            self._fail(
+                RefusedError(
+                    f"zrep on {self.name} speaks another protocol",
+                    evidence=f"{greeting.get('protocol')} there, {PROTOCOL} here",
+                    advice="install the same zrep on both hosts",
+                )
+            )
+
+    def _read(self, child: subprocess.Popen[bytes]) -> None:
+        """Lines from the helper into the queue. What login files print before the greeting is skipped."""
+        assert child.stdout is not None
+        greeted = False
+        noise = 0
+        with suppress(OSError, ValueError):
+            for line in child.stdout:
+                try:
+                    answer = json.loads(line)
+                except ValueError:
+                    answer = None
+                if isinstance(answer, dict) and (greeted or answer.get("greeting") == GREETING):
+                    greeted = True
+                    self._answers.put(answer)
+                elif (noise := noise + 1) > _NOISE_LINES:
+                    break
+        self._answers.put(None)
+
+    def _beat(self, child: subprocess.Popen[bytes]) -> None:
+        while child.poll() is None and self._child is child:
+            with suppress(OSError, ValueError):
+                self._send({"beat": 1})
+            time.sleep(BEAT_SECONDS)
+
+    def _send(self, record: dict[str, Any]) -> None:
+        child = self._child
+        if child is None or child.stdin is None:
+            raise OSError("not connected")
+        with self._write:
+            child.stdin.write(json.dumps(record).encode() + b"\n")
+            child.stdin.flush()
+
+    def _ask(self, call: str, *args: Any) -> Any:
+        self._connect()
+        self._number += 1
+        number = self._number
+        try:
+            self._send({"id": number, "call": call, "args": args})
+        except OSError:
+            self._fail(self._reason())
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while True:
+            answer = self._next(deadline)
+            if answer.get("id") == number:
+                break
+        if "error" in answer:
+            raise _error(answer["error"])
+        return answer["result"]
+
+    def _next(self, deadline: float) -> dict[str, Any]:
+        """The next line that is not a beat; UnreachableError after silence or past the deadline."""
+        while True:
+            patience = min(SILENCE_SECONDS + CONNECT_SECONDS, deadline - time.monotonic())
+            try:
+                answer = self._answers.get(timeout=max(0.0, patience))
+            except queue.Empty:
+                self._fail(UnreachableError(f"{self.name} fell silent", evidence=f"no answer for {patience:.0f} s"))
+            if answer is None:
+                self._fail(self._reason())
+            elif "beat" not in answer:
+                return answer
+
+    def _fail(self, error: ZrepError) -> None:
+        """Remember why this peer is lost and raise it, now and at every later request of this run."""
+        child = self._child
+        if child is not None:
+            process.end(child)
+        self.close()
+        self._failure = error
+        raise error
+
+    def _reason(self) -> ZrepError:
+        """Why the helper ended: ssh failed (255), no zrep over there (127), or something that is not this zrep."""
+        assert self._child is not None
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(process.GRACE_SECONDS)
+        status = self._child.returncode
+        said = self._last_error()
+        if status == 255 or status is None:
+            return UnreachableError(
+                f"cannot reach {self.name}",
+                evidence=said or "ssh lost the connection",
+                advice=f"try: ssh {self.name} true",
+            )
+        if status == 127:
+            return RefusedError(
+                f"zrep was not found on {self.name}",
+                evidence=said,
+                advice="install it there, or set ZREP_PATH to its full path",
+            )
+        if self._identity is None and self._number == 0:
+            return RefusedError(
+                f"what answers as zrep on {self.name} is not this program",
+                evidence=said or f"exit status {status}",
+                advice="the shell zrep and this one cannot work together: install this one on both hosts",
+            )
+        return UnreachableError(f"lost {self.name}", evidence=said or f"its zrep ended with status {status}")
+
+    def _last_error(self) -> str:
+        if self._errors is None:
+            return ""
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        # ssh's own line is what matters; what login files print comes before it.
+        telling = [line for line in lines if re.search(r"ssh:|denied|verification|not found|resolve|refused", line)]
+        return (telling or lines or [""])[-1]
+
+
+def _completed(record: dict[str, Any]) -> Completed:
+    return Completed(tuple(record["argv"]), record["status"], record["out"], record["err"])
+
+
+def _error(record: dict[str, str]) -> ZrepError:
+    for source in (errors, zfs):
+        kind = getattr(source, record["type"], None)
+        if isinstance(kind, type) and issubclass(kind, ZrepError):
+            return kind(
+                record["what"],
+                filesystem=record.get("filesystem", ""),
+                evidence=record.get("evidence", ""),
+                advice=record.get("advice", ""),
+            )
+    return FailedError(record["what"])
+
+
+def _quoted(words: Sequence[str]) -> str:
+    """Words for a remote shell of any kind: all in single quotes, which sh, csh and fish read alike as long as
+    there is no quote, exclamation mark or backslash in them. zrep's own words have none; names are checked."""
+    for word in words:
+        if "'" in word or "!" in word or "\\" in word or "\n" in word:
+            raise BugError(f"{word!r} cannot be passed through every shell")
+    return " ".join(f"'{word}'" for word in words)

@@ -1,0 +1,348 @@
+"""The only ZFS vocabulary in zrep: a command's argv is built here, its output read here, its errors typed here.
+
+Shapes and wordings are those of OpenZFS 2.1 to 2.3; the contract suite (tests/contract) holds them to the real one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from zrep.core import steps
+from zrep.core.errors import FailedError, RefusedError, ZrepError
+from zrep.core.names import ROLE_PROPERTIES
+from zrep.core.state import Intent, Member, Role, Snapshot, Value
+from zrep.system.process import Completed
+
+NATIVE_PROPERTIES = (
+    "type",
+    "guid",
+    "readonly",
+    "mounted",
+    "mountpoint",
+    "canmount",
+    "written",
+    "used",
+    "available",
+    "encryption",
+    "encryptionroot",
+    "keystatus",
+    "origin",
+    "receive_resume_token",
+    "volsize",
+    "sharenfs",
+    "sharesmb",
+)
+_SNAPSHOT_COLUMNS = ("name", "guid", "createtxg", "creation", "userrefs", "written", "used", "clones")
+
+Argv = tuple[str, ...]
+
+
+# --- reading -------------------------------------------------------------------------------------------------
+
+
+def version() -> Argv:
+    return ("zfs", "version")
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """(2, 3, 2) from ``zfs version``; () when it says nothing of the kind."""
+    match = re.search(r"^zfs-(?:kmod-)?v?(\d+)\.(\d+)(?:\.(\d+))?", text, re.MULTILINE)
+    return tuple(int(part) for part in match.groups() if part) if match else ()
+
+
+def find_pairs(tag: str) -> Argv:
+    """Every dataset with a local role: one command for the whole machine."""
+    names = ",".join(f"{tag}:{name}" for name in ROLE_PROPERTIES)
+    return ("zfs", "get", "-Hp", "-s", "local", "-t", "filesystem,volume", "-o", "name,property,value,source", names)
+
+
+def get_properties(tag: str, datasets: Sequence[str]) -> Argv:
+    names = ",".join((*NATIVE_PROPERTIES, *(f"{tag}:{name}" for name in ROLE_PROPERTIES)))
+    return ("zfs", "get", "-Hp", "-o", "name,property,value,source", names, *datasets)
+
+
+def get_all(dataset: str) -> Argv:
+    return ("zfs", "get", "-Hp", "-o", "name,property,value,source", "all", dataset)
+
+
+def list_snapshots(tag: str, datasets: Sequence[str]) -> Argv:
+    columns = ",".join((*_SNAPSHOT_COLUMNS, f"{tag}:sent"))
+    return ("zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", columns, "-s", "createtxg", *datasets)
+
+
+def list_holds(snapshots: Sequence[str]) -> Argv:
+    return ("zfs", "holds", "-H", *snapshots)
+
+
+def list_datasets() -> Argv:
+    return ("zfs", "list", "-Hp", "-t", "filesystem,volume", "-o", "name,used,available")
+
+
+def pool_free(pool: str) -> Argv:
+    return ("zpool", "list", "-Hp", "-o", "name,size,free,health,readonly", pool)
+
+
+def token_contents(token: str) -> Argv:
+    """What a resume token stands for; fails when its snapshot is gone here."""
+    return ("zfs", "send", "-nvP", "-t", token)
+
+
+def stream_size(step: steps.SendStream) -> Argv:
+    base = ("-i", step.base) if step.base else ()
+    return ("zfs", "send", "-nvP", *step.options, *base, step.snapshot)
+
+
+def parse_token(text: str) -> Mapping[str, str]:
+    """toguid, fromguid (decimal, as ``zfs get guid``) and toname of ``zfs send -nvP -t``."""
+    found: dict[str, str] = {}
+    for key, value in re.findall(r"^\s*(toguid|fromguid|toname) = (.+)$", text, re.MULTILINE):
+        found[key] = str(int(value, 16)) if value.startswith("0x") else value
+    return found
+
+
+def parse_stream_size(text: str) -> int:
+    match = re.search(r"^size\t(\d+)", text, re.MULTILINE)
+    return int(match.group(1)) if match else 0
+
+
+def parse_properties(text: str) -> dict[str, dict[str, Value]]:
+    """``zfs get -o name,property,value,source``: dataset → property → Value. Anything else is refused."""
+    table: dict[str, dict[str, Value]] = {}
+    for name, prop, value, source in _rows(text, 4, "zfs get"):
+        table.setdefault(name, {})[prop] = Value(value, source)
+    return table
+
+
+def parse_snapshots(text: str) -> dict[str, list[Snapshot]]:
+    """``zfs list`` of list_snapshots: dataset → snapshots, oldest first. Holds are not known yet; a snapshot
+    with userrefs has the empty hold "" until list_holds says which."""
+    table: dict[str, list[Snapshot]] = {}
+    for row in _rows(text, len(_SNAPSHOT_COLUMNS) + 1, "zfs list -t snapshot"):
+        full, guid, createtxg, creation, userrefs, written, used, clones, sent = row
+        dataset, _, name = full.partition("@")
+        table.setdefault(dataset, []).append(
+            Snapshot(
+                name=name,
+                guid=guid,
+                createtxg=_integer(createtxg, full),
+                creation=_integer(creation, full),
+                written=_integer(written, full),
+                used=_integer(used, full),
+                holds=frozenset(("",)) if userrefs not in ("0", "-") else frozenset(),
+                sent=int(sent) if sent.isdigit() else None,
+                clones=tuple(clones.split(",")) if clones not in ("", "-") else (),
+            )
+        )
+    for snapshots in table.values():
+        snapshots.sort(key=lambda snapshot: snapshot.createtxg)
+    return table
+
+
+def parse_holds(text: str) -> dict[str, frozenset[str]]:
+    """``zfs holds -H``: snapshot → tags."""
+    table: dict[str, frozenset[str]] = {}
+    for row in _rows(text, 3, "zfs holds"):
+        table[row[0]] = table.get(row[0], frozenset()) | {row[1]}
+    return table
+
+
+def role_of(tag: str, properties: Mapping[str, Value]) -> Role:
+    """The role a dataset plays itself: only properties with source local count (children inherit,
+    ``send -p`` carries, clones copy)."""
+
+    def local(name: str) -> str:
+        value = properties.get(f"{tag}:{name}")
+        return value.value if value is not None and value.local and value.value != "-" else ""
+
+    return Role(
+        src_host=local("src-host"),
+        src_fs=local("src-fs"),
+        dest_host=local("dest-host"),
+        dest_fs=local("dest-fs"),
+        master={"yes": True, "no": False}.get(local("master")),
+        savecount=int(local("savecount")) if local("savecount").isdigit() else None,
+        epoch=int(local("epoch")) if local("epoch").isdigit() else None,
+        gen=local("gen"),
+        parents=tuple(filter(None, local("parent").split(","))),
+        intent=Intent.parse(local("inprogress")),
+        paused=local("paused"),
+        flags=properties[f"{tag}:flags"].value if local("flags") else None,
+        split=local("split"),
+        lock_pid=local("lock-pid"),
+        lock_time=local("lock-time"),
+    )
+
+
+def build_member(tag: str, name: str, properties: Mapping[str, Value], snapshots: Sequence[Snapshot]) -> Member:
+    return Member(name, properties, role_of(tag, properties), tuple(snapshots))
+
+
+def _rows(text: str, columns: int, command: str) -> Iterator[list[str]]:
+    for line in text.splitlines():
+        row = line.split("\t")
+        if len(row) != columns:
+            raise FailedError(f"{command} printed something zrep does not understand", evidence=line[:120])
+        yield row
+
+
+def _integer(text: str, what: str) -> int:
+    if text == "-":
+        return 0
+    if not text.isdigit():
+        raise FailedError("zfs list printed something zrep does not understand", evidence=f"{what}: {text[:60]}")
+    return int(text)
+
+
+# --- changing ------------------------------------------------------------------------------------------------
+
+
+def argv(step: steps.Step) -> Argv:
+    """The exact command of a step, as it runs and as --dry-run prints it. For a stream: the sending half."""
+    match step:
+        case steps.TakeSnapshot(snapshots=names):
+            return ("zfs", "snapshot", *names)
+        case steps.Hold(tag=tag, snapshots=names):
+            return ("zfs", "hold", tag, *names)
+        case steps.Release(tag=tag, snapshots=names):
+            return ("zfs", "release", tag, *names)
+        case steps.DestroySnapshots(dataset=dataset, names=names):
+            return ("zfs", "destroy", f"{dataset}@{','.join(names)}")
+        case steps.RenameSnapshot(snapshot=snapshot, new=new):
+            return ("zfs", "rename", snapshot, new)
+        case steps.SetProperties(targets=targets, properties=properties):
+            return ("zfs", "set", *_assignments(properties), *targets)
+        case steps.InheritProperty(targets=targets, name=name, received=received):
+            return ("zfs", "inherit", *(("-S",) if received else ()), name, *targets)
+        case steps.CreateParent(dataset=dataset):
+            return ("zfs", "create", "-u", "-o", "canmount=off", dataset)
+        case steps.SendStream():
+            return send(step)
+        case steps.DiscardPartial(dataset=dataset):
+            return ("zfs", "receive", "-A", dataset)
+        case steps.CloseTransactionGroup(pool=pool):
+            return ("zpool", "sync", pool)
+        case steps.RemountReadOnly(mountpoint=mountpoint):
+            return ("mount", "-o", "remount,ro", mountpoint)
+        case steps.RemountWritable(mountpoint=mountpoint):
+            return ("mount", "-o", "remount,rw", mountpoint)
+        case steps.Mount(dataset=dataset):
+            return ("zfs", "mount", dataset)
+        case steps.Unmount(dataset=dataset, force=force):
+            return ("zfs", "unmount", *(("-f",) if force else ()), dataset)
+        case steps.Share(dataset=dataset):
+            return ("zfs", "share", dataset)
+        case steps.Rename(dataset=dataset, new=new):
+            return ("zfs", "rename", "-u", dataset, new)
+        case steps.Clone(snapshot=snapshot, dataset=dataset, properties=properties):
+            return ("zfs", "clone", *_options("-o", _assignments(properties)), snapshot, dataset)
+        case steps.PromoteClone(dataset=dataset):
+            return ("zfs", "promote", dataset)
+        case steps.Rollback(snapshot=snapshot):
+            return ("zfs", "rollback", snapshot)
+        case steps.Dirty(dataset=dataset, volsize=volsize):
+            # DESIGN fact 1: a property set in the dataset itself dirties it even read-only and unmounted.
+            return ("zfs", "set", f"volsize={volsize}" if volsize else "userquota@4294967294=none", dataset)
+        case steps.TakeRole(dataset=dataset, properties=properties):
+            return ("zfs", "set", *_assignments(properties), dataset)
+    raise AssertionError(step)
+
+
+def send(step: steps.SendStream) -> Argv:
+    """``zfs send -vP``: -v -P for a line a second on stderr, by which progress and a stall are seen."""
+    if step.token:
+        return ("zfs", "send", "-vP", "-t", step.token)
+    base = ("-i", step.base) if step.base else ()
+    return ("zfs", "send", "-vP", *step.options, *base, step.snapshot)
+
+
+def receive(step: steps.SendStream) -> Argv:
+    """Never -F: a target that differs from the base is a person's business. -s: resumable, -u: not mounted."""
+    exclude = _options("-x", step.exclude)
+    override = _options("-o", _assignments(step.override))
+    return ("zfs", "receive", "-s", "-u", *exclude, *override, step.target)
+
+
+def _assignments(properties: Iterable[tuple[str, str]]) -> Argv:
+    return tuple(f"{name}={value}" for name, value in properties)
+
+
+def _options(flag: str, values: Iterable[str]) -> Argv:
+    return tuple(word for value in values for word in (flag, value))
+
+
+# --- errors --------------------------------------------------------------------------------------------------
+
+
+class AbsentError(RefusedError):
+    """The dataset or snapshot is not there: said by ZFS itself, so it may be believed."""
+
+
+class ModifiedError(RefusedError):
+    """The target of a stream was changed since the base."""
+
+
+class NoBaseError(RefusedError):
+    """The target does not have, or no longer ends at, the incremental source."""
+
+
+class OccupiedError(FailedError):
+    """Something has the dataset open, mounted, held or cloned."""
+
+
+class NoSpaceError(FailedError):
+    """Pool or quota full."""
+
+
+class DeniedError(RefusedError):
+    """The user may not."""
+
+
+class BrokenStreamError(FailedError):
+    """The stream ended too early: its cause is at the other end."""
+
+
+_ERRORS: tuple[tuple[str, type[ZrepError], str], ...] = (
+    (r"dataset does not exist|no such pool|could not find any snapshots|does not exist$", AbsentError, ""),
+    (r"has been modified", ModifiedError, ""),
+    (r"does not match incremental source|incremental source .* does not|most recent snapshot of", NoBaseError, ""),
+    (r"out of space|No space left|quota exceeded|ENOSPC", NoSpaceError, ""),
+    (r"permission denied|Permission denied|must be root|insufficient privileges", DeniedError, ""),
+    (
+        r"dataset is busy|is busy|pool or dataset is busy|target is busy|dependent clones|has children|"
+        r"currently being received|unmount failed",
+        OccupiedError,
+        "",
+    ),
+    (
+        r"incomplete stream|invalid stream|checksum mismatch|stream .* truncated|partially-complete state|"
+        r"input/output error|Broken pipe|signal received",
+        BrokenStreamError,
+        "",
+    ),
+)
+
+
+def error(completed: Completed) -> ZrepError:
+    """zfs's own words as a typed error; what no rule knows is a plain FailedError."""
+    said = completed.err.strip() or completed.out.strip()
+    first = said.splitlines()[0] if said else f"exit status {completed.status}"
+    kind: type[ZrepError] = FailedError
+    for pattern, candidate, _ in _ERRORS:
+        if re.search(pattern, said):
+            kind = candidate
+            break
+    return kind(f"{' '.join(completed.argv[:2])} failed", evidence=first)
+
+
+def missing(completed: Completed) -> tuple[set[str], list[str]]:
+    """Of a command over many datasets: those ZFS says do not exist, and whatever else it complained about."""
+    absent: set[str] = set()
+    rest: list[str] = []
+    for line in completed.err.splitlines():
+        match = re.fullmatch(r"cannot open '(.+)': dataset does not exist", line.strip())
+        if match:
+            absent.add(match.group(1))
+        elif line.strip():
+            rest.append(line.strip())
+    return absent, rest
