@@ -114,7 +114,7 @@ def plan_stream(
             base=f"{master}@{base.name}",
             token=resume,
             options=stream_options(pair.master.role, pair.master.root),
-            exclude=excluded(pair.tag),
+            exclude=(*own_properties(pair.master.root), *zrep_properties(pair.tag)),
         )
     )
     return tuple(steps)
@@ -125,9 +125,14 @@ def stream_options(role: Role, member: Member) -> tuple[str, ...]:
     return tuple((role.flags or "").split())
 
 
-def excluded(tag: str) -> tuple[str, ...]:
-    """Properties that never travel: the replica's own and every zrep one."""
-    return (*_OWN, *(f"{tag}:{name}" for name in (*ROLE_PROPERTIES, "sent")))
+def own_properties(member: Member) -> tuple[str, ...]:
+    """What a replica of this dataset decides for itself."""
+    return _OWN[:1] if member.volume else _OWN
+
+
+def zrep_properties(tag: str) -> tuple[str, ...]:
+    """Every property of ours: none of them ever travels."""
+    return tuple(f"{tag}:{name}" for name in (*ROLE_PROPERTIES, "sent"))
 
 
 def plan_converge(pair: Pair, now: int) -> tuple[Step, ...]:

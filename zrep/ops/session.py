@@ -212,6 +212,8 @@ class Session:
             return Outcome(link.name, error=RefusedError("it is gone", filesystem=link.name))
         if mine.role.links != link.role.links or mine.role.master != link.role.master:
             return Outcome(link.name, error=BusyError("its role changed meanwhile", filesystem=link.name))
+        if mine.role.intent is not None and mine.role.intent.operation == "init":
+            return Outcome(link.name, error=_unfinished_init(link))
         if theirs is None:
             return Outcome(
                 link.name,
@@ -253,6 +255,14 @@ class Session:
         """A view read anew whose roles have moved: the executor's sides follow."""
         link = Link(view.name, view.mine.role)
         return replace(view, link=link, executor=self.executor(link))
+
+
+def _unfinished_init(link: Link) -> RefusedError:
+    return RefusedError(
+        "its init was interrupted",
+        filesystem=link.name,
+        advice=f"to go on where it was: zrep init '{link.name}' {link.peer_host} '{link.peer_name}'",
+    )
 
 
 def each(names: Iterable[str], work: Callable[[str], Outcome]) -> list[Outcome]:

@@ -1,0 +1,326 @@
+"""init: make a new pair. Checks everything on both sides before it changes either; resumable at any point."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
+from zrep.core.names import ancestors, check_dataset, check_host, pool_of, snapshot_name
+from zrep.core.plan import intent_property, plan_converge, role_properties, zrep_properties
+from zrep.core.retention import DEFAULT_SAVECOUNT
+from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit
+from zrep.core.steps import CreateParent, DiscardPartial, Hold, SendStream, SetProperties, Step, TakeSnapshot
+from zrep.ops.session import Link, Outcome, Session
+from zrep.system import zfs
+from zrep.system.agent import Agent, Identity
+from zrep.system.execute import Executor
+from zrep.system.observe import observe
+
+_GENERATION_NONE = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What init was asked for. src_host: the name the peer dials back; flags: for every ``zfs send`` of this pair,
+    None for the default; savecount: snapshots each side keeps, 0 for the default."""
+
+    filesystem: str
+    host: str
+    target: str
+    src_host: str = ""
+    savecount: int = 0
+    flags: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """Both sides as the checks found them: the target (None: not there yet) and the parents it lacks."""
+
+    source: Member
+    target: Member | None
+    parents: tuple[str, ...]
+    executor: Executor
+    role: Role
+
+
+def init(session: Session, request: Request) -> Outcome:
+    """Create the replica, send everything, and link the two. Running it again after a cut goes on where it was."""
+    check_dataset(request.filesystem)
+    check_dataset(request.target)
+    check_host(request.host)
+    link = _link(session, request)
+    peer = session.agent(request.host)
+    here, there = session.local.identity(), peer.identity()
+    _check_hosts(session, request, here, there)
+    if session.lock([link]):
+        raise BusyError("busy", filesystem=request.filesystem, evidence="another zrep is working on it")
+    ground = _check(session, request, link, peer, here)
+    if session.options.dry_run:
+        return Outcome(request.filesystem, lines=tuple(ground.executor.lines(_plan(session, ground))))
+    return _make(session, request, ground)
+
+
+def _link(session: Session, request: Request) -> Link:
+    src_host = request.src_host or os.environ.get("ZREP_SRC_HOST") or session.local.name
+    check_host(src_host)
+    role = Role(src_host, request.filesystem, request.host, request.target, master=True)
+    return Link(request.filesystem, role)
+
+
+# --- checks ---
+
+
+def _check_hosts(session: Session, request: Request, here: Identity, there: Identity) -> None:
+    """Versions, clocks, one host or two, and the way back."""
+    if here.zrep != there.zrep:
+        raise RefusedError(
+            f"zrep on {request.host} is another version",
+            evidence=f"{there.zrep} there, {here.zrep} here",
+            advice="install the same zrep on both hosts",
+        )
+    same = here.boot == there.boot and here.host == there.host
+    if same and _overlap(request.filesystem, request.target):
+        raise UsageError(
+            "source and target cannot be the same filesystem or lie within each other",
+            filesystem=request.filesystem,
+            evidence=f"{request.host} is this host",
+        )
+    if session.agent(request.host) is session.local:
+        return
+    back = _link(session, request).role.src_host
+    try:
+        answered = session.agent(request.host).dial(back)
+    except ZrepError as error:
+        raise RefusedError(
+            f"{request.host} cannot dial back to this host as {back}, so it could never take over properly",
+            filesystem=request.filesystem,
+            evidence=error.line(),
+            advice=f"make 'ssh {back} zrep version' work on {request.host}, or give --src-host NAME",
+        ) from None
+    if answered.boot != here.boot:
+        raise RefusedError(
+            f"{back}, as {request.host} dials it, is another machine ({answered.host})",
+            filesystem=request.filesystem,
+            advice=f"give --src-host NAME: the name by which {request.host} reaches this host",
+        )
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one.startswith(other + "/") or other.startswith(one + "/")
+
+
+def _check(session: Session, request: Request, link: Link, peer: Agent, here: Identity) -> _Ground:
+    name, target_name = request.filesystem, request.target
+    source = observe(session.local, session.tag, [name], settle=True).get(name)
+    if source is None:
+        raise RefusedError("no such filesystem here", filesystem=name, advice="see: zfs list")
+    parents = ancestors(target_name)
+    found = observe(peer, session.tag, [target_name, *parents])
+    role = _settled_role(session, request, link, source)
+    if source.role.paired and not (source.role.links == role.links and _mine(source)):
+        kind = "master" if source.role.master else "replica"
+        raise RefusedError(
+            f"it is already {kind} in a pair under the tag {session.tag!r}",
+            filesystem=name,
+            evidence=f"{source.role.src_host}:{source.role.src_fs} to {source.role.dest_host}:{source.role.dest_fs}",
+            advice=f"another destination: zrep -t OTHERTAG init …; to start over: zrep clear {name}",
+        )
+    if source.key_missing and not _raw(role):
+        raise RefusedError("its key is not loaded", filesystem=name, advice=f"zfs load-key '{name}'")
+    target = found.get(target_name)
+    if target is not None:
+        _check_target(session, request, source, target)
+    if not parents or parents[0] not in found:
+        raise RefusedError(
+            f"there is no pool {pool_of(target_name)} on {request.host}",
+            filesystem=name,
+            advice="a target is POOL/NAME: a whole pool cannot be a replica"
+            if not parents
+            else "see: zpool list there",
+        )
+    _check_space(request, source, found[next(p for p in reversed(parents) if p in found)], target)
+    missing = tuple(parent for parent in parents if parent not in found)
+    executor = Executor(session.local, session.local, peer, session.tag, session.progress)
+    return _Ground(source, target, missing, executor, role)
+
+
+def _mine(source: Member) -> bool:
+    return source.role.intent is not None and source.role.intent.operation == "init"
+
+
+def _check_target(session: Session, request: Request, source: Member, target: Member) -> None:
+    """An existing target is taken up only when it is provably what an interrupted init of this pair left."""
+    ours = {snapshot.guid for snapshot in source.ours(session.tag)}
+    if _mine(source) and (target.token or any(snapshot.guid in ours for snapshot in target.snapshots)):
+        return
+    raise RefusedError(
+        f"{request.target} already exists on {request.host}",
+        filesystem=request.filesystem,
+        evidence=f"{len(target.snapshots)} snapshots, {target.get('used')} bytes; zrep destroys only what it made",
+        advice="choose another target, or remove it yourself",
+    )
+
+
+def _check_space(request: Request, source: Member, parent: Member, target: Member | None) -> None:
+    needed = source.number("used") - (target.number("used") if target else 0)
+    if needed > parent.number("available"):
+        raise FailedError(
+            f"not enough room on {request.host}",
+            filesystem=request.filesystem,
+            evidence=f"{needed} bytes needed, {parent.number('available')} available in {parent.name}",
+        )
+
+
+def _settled_role(session: Session, request: Request, link: Link, source: Member) -> Role:
+    """The role the master will have: what shapes the stream is settled now and kept in properties."""
+    if _mine(source) and source.role.links == link.role.links:
+        return source.role
+    flags = request.flags if request.flags is not None else os.environ.get("ZREP_SEND_FLAGS")
+    if flags is None:
+        # Properties travel (-p). An encrypted source goes raw: its key never leaves this host. Anything else keeps
+        # large blocks, embedded data and compression as they are on disk.
+        flags = "-p -w" if source.encrypted else "-p -L -e -c"
+    for word in flags.split():
+        if word not in ("-p", "-w", "-L", "-e", "-c", "--props", "--raw", "--large-block", "--embed", "--compressed"):
+            raise UsageError(f"send flag {word!r} is not one zrep can keep a pair with", evidence="-p -w -L -e -c are")
+    savecount = request.savecount or int(os.environ.get("ZREP_SAVE_COUNT") or DEFAULT_SAVECOUNT)
+    return replace(link.role, flags=flags, savecount=savecount, gen=session.new_identity(), epoch=1)
+
+
+def _raw(role: Role) -> bool:
+    return bool({"-w", "--raw"} & set((role.flags or "").split()))
+
+
+# --- doing ---
+
+
+def _plan(session: Session, ground: _Ground) -> list[Step]:
+    """The whole of a first init, for --dry-run and as the order in which _make goes."""
+    name = _first_snapshot(session, ground)
+    return [
+        *_parents(ground),
+        _announce(session, ground),
+        TakeSnapshot(Side.MASTER, (name,)),
+        Hold(Side.MASTER, session.tag, (name,)),
+        _stream(session, ground, name, ""),
+        *_link_both(session, ground),
+    ]
+
+
+def _first_snapshot(session: Session, ground: _Ground) -> str:
+    from zrep.core.names import next_sequence
+
+    taken = [snapshot.name for snapshot in ground.source.snapshots]
+    return f"{ground.source.name}@{snapshot_name(session.tag, next_sequence(session.tag, taken))}"
+
+
+def _parents(ground: _Ground) -> list[Step]:
+    return [CreateParent(Side.REPLICA, parent) for parent in ground.parents]
+
+
+def _announce(session: Session, ground: _Ground) -> Step:
+    """The master's role with the intent in it: what a second run recognises this one by, and by which every
+    other command knows that the pair is not there yet."""
+    role = ground.role
+    properties = (
+        *role_properties(session.tag, role, master=True, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=()),
+        (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
+        (f"{session.tag}:flags", role.flags or ""),
+        intent_property(session.tag, Intent("init", role.gen)),
+    )
+    return SetProperties(Side.MASTER, (ground.source.name,), properties)
+
+
+def _stream(session: Session, ground: _Ground, snapshot: str, token: str) -> SendStream:
+    """The first stream, and any later part of it: the replica is read-only and never mounts itself from the start."""
+    volume = ground.source.volume
+    return SendStream(
+        Side.MASTER,
+        snapshot=snapshot,
+        target=ground.role.dest_fs,
+        token=token,
+        options=tuple((ground.role.flags or "").split()),
+        exclude=(*(() if volume else ("mountpoint",)), *zrep_properties(session.tag)),
+        override=(("readonly", "on"), *(() if volume else (("canmount", "noauto"),))),
+    )
+
+
+def _link_both(session: Session, ground: _Ground) -> list[Step]:
+    """Replica first, then the end of the intent on the master: only then is it a pair that sync acts on."""
+    role = ground.role
+    properties = (
+        *role_properties(session.tag, role, master=False, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=()),
+        (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
+        (f"{session.tag}:flags", role.flags or ""),
+    )
+    return [
+        SetProperties(Side.REPLICA, (role.dest_fs,), properties),
+        SetProperties(Side.MASTER, (ground.source.name,), (intent_property(session.tag, None),)),
+    ]
+
+
+def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
+    executor = ground.executor
+    for step in _parents(ground):
+        session.say(f"{request.filesystem}: creating the parent {zfs.argv(step)[-1]} on {request.host}, unmounted")
+        executor.do(step)
+    if not _mine(ground.source):
+        executor.do(_announce(session, ground))
+    ground = _refresh(session, request, ground)
+    snapshot = _held_snapshot(session, ground)
+    if ground.target is None or ground.target.by_guid(snapshot.guid) is None:
+        _send(session, request, ground, snapshot)
+        ground = _refresh(session, request, ground)
+    if ground.target is None or ground.target.by_guid(snapshot.guid) is None:
+        raise FailedError(
+            "the replica does not have the snapshot although its receive succeeded", filesystem=request.filesystem
+        )
+    executor.do_all(_link_both(session, ground))
+    ground = _refresh(session, request, ground)
+    assert ground.target is not None
+    pair = Pair(session.tag, Unit((ground.source,)), Unit((ground.target,)))
+    executor.do_all(plan_converge(pair, session.now))
+    return Outcome(
+        request.filesystem,
+        message=f"replicated to {request.host}:{request.target}; next, from cron: zrep sync all",
+    )
+
+
+def _refresh(session: Session, request: Request, ground: _Ground) -> _Ground:
+    peer = ground.executor.replica
+    source = observe(session.local, session.tag, [request.filesystem])[request.filesystem]
+    target = observe(peer, session.tag, [request.target]).get(request.target)
+    return replace(ground, source=source, target=target, parents=())
+
+
+def _held_snapshot(session: Session, ground: _Ground) -> Snapshot:
+    """The snapshot this init sends: the one an earlier run held, else a new one."""
+    earlier = [s for s in ground.source.ours(session.tag) if session.tag in s.holds]
+    if earlier:
+        return earlier[-1]
+    name = _first_snapshot(session, ground)
+    # An earlier run may have been cut between snapshot and hold: that one is ours, unsent, and superseded; expire
+    # will let it go once it is older than the base.
+    ground.executor.do(TakeSnapshot(Side.MASTER, (name,)))
+    ground.executor.do(Hold(Side.MASTER, session.tag, (name,)))
+    source = observe(session.local, session.tag, [ground.source.name])[ground.source.name]
+    snapshot = source.by_name(name.partition("@")[2])
+    assert snapshot is not None
+    return snapshot
+
+
+def _send(session: Session, request: Request, ground: _Ground, snapshot: Snapshot) -> None:
+    """The full stream, from the resume token where there is one for exactly this snapshot."""
+    token = ground.target.token if ground.target else ""
+    if token:
+        [done] = session.local.run([zfs.token_contents(token)])
+        contents = zfs.parse_token(done.out + done.err) if done.status == 0 else {}
+        if contents.get("toguid") != snapshot.guid:
+            # It is the half of a stream of ours (_check_target saw our intent) that nothing can complete.
+            ground.executor.do(DiscardPartial(Side.REPLICA, request.target))
+            token = ""
+        else:
+            session.say(f"{request.filesystem}: continuing the interrupted transfer")
+    full = f"{ground.source.name}@{snapshot.name}"
+    ground.executor.do(_stream(session, ground, full, token), _GENERATION_NONE)

@@ -1,0 +1,380 @@
+"""Moving the master role: failover and takeover drive one protocol, from either end; takeover -L goes alone.
+
+The order of the steps is the protocol (see core/plan.py for the reason beside each): up to the commit any failure
+undoes everything; after it the old master stays read-only until its peer can be asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
+from zrep.core.names import next_sequence, snapshot_name
+from zrep.core.plan import (
+    new_snapshot,
+    next_epoch,
+    plan_abort,
+    plan_advance,
+    plan_commit,
+    plan_converge,
+    plan_demote,
+    plan_final_snapshot,
+    plan_mounted,
+    plan_quiesce,
+    plan_writable,
+    refuse_modified,
+    take_role,
+)
+from zrep.core.relation import Linked
+from zrep.core.state import Intent, Pair, Role, Side, Snapshot, Unit, newest_common
+from zrep.core.steps import Dirty, DiscardPartial, Hold, RemountReadOnly, Step, TakeSnapshot, Unmount
+from zrep.ops import sync
+from zrep.ops.session import Link, Outcome, Session, View
+from zrep.system import zfs
+from zrep.system.execute import Executor, Line
+from zrep.system.observe import observe
+
+# The read-only window opens when what is left to send is at most this, or after as many rounds.
+_SMALL_DELTA = 16 * 1024 * 1024
+_PRESYNC_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChange:
+    """How a person wants a role change done. insist: unmount by force what keeps the master busy."""
+
+    insist: bool = False
+
+
+def failover(session: Session, name: str, change: RoleChange) -> Outcome:
+    """Planned, run on the master: the peer becomes master."""
+    link = session.link(name)
+    if not link.is_master:
+        raise RefusedError(
+            "it is the replica here",
+            filesystem=name,
+            evidence=f"epoch {link.role.epoch}, master is {link.peer_host}",
+            advice=f"to make this side the master: zrep takeover {name}",
+        )
+    return _move(session, name, change)
+
+
+def takeover(session: Session, name: str, change: RoleChange) -> Outcome:
+    """Planned, run on the replica: this side becomes master."""
+    link = session.link(name)
+    if link.is_master and not link.role.intent:
+        return Outcome(name, message="it is the master here already")
+    return _move(session, name, change)
+
+
+def _move(session: Session, name: str, change: RoleChange) -> Outcome:
+    view = session.open(name)
+    had = view.mine.role.generation
+    unfinished = view.mine.role.intent or view.theirs.role.intent
+    view = sync.prepare(session, view)
+    if unfinished and view.mine.role.generation != had:
+        return Outcome(name, message=f"finished the role change: {_where(view)}")
+    _preflight(session, view)
+    if session.options.dry_run:
+        return Outcome(name, lines=tuple(view.executor.lines(_whole_plan(session, view))))
+    view = _presync(session, view)
+    generation = session.new_identity()
+    view = _quiesced(session, view, change, generation)
+    view = _commit(session, view, generation)
+    # The new master first: writes may resume while the old one is still being told.
+    sync.open_master(session, view, Side.REPLICA)
+    view.do(plan_demote(view.pair, view.pair.replica.role))
+    view = session.turned(session.again(view))
+    view.do(plan_converge(view.pair, session.now))
+    return Outcome(name, message=f"role moved: {_where(view)}")
+
+
+def _where(view: View) -> str:
+    role = view.mine.role
+    return f"master is {role.src_host}:{role.src_fs}, epoch {role.epoch}"
+
+
+def _preflight(session: Session, view: View) -> None:
+    """Refuse now what would fail half way."""
+    pair = view.pair
+    base = newest_common(pair.master.root, pair.replica.root)
+    if base is None:
+        plan_advance(pair)
+    else:
+        refuse_modified(pair, base)
+    replica_host = view.executor.replica.name
+    for member in pair.replica.members:
+        if member.key_missing:
+            raise RefusedError(
+                f"the key of {member.name} is not loaded on {replica_host}",
+                filesystem=view.name,
+                advice=f"on {replica_host}: zfs load-key '{member.name}'",
+            )
+    _check_mountpoints(view)
+
+
+def _check_mountpoints(view: View) -> None:
+    """RefusedError when another mounted filesystem sits where the new master would be mounted."""
+    wanted = {m.get("mountpoint"): m.name for m in view.pair.replica.members if m.get("mountpoint").startswith("/")}
+    if not wanted:
+        return
+    [done] = view.executor.replica.run([("zfs", "list", "-H", "-t", "filesystem", "-o", "name,mounted,mountpoint")])
+    if done.status != 0:
+        raise zfs.error(done)
+    for line in done.out.splitlines():
+        name, mounted, mountpoint = line.split("\t")
+        if mounted == "yes" and mountpoint in wanted and name != wanted[mountpoint]:
+            raise RefusedError(
+                f"{name} is mounted on {mountpoint}, where {wanted[mountpoint]} belongs",
+                filesystem=view.name,
+                evidence=f"on {view.executor.replica.name}",
+                advice=f"unmount it, or: zfs set mountpoint=… '{wanted[mountpoint]}' there",
+            )
+
+
+def _presync(session: Session, view: View) -> View:
+    """Send while the master still takes writes, until what is left is small."""
+    for _ in range(_PRESYNC_ROUNDS):
+        advance = plan_advance(view.pair)
+        if advance.pending is None and advance.written <= _SMALL_DELTA:
+            break
+        view, _ = sync.sync_view(session, view)
+        view = session.again(view, settle=True)
+    return view
+
+
+def _quiesced(session: Session, view: View, change: RoleChange, generation: str) -> View:
+    """Master read-only, its final snapshot on the replica, nothing written after it. Any failure undoes all of it."""
+    intent = Intent("failover", generation)
+    try:
+        for step in plan_quiesce(view.pair, generation):
+            _quiesce_step(session, view, step, change)
+        view = session.again(view)
+        intent = view.pair.master.role.intent or intent
+        view.do(plan_final_snapshot(view.pair))
+        final = sync.send_pending(session, view)
+        view = session.again(view, settle=True)
+        _check_final(view, final)
+    except UnreachableError as error:
+        _abort_alone(session, view, error)
+        raise
+    except (ZrepError, KeyboardInterrupt):
+        # The intent as the master has it: without one nothing was begun, and nothing is to be restored.
+        view = session.again(view)
+        begun = view.pair.master.role.intent
+        if begun is not None:
+            view.do(plan_abort(view.pair, begun))
+        raise
+    return view
+
+
+def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) -> None:
+    error = view.executor.try_do(step)
+    if error is None:
+        return
+    if not isinstance(step, RemountReadOnly):
+        raise error
+    occupants = view.executor.master.occupants(step.mountpoint)
+    if change.insist:
+        session.say(f"{view.name}: forcing out {', '.join(occupants) or 'whoever uses it'}")
+        view.do([Unmount(Side.MASTER, step.dataset, force=True)])
+        return
+    raise RefusedError(
+        f"{step.dataset} is being written on {view.executor.master.name}; nothing was changed",
+        filesystem=view.name,
+        evidence=", ".join(occupants) or error.evidence,
+        advice="stop the writer and run this again, or insist with --force-unmount",
+    )
+
+
+def _check_final(view: View, final: Snapshot) -> None:
+    """The whole promise of a planned role change: the target has the final snapshot, nothing came after it."""
+    here = view.pair.master.root.by_guid(final.guid)
+    there = view.pair.replica.root.by_guid(final.guid)
+    if here is None or there is None:
+        raise FailedError("the final snapshot is not on both sides", filesystem=view.name)
+    written = view.pair.master.root.written_since(here)
+    if written:
+        raise FailedError(
+            "the master was written to after the final snapshot",
+            filesystem=view.name,
+            evidence=f"{written} bytes although read-only; a mapped file, or someone set readonly off",
+            advice="stop the writer and run this again",
+        )
+
+
+def _abort_alone(session: Session, view: View, error: UnreachableError) -> None:
+    """The peer was lost before the commit. When the master is this host it can be restored alone: without the
+    commit phase written, no promotion was ever asked for."""
+    if not view.link.is_master:
+        error.advice = f"on {view.link.peer_host}: zrep sync {view.theirs.name} makes it writable again"
+        return
+    from zrep.core.plan import plan_restore
+
+    found = observe(session.local, session.tag, [view.name])[view.name]
+    intent = found.role.intent
+    if intent is not None and intent.phase == "prepare":
+        pair = Pair(session.tag, Unit((found,)), view.pair.replica)
+        view.do(plan_restore(pair, intent))
+    error.evidence += "; nothing was changed"
+
+
+def _commit(session: Session, view: View, generation: str) -> View:
+    """From the commit mark on only the peer's word ends it: done, or surely not done."""
+    intent = view.pair.master.role.intent
+    if intent is None or intent.identity != generation:
+        raise FailedError("the record of this role change is gone", filesystem=view.name)
+    mark, take = plan_commit(view.pair, intent)
+    view.do([mark])
+    try:
+        done = take_command(view, take)
+    except UnreachableError as error:
+        error.about(view.name).advice = (
+            f"it is not known whether {view.executor.replica.name} took the role; {view.pair.master.name} stays "
+            f"read-only until it is: run this again, or let cron's sync do it"
+        )
+        raise
+    except ZrepError:
+        view.do(plan_abort(view.pair, intent))
+        raise
+    view = session.again(view)
+    if view.pair.replica.role.gen == generation and view.pair.replica.role.master:
+        return view
+    # A set that failed can have landed in part (DESIGN fact 4): what was read back decides, not its exit status.
+    view.do(plan_abort(view.pair, intent))
+    raise FailedError("the replica could not take the role", filesystem=view.name, evidence=done)
+
+
+def take_command(view: View, step: Step) -> str:
+    """Run the commit step as the one guarded request it is; what zfs said, for the message if it did not land."""
+    from zrep.core.steps import TakeRole
+
+    assert isinstance(step, TakeRole)
+    done = view.executor.agent(step.side).take_role(
+        view.tag, step.dataset, step.expected, step.identity, zfs.argv(step)
+    )
+    return done.err.strip()
+
+
+def _whole_plan(session: Session, view: View) -> list[Step]:
+    """Everything a role change will do, as far as it can be known before it is done."""
+    pair = view.pair
+    generation = "0" * 16
+    detail = {m.name: f"{m.get('readonly')} local" for m in pair.master.members}
+    intent = Intent("failover", generation, "prepare", next_epoch(pair.master.role, pair.replica.role), detail)
+    base = newest_common(pair.master.root, pair.replica.root)
+    final = Snapshot(new_snapshot(pair).partition("@")[2], "", 0)
+    plan: list[Step] = [*plan_quiesce(pair, generation), *plan_final_snapshot(pair)]
+    if base is not None:
+        from zrep.core.plan import plan_stream
+
+        plan += plan_stream(pair, base, final, {}, "")
+    plan += plan_commit(pair, intent)
+    plan += [*plan_writable(Side.REPLICA, pair.replica), *plan_mounted(Side.REPLICA, pair.replica, session.tag)]
+    plan += plan_demote(pair, Role(gen=generation, epoch=intent.epoch, parents=pair.replica.role.lineage))
+    return plan
+
+
+# --- takeover -L -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a forced takeover gives up: everything the old master wrote after this snapshot. age in seconds."""
+
+    snapshot: str
+    age: int
+    partial: bool
+
+    def text(self) -> str:
+        half = "; a half received stream is discarded" if self.partial else ""
+        return f"what was written after @{self.snapshot}, received {self.age} s ago, is lost to this side{half}"
+
+
+def forced_takeover(session: Session, name: str, confirm: bool) -> Outcome:
+    """The master is gone: promote this side alone. confirm: the person has agreed to the loss."""
+    link = session.link(name)
+    if link.is_master and not link.role.intent:
+        return Outcome(name, message="it is the master here already")
+    executor = Executor(session.local, session.local, session.local, session.tag)
+    session.local.end_receive(name)
+    if session.local.lock([name], 20.0):
+        raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
+    member = observe(session.local, session.tag, [name], settle=True)[name]
+    if member.role.master and member.role.intent and member.role.intent.operation == "failover":
+        return _stuck_master(session, executor, link)
+    if member.role.master:
+        return _open_alone(session, executor, name, "finished becoming master")
+    loss = _loss(session, name, member.snapshots[-1] if member.snapshots else None, bool(member.token))
+    if member.key_missing:
+        raise RefusedError("its key is not loaded", filesystem=name, advice=f"zfs load-key '{name}'")
+    pair = Pair(session.tag, Unit((member,)), Unit((member,)))
+    sequence = next_sequence(session.tag, [snapshot.name for snapshot in member.snapshots])
+    promotion = f"{name}@{snapshot_name(session.tag, sequence)}"
+    generation = session.new_identity()
+    take = take_role(pair, generation, next_epoch(member.role))
+    discard: list[Step] = [DiscardPartial(Side.REPLICA, name)] if member.token else []
+    fence: list[Step] = [
+        # The dataset is dirtied, then snapshotted, then the snapshot held: from here on no stream on top of the base
+        # is accepted, and nobody's receive -F can take the snapshot away (DESIGN facts 1 and 8).
+        Dirty(Side.REPLICA, name, member.get("volsize") if member.volume else ""),
+        TakeSnapshot(Side.REPLICA, (promotion,)),
+        Hold(Side.REPLICA, session.tag, (promotion,)),
+    ]
+    if session.options.dry_run:
+        plan = [*discard, *fence, take, *plan_writable(Side.REPLICA, pair.replica)]
+        return Outcome(
+            name, message=loss.text(), lines=tuple(Line(session.local.name, zfs.argv(step)) for step in plan)
+        )
+    if not confirm:
+        raise RefusedError(
+            "a forced takeover loses data and needs a yes", filesystem=name, evidence=loss.text(), advice="add --yes"
+        )
+    session.say(f"{name}: {loss.text()}")
+    executor.do_all([*discard, *fence])
+    done = session.local.take_role(session.tag, name, take.expected, take.identity, zfs.argv(take))
+    member = observe(session.local, session.tag, [name])[name]
+    if member.role.gen != generation or not member.role.master:
+        raise FailedError("could not take the role", filesystem=name, evidence=done.err.strip())
+    return _open_alone(session, executor, name, f"this side is master now, epoch {member.role.epoch}; {loss.text()}")
+
+
+def _loss(session: Session, name: str, newest: Snapshot | None, partial: bool) -> Loss:
+    if newest is None:
+        raise RefusedError("nothing was ever received here", filesystem=name)
+    return Loss(newest.name, max(0, session.now - (newest.sent or newest.creation)), partial)
+
+
+def _open_alone(session: Session, executor: Executor, name: str, message: str) -> Outcome:
+    member = observe(session.local, session.tag, [name])[name]
+    executor.do_all(plan_writable(Side.REPLICA, Unit((member,))))
+    member = observe(session.local, session.tag, [name])[name]
+    executor.do_all(plan_mounted(Side.REPLICA, Unit((member,)), session.tag))
+    return Outcome(name, message=message)
+
+
+def _stuck_master(session: Session, executor: Executor, link: Link) -> Outcome:
+    """A master whose peer will never say whether it took the role: a person insists that this side goes on, as a
+    new generation, so that a peer that did take it is recognised as the other half of a split brain."""
+    member = observe(session.local, session.tag, [link.name])[link.name]
+    role = member.role
+    from zrep.core.plan import intent_property, role_properties
+    from zrep.core.steps import SetProperties
+
+    properties = (
+        *role_properties(
+            session.tag,
+            role,
+            master=True,
+            swap=False,
+            epoch=next_epoch(role),
+            gen=session.new_identity(),
+            parents=role.lineage,
+        ),
+        intent_property(session.tag, Intent("promote", role.generation)),
+    )
+    executor.do([SetProperties(Side.MASTER, (link.name,), properties)][0])
+    return _open_alone(session, executor, link.name, "this side goes on as master of a new generation")
+
+
+__all__ = ["Linked", "RoleChange", "failover", "forced_takeover", "takeover"]

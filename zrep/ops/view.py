@@ -1,0 +1,170 @@
+"""list and status: what there is, without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zrep.core.errors import UnreachableError, ZrepError
+from zrep.core.relation import Linked, relate
+from zrep.core.state import Member, Role, newest_common
+from zrep.ops.session import Link, Session, Unit
+from zrep.system import zfs
+from zrep.system.observe import find_roles, observe
+
+__all__ = ["Row", "Unit", "listing", "properties", "snapshots", "status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One filesystem for list and status. sent: unix seconds of the newest snapshot known to be on both sides,
+    lag: seconds since the replica was last known to be up to date (0: nothing is missing there),
+    behind: bytes written since; unsent: snapshots waiting. None: not known."""
+
+    name: str
+    role: str
+    peer: str
+    state: str
+    sent: int | None
+    lag: int | None
+    behind: int | None
+    unsent: int | None
+    detail: str = ""
+    code: int = 0
+
+
+def listing(session: Session, masters_only: bool) -> list[Row]:
+    """What is known here without asking any peer."""
+    roles = find_roles(session.local, session.tag)
+    names = [name for name, role in roles.items() if (role.paired or role.split) and (role.master or not masters_only)]
+    members = observe(session.local, session.tag, names)
+    recalled = session.local.recall(names)
+    return [_row(session, member, recalled.get(name, {})) for name, member in members.items()]
+
+
+def status(session: Session, names: Sequence[str]) -> list[Row]:
+    """The same, after asking each peer; an unreachable one makes the state "peer unknown", not an error."""
+    roles = find_roles(session.local, session.tag)
+    for name in names:
+        session.link(name)
+    chosen = [name for name, role in roles.items() if (role.paired or role.split) and (not names or name in names)]
+    # status is read by monitoring: what it says of bytes behind should not lag a transaction group.
+    members = observe(session.local, session.tag, chosen)
+    recalled = session.local.recall(chosen)
+    by_peer: dict[str, list[Link]] = {}
+    for name, member in members.items():
+        if member.role.paired:
+            by_peer.setdefault(Link(name, member.role).peer_host, []).append(Link(name, member.role))
+    peers: dict[str, Member | ZrepError | None] = {}
+    for host, links in by_peer.items():
+        peers.update(_ask(session, host, links))
+    return [
+        _compare(session, _row(session, member, recalled.get(name, {})), member, peers.get(name))
+        for name, member in members.items()
+    ]
+
+
+def _ask(session: Session, host: str, links: list[Link]) -> dict[str, Member | ZrepError | None]:
+    try:
+        found = observe(session.agent(host), session.tag, [link.peer_name for link in links])
+    except ZrepError as error:
+        return {link.name: error for link in links}
+    return {link.name: found.get(link.peer_name) for link in links}
+
+
+def _row(session: Session, member: Member, recalled: dict[str, object]) -> Row:
+    role = member.role
+    if role.split:
+        return Row(member.name, "split", "", "split copy", None, None, member.number("used"), None, role.split)
+    link = Link(member.name, role)
+    sent = max((snapshot.sent for snapshot in member.snapshots if snapshot.sent), default=None)
+    marked = [snapshot for snapshot in member.ours(session.tag) if snapshot.sent]
+    behind: int | None = None
+    unsent: int | None = None
+    if role.master and marked:
+        behind = member.written_since(marked[-1])
+        unsent = sum(snapshot.createtxg > marked[-1].createtxg for snapshot in member.ours(session.tag))
+    synced = recalled.get("synced")
+    known = max(filter(None, (sent, synced if isinstance(synced, int) else None)), default=None)
+    lag = None if known is None else 0 if behind == 0 else max(0, session.now - known)
+    return Row(
+        member.name,
+        {True: "master", False: "replica", None: "none"}[role.master],
+        f"{link.peer_host}:{link.peer_name}",
+        _own_state(role),
+        sent,
+        lag,
+        behind,
+        unsent,
+    )
+
+
+def _own_state(role: Role) -> str:
+    if role.intent is not None and role.intent.operation == "init":
+        return "init unfinished"
+    if role.intent is not None and role.intent.operation == "rejoin":
+        return "rejoin unfinished"
+    if role.intent is not None and role.intent.operation != "cancelled":
+        return "role change unfinished"
+    return "paused" if role.paused else "ok"
+
+
+def _compare(session: Session, row: Row, mine: Member, theirs: Member | ZrepError | None) -> Row:
+    from dataclasses import replace
+
+    if row.role == "split":
+        return row
+    if isinstance(theirs, ZrepError):
+        word = "peer unknown" if row.state in ("ok", "paused") else row.state
+        return replace(row, state=word, detail=theirs.line(), code=5 if isinstance(theirs, UnreachableError) else 3)
+    if row.state == "init unfinished":
+        return replace(row, code=3)
+    if theirs is None:
+        return replace(row, state="peer missing", detail=f"{row.peer} does not exist", code=3)
+    relation = relate(mine.role, theirs.role)
+    if not isinstance(relation, Linked):
+        words = {"stale": "stale master" if mine.role.master else "stale"}
+        state = row.state if relation.word == "ok" else words.get(relation.word, relation.word)
+        return replace(row, state=state, detail=relation.evidence(), code=0 if state in ("ok", "paused") else 3)
+    if row.state == "ok":
+        row = _judge_data(row, mine, theirs)
+    return replace(row, code=row.code or (3 if row.state.endswith("unfinished") else 0))
+
+
+def _judge_data(row: Row, mine: Member, theirs: Member) -> Row:
+    from dataclasses import replace
+
+    master, replica = (mine, theirs) if mine.role.master else (theirs, mine)
+    base = newest_common(master, replica)
+    if base is None:
+        return replace(row, state="no common snapshot", code=3)
+    on_replica = replica.by_guid(base.guid)
+    if on_replica is not None and replica.written_since(on_replica):
+        return replace(row, state="replica modified", detail=f"since @{base.name}", code=3)
+    behind = master.written_since(base)
+    unsent = len(master.after(base))
+    return replace(row, behind=behind, unsent=unsent, lag=0 if behind == 0 and unsent == 0 else row.lag)
+
+
+def properties(session: Session, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """list -v: every local property of ours, by filesystem."""
+    [done] = session.local.run([zfs.find_pairs(session.tag)])
+    if done.status != 0:
+        raise zfs.error(done)
+    table = zfs.parse_properties(done.out)
+    return {
+        name: {key: value.value for key, value in values.items()}
+        for name, values in table.items()
+        if not names or name in names
+    }
+
+
+def snapshots(session: Session, names: Sequence[str]) -> dict[str, list[tuple[str, int | None, int]]]:
+    """list -s: our snapshots by filesystem: name, when it was known sent (None: not), bytes used."""
+    roles = find_roles(session.local, session.tag)
+    members = observe(session.local, session.tag, [n for n, role in roles.items() if role.paired])
+    return {
+        name: [(s.name, s.sent, s.used) for s in member.ours(session.tag)]
+        for name, member in members.items()
+        if not names or name in names
+    }
