@@ -1,0 +1,538 @@
+"""Commands that make, move and remove datasets and snapshots."""
+
+from __future__ import annotations
+
+from . import mounting, properties
+from .errors import ABORTED, RefusalError, missing, usage
+from .machine import Machine, Target
+from .names import BOOKMARK, DATASETS, FILESYSTEM, SNAPSHOT, VOLUME, check, is_under, parent, split
+from .options import assignments, parse
+from .reading import name_of
+from .setting import validate
+from .state import Dataset, Setting, Snapshot
+
+_HEADS = frozenset({FILESYSTEM, VOLUME})
+_MAX_TAG = 256
+
+
+def check_parent(machine: Machine, name: str) -> None:
+    above, action = parent(name), f"cannot create '{name}'"
+    if not above:
+        raise RefusalError(f"{action}: missing dataset name")
+    if name.partition("/")[0] not in machine.host.pools:
+        raise RefusalError(f"{action}: no such pool '{name.partition('/')[0]}'")
+    holder = machine.host.datasets.get(above)
+    if holder is None:
+        raise RefusalError(f"{action}: parent does not exist")
+    if holder.kind != FILESYSTEM:
+        raise RefusalError(f"{action}: parent is not a filesystem")
+
+
+def check_room(machine: Machine, name: str, action: str) -> None:
+    pool = machine.host.pools[name.partition("/")[0]]
+    if pool.readonly:
+        raise RefusalError(f"{action}: pool is read-only")
+    if pool.full:
+        raise RefusalError(f"{action}: out of space")
+
+
+def store(machine: Machine, dataset: Dataset, given: dict[str, str]) -> None:
+    for key, value in given.items():
+        machine.setting(dataset, key).local = value
+
+
+# -- create
+
+
+def do_create(machine: Machine, args: list[str]) -> None:
+    options = parse(args, "PV:b:nso:puv")
+    given = assignments(options.all("o"))
+    size = options.last("V")
+    kind = VOLUME if size is not None else FILESYSTEM
+    if (options.has("s") or options.has("b")) and size is None:
+        raise usage("'-s' and '-b' can only be used when creating a volume")
+    if options.has("u") and size is not None:
+        raise usage("'-u' can only be used when creating a filesystem")
+    if not options.rest:
+        raise usage(f"missing {kind} argument")
+    if len(options.rest) > 1:
+        raise usage("too many arguments")
+    name = options.rest[0]
+    action = f"cannot create '{name}'"
+    check(name, frozenset({kind}), action, modifying=True)
+    if options.has("p"):
+        if name in machine.host.datasets:
+            return
+        create_ancestors(machine, name)
+    check_parent(machine, name)
+    if name in machine.host.datasets:
+        raise RefusalError(f"{action}: dataset already exists")
+    checked = validate(kind, given, action, creating=True)
+    check_room(machine, name, action)
+    volsize = _volsize(size, action) if size is not None else 0
+    dataset = machine.new_dataset(name, kind)
+    store(machine, dataset, checked)
+    if kind == VOLUME:
+        dataset.volsize = volsize
+        dataset.props["volsize"] = Setting(local=str(volsize))
+        if not options.has("s"):
+            dataset.props["refreservation"] = Setting(local=str(volsize + volsize // 32))
+    above = machine.host.datasets[parent(name)]
+    if checked.get("encryption", "off") != "off":
+        dataset.encryption_root = name
+    elif "encryption" not in checked:
+        dataset.encryption_root, dataset.key_loaded = above.encryption_root, above.key_loaded
+    if not options.has("u"):
+        mounting.mount_by_itself(machine, dataset)
+
+
+def _volsize(text: str, action: str) -> int:
+    size = properties.number(text)
+    if size is None:
+        raise RefusalError(f"bad volume size '{text}': bad numeric value '{text}'")
+    if size == 0:
+        raise RefusalError(f"{action}: volume size cannot be zero")
+    if size % 16384:
+        raise RefusalError(f"{action}: volume size must be a multiple of volume block size")
+    return size
+
+
+def create_ancestors(machine: Machine, name: str) -> None:
+    parts = name.split("/")
+    for end in range(2, len(parts)):
+        above = "/".join(parts[:end])
+        if above not in machine.host.datasets:
+            mounting.mount_by_itself(machine, machine.new_dataset(above, FILESYSTEM))
+
+
+# -- snapshot, bookmark
+
+
+def do_snapshot(machine: Machine, args: list[str]) -> None:
+    options = parse(args, "ro:")
+    if not options.rest:
+        raise usage("missing snapshot argument")
+    given = assignments(options.all("o"))
+    wanted: list[tuple[Dataset, str]] = []
+    for name in options.rest:
+        head, snap = split(name)
+        if "@" not in name:
+            raise usage("")
+        try:
+            top = machine.head(head)
+        except RefusalError as fail:
+            raise RefusalError(*fail.lines, "usage:", rc=2) from None
+        wanted += [(d, snap) for d in (machine.tree(top) if options.has("r") else [top]) if not d.inconsistent]
+    several = len(options.rest) > 1 or options.has("r")
+    problems = _snapshot_problems(machine, wanted)
+    if problems:
+        raise RefusalError(*problems, *(["no snapshots were created"] if several else []))
+    checked = validate(SNAPSHOT, given, "cannot create snapshots ")
+    if len({dataset.pool for dataset, _ in wanted}) > 1:
+        tail = ["no snapshots were created"] if several else []
+        raise RefusalError("cannot create snapshots : operation crosses datasets or pools", *tail)
+    txg = machine.wait_txg(machine.pool(wanted[0][0]))
+    for dataset, snap in wanted:
+        snapshot = machine.take(dataset, snap, txg)
+        snapshot.props = {key: Setting(local=value) for key, value in checked.items()}
+
+
+def _snapshot_problems(machine: Machine, wanted: list[tuple[Dataset, str]]) -> list[str]:
+    lines = []
+    for dataset, snap in wanted:
+        action = f"cannot create snapshot '{dataset.name}@{snap}'"
+        check(f"{dataset.name}@{snap}", frozenset({SNAPSHOT}), action, modifying=True)
+        pool = machine.pool(dataset)
+        if dataset.snapshot(snap):
+            lines.append(f"{action}: dataset already exists")
+        elif pool.readonly:
+            lines.append(f"{action}: pool is read-only")
+        elif pool.full:
+            lines.append(f"{action}: out of space")
+    return lines
+
+
+def do_bookmark(machine: Machine, args: list[str]) -> None:
+    source, name = parse(args, "").rest
+    dataset, snapshot = machine.open(source, frozenset({SNAPSHOT}))
+    assert snapshot
+    mark = name.partition("#")[2]
+    if mark in dataset.bookmarks:
+        raise RefusalError(f"cannot create bookmark '{dataset.name}#{mark}': bookmark exists")
+    machine.wait_txg(machine.pool(dataset))
+    dataset.bookmarks[mark] = (snapshot.guid, snapshot.createtxg, snapshot.creation)
+
+
+# -- hold, release
+
+
+def do_hold(machine: Machine, args: list[str]) -> int:
+    return _holding(machine, args, "rt", _hold)
+
+
+def do_release(machine: Machine, args: list[str]) -> int:
+    return _holding(machine, args, "r", _release)
+
+
+def _holding(machine: Machine, args: list[str], spec: str, act: object) -> int:
+    options = parse(args, spec)
+    if len(options.rest) < 2:
+        raise usage("")
+    tag, names = options.rest[0], options.rest[1:]
+    if act is _hold and tag.startswith("."):
+        raise usage("tag may not start with '.'")
+    failed = False
+    for name in names:
+        try:
+            if "@" not in name:
+                raise RefusalError(f"'{name}' is not a snapshot")
+            head, snap = split(name)
+            top = machine.head(head)
+            (_hold if act is _hold else _release)(machine, top, snap, tag, options.has("r"))
+        except RefusalError as fail:
+            machine.err.extend(fail.lines)
+            failed = True
+    return int(failed)
+
+
+def _named(machine: Machine, top: Dataset, snap: str, recursive: bool) -> list[tuple[Dataset, Snapshot]]:
+    return [(d, s) for d in (machine.tree(top) if recursive else [top]) if (s := d.snapshot(snap))]
+
+
+def _hold(machine: Machine, top: Dataset, snap: str, tag: str, recursive: bool) -> None:
+    found = _named(machine, top, snap, recursive)
+    if not found:
+        raise RefusalError(f"cannot hold snapshot '{top.name}@{snap}': dataset does not exist")
+    for dataset, snapshot in found:
+        action = f"cannot hold snapshot '{dataset.name}@{snap}'"
+        if len(tag) >= _MAX_TAG:
+            raise RefusalError(f"{action}: tag too long")
+        if tag in snapshot.holds:
+            raise RefusalError(f"{action}: tag already exists on this dataset")
+        check_room(machine, dataset.name, action)
+    machine.wait_txg(machine.pool(top))
+    for _, snapshot in found:
+        snapshot.holds[tag] = machine.now()
+
+
+def _release(machine: Machine, top: Dataset, snap: str, tag: str, recursive: bool) -> None:
+    found = _named(machine, top, snap, recursive)
+    action = f"cannot release hold from snapshot '{top.name}@{snap}'"
+    if not found:
+        raise RefusalError(f"{action}: dataset does not exist")
+    held = [(d, s) for d, s in found if tag in s.holds]
+    if not held:
+        raise RefusalError(f"{action}: no such tag on this dataset")
+    machine.wait_txg(machine.pool(top))
+    for _, snapshot in held:
+        del snapshot.holds[tag]
+
+
+# -- destroy
+
+
+def do_destroy(machine: Machine, args: list[str]) -> None:
+    options = parse(args, "vpndfrR")
+    if not options.rest:
+        raise usage("missing dataset argument")
+    if len(options.rest) > 1:
+        raise usage("too many arguments")
+    name = options.rest[0]
+    if "#" in name:
+        return _destroy_bookmark(machine, name)
+    if "@" in name:
+        return _destroy_snapshots(machine, name, options.has("r"), options.has("d"), options.has("R"))
+    dataset = machine.head(name, DATASETS)
+    recursive = options.has("r") or options.has("R")
+    if "/" not in name and not recursive:
+        raise RefusalError(
+            f"cannot destroy '{name}': operation does not apply to pools",
+            f"use 'zfs destroy -r {name}' to destroy all datasets in the pool",
+            f"use 'zpool destroy {name}' to destroy the pool itself",
+        )
+    return _destroy_head(machine, dataset, recursive, options.has("R"), options.has("f"))
+
+
+def _destroy_bookmark(machine: Machine, name: str) -> None:
+    head, _, mark = name.partition("#")
+    dataset = machine.host.datasets.get(head)
+    if dataset is None or mark not in dataset.bookmarks:
+        raise RefusalError(f"bookmark '{name}' does not exist.")
+    machine.wait_txg(machine.pool(dataset))
+    del dataset.bookmarks[mark]
+
+
+def _range(dataset: Dataset, spec: str) -> list[Snapshot]:
+    if "%" not in spec:
+        return [s for s in dataset.snapshots if s.name == spec]
+    first, _, last = spec.partition("%")
+    names = [s.name for s in dataset.snapshots]
+    start = names.index(first) if first else 0
+    stop = names.index(last) + 1 if last else len(names)
+    return dataset.snapshots[start:stop]
+
+
+def _destroy_snapshots(machine: Machine, name: str, recursive: bool, defer: bool, clones: bool) -> None:
+    head, spec = split(name)
+    top = machine.head(head)
+    doomed = [
+        (dataset, snapshot)
+        for dataset in (machine.tree(top) if recursive or clones else [top])
+        for part in spec.split(",")
+        for snapshot in _range(dataset, part)
+    ]
+    if not doomed:
+        raise RefusalError("could not find any snapshots to destroy; check snapshot names.")
+    for dataset, snapshot in doomed:
+        dependents = [clone.name for clone in _dependents(machine, snapshot)]
+        if dependents and not defer and not clones:
+            raise RefusalError(
+                f"cannot destroy '{dataset.name}@{snapshot.name}': snapshot has dependent clones",
+                "use '-R' to destroy the following datasets:",
+                *dependents,
+            )
+    held = [f"{d.name}@{s.name}" for d, s in sorted(doomed, key=name_of) if s.holds and not defer]
+    if held:
+        raise RefusalError(*(f"cannot destroy snapshot {full}: dataset is busy" for full in held))
+    machine.wait_txg(machine.pool(top))
+    for dataset, snapshot in doomed:
+        if not snapshot.holds:
+            drop(dataset, snapshot)
+
+
+def _dependents(machine: Machine, snapshot: Snapshot) -> list[Dataset]:
+    """The clones of a snapshot and what hangs on them."""
+    found: list[Dataset] = []
+    for clone in machine.clones(snapshot):
+        found.append(clone)
+    return found
+
+
+def drop(dataset: Dataset, snapshot: Snapshot) -> None:
+    """Take a snapshot out; what was written for it counts for the next one."""
+    index = dataset.snapshots.index(snapshot)
+    if index + 1 < len(dataset.snapshots):
+        dataset.snapshots[index + 1].written += snapshot.written
+    else:
+        dataset.written += snapshot.written
+    dataset.snapshots.remove(snapshot)
+
+
+def _destroy_head(machine: Machine, top: Dataset, recursive: bool, clones: bool, force: bool) -> None:
+    tree = machine.tree(top)
+    if not recursive:
+        below = [f"{top.name}@{s.name}" for s in top.snapshots]
+        for member in tree[1:]:
+            below = [f"{member.name}@{s.name}" for s in member.snapshots] + [member.name] + below
+        if below:
+            kind = top.kind
+            raise RefusalError(
+                f"cannot destroy '{top.name}': {kind} has children",
+                "use '-r' to destroy the following datasets:",
+                *sorted(below),
+            )
+    doomed = {member.name for member in tree}
+    foreign = [c for member in tree for s in member.snapshots for c in machine.clones(s) if c.name not in doomed]
+    if foreign and not clones:
+        raise RefusalError(
+            f"cannot destroy '{top.name}': filesystem has dependent clones",
+            "use '-R' to destroy the following datasets:",
+            *(c.name for c in foreign),
+        )
+    held = [f"{d.name}@{s.name}" for d in tree for s in d.snapshots if s.holds]
+    if held:
+        raise RefusalError(*(f"cannot destroy snapshot {full}: dataset is busy" for full in held))
+    for member in tree:
+        if member.partial is not None and member.partial.pid is not None:
+            raise RefusalError(f"cannot destroy '{member.name}': dataset is busy")
+    mounting.unmount_tree(machine, tree, force)
+    for clone in foreign:
+        mounting.unmount(machine, clone, force)
+        machine.host.datasets.pop(clone.name, None)
+    for member in reversed(tree):
+        if "/" in member.name:
+            machine.wait_txg(machine.pool(member))
+            where = machine.value(member, "mountpoint") if member.kind == FILESYSTEM else "none"
+            del machine.host.datasets[member.name]
+            if where not in ("none", "legacy"):
+                mounting.remove_directory(machine, member, where)
+        else:
+            member.snapshots.clear()
+
+
+# -- rename, clone, promote, rollback
+
+
+def do_rename(machine: Machine, args: list[str]) -> None:
+    options = parse(args, "pruf")
+    for count, message in ((0, "missing source dataset argument"), (1, "missing target dataset argument")):
+        if len(options.rest) == count:
+            raise usage(message)
+    source, target = options.rest
+    types = frozenset({FILESYSTEM}) if options.has("u") else DATASETS
+    dataset, snapshot = machine.open(source, types)
+    if source == target:
+        return None
+    if snapshot is not None:
+        return _rename_snapshot(machine, dataset, snapshot, target)
+    action = f"cannot rename to '{target}'"
+    check(target, frozenset({dataset.kind}), action, modifying=True)
+    if options.has("p"):
+        create_ancestors(machine, target)
+    check_parent(machine, target)
+    if target.partition("/")[0] != dataset.pool:
+        raise RefusalError(f"{action}: datasets must be within same pool")
+    if is_under(target, source):
+        raise RefusalError(f"{action}: New dataset name cannot be a descendant of current dataset name")
+    return _rename_head(machine, dataset, target, options.has("u"), options.has("f"))
+
+
+def _rename_snapshot(machine: Machine, dataset: Dataset, snapshot: Snapshot, target: str) -> None:
+    head, at, snap = target.partition("@")
+    if not at:
+        head, snap = "", target
+    if head and head != dataset.name:
+        raise RefusalError(f"cannot rename to '{target}': snapshots must be part of same dataset")
+    check(f"{dataset.name}@{snap}", frozenset({SNAPSHOT}), f"cannot rename to '{dataset.name}@{snap}'", modifying=True)
+    if dataset.snapshot(snap):
+        raise RefusalError(f"cannot rename '{dataset.name}@{snapshot.name}': dataset already exists")
+    machine.wait_txg(machine.pool(dataset))
+    snapshot.name = snap
+
+
+def _rename_head(machine: Machine, top: Dataset, target: str, keep_mounted: bool, force: bool) -> None:
+    source, tree = top.name, machine.tree(top)
+    if machine.value(top, "mountpoint") in ("none", "legacy"):
+        keep_mounted = True
+    places = {d.name: machine.value(d, "mountpoint") for d in tree if d.kind == FILESYSTEM}
+    mounted = [] if keep_mounted else mounting.unmount_tree(machine, tree, force)
+    if target in machine.host.datasets:
+        mounting.remount_tree(machine, mounted)
+        raise RefusalError(f"cannot rename '{source}': dataset already exists")
+    machine.wait_txg(machine.pool(top))
+    for member in tree:
+        del machine.host.datasets[member.name]
+        where = places.get(member.name, "none")
+        if member in mounted and where not in ("none", "legacy"):
+            mounting.remove_directory(machine, member, where)
+        member.name = target + member.name.removeprefix(source)
+        if member.encryption_root and is_under(member.encryption_root, source):
+            member.encryption_root = target + member.encryption_root.removeprefix(source)
+        machine.host.datasets[member.name] = member
+    mounting.remount_tree(machine, mounted)
+
+
+def do_clone(machine: Machine, args: list[str]) -> None:
+    options = parse(args, "o:p")
+    given = assignments(options.all("o"))
+    for count, message in ((0, "missing source dataset argument"), (1, "missing target dataset argument")):
+        if len(options.rest) == count:
+            raise usage(message)
+    source, target = options.rest
+    origin, snapshot = machine.open(source, frozenset({SNAPSHOT}))
+    assert snapshot
+    action = f"cannot create '{target}'"
+    check(target, frozenset({FILESYSTEM}), action, modifying=True)
+    if options.has("p"):
+        create_ancestors(machine, target)
+    check_parent(machine, target)
+    checked = validate(origin.kind, given, action, creating=True)
+    if target.partition("/")[0] != origin.pool:
+        raise RefusalError(f"{action}: source and target pools differ")
+    if target in machine.host.datasets:
+        raise RefusalError(f"{action}: dataset already exists")
+    check_room(machine, target, action)
+    clone = machine.new_dataset(target, origin.kind)
+    clone.origin = snapshot.objid
+    clone.data, clone.version = snapshot.data, snapshot.version
+    clone.written, clone.referenced, clone.volsize = 0, snapshot.referenced, snapshot.volsize
+    clone.encryption_root, clone.key_loaded = origin.encryption_root, origin.key_loaded
+    if origin.kind == VOLUME:
+        clone.props["volsize"] = Setting(local=str(snapshot.volsize))
+    store(machine, clone, checked)
+    mounting.mount_by_itself(machine, clone)
+
+
+def do_promote(machine: Machine, args: list[str]) -> None:
+    if not args:
+        raise usage("missing clone filesystem argument")
+    name = args[0]
+    clone = machine.head(name)
+    if clone.origin is None:
+        raise RefusalError(f"cannot promote '{name}': not a cloned filesystem")
+    former, snapshot = machine.owner(clone.origin)
+    assert snapshot
+    index = former.snapshots.index(snapshot) + 1
+    moved = former.snapshots[:index]
+    clash = next((s for s in moved if clone.snapshot(s.name)), None)
+    if clash:
+        raise RefusalError(
+            f"cannot promote '{name}': conflicting snapshot '{name}@{clash.name}' "
+            f"from parent '{former.name}@{snapshot.name}'"
+        )
+    machine.wait_txg(machine.pool(clone))
+    clone.snapshots = moved + clone.snapshots
+    former.snapshots = former.snapshots[index:]
+    clone.origin, former.origin = former.origin, snapshot.objid
+
+
+def do_rollback(machine: Machine, args: list[str]) -> None:
+    options = parse(args, "rRf")
+    if not options.rest:
+        raise usage("missing dataset argument")
+    name = options.rest[0]
+    dataset, snapshot = machine.open(name, frozenset({SNAPSHOT}))
+    assert snapshot
+    newer = [s for s in dataset.snapshots if s.createtxg > snapshot.createtxg]
+    recursive = options.has("r") or options.has("R")
+    if newer and not recursive:
+        raise RefusalError(
+            f"cannot rollback to '{name}': more recent snapshots or bookmarks exist",
+            "use '-r' to force deletion of the following snapshots and bookmarks:",
+            *(f"{dataset.name}@{s.name}" for s in newer),
+        )
+    clones = [c.name for s in newer for c in machine.clones(s)]
+    if clones and not options.has("R"):
+        raise RefusalError(
+            f"cannot rollback to '{name}': clones of previous snapshots exist",
+            "use '-R' to force deletion of the following clones and dependents:",
+            *clones,
+        )
+    for doomed in newer:
+        if doomed.holds:
+            raise RefusalError(f"cannot destroy '{dataset.name}@{doomed.name}': dataset is busy")
+        machine.wait_txg(machine.pool(dataset))
+        drop(dataset, doomed)
+    if dataset.partial is not None and dataset.partial.pid is not None:
+        raise RefusalError(f"cannot rollback '{dataset.name}': dataset is busy", rc=ABORTED)
+    machine.wait_txg(machine.pool(dataset))
+    dataset.pending, dataset.intent_log, dataset.unreplayed = {}, {}, False
+    dataset.data, dataset.version = snapshot.data, snapshot.version
+    dataset.written, dataset.referenced, dataset.volsize = 0, snapshot.referenced, snapshot.volsize
+
+
+# -- delegation
+
+
+def do_allow(machine: Machine, args: list[str]) -> None:
+    options = parse(args, "ldu:g:ecsh")
+    if len(options.rest) == 1:
+        dataset = machine.head(options.rest[0])
+        if dataset.allowed:
+            machine.out.append(f"---- Permissions on {dataset.name} ".ljust(70, "-"))
+            machine.out.append("Local+Descendent permissions:")
+            machine.out.extend(f"\tuser {who} {what}" for who, what in dataset.allowed)
+        return
+    who = options.last("u") or options.rest[0]
+    words = options.rest if options.last("u") else options.rest[1:]
+    machine.head(words[-1]).allowed.append((who, words[0]))
+
+
+def do_unallow(machine: Machine, args: list[str]) -> None:
+    options = parse(args, "ldu:g:ecsrh")
+    dataset = machine.head(options.rest[-1])
+    who = options.last("u") or options.rest[0]
+    dataset.allowed = [(user, what) for user, what in dataset.allowed if user != who]
+
+
+__all__ = ["BOOKMARK", "Target", "missing"]

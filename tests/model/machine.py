@@ -1,0 +1,302 @@
+"""One host at work: looking datasets up, transaction groups, content, and what a property's value is."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+from . import properties
+from .errors import RefusalError, missing
+from .names import DATASETS, FILESYSTEM, SNAPSHOT, VOLUME, check, is_under, parent, split
+from .properties import INHERIT, NATIVE
+from .state import FRESH_BYTES, METADATA_BYTES, Dataset, HostState, Pool, Setting, Snapshot, WorldState
+from .stream import token_of
+
+Target = tuple[Dataset, Snapshot | None]
+VOLUME_BYTES = 57344
+STORED = "\0"
+
+
+class Machine:
+    """A host while it runs one command."""
+
+    def __init__(self, world: WorldState, host: HostState) -> None:
+        self.world = world
+        self.host = host
+        self.out: list[str] = []
+        self.err: list[str] = []
+
+    # -- looking up
+
+    def find(self, name: str) -> Target | None:
+        head, snap = split(name)
+        dataset = self.host.datasets.get(head)
+        if dataset is None:
+            return None
+        if "@" not in name:
+            return dataset, None
+        snapshot = dataset.snapshot(snap)
+        return (dataset, snapshot) if snapshot else None
+
+    def open(self, name: str, types: frozenset[str] = DATASETS) -> Target:
+        """zfs_open() of libzfs, with its complaints."""
+        check(name, types, f"cannot open '{name}'")
+        target = self.find(name)
+        if target is None:
+            raise missing(name)
+        if (SNAPSHOT if target[1] else target[0].kind) not in types:
+            raise RefusalError(f"cannot open '{name}': operation not applicable to datasets of this type")
+        return target
+
+    def head(self, name: str, types: frozenset[str] = frozenset({FILESYSTEM, VOLUME})) -> Dataset:
+        return self.open(name, types)[0]
+
+    def tree(self, top: Dataset) -> list[Dataset]:
+        """A dataset and all below it, in the order of their names."""
+        return sorted(
+            (d for d in self.host.datasets.values() if is_under(d.name, top.name)), key=lambda d: d.name.split("/")
+        )
+
+    def children(self, top: Dataset) -> list[Dataset]:
+        return [d for d in self.tree(top) if d is not top]
+
+    def owner(self, objid: int) -> Target:
+        for dataset in self.host.datasets.values():
+            for snapshot in dataset.snapshots:
+                if snapshot.objid == objid:
+                    return dataset, snapshot
+        raise KeyError(objid)
+
+    def clones(self, snapshot: Snapshot) -> list[Dataset]:
+        return [d for d in self.host.datasets.values() if d.origin == snapshot.objid]
+
+    def pool(self, dataset: Dataset) -> Pool:
+        return self.host.pools[dataset.pool]
+
+    # -- time and identity
+
+    def now(self) -> int:
+        return int(time.time()) if self.world.now is None else self.world.now
+
+    def fresh(self) -> int:
+        """A number nothing else in the world has."""
+        self.world.counter += 1
+        return self.world.counter
+
+    def guid(self) -> int:
+        return random.Random(self.world.seed * 1_000_003 + self.fresh()).getrandbits(64) | 1
+
+    def wait_txg(self, pool: Pool, waits: int = 1) -> int:
+        """Close the open transaction group, as every change of metadata does, and count it."""
+        pool.txg += 1
+        pool.txg_waits += waits
+        for dataset in self.host.datasets.values():
+            if dataset.pending and dataset.pool == pool.name:
+                self.settle(dataset)
+        return pool.txg
+
+    def settle(self, dataset: Dataset) -> None:
+        """What was written to an open file reaches the disk."""
+        self.change(dataset, dataset.pending)
+        dataset.pending = {}
+        if not dataset.unreplayed:
+            dataset.intent_log = {}
+
+    def change(self, dataset: Dataset, data: dict[str, bytes] | None = None) -> None:
+        """The content of a dataset is no longer that of its newest snapshot."""
+        dataset.version = self.fresh()
+        size = METADATA_BYTES + sum(len(v) for v in (data or {}).values())
+        dataset.written += size
+        if data:
+            dataset.data = {**dataset.data, **data}
+            dataset.referenced += size
+
+    # -- properties
+
+    def setting(self, dataset: Dataset, prop: str) -> Setting:
+        return dataset.props.setdefault(prop, Setting())
+
+    def ancestors(self, dataset: Dataset) -> Iterator[Dataset]:
+        """From the dataset up to the root of its pool."""
+        name = dataset.name
+        while name:
+            yield self.host.datasets[name]
+            name = parent(name)
+
+    def stored(self, dataset: Dataset, prop: str) -> tuple[str, str, Dataset] | None:
+        """The value that applies, where it comes from and the dataset that has it."""
+        native = NATIVE.get(prop)
+        for ancestor in self.ancestors(dataset):
+            setting = ancestor.props.get(prop)
+            effective = setting.effective() if setting else None
+            if effective:
+                value, source = effective
+                return value, source if ancestor is dataset else f"inherited from {ancestor.name}", ancestor
+            if native and native.how != INHERIT:
+                return None
+        return None
+
+    def value(self, dataset: Dataset, prop: str) -> str:
+        """A stored native property's value."""
+        if prop == "mountpoint":
+            return self.mountpoint(dataset)[0]
+        found = self.stored(dataset, prop)
+        return found[0] if found else NATIVE[prop].default
+
+    def mountpoint(self, dataset: Dataset) -> tuple[str, str]:
+        found = self.stored(dataset, "mountpoint")
+        if found is None:
+            return "/" + dataset.name, "default"
+        value, source, ancestor = found
+        if ancestor is dataset or value in ("none", "legacy"):
+            return value, source
+        return value.rstrip("/") + dataset.name.removeprefix(ancestor.name), source
+
+    def get(self, target: Target, prop: str) -> tuple[str, str] | None:
+        """Value and source as `zfs get -p` prints them; None where the property does not apply."""
+        dataset, snapshot = target
+        if ":" in prop and prop not in NATIVE:
+            return self.user(dataset, snapshot, prop)
+        if properties.is_written(prop):
+            written = self.written_since(dataset, snapshot, prop)
+            return (str(written), "local") if written is not None else None
+        native = NATIVE[prop]
+        if (SNAPSHOT if snapshot else dataset.kind) not in native.types:
+            return None
+        computed = self.computed(dataset, snapshot, prop)
+        if computed != STORED:
+            return (computed, "-") if computed is not None else None
+        if prop == "mountpoint":
+            return self.mountpoint(dataset)
+        found = self.stored(dataset, prop)
+        if found:
+            return found[0], found[1]
+        return native.default, "-" if native.how == properties.ONCE else "default"
+
+    def user(self, dataset: Dataset, snapshot: Snapshot | None, prop: str) -> tuple[str, str] | None:
+        if snapshot is not None:
+            own = snapshot.props.get(prop)
+            effective = own.effective() if own else None
+            if effective:
+                return effective
+        found = self.stored(dataset, prop)
+        if found is None:
+            return None
+        value, source, ancestor = found
+        return value, f"inherited from {ancestor.name}" if snapshot is not None else source
+
+    def computed(self, dataset: Dataset, snapshot: Snapshot | None, prop: str) -> str | None:
+        """Properties that are not stored: None is no value, STORED is for all the others."""
+        item = snapshot or dataset
+        match prop:
+            case "type":
+                return SNAPSHOT if snapshot else dataset.kind
+            case "guid" | "createtxg" | "creation" | "objsetid":
+                return str(item.objid if prop == "objsetid" else getattr(item, prop))
+            case "referenced" | "logicalreferenced":
+                return str(item.referenced)
+            case "used":
+                return str(self.snapshot_used(dataset, snapshot) if snapshot else self.used(dataset))
+            case "written":
+                return str(item.written)
+            case "compressratio" | "refcompressratio":
+                return "1.00"
+            case "volsize" if snapshot:
+                return str(snapshot.volsize) if dataset.kind == VOLUME else None
+            case "userrefs":
+                return str(len(snapshot.holds)) if snapshot else None
+            case "defer_destroy":
+                return "off"
+            case "clones":
+                return ",".join(sorted(d.name for d in self.clones(snapshot))) if snapshot else None
+            case "origin":
+                return self.full_name(dataset.origin) if dataset.origin is not None else None
+            case "mounted":
+                return "yes" if dataset.mounted_at else "no"
+            case "receive_resume_token":
+                return token_of(dataset)
+            case "snapshots_changed":
+                return str(max(s.creation for s in dataset.snapshots)) if dataset.snapshots else None
+            case "encryption":
+                return "aes-256-gcm" if dataset.encryption_root else "off"
+            case "encryptionroot":
+                return dataset.encryption_root
+            case "keystatus":
+                return ("available" if dataset.key_loaded else "unavailable") if dataset.encryption_root else None
+        if prop not in NATIVE or NATIVE[prop].how == properties.READONLY:
+            return self.sizes(dataset, prop)
+        return STORED
+
+    def sizes(self, dataset: Dataset, prop: str) -> str | None:
+        match prop:
+            case "available":
+                return str(self.available(dataset))
+            case "usedbydataset":
+                return str(dataset.referenced)
+            case "usedbysnapshots":
+                return str(sum(self.snapshot_used(dataset, s) for s in dataset.snapshots))
+            case "usedbychildren":
+                return str(self.used(dataset) - dataset.referenced)
+            case "logicalused":
+                return str(self.used(dataset))
+        return "0" if prop == "usedbyrefreservation" else None
+
+    def full_name(self, objid: int) -> str:
+        dataset, snapshot = self.owner(objid)
+        assert snapshot
+        return f"{dataset.name}@{snapshot.name}"
+
+    # -- space
+
+    def snapshot_used(self, dataset: Dataset, snapshot: Snapshot) -> int:
+        index = dataset.snapshots.index(snapshot)
+        newer = dataset.snapshots[index + 1] if index + 1 < len(dataset.snapshots) else dataset
+        return 0 if newer.version == snapshot.version else METADATA_BYTES
+
+    def used(self, dataset: Dataset) -> int:
+        own = dataset.referenced + sum(self.snapshot_used(dataset, s) for s in dataset.snapshots)
+        prefix, depth = dataset.name + "/", dataset.name.count("/") + 1
+        return own + sum(
+            self.used(d)
+            for d in self.host.datasets.values()
+            if d.name.startswith(prefix) and d.name.count("/") == depth
+        )
+
+    def available(self, dataset: Dataset) -> int:
+        pool = self.pool(dataset)
+        return 0 if pool.full else max(0, pool.size - self.used(self.host.datasets[pool.name]))
+
+    def written_since(self, dataset: Dataset, snapshot: Snapshot | None, prop: str) -> int | None:
+        name = prop.partition("@")[2]
+        base = dataset.snapshot(name.rpartition("@")[2])
+        if base is None or "@" not in prop:
+            return None
+        end = dataset.snapshots.index(snapshot) + 1 if snapshot else len(dataset.snapshots)
+        start = dataset.snapshots.index(base) + 1
+        if snapshot and start > end:
+            return None
+        return sum(s.written for s in dataset.snapshots[start:end]) + (0 if snapshot else dataset.written)
+
+    # -- snapshots
+
+    def take(self, dataset: Dataset, name: str, txg: int, guid: int | None = None) -> Snapshot:
+        snapshot = Snapshot(
+            name, self.fresh(), guid or self.guid(), txg, self.now(), dataset.version, dataset.data,
+            dataset.written, dataset.referenced, dataset.volsize,
+        )  # fmt: skip
+        dataset.snapshots.append(snapshot)
+        dataset.written = 0
+        return snapshot
+
+    def new_dataset(self, name: str, kind: str) -> Dataset:
+        pool = self.host.pools[name.partition("/")[0]]
+        txg = self.wait_txg(pool)
+        dataset = Dataset(name, kind, self.fresh(), self.guid(), txg, self.now(), self.fresh())
+        if kind == VOLUME:
+            dataset.written = dataset.referenced = VOLUME_BYTES
+        self.host.datasets[name] = dataset
+        return dataset
+
+
+__all__ = ["FRESH_BYTES", "Machine", "Target"]

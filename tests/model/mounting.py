@@ -1,0 +1,193 @@
+"""Mounting: where a filesystem appears, who keeps it busy, and the directories made for it on the way."""
+
+from __future__ import annotations
+
+from .errors import RefusalError
+from .machine import Machine
+from .names import FILESYSTEM
+from .options import parse
+from .state import Dataset
+
+
+def enclosing(machine: Machine, dataset: Dataset, where: str) -> Dataset | None:
+    """The mounted filesystem that the directory of a mount point lies in."""
+    best: Dataset | None = None
+    for other in machine.host.datasets.values():
+        at = other.mounted_at
+        inside = at is not None and other is not dataset and where.startswith(at.rstrip("/") + "/")
+        if inside and (best is None or len(at or "") > len(best.mounted_at or "")):
+            best = other
+    return best
+
+
+def readonly(machine: Machine, dataset: Dataset) -> bool:
+    return dataset.mounted_ro or machine.value(dataset, "readonly") == "on" or machine.pool(dataset).readonly
+
+
+def mount(machine: Machine, dataset: Dataset) -> None:
+    """zfs_mount() of libzfs: the caller has looked at canmount."""
+    where = machine.value(dataset, "mountpoint")
+    if dataset.encryption_root and not dataset.key_loaded:
+        raise RefusalError(f"cannot mount '{where}': encryption key not loaded")
+    outer = enclosing(machine, dataset, where)
+    if outer is not None and outer.mounted_at is not None:
+        directory = where[len(outer.mounted_at.rstrip("/")) + 1 :] + "/"
+        if directory not in outer.data:
+            if readonly(machine, outer):
+                raise RefusalError(f"cannot mount '{where}': failed to create mountpoint: Read-only file system")
+            machine.change(outer, {directory: b""})
+    dataset.mounted_at = where
+    dataset.mounted_ro = False
+    if dataset.unreplayed:
+        dataset.unreplayed = False
+        if dataset.intent_log:
+            log, dataset.intent_log = dataset.intent_log, {}
+            machine.change(dataset, log)
+
+
+def mount_by_itself(machine: Machine, dataset: Dataset) -> None:
+    """What create, clone, receive and rename do at their end."""
+    if dataset.kind != FILESYSTEM or dataset.mounted_at or machine.value(dataset, "canmount") != "on":
+        return
+    if machine.value(dataset, "mountpoint") in ("none", "legacy"):
+        return
+    if dataset.encryption_root and not dataset.key_loaded:
+        return
+    mount(machine, dataset)
+
+
+def busy(machine: Machine, dataset: Dataset) -> bool:
+    return dataset.open_files > 0 or dataset.mappings > 0
+
+
+def unmount(machine: Machine, dataset: Dataset, force: bool = False) -> None:
+    if dataset.mounted_at is None:
+        return
+    at = dataset.mounted_at
+    if not force and (busy(machine, dataset) or _covers(machine, dataset)):
+        raise RefusalError(f"cannot unmount '{at}': pool or dataset is busy")
+    machine.settle(dataset) if dataset.pending else None
+    dataset.mounted_at = None
+    dataset.open_files = dataset.mappings = 0
+
+
+def _covers(machine: Machine, dataset: Dataset) -> bool:
+    """Whether another filesystem is mounted inside this one."""
+    inside = (dataset.mounted_at or "").rstrip("/") + "/"
+    return any(d.mounted_at is not None and d.mounted_at.startswith(inside) for d in machine.host.datasets.values())
+
+
+def unmount_tree(machine: Machine, datasets: list[Dataset], force: bool = False) -> list[Dataset]:
+    """Unmount all of them, the deepest first; one that is busy leaves all of them mounted."""
+    mounted = [d for d in datasets if d.mounted_at is not None]
+    stuck = next((d for d in reversed(mounted) if busy(machine, d)), None)
+    if stuck is not None and not force:
+        raise RefusalError(f"cannot unmount '{stuck.mounted_at}': pool or dataset is busy")
+    for dataset in reversed(mounted):
+        unmount(machine, dataset, force)
+    return mounted
+
+
+def remount_tree(machine: Machine, datasets: list[Dataset]) -> None:
+    for dataset in sorted(datasets, key=lambda d: d.name):
+        if machine.value(dataset, "mountpoint") not in ("none", "legacy") and dataset.mounted_at is None:
+            mount(machine, dataset)
+
+
+def remove_directory(machine: Machine, dataset: Dataset, where: str) -> None:
+    """Destroying and renaming take the empty mount point away."""
+    outer = enclosing(machine, dataset, where)
+    if outer is None or outer.mounted_at is None or readonly(machine, outer):
+        return
+    directory = where[len(outer.mounted_at.rstrip("/")) + 1 :] + "/"
+    if directory in outer.data:
+        outer.data = {key: value for key, value in outer.data.items() if key != directory}
+        machine.change(outer)
+
+
+def do_mount(machine: Machine, args: list[str]) -> None:
+    options = parse(args, "aflo:Ov")
+    if options.has("a"):
+        for dataset in machine.host.datasets.values():
+            if not dataset.inconsistent:
+                mount_by_itself(machine, dataset)
+        return
+    if not options.rest:
+        mounted = sorted((d for d in machine.host.datasets.values() if d.mounted_at), key=lambda d: d.name)
+        machine.out.extend(f"{d.name:<30}  {d.mounted_at}" for d in mounted)
+        return
+    name = options.rest[0]
+    dataset = machine.head(name, frozenset({FILESYSTEM}))
+    _refuse(machine, dataset, "mount")
+    if dataset.mounted_at is not None:
+        raise RefusalError(f"cannot mount '{name}': filesystem already mounted")
+    mount(machine, dataset)
+
+
+def _refuse(machine: Machine, dataset: Dataset, verb: str) -> None:
+    name, where = dataset.name, machine.value(dataset, "mountpoint")
+    if where == "legacy":
+        raise RefusalError(f"cannot {verb} '{name}': legacy mountpoint", f"use {verb}(8) to {verb} this filesystem")
+    if where == "none":
+        raise RefusalError(f"cannot {verb} '{name}': no mountpoint set")
+    if machine.value(dataset, "canmount") == "off":
+        raise RefusalError(f"cannot {verb} '{name}': 'canmount' property is set to 'off'")
+    if dataset.encryption_root and not dataset.key_loaded:
+        raise RefusalError(f"cannot {verb} '{name}': encryption key not loaded")
+    if dataset.inconsistent:
+        raise RefusalError(
+            f"cannot {verb} '{name}': Contains partially-completed state from "
+            '"zfs receive -s", which can be resumed with "zfs send -t"'
+        )
+
+
+def do_unmount(machine: Machine, args: list[str]) -> None:
+    options = parse(args, "afu")
+    name = options.rest[0]
+    if name.startswith("/"):
+        found = next((d for d in machine.host.datasets.values() if d.mounted_at == name), None)
+        if found is None:
+            raise RefusalError(f"cannot unmount '{name}': not currently mounted")
+        return unmount(machine, found, options.has("f"))
+    dataset = machine.head(name, frozenset({FILESYSTEM}))
+    if machine.value(dataset, "mountpoint") == "legacy":
+        raise RefusalError(f"cannot unmount '{name}': legacy mountpoint", "use umount(8) to unmount this filesystem")
+    if dataset.mounted_at is None:
+        raise RefusalError(f"cannot unmount '{name}': not currently mounted")
+    below = [d for d in machine.children(dataset) if (d.mounted_at or "").startswith(dataset.mounted_at + "/")]
+    unmount_tree(machine, [dataset, *below], options.has("f"))
+    return None
+
+
+def do_share(machine: Machine, args: list[str]) -> None:
+    options = parse(args, "al")
+    if options.has("a"):
+        return
+    name = options.rest[-1]
+    dataset = machine.head(name, frozenset({FILESYSTEM}))
+    if machine.value(dataset, "sharenfs") == "off" and machine.value(dataset, "sharesmb") == "off":
+        raise RefusalError(
+            f"cannot share '{name}': legacy share",
+            "use exports(5) or smb.conf(5) to share this filesystem, or set the sharenfs or sharesmb property",
+        )
+    _refuse(machine, dataset, "share")
+    if dataset.mounted_at is None:
+        mount(machine, dataset)
+
+
+def do_system_mount(machine: Machine, args: list[str]) -> None:
+    """mount(8) for what is mounted here: only -o remount,ro and remount,rw."""
+    options = parse(args, "o:t:")
+    flags = (options.last("o") or "").split(",")
+    where = options.rest[-1]
+    dataset = next((d for d in machine.host.datasets.values() if where in (d.mounted_at, d.name)), None)
+    if dataset is None or dataset.mounted_at is None:
+        raise RefusalError(f"mount: {where}: mount point not mounted or bad option.", rc=32)
+    if "ro" in flags:
+        if dataset.mappings and not readonly(machine, dataset):
+            raise RefusalError(f"mount: {where}: mount point is busy.", rc=32)
+        if dataset.pending:
+            machine.settle(dataset)
+        dataset.mounted_ro = True
+    elif "rw" in flags:
+        dataset.mounted_ro = False

@@ -1,0 +1,137 @@
+"""What a world of hosts consists of: plain data, copied and stored by pickling it whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+FRESH_BYTES = 98304  # what an empty filesystem refers to on a pool with 4 KiB sectors
+METADATA_BYTES = 12288  # what the smallest change costs
+
+
+@dataclass(slots=True)
+class Setting:
+    """One property as it is stored on one dataset."""
+
+    local: str | None = None
+    received: str | None = None
+    cleared: bool = False  # inherited explicitly, hiding the received value
+
+    def effective(self) -> tuple[str, str] | None:
+        if self.local is not None:
+            return self.local, "local"
+        if self.received is not None and not self.cleared:
+            return self.received, "received"
+        return None
+
+
+@dataclass(slots=True)
+class Snapshot:
+    name: str  # the part after the @
+    objid: int
+    guid: int
+    createtxg: int
+    creation: int
+    version: int  # of the content: equal versions mean nothing was modified in between
+    data: dict[str, bytes]  # never changed once here
+    written: int
+    referenced: int
+    volsize: int = 0
+    holds: dict[str, int] = field(default_factory=dict)
+    props: dict[str, Setting] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Partial:
+    """A receive that is under way, or was torn and left its state behind."""
+
+    begin: dict[str, object]
+    resumable: bool
+    pid: int | None  # of the process that is receiving now
+    after: int | None  # the newest snapshot when it started: it must still be that at the end
+    records: list[tuple[str, bytes | None]] = field(default_factory=list)
+    new_filesystem: bool = False
+
+
+@dataclass(slots=True)
+class Dataset:
+    name: str
+    kind: str  # filesystem or volume
+    objid: int
+    guid: int
+    createtxg: int
+    creation: int
+    version: int
+    data: dict[str, bytes] = field(default_factory=dict)
+    written: int = FRESH_BYTES
+    referenced: int = FRESH_BYTES
+    volsize: int = 0
+    props: dict[str, Setting] = field(default_factory=dict)
+    snapshots: list[Snapshot] = field(default_factory=list)  # oldest first
+    bookmarks: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # name: guid, createtxg, creation
+    origin: int | None = None  # objid of the snapshot this is a clone of
+    mounted_at: str | None = None
+    mounted_ro: bool = False
+    open_files: int = 0
+    mappings: int = 0  # files mapped writable
+    pending: dict[str, bytes] = field(default_factory=dict)  # written, the transaction group still open
+    intent_log: dict[str, bytes] = field(default_factory=dict)  # the fsynced part of what is pending
+    unreplayed: bool = False  # the intent log is from before a crash
+    partial: Partial | None = None
+    inconsistent: bool = False  # made by a receive that has not ended
+    encryption_root: str | None = None
+    key_loaded: bool = True
+    allowed: list[tuple[str, str]] = field(default_factory=list)  # (who, permission)
+
+    @property
+    def pool(self) -> str:
+        return self.name.partition("/")[0]
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        return next((s for s in self.snapshots if s.name == name), None)
+
+    def newest(self) -> Snapshot | None:
+        return self.snapshots[-1] if self.snapshots else None
+
+
+@dataclass(slots=True)
+class Pool:
+    name: str
+    guid: int
+    size: int = 3 << 30
+    txg: int = 10
+    txg_waits: int = 0  # how often a command had to wait for a transaction group
+    full: bool = False
+    readonly: bool = False
+    health: str = "ONLINE"
+
+
+@dataclass(slots=True)
+class HostState:
+    name: str
+    pools: dict[str, Pool] = field(default_factory=dict)
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    log: list[tuple[str, ...]] = field(default_factory=list)  # every zfs, zpool and mount command run here
+    faults: list[Fault] = field(default_factory=list)
+    up: bool = True
+
+
+@dataclass(slots=True)
+class Fault:
+    """What is to go wrong with commands that begin with these words."""
+
+    words: tuple[str, ...]
+    rc: int
+    err: str
+    times: int
+    applied: bool  # whether the command still took effect (the answer is what got lost)
+
+
+@dataclass(slots=True)
+class WorldState:
+    hosts: dict[str, HostState] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)  # other names ssh knows a host by
+    cut: set[frozenset[str]] = field(default_factory=set)
+    now: int | None = 1_700_000_000  # None: the machine's clock
+    counter: int = 0
+    seed: int = 1
+    record_delay: float = 0.0  # seconds that the zfs program takes to send each record

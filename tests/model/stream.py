@@ -1,0 +1,116 @@
+"""Send streams and resume tokens of the model: one line of JSON per record, the last one a checksum."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from dataclasses import dataclass, field
+
+from .state import Dataset, Partial
+
+MAGIC = "zfs model stream"
+Record = tuple[str, bytes | None]
+
+
+@dataclass(slots=True)
+class Begin:
+    """What the first record of a stream says."""
+
+    toname: str
+    toguid: int
+    fromguid: int = 0
+    kind: str = "filesystem"
+    raw: bool = False
+    resuming: int = 0  # how many records the receiver has already
+    changed: bool = True  # whether to differs from from
+    volsize: int = 0
+    encryption_root: bool = False
+    created: int = 0
+    props: dict[str, str] | None = None  # send -p
+    snapprops: dict[str, str] = field(default_factory=dict)
+
+
+def encode(begin: Begin, records: list[Record]) -> bytes:
+    fields = {name: getattr(begin, name) for name in Begin.__slots__}
+    lines = [json.dumps({"magic": MAGIC, **fields})]
+    for key, value in records[begin.resuming :]:
+        lines.append(json.dumps([key, None if value is None else base64.b64encode(value).decode()]))
+    body = "\n".join(lines) + "\n"
+    return (body + json.dumps({"end": zlib.crc32(body.encode())}) + "\n").encode()
+
+
+def decode_begin(line: bytes) -> Begin | None:
+    """None for what is not a stream of ours."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(fields, dict) or fields.pop("magic", None) != MAGIC:
+        return None
+    return Begin(**fields)
+
+
+def decode_records(body: bytes) -> tuple[list[Record], bool]:
+    """The whole records there are, and whether the stream is complete."""
+    records: list[Record] = []
+    for line in body.split(b"\n")[:-1]:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return records, False
+        if isinstance(record, dict):
+            return records, "end" in record
+        key, value = record
+        records.append((key, None if value is None else base64.b64decode(value)))
+    return records, False
+
+
+def difference(old: dict[str, bytes], new: dict[str, bytes]) -> list[Record]:
+    changed: list[Record] = [(key, value) for key, value in sorted(new.items()) if old.get(key) != value]
+    return changed + [(key, None) for key in sorted(old.keys() - new.keys())]
+
+
+def apply(data: dict[str, bytes], records: list[Record]) -> dict[str, bytes]:
+    result = dict(data)
+    for key, value in records:
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = value
+    return result
+
+
+def token_of(dataset: Dataset) -> str | None:
+    partial = dataset.partial
+    return make_token(partial) if partial is not None and partial.resumable else None
+
+
+def make_token(partial: Partial) -> str:
+    begin = partial.begin
+    content = {name: begin[name] for name in ("toname", "toguid", "fromguid", "raw")}
+    packed = json.dumps({**content, "records": len(partial.records)}).encode()
+    squeezed = zlib.compress(packed)
+    return f"1-{zlib.crc32(squeezed):x}-{len(packed):x}-{squeezed.hex()}"
+
+
+def read_token(token: str) -> dict[str, object] | str:
+    """What a token says, or what is wrong with it."""
+    parts = token.split("-")
+    try:
+        version, checksum, length = int(parts[0]), int(parts[1], 16), int(parts[2], 16)
+    except (ValueError, IndexError):
+        return "resume token is corrupt (invalid format)"
+    if version != 1:
+        return f"resume token is corrupt (invalid version {version})"
+    try:
+        squeezed = bytes.fromhex(parts[-1])
+    except ValueError:
+        return "resume token is corrupt (payload is not hex-encoded)"
+    if zlib.crc32(squeezed) != checksum:
+        return "resume token is corrupt (incorrect checksum)"
+    packed = zlib.decompress(squeezed)
+    if len(packed) != length:
+        return "resume token is corrupt (decompression failed)"
+    content: dict[str, object] = json.loads(packed)
+    return content
