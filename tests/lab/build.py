@@ -1,0 +1,399 @@
+"""Build what the hosts boot: a User-Mode Linux kernel, OpenZFS for it, and a root file system, all from Debian packages.
+
+Everything lands in a cache, each part under a name made of what went into it, and appears there complete or not at all.
+The machine's own apt sources are read (for its mirror) and never changed.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.progress import LabError, output, say, step
+
+HERE = Path(__file__).resolve().parent
+GUEST_FILES = HERE / "guest"
+
+SUITE = "bookworm"
+BACKPORTS = f"{SUITE}-backports"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+KERNEL_PACKAGE = "linux-source-6.12"
+SPACE_NEEDED = 6 << 30
+
+HOST_TOOLS = (
+    "autoconf automake bc bison build-essential e2fsprogs flex kmod libelf-dev libssl-dev libtool mmdebstrap xz-utils"
+).split()
+RUN_TOOLS = "iproute2 openssh-client util-linux".split()
+
+GUEST_PACKAGES = (
+    "bash bash-completion cron fish iproute2 iptables kmod lsof man-db mbuffer nftables openssh-client openssh-server procps psmisc pv"
+    " python3 python3-venv rsync strace tcsh util-linux zstd"
+).split()
+
+# The host's saved processor state is larger than UML assumes: without this, init dies in put_fp_registers.
+FP_SIZE = (
+    "arch/x86/um/user-offsets.c",
+    "DEFINE_LONGS(HOST_FP_SIZE, 2696)",
+    "DEFINE_LONGS(HOST_FP_SIZE, 12288)",
+)
+# CRYPTO_DEFLATE: OpenZFS's configure asks for it. NET_SCH_* and CLS_*: `lab slow` and one-way `lab cut`.
+KERNEL_ON = (
+    "DEVTMPFS DEVTMPFS_MOUNT EXT4_FS OVERLAY_FS BLK_DEV_LOOP TUN BLK_DEV_UBD UML_NET_VECTOR UML_RANDOM CRYPTO CRYPTO_DEFLATE CRC32"
+    " IPV6 TMPFS_XATTR TMPFS_POSIX_ACL NAMESPACES PID_NS NET_NS USER_NS UTS_NS SECCOMP HIGH_RES_TIMERS"
+    " NETFILTER NETFILTER_ADVANCED NF_CONNTRACK NF_TABLES NF_TABLES_INET NF_TABLES_IPV4 NF_TABLES_IPV6 NFT_COMPAT NFT_CT"
+    " NFT_REJECT NFT_REJECT_INET NETFILTER_XTABLES IP_NF_IPTABLES IP_NF_FILTER IP6_NF_IPTABLES IP6_NF_FILTER"
+    " NET_SCHED NET_SCH_NETEM NET_SCH_TBF NET_SCH_INGRESS NET_CLS NET_CLS_ACT NET_CLS_MATCHALL NET_ACT_GACT"
+    " DEBUG_INFO_NONE CC_OPTIMIZE_FOR_PERFORMANCE"
+).split()
+KERNEL_OFF = (
+    "UML_SOUND SOUND REISERFS_FS DEBUG_KERNEL DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT CC_OPTIMIZE_FOR_SIZE".split()
+)
+KERNEL_VALUES = {"KERNEL_STACK_ORDER": "4", "FRAME_WARN": "4096"}
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a guest boots."""
+
+    kernel: Path
+    root: Path
+    kernel_release: str
+    zfs_version: str
+
+    @property
+    def key(self) -> str:
+        """Names the root image and all that went into it."""
+        return self.root.parent.name
+
+
+def cache_dir() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zrep-lab"
+
+
+def image() -> Image:
+    """The image of this recipe, built first if the cache has none."""
+    cache = cache_dir()
+    cache.mkdir(parents=True, exist_ok=True)
+    pointer = cache / f"current-{_recipe_hash()}.json"
+    if (found := _read(pointer)) is not None:
+        return found
+    _preflight(cache)
+    with one_at_a_time(cache / "build.lock", "another build of the lab"):
+        if (found := _read(pointer)) is not None:
+            return found
+        started = time.monotonic()
+        say(f"building the lab in {cache}: about 6 minutes on two cores the first time")
+        for stale in cache.glob("tmp-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        built = _Build(cache).run()
+        _publish_text(pointer, json.dumps({"kernel": built.kernel.parent.name, "root": built.root.parent.name}))
+        say(f"the lab is built: {time.monotonic() - started:.0f} s")
+        return built
+
+
+@contextmanager
+def one_at_a_time(lock: Path, what: str) -> Iterator[None]:
+    """Hold `lock`; say so while somebody else does."""
+    with lock.open("w") as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for {what} to finish ({lock})")
+            fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def fresh_dir(target: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `target` when the block ends well, and nothing at all when it does not."""
+    tmp = Path(tempfile.mkdtemp(prefix="tmp-", dir=target.parent))
+    try:
+        yield tmp
+        tmp.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        tmp.rename(target)
+    except OSError as e:
+        raise LabError(f"building {target.name}: {e.filename or target.parent}: {e.strerror}") from e
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
+
+
+def install_tools(packages: Sequence[str]) -> None:
+    """Install the Debian packages that this machine lacks."""
+    missing = [p for p in packages if not _installed(p)]
+    if not missing:
+        return
+    _need_debian()
+    say(f"installing on this machine: {' '.join(missing)}")
+    log = cache_dir() / "tools.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    install = "apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends".split() + missing
+    try:
+        step("apt-get install", install, log, env=quiet)
+    except LabError:
+        step("apt-get update", ["apt-get", "-q", "update"], log, env=quiet)
+        step("apt-get install", install, log, env=quiet)
+
+
+def _installed(package: str) -> bool:
+    if shutil.which("dpkg-query") is None:
+        return False
+    query = ["dpkg-query", "-W", "-f", "${db:Status-Status}", package]
+    return subprocess.run(query, capture_output=True, text=True, check=False).stdout == "installed"
+
+
+def _need_debian() -> None:
+    facts = dict(
+        line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
+    )
+    ours = facts.get("ID", "").strip('"') == "debian" and shutil.which("apt-get")
+    if not ours:
+        name = facts.get("PRETTY_NAME", "unknown").strip('"')
+        raise LabError(f"the lab builds itself from Debian packages; this machine runs {name}")
+
+
+def _preflight(cache: Path) -> None:
+    _need_debian()
+    if os.uname().machine != "x86_64":
+        raise LabError(f"the lab's kernel runs on x86_64 only; this machine is {os.uname().machine}")
+    if not KERNEL_READY.exists():
+        raise LabError(f"{KERNEL_READY} is missing: the hosts need tap devices for their network")
+    free = shutil.disk_usage(cache).free
+    if free < SPACE_NEEDED:
+        raise LabError(f"building the lab needs {SPACE_NEEDED >> 30} GiB in {cache}; {free / (1 << 30):.1f} GiB are free")
+
+
+KERNEL_READY = Path("/dev/net/tun")
+
+
+def _recipe_hash() -> str:
+    h = hashlib.sha256(Path(__file__).read_bytes())
+    for f in sorted(GUEST_FILES.iterdir()):
+        h.update(f.name.encode() + b"\0" + f.read_bytes())
+    return h.hexdigest()[:12]
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:10]
+
+
+def _read(pointer: Path) -> Image | None:
+    try:
+        names = json.loads(pointer.read_text())
+        kernel, root = pointer.parent / names["kernel"], pointer.parent / names["root"]
+        versions = json.loads((kernel / "versions.json").read_text())
+    except (OSError, ValueError, KeyError):
+        return None
+    if not (root / "root.img").exists():
+        return None
+    return Image(kernel / "linux", root / "root.img", versions["kernel"], versions["zfs"])
+
+
+def _publish_text(path: Path, text: str) -> None:
+    tmp = path.with_suffix(f".{os.getpid()}")
+    tmp.write_text(text)
+    tmp.replace(path)
+
+
+class _Apt:
+    """apt with its own sources and lists, taken from the mirror this machine already uses."""
+
+    def __init__(self, folder: Path) -> None:
+        self.lines = self._lines()
+        (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+        (folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+        sources = folder / "sources.list"
+        sources.write_text("".join(f"{line}\n" for line in self.lines))
+        self.options = [
+            f"-oDir::Etc::SourceList={sources}",
+            "-oDir::Etc::SourceParts=-",
+            "-oDir::Etc::PreferencesParts=-",
+            f"-oDir::State::Lists={folder / 'lists'}",
+            f"-oDir::Cache={folder / 'cache'}",
+            "-oAPT::Sandbox::User=root",
+            "-oAcquire::Retries=3",
+            "-oAcquire::Languages=none",
+        ]
+
+    @staticmethod
+    def _lines() -> list[str]:
+        targets = output(["apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)"]).splitlines()
+        mirrors = [uri for release, component, uri in (t.split(" ", 2) for t in targets)
+                   if component == "main" and "-" not in release and "debian" in uri]  # fmt: skip
+        if not mirrors:
+            raise LabError("apt knows no Debian mirror on this machine (apt-get indextargets names none with `main`)")
+        if not KEYRING.exists():
+            raise LabError(f"{KEYRING} is missing: install debian-archive-keyring")
+        return [f"deb [signed-by={KEYRING}] {mirrors[0].rstrip('/')} {s} main contrib" for s in (SUITE, BACKPORTS)]
+
+    def update(self, log: Path) -> None:
+        step("package lists", ["apt-get", *self.options, "-q", "update"], log)
+
+    def versions(self, packages: Sequence[str]) -> dict[str, str]:
+        """The version of each package that would be installed, backports first for the kernel and ZFS."""
+        table = output(["apt-cache", *self.options, "madison", *packages])
+        rows = [[column.strip() for column in line.split("|")] for line in table.splitlines()]
+        newest_last = {(name, origin.split()[1].split("/")[0]): version for name, version, origin in reversed(rows)}
+        found = {}
+        for package in packages:
+            suite = BACKPORTS if package in FROM_BACKPORTS else SUITE
+            if (package, suite) not in newest_last:
+                raise LabError(f"the Debian mirror of this machine has no {package} for {suite}")
+            found[package] = newest_last[package, suite]
+        return found
+
+    def unpack(self, package: str, version: str, into: Path, log: Path) -> None:
+        into.mkdir(parents=True)
+        step(f"download {package}", ["apt-get", *self.options, "-q", "download", f"{package}={version}"], log, cwd=into)
+        (deb,) = into.glob("*.deb")
+        step(f"unpack {package}", ["dpkg-deb", "-x", str(deb), str(into)], log)
+        deb.unlink()
+
+
+FROM_BACKPORTS = (KERNEL_PACKAGE, "zfs-dkms", "zfsutils-linux")
+
+
+class _Build:
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+        self.log = cache / "build.log"
+        self.log.write_text("")
+        self.jobs = f"-j{len(os.sched_getaffinity(0))}"
+
+    def run(self) -> Image:
+        install_tools(HOST_TOOLS)
+        apt = _Apt(self.cache / "apt")
+        apt.update(self.log)
+        versions = apt.versions([*FROM_BACKPORTS, *GUEST_PACKAGES])
+        kernel = self.kernel(apt, versions)
+        base = self.base(apt, versions)
+        return self.root(kernel, base)
+
+    def kernel(self, apt: _Apt, versions: dict[str, str]) -> Path:
+        """A folder with `linux`, `modules/` and versions.json."""
+        source, zfs = versions[KERNEL_PACKAGE], versions["zfs-dkms"]
+        compiler = output(["gcc", "-dumpfullversion"]).strip()
+        recipe = _digest(source, zfs, compiler, FP_SIZE, KERNEL_ON, KERNEL_OFF, KERNEL_VALUES)
+        target = self.cache / f"kernel-{_safe(source)}-zfs-{_safe(zfs)}-{recipe}"
+        if target.exists():
+            return target
+        with fresh_dir(target) as out, tempfile.TemporaryDirectory(prefix="tmp-", dir=self.cache) as scratch:
+            work = Path(scratch)
+            tree = self._linux(apt, source, work)
+            release = output(["make", "-s", "-C", str(tree), "ARCH=um", "kernelrelease"]).strip()
+            modules = self._zfs(apt, zfs, work, tree)
+            extra = out / "modules" / release / "extra"
+            extra.mkdir(parents=True)
+            for f in modules:
+                shutil.copy(f, extra)
+            for name in ("modules.builtin", "modules.order", "modules.builtin.modinfo"):
+                if (tree / name).exists():
+                    shutil.copy(tree / name, extra.parent)
+            shutil.copy(tree / "linux", out / "linux")
+            upstream = re.sub(r"-[^-]*$", "", zfs)
+            (out / "versions.json").write_text(json.dumps({"kernel": release, "zfs": upstream}))
+        return target
+
+    def _linux(self, apt: _Apt, version: str, work: Path) -> Path:
+        say(f"kernel: Linux {version} as a user-mode kernel, about 3 minutes")
+        apt.unpack(KERNEL_PACKAGE, version, work / "linux-deb", self.log)
+        (archive,) = (work / "linux-deb/usr/src").glob("*.tar.xz")
+        step("unpack the kernel's source", ["tar", "-xf", str(archive), "-C", str(work)], self.log)
+        shutil.rmtree(work / "linux-deb")
+        tree = work / KERNEL_PACKAGE
+        path, old, new = FP_SIZE
+        text = (tree / path).read_text()
+        if old not in text:
+            raise LabError(f"{path} of Linux {version} does not have the line that the lab patches ({old})")
+        (tree / path).write_text(text.replace(old, new))
+        config = [str(tree / "scripts/config"), "--file", str(tree / ".config")]
+        for option in KERNEL_ON:
+            config += ["-e", option]
+        for option in KERNEL_OFF:
+            config += ["-d", option]
+        for option, value in KERNEL_VALUES.items():
+            config += ["--set-val", option, value]
+        make = ["make", "ARCH=um", self.jobs]
+        step("kernel defconfig", [*make, "x86_64_defconfig"], self.log, cwd=tree)
+        step("kernel options", config, self.log, cwd=tree)
+        step("kernel olddefconfig", [*make, "olddefconfig"], self.log, cwd=tree)
+        step("compile the kernel", [*make, "linux", "modules"], self.log, cwd=tree)
+        return tree
+
+    def _zfs(self, apt: _Apt, version: str, work: Path, tree: Path) -> list[Path]:
+        say(f"OpenZFS {version} for that kernel, about 2 minutes")
+        apt.unpack("zfs-dkms", version, work / "zfs-deb", self.log)
+        (source,) = (work / "zfs-deb/usr/src").glob("zfs-*")
+        configure = ["./configure", "--disable-dependency-tracking", "--prefix=/usr", "--with-config=kernel"]
+        configure += [f"--with-linux={tree}", f"--with-linux-obj={tree}", "KERNEL_ARCH=um"]
+        step("configure OpenZFS", configure, self.log, cwd=source)
+        step("compile OpenZFS", ["make", "ARCH=um", self.jobs], self.log, cwd=source)
+        modules = sorted((source / "module").glob("*.ko"))
+        if {m.name for m in modules} < {"spl.ko", "zfs.ko"}:
+            raise LabError(f"OpenZFS built no module; see {self.log}")
+        return modules
+
+    def base(self, apt: _Apt, versions: dict[str, str]) -> Path:
+        """A folder with `root/`: Debian as the mirror has it, nothing of ours."""
+        wanted = {p: versions[p] for p in (*GUEST_PACKAGES, "zfsutils-linux")}
+        target = self.cache / f"base-{SUITE}-{_digest(wanted)}"
+        if target.exists():
+            return target
+        say("root file system: Debian with OpenZFS's tools, about half a minute")
+        later = (
+            'chroot "$1" apt-get install -y -q --no-install-recommends'
+            f" -t {BACKPORTS} zfsutils-linux={versions['zfsutils-linux']} && chroot \"$1\" apt-get clean"
+        )
+        with fresh_dir(target) as out:
+            argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--aptopt=APT::Install-Recommends \"false\""]
+            argv += [f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "locale")]
+            argv += [f"--include={','.join(GUEST_PACKAGES)}", f"--customize-hook={later}", SUITE, str(out / "root")]
+            step("Debian root file system", [*argv, *apt.lines], self.log, env={"DEBIAN_FRONTEND": "noninteractive"})
+        return target
+
+    def root(self, kernel: Path, base: Path) -> Image:
+        """The disk image that every guest starts from: Debian, the ZFS modules, and the files in guest/."""
+        release = json.loads((kernel / "versions.json").read_text())["kernel"]
+        files = [(f.name, f.read_text(), f.stat().st_mode & 0o111) for f in sorted(GUEST_FILES.iterdir())]
+        target = self.cache / f"root-{_digest(kernel.name, base.name, files, ROOT_FORMAT)}"
+        if not target.exists():
+            say("disk image")
+            with fresh_dir(target) as out, tempfile.TemporaryDirectory(prefix="tmp-", dir=self.cache) as scratch:
+                root = Path(scratch) / "root"
+                step("copy the root file system", ["cp", "-a", str(base / "root"), str(root)], self.log)
+                shutil.copytree(kernel / "modules", root / "usr/lib/modules", dirs_exist_ok=True)
+                step("depmod", ["depmod", "-b", str(root), release], self.log)
+                shutil.copytree(GUEST_FILES, root / "lab")
+                step("prepare the guest", ["chroot", str(root), "/lab/prepare"], self.log)
+                shutil.copy(root / "lab/keys/control/id_ed25519", out / "id_ed25519")
+                disk = out / "root.img"
+                step("empty disk", ["truncate", "-s", "3G", str(disk)], self.log)
+                step("file system", ["mkfs.ext4", "-q", "-d", str(root), str(disk)], self.log)
+        found = _read_parts(kernel, target)
+        if found is None:
+            raise LabError(f"{target} is not complete: remove it and try again")
+        return found
+
+
+ROOT_FORMAT = 1
+
+
+def _read_parts(kernel: Path, root: Path) -> Image | None:
+    versions = json.loads((kernel / "versions.json").read_text())
+    disk = root / "root.img"
+    return Image(kernel / "linux", disk, versions["kernel"], versions["zfs"]) if disk.exists() else None
+
+
+def _safe(version: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", version)
