@@ -6,14 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zrep.core.errors import BusyError, RefusedError, UnreachableError, UsageError, ZrepError
+from zrep.core.errors import BusyError, RefusedError, UnreachableError, UsageError
 from zrep.core.names import ROLE_PROPERTIES, check_dataset, check_host
 from zrep.core.plan import expire_side, plan_expire
 from zrep.core.relation import Linked
 from zrep.core.state import Member, Side, Snapshot
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, SetProperties, Step
 from zrep.ops.session import Link, Outcome, Session, each
-from zrep.system import zfs
 from zrep.system.agent import Agent
 from zrep.system.execute import Executor, Line
 from zrep.system.observe import observe
@@ -231,6 +230,3 @@ def _clear_plan(session: Session, member: Member) -> list[Step]:
     if kept:
         plan.append(InheritProperty(side, kept, f"{tag}:sent"))
     return plan
-
-
-__all__ = ["Config", "ZrepError", "changeconfig", "clear", "expire", "pause", "unpause", "zfs"]

@@ -6,6 +6,7 @@ undoes everything; after it the old master stays read-only until its peer can be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
@@ -25,7 +26,6 @@ from zrep.core.plan import (
     refuse_modified,
     take_role,
 )
-from zrep.core.relation import Linked
 from zrep.core.state import Intent, Pair, Role, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import Dirty, DiscardPartial, Hold, RemountReadOnly, Step, TakeSnapshot, Unmount
 from zrep.ops import sync
@@ -291,8 +291,8 @@ class Loss:
         return f"what was written after @{self.snapshot}, received {self.age} s ago, is lost to this side{half}"
 
 
-def forced_takeover(session: Session, name: str, confirm: bool) -> Outcome:
-    """The master is gone: promote this side alone. confirm: the person has agreed to the loss."""
+def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -> Outcome:
+    """The master is gone: promote this side alone. agree: told of the loss, says whether the person wants it."""
     link = session.link(name)
     if link.is_master and not link.role.intent:
         return Outcome(name, message="it is the master here already")
@@ -326,7 +326,7 @@ def forced_takeover(session: Session, name: str, confirm: bool) -> Outcome:
         return Outcome(
             name, message=loss.text(), lines=tuple(Line(session.local.name, zfs.argv(step)) for step in plan)
         )
-    if not confirm:
+    if not agree(f"{name}: {loss.text()}"):
         raise RefusedError(
             "a forced takeover loses data and needs a yes", filesystem=name, evidence=loss.text(), advice="add --yes"
         )
@@ -375,6 +375,3 @@ def _stuck_master(session: Session, executor: Executor, link: Link) -> Outcome:
     )
     executor.do([SetProperties(Side.MASTER, (link.name,), properties)][0])
     return _open_alone(session, executor, link.name, "this side goes on as master of a new generation")
-
-
-__all__ = ["Linked", "RoleChange", "failover", "forced_takeover", "takeover"]

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from zrep.core.errors import BusyError, RefusedError, UnreachableError, ZrepError
+from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG
 from zrep.core.relation import Relation, relate
-from zrep.core.state import Member, Pair, Role, Side, Unit
+from zrep.core.state import Member, Pair, Role, Unit
 from zrep.core.steps import Step
 from zrep.system.agent import Agent, LocalAgent
 from zrep.system.execute import Executor, Line
@@ -275,6 +275,3 @@ def each(names: Iterable[str], work: Callable[[str], Outcome]) -> list[Outcome]:
         except ZrepError as error:
             outcomes.append(Outcome(name, error=error.about(name)))
     return outcomes
-
-
-__all__ = ["Link", "Options", "Outcome", "Session", "Side", "UnreachableError", "View", "each"]

@@ -8,7 +8,6 @@ from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepEr
 from zrep.core.names import pool_of
 from zrep.core.plan import (
     Advance,
-    clear_intent,
     new_snapshot,
     plan_abort,
     plan_adopt,
@@ -390,6 +389,3 @@ def _dry(session: Session, view: View, advance: Advance) -> Outcome:
         plan += plan_converge(view.pair, session.now)
     lines: tuple[Line, ...] = tuple(view.executor.lines(plan))
     return Outcome(view.name, message="" if plan else "nothing to do", lines=lines)
-
-
-__all__ = ["adopt", "clear_intent", "finish", "open_master", "prepare", "send_pending", "sync", "sync_view"]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zrep.core.errors import UnreachableError, ZrepError
 from zrep.core.relation import Linked, relate
 from zrep.core.state import Member, Role, newest_common
-from zrep.ops.session import Link, Session, Unit
+from zrep.ops.session import Link, Session
 from zrep.system import zfs
 from zrep.system.observe import find_roles, observe
-
-__all__ = ["Row", "Unit", "listing", "properties", "snapshots", "status"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +108,6 @@ def _own_state(role: Role) -> str:
 
 
 def _compare(session: Session, row: Row, mine: Member, theirs: Member | ZrepError | None) -> Row:
-    from dataclasses import replace
-
     if row.role == "split":
         return row
     if isinstance(theirs, ZrepError):
@@ -132,8 +128,6 @@ def _compare(session: Session, row: Row, mine: Member, theirs: Member | ZrepErro
 
 
 def _judge_data(row: Row, mine: Member, theirs: Member) -> Row:
-    from dataclasses import replace
-
     master, replica = (mine, theirs) if mine.role.master else (theirs, mine)
     base = newest_common(master, replica)
     if base is None:

@@ -1,0 +1,85 @@
+"""Entry point: short forms, the fast paths, and the one place where every way a run can end becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from zrep import __version__
+from zrep.core.errors import BugError, ZrepError
+
+# The shell zrep's short forms.
+_SHORT = {
+    "-i": "init",
+    "-S": "sync",
+    "-l": "list",
+    "-s": "status",
+    "-e": "expire",
+    "-C": "changeconfig",
+}
+_GLOBAL_WITH_VALUE = ("-t", "--tag")
+
+
+def main() -> None:
+    """Entry point of the program: exit with the code of what was done."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """One whole run; every way it can end becomes an exit code and at most one line on stderr."""
+    try:
+        return _dispatch(_long_forms(list(arguments)))
+    except ZrepError as error:
+        print(f"zrep: {error.line()}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("zrep: interrupted; running the same command again finishes or undoes what was begun", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (zrep list | head): nothing is wrong, and nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # the last resort: a traceback must not reach a person unexplained
+        return _bug(error)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] == ["peer"]:
+        # The helper on the other host starts with every run: it needs no command line parser.
+        from zrep.environment import load_defaults
+        from zrep.system.peer import serve
+
+        load_defaults()
+        return serve()
+    if arguments in (["version"], ["--version"], ["-V"]):
+        print(f"zrep {__version__}")
+        return 0
+    from zrep.commands import invoke
+    from zrep.environment import load_defaults
+
+    load_defaults()
+    return invoke(arguments)
+
+
+def _long_forms(arguments: list[str]) -> list[str]:
+    """The first word that is not a global option may be a short form: ``zrep -t other -S all``."""
+    index = 0
+    while index < len(arguments) and arguments[index] in _GLOBAL_WITH_VALUE:
+        index += 2
+    if index < len(arguments):
+        arguments[index] = _SHORT.get(arguments[index], arguments[index])
+    return arguments
+
+
+def _bug(error: Exception) -> int:
+    import tempfile
+    import traceback
+
+    descriptor, path = tempfile.mkstemp(prefix="zrep-bug-", suffix=".txt")
+    with open(descriptor, "w") as file:
+        file.write(f"zrep {__version__}\n{sys.version}\n")
+        traceback.print_exception(error, file=file)
+    bug = BugError(f"a bug in zrep: {error!r}", advice=f"please report it with the file {path}")
+    print(f"zrep: {bug.line()}", file=sys.stderr)
+    return bug.exit_code

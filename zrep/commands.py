@@ -1,0 +1,356 @@
+"""The command line: signatures and help only. What a command does is in zrep.ops."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zrep.core.errors import UsageError
+from zrep.core.names import DEFAULT_TAG, check_dataset, check_tag
+from zrep.environment import number
+
+if TYPE_CHECKING:  # each command imports what it uses: the program starts every minute on small machines
+    from zrep.ops.session import Outcome, Session
+    from zrep.system.process import Progress
+
+app = typer.Typer(
+    name="zrep",
+    help="Keep ZFS filesystems running on a second host: replicate them, and move the master role between hosts.",
+    epilog="Exit codes: 0 done, 1 failed (try again), 2 usage, 3 refused (a person must decide), 4 busy, "
+    "5 peer unreachable, 70 a bug. See zrep(8).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
+
+Filesystem = Annotated[str, typer.Argument(metavar="FS", help="Filesystem or volume on this host.")]
+Filesystems = Annotated[list[str], typer.Argument(metavar="FS...|all", help="Filesystems here, or all.")]
+ForceUnmount = Annotated[bool, typer.Option("--force-unmount", help="Unmount by force what keeps FS busy.")]
+Alone = Annotated[bool, typer.Option("-L", help="The master is gone: take over alone, losing what it had not sent.")]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print each command with its host; change nothing.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what was done, and what is worth knowing.")]
+Tabs = Annotated[bool, typer.Option("-H", help="Tab-separated, no heading: for scripts.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Globals:
+    tag: str
+
+
+def invoke(arguments: list[str]) -> int:
+    """Parse and run; the exit code. UsageError for a command line that makes no sense."""
+    usage_error: Any = typer.BadParameter.__base__  # typer does not export the parser's own base of usage errors
+    try:
+        result = app(arguments, prog_name="zrep", standalone_mode=False)
+    except usage_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+            return 2
+        raise UsageError(error.format_message().rstrip("."), advice="see: zrep --help") from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    return result if isinstance(result, int) else 0
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    tag: Annotated[
+        str, typer.Option("-t", "--tag", metavar="TAG", envvar="ZREPTAG", help="Another set of pairs: TAG for zrep.")
+    ] = DEFAULT_TAG,
+) -> None:
+    context.obj = _Globals(check_tag(tag))
+
+
+# --- helpers ---
+
+
+def _session(context: typer.Context, **options: Any) -> Session:
+    from zrep.ops.session import Options, Session
+
+    session = Session(Options(tag=context.obj.tag, **options))
+    if sys.stdout.isatty() or options.get("verbose"):
+        session.say = lambda text: print(text, flush=True)
+    if sys.stderr.isatty():
+        session.progress = _progress
+    return session
+
+
+def _progress(progress: Progress) -> None:
+    from zrep.render import size
+
+    share = f" of {size(progress.total)} ({100 * progress.sent // progress.total} %)" if progress.total else ""
+    print(f"\r\033[K{size(progress.sent)}{share} sent", end="\r", file=sys.stderr, flush=True)
+
+
+def _run(session: Session, work: Callable[[], Iterable[Outcome] | Outcome]) -> int:
+    """Carry one operation out, print what became of it, and give everything back."""
+    from zrep.ops.session import Outcome
+    from zrep.render import report
+
+    try:
+        done = work()
+    finally:
+        session.close()
+    outcomes = [done] if isinstance(done, Outcome) else list(done)
+    return report(outcomes, verbose=session.options.verbose, terminal=sys.stdout.isatty())
+
+
+def _names(words: list[str]) -> list[str]:
+    """Dataset names; none for ``all``."""
+    if words == ["all"]:
+        return []
+    if "all" in words:
+        raise UsageError("'all' stands alone")
+    return [check_dataset(word) for word in words]
+
+
+# --- commands ---
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    filesystem: Filesystem,
+    host: Annotated[str, typer.Argument(metavar="HOST", help="The peer as ssh knows it, or localhost.")],
+    target: Annotated[str, typer.Argument(metavar="DEST_FS", help="The replica to create there; it must not exist.")],
+    src_host: Annotated[str, typer.Option(metavar="NAME", help="The name by which HOST reaches this host.")] = "",
+    savecount: Annotated[int, typer.Option(metavar="N", min=1, help="Snapshots each side keeps.")] = 5,
+    send_flags: Annotated[
+        str | None, typer.Option(metavar="FLAGS", help="Flags of every zfs send of this pair, e.g. '-p -w'.")
+    ] = None,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """Replicate FS to HOST as DEST_FS from now on. Interrupted, it goes on where it was when run again."""
+    from zrep.ops.init import Request, init
+
+    count = number("ZREP_SAVE_COUNT", savecount) if savecount == 5 else savecount
+    request = Request(filesystem, host, target, src_host, count, send_flags)
+    session = _session(context, dry_run=dry_run, verbose=verbose)
+    return _run(session, lambda: init(session, request))
+
+
+@app.command()
+def sync(
+    context: typer.Context,
+    filesystems: Filesystems,
+    quiet: Annotated[
+        int, typer.Option("-q", metavar="SECONDS", min=0, help="Busy is no news when synced that recently.")
+    ] = 0,
+    force: Annotated[
+        bool, typer.Option("-f", help="Roll a replica that was changed by hand back to the base, losing the change.")
+    ] = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """Bring replicas up to date. 'zrep sync all' belongs in cron, every minute; silent when all is well."""
+    from zrep.ops.sync import sync
+
+    names = _names(filesystems)
+    if force and not names:
+        raise UsageError("-f wants its filesystems named", evidence="it throws data away")
+    session = _session(context, quiet=quiet, force=force, dry_run=dry_run, verbose=verbose)
+    return _run(session, lambda: sync(session, names))
+
+
+@app.command()
+def failover(
+    context: typer.Context,
+    filesystem: Filesystem,
+    force_unmount: ForceUnmount = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """On the master: make the peer the master, losing nothing. FS is read-only here afterwards."""
+    from zrep.ops.role import RoleChange, failover
+
+    session = _session(context, dry_run=dry_run, verbose=verbose)
+    return _run(session, lambda: failover(session, check_dataset(filesystem), RoleChange(force_unmount)))
+
+
+@app.command()
+def takeover(
+    context: typer.Context,
+    filesystem: Filesystem,
+    local: Alone = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With -L: agree to the loss without being asked.")] = False,
+    force_unmount: ForceUnmount = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """On the replica: become the master. Planned and without loss; with -L after a disaster."""
+    from zrep.ops.role import RoleChange, forced_takeover, takeover
+
+    name = check_dataset(filesystem)
+    session = _session(context, dry_run=dry_run, verbose=verbose)
+    if not local:
+        return _run(session, lambda: takeover(session, name, RoleChange(force_unmount)))
+    return _run(session, lambda: forced_takeover(session, name, _agreement(yes)))
+
+
+def _agreement(yes: bool) -> Callable[[str], bool]:
+    """Ask on a terminal; off one only --yes agrees."""
+
+    def agree(loss: str) -> bool:
+        if yes:
+            return True
+        return sys.stdin.isatty() and typer.confirm(f"{loss}. Take over?")
+
+    return agree
+
+
+@app.command()
+def rejoin(
+    context: typer.Context,
+    filesystem: Filesystem,
+    force: Annotated[
+        bool, typer.Option("-f", help="In a split brain: give this side's role up; its data stays in a split copy.")
+    ] = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """On an old master that returned: become the replica. What it wrote alone stays readable in a split copy."""
+    from zrep.ops.rejoin import rejoin
+
+    session = _session(context, force=force, dry_run=dry_run, verbose=verbose)
+    return _run(session, lambda: rejoin(session, check_dataset(filesystem)))
+
+
+@app.command()
+def expire(
+    context: typer.Context,
+    filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...|all]")] = None,
+    local: Annotated[bool, typer.Option("-L", help="Only this side; the peer is not asked.")] = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """Destroy zrep's surplus snapshots, each side by its own savecount. sync does this by itself."""
+    from zrep.ops.manage import expire
+
+    session = _session(context, dry_run=dry_run, verbose=verbose)
+    return _run(session, lambda: expire(session, _names(filesystems or ["all"]), local))
+
+
+@app.command(name="list")
+def list_(
+    context: typer.Context,
+    filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
+    masters: Annotated[bool, typer.Option("-L", help="Masters only.")] = False,
+    snapshots: Annotated[bool, typer.Option("-s", help="zrep's snapshots of each.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Every property zrep keeps.")] = False,
+    tabs: Tabs = False,
+) -> int:
+    """What is replicated from and to this host, without asking any peer."""
+    from zrep import render
+    from zrep.ops import view
+
+    names = [check_dataset(name) for name in filesystems or []]
+    session = _session(context)
+    try:
+        for name in names:
+            session.link(name)
+        if snapshots:
+            render.snapshots(view.snapshots(session, names), tabs=tabs, now=session.now)
+        elif verbose:
+            render.properties(view.properties(session, names), tabs=tabs)
+        else:
+            rows = [row for row in view.listing(session, masters) if not names or row.name in names]
+            render.table(rows, tabs=tabs, now=session.now)
+    finally:
+        session.close()
+    return 0
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
+    all_: Annotated[bool, typer.Option("-a", hidden=True)] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True)] = False,
+    tabs: Tabs = False,
+) -> int:
+    """How each pair is, after asking the peers. For monitoring: -H, and the exit code (0 all well, 3, 5)."""
+    from zrep import render
+    from zrep.core.errors import worst
+    from zrep.ops import view
+
+    names = [] if all_ else _names(filesystems or ["all"])
+    session = _session(context)
+    try:
+        rows = view.status(session, names)
+        render.table(rows, tabs=tabs, now=session.now)
+    finally:
+        session.close()
+    return worst(row.code for row in rows)
+
+
+@app.command()
+def pause(
+    context: typer.Context,
+    filesystems: Annotated[list[str], typer.Argument(metavar="FS...")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept with it and shown by status.")] = "",
+) -> int:
+    """Let sync leave filesystems alone until unpause."""
+    from zrep.ops.manage import pause
+
+    session = _session(context)
+    return _run(session, lambda: pause(session, [check_dataset(name) for name in filesystems], reason))
+
+
+@app.command()
+def unpause(context: typer.Context, filesystems: Annotated[list[str], typer.Argument(metavar="FS...")]) -> int:
+    """End a pause."""
+    from zrep.ops.manage import unpause
+
+    session = _session(context)
+    return _run(session, lambda: unpause(session, [check_dataset(name) for name in filesystems]))
+
+
+@app.command()
+def changeconfig(
+    context: typer.Context,
+    filesystem: Filesystem,
+    host: Annotated[str, typer.Argument(metavar="[HOST]", help="The peer's new name for ssh.")] = "",
+    target: Annotated[str, typer.Argument(metavar="[PEER_FS]", help="The other half's new name there.")] = "",
+    own_host: Annotated[str, typer.Option(metavar="NAME", help="The name by which the peer reaches this host.")] = "",
+    savecount: Annotated[int, typer.Option(metavar="N", min=0, help="Snapshots this side keeps.")] = 0,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """Change what this side knows of the pair: run it on each side that is to know."""
+    from zrep.ops.manage import Config, changeconfig
+
+    session = _session(context, dry_run=dry_run, verbose=verbose)
+    config = Config(host, target, own_host, savecount)
+    return _run(session, lambda: changeconfig(session, check_dataset(filesystem), config))
+
+
+@app.command()
+def clear(
+    context: typer.Context,
+    filesystem: Filesystem,
+    local: Annotated[bool, typer.Option("-L", help="Only this side; the peer is not asked.")] = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """End a pair on both sides: zrep's properties, holds and snapshots go, the data stays."""
+    from zrep.ops.manage import clear
+
+    session = _session(context, dry_run=dry_run, verbose=verbose)
+    return _run(session, lambda: clear(session, check_dataset(filesystem), local))
+
+
+@app.command()
+def version() -> int:
+    """Print the version."""
+    from zrep import __version__
+
+    print(f"zrep {__version__}")
+    return 0

@@ -1,0 +1,43 @@
+"""The environment zrep runs in: /etc/default/zrep, read as plain NAME=value lines and never executed."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from zrep.core.errors import UsageError
+
+DEFAULTS = Path("/etc/default/zrep")
+_LINE = re.compile(r"(?:export\s+)?([A-Z][A-Z0-9_]*)=(.*)")
+
+
+def load_defaults(path: Path = DEFAULTS) -> None:
+    """Settings of the file for names the environment does not have; UsageError for a line that is none."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"cannot read {path}", evidence=error.strerror or str(error)) from None
+    for number, line in enumerate(text.splitlines(), 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = _LINE.fullmatch(stripped)
+        if not match:
+            raise UsageError(f"{path} line {number} is not NAME=value", evidence=stripped[:60])
+        name, value = match.groups()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        os.environ.setdefault(name, value)
+
+
+def number(name: str, default: int) -> int:
+    """A whole number of the environment; UsageError for anything else."""
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit():
+        raise UsageError(f"{name} is {text!r}", evidence="expected a whole number")
+    return int(text)

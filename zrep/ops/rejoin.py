@@ -1,0 +1,353 @@
+"""rejoin: an old master that returned becomes the replica, without a full resend and without losing its tail.
+
+What it wrote alone after the base stays readable in a split copy: the dataset is renamed, a clone of the base takes
+its name, and promote makes the history up to the base the clone's. Each sub-step is recognised by name and
+``origin``, so a run that is cut anywhere is finished by running it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zrep.core.errors import BusyError, FailedError, RefusedError
+from zrep.core.names import split_dataset, split_snapshot
+from zrep.core.plan import intent_property, plan_converge, role_properties
+from zrep.core.relation import Interrupted, Linked, SplitBrain, Stale
+from zrep.core.state import Intent, Member, Role, Side, Snapshot, Unit, newest_common
+from zrep.core.steps import (
+    Clone,
+    InheritProperty,
+    Mount,
+    PromoteClone,
+    Rename,
+    SetProperties,
+    Step,
+    TakeSnapshot,
+    Unmount,
+)
+from zrep.ops.session import Link, Outcome, Session, View
+from zrep.system import zfs
+from zrep.system.execute import Executor
+from zrep.system.observe import find_roles, observe
+
+# Not given to the clone: made by zrep for a replica, or impossible to set on an existing dataset.
+_NOT_COPIED = frozenset(
+    (
+        "readonly",
+        "canmount",
+        "volsize",
+        "volblocksize",
+        "encryption",
+        "keyformat",
+        "keylocation",
+        "pbkdf2iters",
+        "utf8only",
+        "normalization",
+        "casesensitivity",
+    )
+)
+# Set last: a limit must not stand in the way of the clone, nor count twice while both exist.
+_LIMITS = frozenset(["quota", "refquota", "reservation", "refreservation"])
+_PROPERTY = "property "
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejoin:
+    """One rejoin under way: the dataset's name, where its diverged copy goes, and what to set on the clone."""
+
+    name: str
+    split: str
+    intent: Intent
+
+    @property
+    def base_guid(self) -> str:
+        return self.intent.detail["base"]
+
+    def properties(self, *, limits: bool) -> tuple[tuple[str, str], ...]:
+        found = ((key.removeprefix(_PROPERTY), value) for key, value in self.intent.detail.items() if " " in key)
+        return tuple((name, value) for name, value in found if (name in _LIMITS) is limits)
+
+
+def rejoin(session: Session, name: str) -> Outcome:
+    """Become the replica of the side that is master now."""
+    unfinished = _unfinished(session, name)
+    if unfinished is not None:
+        return _resume(session, unfinished)
+    link = session.link(name)
+    if session.lock([link]):
+        raise BusyError("busy", filesystem=name, evidence="another zrep or a stream of ours is working on it")
+    view = session.view(link)
+    if not _may_rejoin(session, view):
+        return Outcome(name, message="nothing to rejoin: the pair is linked")
+    base = newest_common(view.mine.root, view.theirs.root)
+    if base is None:
+        raise RefusedError(
+            "the two sides have no common snapshot, so it cannot become a replica without starting over",
+            filesystem=name,
+            advice=f"zrep clear -L {name}; then init from the master to a new target",
+        )
+    readable = _replay_intent_log(session, view)
+    view = session.again(view, settle=True)
+    base = view.mine.root.by_guid(base.guid)
+    assert base is not None
+    written = view.mine.root.written_since(base)
+    later = [s.name for s in view.mine.root.after(base)]
+    if readable and not written:
+        plan = _become_replica(session, view.mine.root, view.theirs.role)
+        if session.options.dry_run:
+            return Outcome(name, message="nothing was written since the base", lines=tuple(_here(session).lines(plan)))
+        _here(session).do_all(plan)
+        return _linked_again(session, name, f"rejoined at @{base.name}; nothing had been written since")
+    return _split(session, view, base, written, later)
+
+
+def _may_rejoin(session: Session, view: View) -> bool:
+    """Whether there is anything to do; RefusedError when this side is not the one to give up its role."""
+    match view.relation:
+        case Linked():
+            return False
+        case Stale():
+            return True
+        case SplitBrain() if session.options.force and view.theirs.role.master:
+            return True
+        case Interrupted() if view.theirs.role.master:
+            return True
+        case SplitBrain():
+            raise RefusedError(
+                "split brain: both sides were made master",
+                filesystem=view.name,
+                evidence=view.relation.evidence(),
+                advice=f"to give up this side (its data stays in a split copy): zrep rejoin -f {view.name}",
+            )
+    raise RefusedError(f"cannot rejoin: {view.relation.word}", filesystem=view.name, evidence=view.relation.evidence())
+
+
+def _replay_intent_log(session: Session, view: View) -> bool:
+    """Stop writes and mount, which replays the intent log: writes acknowledged just before a crash live only there,
+    and a receive would discard them silently. False when the dataset cannot be mounted: then it is split."""
+    member = view.mine.root
+    executor = _here(session)
+    if session.options.dry_run:
+        return True
+    if not member.readonly:
+        executor.do(SetProperties(Side.MASTER, (member.name,), (("readonly", "on"),)))
+    if member.volume or member.mounted:
+        return True
+    if member.key_missing or not member.get("mountpoint").startswith("/"):
+        return False
+    return executor.try_do(Mount(Side.MASTER, member.name)) is None
+
+
+def _become_replica(session: Session, member: Member, master: Role) -> list[Step]:
+    """One set of the role as the master has it; mounting is from now on the master's business."""
+    side = Side.MASTER
+    plan: list[Step] = [SetProperties(side, (member.name,), (("readonly", "on"),))]
+    if not member.volume:
+        plan.append(SetProperties(side, (member.name,), (("canmount", "noauto"),)))
+    plan.append(SetProperties(side, (member.name,), _replica_role(session, master)))
+    return plan
+
+
+def _replica_role(session: Session, master: Role) -> tuple[tuple[str, str], ...]:
+    return (
+        *role_properties(
+            session.tag,
+            master,
+            master=False,
+            swap=False,
+            epoch=master.epoch or 0,
+            gen=master.gen,
+            parents=master.parents,
+        ),
+        intent_property(session.tag, None),
+    )
+
+
+def _here(session: Session) -> Executor:
+    return Executor(session.local, session.local, session.local, session.tag)
+
+
+def _linked_again(session: Session, name: str, message: str) -> Outcome:
+    """Converge holds and marks over the new roles."""
+    link = session.link(name)
+    view = session.view(link)
+    if not isinstance(view.relation, Linked):
+        raise FailedError("the two sides are not linked", filesystem=name, evidence=view.relation.evidence())
+    view.do(plan_converge(view.pair, session.now))
+    return Outcome(name, message=f"{message}; {link.peer_host}'s next sync brings it up to date")
+
+
+# --- the split ---
+
+
+def _split(session: Session, view: View, base: Snapshot, written: int, later: list[str]) -> Outcome:
+    member, master = view.mine.root, view.theirs.role
+    _refuse_children(session, member)
+    job = _Rejoin(
+        member.name,
+        split_dataset(member.name, member.role.epoch or 0, member.role.generation),
+        Intent("rejoin", master.gen, "split", member.role.epoch or 0, _detail(session, member, base, written)),
+    )
+    if session.options.dry_run:
+        message = f"{written} bytes in {len(later)} snapshots and after them would stay in {job.split}"
+        plan = [*_begin(session, job, member), *_move(session, job, base.name), *_end(session, job, master, member)]
+        return Outcome(member.name, message=message, lines=tuple(_here(session).lines(plan)))
+    session.say(f"{member.name}: {written} bytes were written here after @{base.name}; they stay in {job.split}")
+    _unmount(session, member)
+    _here(session).do_all(_begin(session, job, member))
+    return _carry_on(session, job, view.theirs)
+
+
+def _detail(session: Session, member: Member, base: Snapshot, written: int) -> dict[str, str]:
+    """What a later run needs to finish: the base, and every local property to give to the clone."""
+    [done] = session.local.run([zfs.get_all(member.name)])
+    if done.status != 0:
+        raise zfs.error(done)
+    table = zfs.parse_properties(done.out)[member.name]
+    copied = {
+        f"{_PROPERTY}{key}": value.value
+        for key, value in table.items()
+        if value.local and key not in _NOT_COPIED and not key.startswith(f"{session.tag}:") and "\n" not in value.value
+    }
+    role = member.role
+    settings = {f"{_PROPERTY}{session.tag}:savecount": str(role.savecount)} if role.savecount else {}
+    if role.flags is not None:
+        settings[f"{_PROPERTY}{session.tag}:flags"] = role.flags
+    return {"fs": member.name, "base": base.guid, "written": str(written), **copied, **settings}
+
+
+def _refuse_children(session: Session, member: Member) -> None:
+    """A rename would carry along datasets that are not part of the pair."""
+    [done] = session.local.run([("zfs", "list", "-H", "-r", "-t", "filesystem,volume", "-o", "name", member.name)])
+    if done.status != 0:
+        raise zfs.error(done)
+    children = done.out.split("\n")[1:-1]
+    if children:
+        raise RefusedError(
+            "it has child filesystems that are not replicated, and a split would move them along",
+            filesystem=member.name,
+            evidence=", ".join(children[:5]),
+            advice="move them out of it (zfs rename) and run this again",
+        )
+
+
+def _unmount(session: Session, member: Member) -> None:
+    if not member.mounted:
+        return
+    error = _here(session).try_do(Unmount(Side.MASTER, member.name))
+    if error is not None:
+        occupants = session.local.occupants(member.get("mountpoint"))
+        raise RefusedError(
+            "it is in use",
+            filesystem=member.name,
+            evidence=", ".join(occupants) or error.evidence,
+            advice=f"stop what uses {member.get('mountpoint')} and run this again",
+        )
+
+
+def _begin(session: Session, job: _Rejoin, member: Member) -> list[Step]:
+    """The role is given up in the same set that records the intent; then the end of the diverged history."""
+    ending = split_snapshot(session.tag, job.intent.epoch)
+    plan: list[Step] = [
+        SetProperties(
+            Side.MASTER,
+            (job.name,),
+            ((f"{session.tag}:master", "no"), intent_property(session.tag, job.intent)),
+        )
+    ]
+    if member.by_name(ending) is None:
+        plan.append(TakeSnapshot(Side.MASTER, (f"{job.name}@{ending}",)))
+    plan.append(Rename(Side.MASTER, job.name, job.split))
+    return plan
+
+
+def _move(session: Session, job: _Rejoin, base: str) -> list[Step]:
+    """From the renamed copy to a promoted clone. The copy is made harmless first: nothing mounts or writes it."""
+    return [*_seal(job), *_clone(job, base), PromoteClone(Side.MASTER, job.name)]
+
+
+def _seal(job: _Rejoin, volume: bool = False) -> list[Step]:
+    quiet = (("readonly", "on"),) if volume else (("canmount", "noauto"), ("mountpoint", "none"), ("readonly", "on"))
+    room = (("refreservation", "none"), ("reservation", "none"))
+    return [SetProperties(Side.MASTER, (job.split,), quiet), SetProperties(Side.MASTER, (job.split,), room)]
+
+
+def _clone(job: _Rejoin, base: str, volume: bool = False) -> list[Step]:
+    own = (("readonly", "on"),) if volume else (("readonly", "on"), ("canmount", "noauto"))
+    return [Clone(Side.MASTER, f"{job.split}@{base}", job.name, (*own, *job.properties(limits=False)))]
+
+
+def _end(session: Session, job: _Rejoin, master: Role, member: Member) -> list[Step]:
+    """Limits, then the role on the clone, then the copy loses its role and says what it is."""
+    plan: list[Step] = []
+    limits = job.properties(limits=True)
+    if limits:
+        plan.append(SetProperties(Side.MASTER, (job.name,), limits))
+    plan.append(SetProperties(Side.MASTER, (job.name,), _replica_role(session, master)))
+    plan += _forget(session, job, member)
+    return plan
+
+
+def _forget(session: Session, job: _Rejoin, member: Member) -> list[Step]:
+    text = f"what {job.name} held alone: {job.intent.detail['written']} bytes, epoch {job.intent.epoch}"
+    plan: list[Step] = [SetProperties(Side.MASTER, (job.split,), ((f"{session.tag}:split", text),))]
+    own = [key for key, value in member.properties.items() if key.startswith(f"{session.tag}:") and value.local]
+    # The intent goes last: by it a run that was cut here is recognised.
+    intent = f"{session.tag}:inprogress"
+    for key in [*(key for key in own if key not in (intent, f"{session.tag}:split")), intent]:
+        plan.append(InheritProperty(Side.MASTER, (job.split,), key))
+    return plan
+
+
+def _unfinished(session: Session, name: str) -> _Rejoin | None:
+    """A rejoin of this dataset that was cut after the record was made, found on the dataset or on its copy."""
+    for dataset, role in find_roles(session.local, session.tag).items():
+        intent = role.intent
+        if intent and intent.operation == "rejoin" and intent.detail.get("fs") == name:
+            split = dataset if dataset != name else split_dataset(name, intent.epoch, role.generation)
+            return _Rejoin(name, split, intent)
+    return None
+
+
+def _resume(session: Session, job: _Rejoin) -> Outcome:
+    found = observe(session.local, session.tag, [job.name, job.split])
+    holder = found.get(job.split) or found[job.name]
+    # The copy kept the role it had; the peer of an old master is in its links, whatever it was demoted to.
+    role = holder.role
+    link = next(
+        link
+        for link in (Link(job.name, Role(*role.links, master=True)), Link(job.name, Role(*role.links, master=False)))
+        if link.peer_name != job.name or link.peer_host != session.local.name
+    )
+    if session.lock([link]):
+        raise BusyError("busy", filesystem=job.name, evidence="another zrep is working on it")
+    peer = session.agent(link.peer_host)
+    theirs = observe(peer, session.tag, [link.peer_name]).get(link.peer_name)
+    if theirs is None or not theirs.role.master:
+        raise RefusedError(f"{link.peer_name} on {link.peer_host} is not master", filesystem=job.name)
+    session.say(f"{job.name}: finishing the rejoin that was interrupted")
+    return _carry_on(session, job, Unit((theirs,)))
+
+
+def _carry_on(session: Session, job: _Rejoin, theirs: Unit) -> Outcome:
+    """From wherever it stands, by what is there."""
+    executor = _here(session)
+    found = observe(session.local, session.tag, [job.name, job.split])
+    if job.split not in found:
+        member = found[job.name]
+        _unmount(session, member)
+        executor.do_all(_begin(session, job, member)[1:])
+        found = observe(session.local, session.tag, [job.name, job.split])
+    split = found[job.split]
+    if job.name not in found:
+        base = split.by_guid(job.base_guid)
+        if base is None:
+            raise FailedError("the base is gone", filesystem=job.split, evidence=f"guid {job.base_guid}")
+        executor.do_all([*_seal(job, split.volume), *_clone(job, base.name, split.volume)])
+        found = observe(session.local, session.tag, [job.name, job.split])
+    if found[job.name].get("origin").startswith(job.split + "@"):
+        executor.do(PromoteClone(Side.MASTER, job.name))
+    executor.do_all(_end(session, job, theirs.role, observe(session.local, session.tag, [job.split])[job.split]))
+    return _linked_again(
+        session, job.name, f"rejoined; {job.intent.detail['written']} bytes it had written alone are in {job.split}"
+    )
