@@ -1,4 +1,4 @@
-"""Build what the hosts boot: a User-Mode Linux kernel, OpenZFS for it, and a root file system, all from Debian packages.
+"""Build what the hosts boot: a User-Mode Linux kernel, OpenZFS for it, a root file system; all from Debian packages.
 
 Everything lands in a cache, each part under a name made of what went into it, and appears there complete or not at all.
 The machine's own apt sources are read (for its mirror) and never changed.
@@ -13,51 +13,27 @@ import shutil
 import subprocess
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.lab.progress import LabError, output, say, step
 
 HERE = Path(__file__).resolve().parent
 GUEST_FILES = HERE / "guest"
 
-SUITE = "bookworm"
+RECIPE_FILE = HERE / "recipe.toml"
+RECIPE: dict[str, Any] = tomllib.loads(RECIPE_FILE.read_text())
+SUITE: str = RECIPE["suite"]
 BACKPORTS = f"{SUITE}-backports"
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-KERNEL_PACKAGE = "linux-source-6.12"
-SPACE_NEEDED = 6 << 30
-
-HOST_TOOLS = (
-    "autoconf automake bc bison build-essential e2fsprogs flex kmod libelf-dev libssl-dev libtool mmdebstrap xz-utils"
-).split()
-RUN_TOOLS = "iproute2 openssh-client util-linux".split()
-
-GUEST_PACKAGES = (
-    "bash bash-completion cron fish iproute2 iptables kmod lsof man-db mbuffer nftables openssh-client openssh-server procps psmisc pv"
-    " python3 python3-venv rsync strace tcsh util-linux zstd"
-).split()
-
-# The host's saved processor state is larger than UML assumes: without this, init dies in put_fp_registers.
-FP_SIZE = (
-    "arch/x86/um/user-offsets.c",
-    "DEFINE_LONGS(HOST_FP_SIZE, 2696)",
-    "DEFINE_LONGS(HOST_FP_SIZE, 12288)",
-)
-# CRYPTO_DEFLATE: OpenZFS's configure asks for it. NET_SCH_* and CLS_*: `lab slow` and one-way `lab cut`.
-KERNEL_ON = (
-    "DEVTMPFS DEVTMPFS_MOUNT EXT4_FS OVERLAY_FS BLK_DEV_LOOP TUN BLK_DEV_UBD UML_NET_VECTOR UML_RANDOM CRYPTO CRYPTO_DEFLATE CRC32"
-    " IPV6 TMPFS_XATTR TMPFS_POSIX_ACL NAMESPACES PID_NS NET_NS USER_NS UTS_NS SECCOMP HIGH_RES_TIMERS"
-    " NETFILTER NETFILTER_ADVANCED NF_CONNTRACK NF_TABLES NF_TABLES_INET NF_TABLES_IPV4 NF_TABLES_IPV6 NFT_COMPAT NFT_CT"
-    " NFT_REJECT NFT_REJECT_INET NETFILTER_XTABLES IP_NF_IPTABLES IP_NF_FILTER IP6_NF_IPTABLES IP6_NF_FILTER"
-    " NET_SCHED NET_SCH_NETEM NET_SCH_TBF NET_SCH_INGRESS NET_CLS NET_CLS_ACT NET_CLS_MATCHALL NET_ACT_GACT"
-    " DEBUG_INFO_NONE CC_OPTIMIZE_FOR_PERFORMANCE"
-).split()
-KERNEL_OFF = (
-    "UML_SOUND SOUND REISERFS_FS DEBUG_KERNEL DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT CC_OPTIMIZE_FOR_SIZE".split()
-)
-KERNEL_VALUES = {"KERNEL_STACK_ORDER": "4", "FRAME_WARN": "4096"}
+KEYRING = Path(RECIPE["keyring"])
+KERNEL: dict[str, Any] = RECIPE["kernel"]
+FROM_BACKPORTS: list[str] = [KERNEL["package"], "zfs-dkms", "zfsutils-linux"]
+GUEST_PACKAGES: list[str] = RECIPE["guest"]["packages"]
+TAP_DEVICE = Path("/dev/net/tun")
 
 
 @dataclass(frozen=True)
@@ -66,6 +42,7 @@ class Image:
 
     kernel: Path
     root: Path
+    """The root file system; beside it `pool.img`, the empty second disk, and `id_ed25519`, the key to every guest."""
     kernel_release: str
     zfs_version: str
 
@@ -138,7 +115,7 @@ def install_tools(packages: Sequence[str]) -> None:
     log = cache_dir() / "tools.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    install = "apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends".split() + missing
+    install = ["apt-get", "-q", "-y", "-oDPkg::Lock::Timeout=300", "install", "--no-install-recommends", *missing]
     try:
         step("apt-get install", install, log, env=quiet)
     except LabError:
@@ -154,9 +131,7 @@ def _installed(package: str) -> bool:
 
 
 def _need_debian() -> None:
-    facts = dict(
-        line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
-    )
+    facts = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     ours = facts.get("ID", "").strip('"') == "debian" and shutil.which("apt-get")
     if not ours:
         name = facts.get("PRETTY_NAME", "unknown").strip('"')
@@ -167,18 +142,15 @@ def _preflight(cache: Path) -> None:
     _need_debian()
     if os.uname().machine != "x86_64":
         raise LabError(f"the lab's kernel runs on x86_64 only; this machine is {os.uname().machine}")
-    if not KERNEL_READY.exists():
-        raise LabError(f"{KERNEL_READY} is missing: the hosts need tap devices for their network")
-    free = shutil.disk_usage(cache).free
-    if free < SPACE_NEEDED:
-        raise LabError(f"building the lab needs {SPACE_NEEDED >> 30} GiB in {cache}; {free / (1 << 30):.1f} GiB are free")
-
-
-KERNEL_READY = Path("/dev/net/tun")
+    if not TAP_DEVICE.exists():
+        raise LabError(f"{TAP_DEVICE} is missing: the hosts need tap devices for their network")
+    free = shutil.disk_usage(cache).free / (1 << 30)
+    if free < RECIPE["space"]:
+        raise LabError(f"building the lab needs {RECIPE['space']} GiB in {cache}; {free:.1f} GiB are free")
 
 
 def _recipe_hash() -> str:
-    h = hashlib.sha256(Path(__file__).read_bytes())
+    h = hashlib.sha256(Path(__file__).read_bytes() + RECIPE_FILE.read_bytes())
     for f in sorted(GUEST_FILES.iterdir()):
         h.update(f.name.encode() + b"\0" + f.read_bytes())
     return h.hexdigest()[:12]
@@ -261,9 +233,6 @@ class _Apt:
         deb.unlink()
 
 
-FROM_BACKPORTS = (KERNEL_PACKAGE, "zfs-dkms", "zfsutils-linux")
-
-
 class _Build:
     def __init__(self, cache: Path) -> None:
         self.cache = cache
@@ -272,7 +241,7 @@ class _Build:
         self.jobs = f"-j{len(os.sched_getaffinity(0))}"
 
     def run(self) -> Image:
-        install_tools(HOST_TOOLS)
+        install_tools(RECIPE["tools"]["build"])
         apt = _Apt(self.cache / "apt")
         apt.update(self.log)
         versions = apt.versions([*FROM_BACKPORTS, *GUEST_PACKAGES])
@@ -282,9 +251,10 @@ class _Build:
 
     def kernel(self, apt: _Apt, versions: dict[str, str]) -> Path:
         """A folder with `linux`, `modules/` and versions.json."""
-        source, zfs = versions[KERNEL_PACKAGE], versions["zfs-dkms"]
+        source, zfs = versions[KERNEL["package"]], versions["zfs-dkms"]
         compiler = output(["gcc", "-dumpfullversion"]).strip()
-        recipe = _digest(source, zfs, compiler, FP_SIZE, KERNEL_ON, KERNEL_OFF, KERNEL_VALUES)
+        patch = tuple(KERNEL["patch"].values())
+        recipe = _digest(source, zfs, compiler, patch, KERNEL["on"], KERNEL["off"], KERNEL["values"])
         target = self.cache / f"kernel-{_safe(source)}-zfs-{_safe(zfs)}-{recipe}"
         if target.exists():
             return target
@@ -307,22 +277,22 @@ class _Build:
 
     def _linux(self, apt: _Apt, version: str, work: Path) -> Path:
         say(f"kernel: Linux {version} as a user-mode kernel, about 3 minutes")
-        apt.unpack(KERNEL_PACKAGE, version, work / "linux-deb", self.log)
+        apt.unpack(KERNEL["package"], version, work / "linux-deb", self.log)
         (archive,) = (work / "linux-deb/usr/src").glob("*.tar.xz")
         step("unpack the kernel's source", ["tar", "-xf", str(archive), "-C", str(work)], self.log)
         shutil.rmtree(work / "linux-deb")
-        tree = work / KERNEL_PACKAGE
-        path, old, new = FP_SIZE
+        tree: Path = work / KERNEL["package"]
+        path, old, new = KERNEL["patch"].values()
         text = (tree / path).read_text()
         if old not in text:
             raise LabError(f"{path} of Linux {version} does not have the line that the lab patches ({old})")
         (tree / path).write_text(text.replace(old, new))
         config = [str(tree / "scripts/config"), "--file", str(tree / ".config")]
-        for option in KERNEL_ON:
+        for option in KERNEL["on"]:
             config += ["-e", option]
-        for option in KERNEL_OFF:
+        for option in KERNEL["off"]:
             config += ["-d", option]
-        for option, value in KERNEL_VALUES.items():
+        for option, value in KERNEL["values"].items():
             config += ["--set-val", option, value]
         make = ["make", "ARCH=um", self.jobs]
         step("kernel defconfig", [*make, "x86_64_defconfig"], self.log, cwd=tree)
@@ -353,10 +323,10 @@ class _Build:
         say("root file system: Debian with OpenZFS's tools, about half a minute")
         later = (
             'chroot "$1" apt-get install -y -q --no-install-recommends'
-            f" -t {BACKPORTS} zfsutils-linux={versions['zfsutils-linux']} && chroot \"$1\" apt-get clean"
+            f' -t {BACKPORTS} zfsutils-linux={versions["zfsutils-linux"]} && chroot "$1" apt-get clean'
         )
         with fresh_dir(target) as out:
-            argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--aptopt=APT::Install-Recommends \"false\""]
+            argv = ["mmdebstrap", "--mode=root", "--variant=minbase", '--aptopt=APT::Install-Recommends "false"']
             argv += [f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "locale")]
             argv += [f"--include={','.join(GUEST_PACKAGES)}", f"--customize-hook={later}", SUITE, str(out / "root")]
             step("Debian root file system", [*argv, *apt.lines], self.log, env={"DEBIAN_FRONTEND": "noninteractive"})
@@ -364,7 +334,7 @@ class _Build:
 
     def root(self, kernel: Path, base: Path) -> Image:
         """The disk image that every guest starts from: Debian, the ZFS modules, and the files in guest/."""
-        release = json.loads((kernel / "versions.json").read_text())["kernel"]
+        release: str = json.loads((kernel / "versions.json").read_text())["kernel"]
         files = [(f.name, f.read_text(), f.stat().st_mode & 0o111) for f in sorted(GUEST_FILES.iterdir())]
         target = self.cache / f"root-{_digest(kernel.name, base.name, files, ROOT_FORMAT)}"
         if not target.exists():
@@ -380,6 +350,10 @@ class _Build:
                 disk = out / "root.img"
                 step("empty disk", ["truncate", "-s", "3G", str(disk)], self.log)
                 step("file system", ["mkfs.ext4", "-q", "-d", str(root), str(disk)], self.log)
+                second = out / "pool.img"
+                step("empty disk for pools", ["truncate", "-s", "5G", str(second)], self.log)
+                small = ["-N", "1024", "-m", "0", "-J", "size=16", "-E", "lazy_itable_init=0,lazy_journal_init=0"]
+                step("its file system", ["mkfs.ext4", "-q", *small, str(second)], self.log)
         found = _read_parts(kernel, target)
         if found is None:
             raise LabError(f"{target} is not complete: remove it and try again")

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tests.lab import build
+from tests.lab import build, install
 from tests.lab.build import Image
 from tests.lab.progress import LabError, output, say
 from tests.lab.slot import Slot, end_session, record_session, release, session_lives, take
 
 NAMES = ("alpha", "beta", "gamma")
 MEMORY = "1024M"
-DISK_SIZE = 5 << 30
+FIRST_ROOT = "first-root"
 BOOT_SECONDS = 60.0
+RESET_SECONDS = 15.0
 Direction = Literal["both", "in", "out"]
 
 
@@ -36,7 +37,7 @@ class Result:
         return self.out.splitlines()
 
 
-class CommandFailed(AssertionError):
+class CommandError(AssertionError):
     """A command on a host ended otherwise than the test asked for."""
 
 
@@ -53,11 +54,13 @@ class Ran:
 
 @dataclass
 class Host:
-    """One guest. Commands reach it over a network of its own, so they work whatever happens to the wire between the hosts."""
+    """One guest. Commands reach it over a network of their own, whatever happens to the wire between the hosts."""
 
     name: str
     slot: Slot
     image: Image
+    first_root: Path | None = None
+    """What the root disk has on top of the image on the first day."""
     history: deque[Ran] = field(default_factory=lambda: deque(maxlen=40))
 
     @property
@@ -87,7 +90,7 @@ class Host:
         timeout: float = 60,
         input: str | bytes | None = None,  # noqa: A002  (subprocess's own word for it)
     ) -> Result:
-        """Run a shell command as root. `check` raises CommandFailed unless it exits 0."""
+        """Run a shell command as root. `check` raises CommandError unless it exits 0."""
         start = time.monotonic()
         record = Ran(command, None)
         self.history.append(record)
@@ -102,12 +105,12 @@ class Host:
             )
         except subprocess.TimeoutExpired as e:
             record.out, record.err = _text(e.stdout), _text(e.stderr)
-            raise CommandFailed(f"{self._what(record)}: no end after {timeout:g} s\n{record.out}{record.err}") from None
+            raise CommandError(f"{self._what(record)}: no end after {timeout:g} s\n{record.out}{record.err}") from None
         finally:
             record.seconds = time.monotonic() - start
         record.rc, record.out, record.err = done.returncode, _text(done.stdout), _text(done.stderr)
         if check and record.rc != 0:
-            raise CommandFailed(f"{self._what(record)}: exit {record.rc}\n{record.out}{record.err}")
+            raise CommandError(f"{self._what(record)}: exit {record.rc}\n{record.out}{record.err}")
         return Result(done.returncode, record.out, record.err)
 
     def popen(self, command: str) -> "subprocess.Popen[str]":
@@ -120,7 +123,7 @@ class Host:
         """Write a file (a path of this machine, or the bytes themselves) to `dest` on the host."""
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         quoted = shlex.quote(dest)
-        self.run(f"mkdir -p -- \"$(dirname -- {quoted})\" && cat > {quoted} && chmod {mode} {quoted}", input=data)
+        self.run(f'mkdir -p -- "$(dirname -- {quoted})" && cat > {quoted} && chmod {mode} {quoted}', input=data)
 
     def ssh(self, command: str | None = None, *, tty: bool = False) -> list[str]:
         """The argv that runs a command on this host, over one warm connection."""
@@ -149,9 +152,9 @@ class Host:
             return
         self.power_off()
         folder = self._folder
-        if not self._disk.exists():
-            with self._disk.open("wb") as f:
-                f.truncate(DISK_SIZE)
+        for disk, first in ((self._root, self.first_root), (self._disk, self.image.root.with_name("pool.img"))):
+            if first is not None and not disk.exists():
+                output(["cp", "--sparse=always", str(first), str(disk)])
         cpus = sorted(os.sched_getaffinity(0))
         argv = self.slot.inside("taskset", "-c", str(cpus[(self.n - 1) % len(cpus)]), str(self.image.kernel))
         argv += [f"umid={self.name}", f"uml_dir={self.slot.sockets}/", f"mem={MEMORY}"]
@@ -197,13 +200,21 @@ class Host:
         new, old = sorted(words), self.wire
         if new == old:
             return
-        self._wire_file.write_text(" ".join(new))
-        if ("unplugged" in new) != ("unplugged" in old):
-            way = ["nomaster"] if "unplugged" in new else ["master", "wire"]
-            output(self.slot.inside("ip", "link", "set", self.tap, *way))
+        self._set_cable(new)
         inside = [w for w in new if w != "unplugged"]
         if self.is_on and inside != [w for w in old if w != "unplugged"]:
             self.run(shlex.join(["/lab/net", *inside]))
+
+    def plug_back(self) -> None:
+        """A good wire on the machine's side; the guest's side is put right by its reset."""
+        self._set_cable([])
+
+    def _set_cable(self, new: list[str]) -> None:
+        was_unplugged = "unplugged" in self.wire
+        self._wire_file.write_text(" ".join(new))
+        if ("unplugged" in new) != was_unplugged:
+            way = ["nomaster"] if "unplugged" in new else ["master", "wire"]
+            output(self.slot.inside("ip", "link", "set", self.tap, *way))
 
     def plug_in(self) -> None:
         """Lay this host's two cables."""
@@ -314,16 +325,18 @@ class Lab:
 
     @classmethod
     def start(cls, names: Iterable[str] = ("alpha", "beta"), *, stay: bool = False) -> "Lab":
-        """Boot new hosts. Unless `stay`, they end with this process, however it ends."""
-        build.install_tools(build.RUN_TOOLS)
+        """Boot new hosts with the working tree's zrep. Unless `stay`, they end with this process, however it ends."""
+        build.install_tools(build.RECIPE["tools"]["run"])
         image = build.image()
-        start = time.monotonic()
         slot, keeper = take(stay=stay)
         lab = cls(slot, image, names)
         lab._keeper = keeper
         try:
             for host in lab:
                 host.plug_in()
+            lab._install()
+            start = time.monotonic()
+            for host in lab:
                 host.power_on()
             for host in lab:
                 host.wait()
@@ -333,11 +346,37 @@ class Lab:
         say(f"{' and '.join(lab.hosts)} are up (lab {slot.number}): {time.monotonic() - start:.1f} s")
         return lab
 
+    def install(self) -> None:
+        """Bring the working tree's zrep, as it is now, to the hosts; they start anew."""
+        self._install()
+        self.renew()
+
+    def _install(self) -> None:
+        first = install.root_disk(self.image.key, self._prepare)
+        (self.slot.folder() / FIRST_ROOT).write_text(str(first))
+        for host in self:
+            host.first_root = first
+
+    def _prepare(self, command: str, data: bytes, disk: Path) -> None:
+        host = next(iter(self))
+        host.power_off()
+        host.forget_disks()
+        host.first_root = None
+        host.boot()
+        host.run(command, input=data, timeout=300)
+        host.run("fsfreeze --freeze /", timeout=10)
+        host.power_off()
+        output(["cp", "--sparse=always", str(host.root_disk), str(disk)])
+        host.forget_disks()
+
     @classmethod
     def attach(cls, slot: Slot) -> "Lab":
         """The lab that runs in a slot."""
         folder = slot.folder()
-        return cls(slot, build.image(), [n for n in NAMES if (folder / f"{n}.console").exists()])
+        lab = cls(slot, build.image(), [n for n in NAMES if (folder / f"{n}.console").exists()])
+        for host in lab:
+            host.first_root = Path((folder / FIRST_ROOT).read_text())
+        return lab
 
     def __iter__(self) -> Iterator[Host]:
         return iter(self.hosts.values())
@@ -354,7 +393,7 @@ class Lab:
         return self.hosts["beta"]
 
     def cut(self, host: Host, direction: Direction = "both") -> None:
-        """Silently drop what passes the host's cable: nothing is reset, everything stalls. `in`: what comes to the host."""
+        """Silently drop what passes the host's cable: nothing is reset, all stalls. `in`: what comes to the host."""
         host.set_wire({*host.wire, "unplugged" if direction == "both" else f"drop-{direction}"})
 
     def slow(self, host: Host, *, delay: str | None = None, rate: str | None = None) -> None:
@@ -368,14 +407,28 @@ class Lab:
             host.set_wire([])
 
     def reset(self) -> None:
-        """Every host new: disks as on the first day, a good wire, powered on."""
+        """Hosts that a test can trust: no process, file, pool or broken wire of an earlier one. About a second."""
+        running = []
         for host in self:
+            host.history.clear()
+            host.plug_back()
+            if host.is_on:
+                running.append((host, host.popen(f"/lab/reset {int(time.time())}")))
+        clean = {host.name for host, reset in running if _ended_well(host, reset)}
+        self.renew(host for host in self if host.name not in clean)
+        for host in self:
+            host.history.clear()
+
+    def renew(self, hosts: Iterable[Host] | None = None) -> None:
+        """New disks and a new boot, whatever state the hosts are in."""
+        chosen = list(self if hosts is None else hosts)
+        for host in chosen:
             host.power_off()
             host.forget_disks()
             host.set_wire([])
-        for host in self:
+        for host in chosen:
             host.power_on()
-        for host in self:
+        for host in chosen:
             host.wait()
 
     def down(self) -> None:
@@ -386,6 +439,19 @@ class Lab:
                 self._keeper.stdin.close()
             self._keeper.wait()
             self._keeper = None
+
+
+def _ended_well(host: Host, reset: "subprocess.Popen[str]") -> bool:
+    try:
+        out, err = reset.communicate(timeout=RESET_SECONDS)
+    except subprocess.TimeoutExpired:
+        reset.kill()
+        reset.communicate()
+        say(f"{host.name} does not reset in {RESET_SECONDS:g} s: it gets new disks")
+        return False
+    if reset.returncode:
+        say(f"{host.name} does not reset ({(err or out).strip()[-200:]}): it gets new disks")
+    return reset.returncode == 0
 
 
 def _text(data: bytes | None) -> str:

@@ -38,7 +38,7 @@ def output(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> str:
 def step(
     name: str, argv: Sequence[str], log: Path, *, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> None:
-    """Run one long command, output to `log`, with a sign of life every few seconds; its whole process group ends with us."""
+    """Run one long command, output to `log`, with a sign of life every few seconds; its process group ends with us."""
     start = time.monotonic()
     with log.open("ab") as out:
         out.write(f"\n== {name}: {shlex.join(argv)}\n".encode())
@@ -93,6 +93,6 @@ def _reason(log: Path) -> str:
     for line in reversed(lines):
         if "No space left" in line:
             return "the disk is full"
-        if line.startswith("E:") or " error: " in line or line.startswith("configure: error"):
+        if line.startswith(("E:", "configure: error")) or " error: " in line:
             return line.strip()[:300]
     return _last_line("\n".join(lines))

@@ -1,7 +1,7 @@
 """A place for one running lab: its lock, its folder, its network namespace, and the keeper that clears it all away.
 
-Everything of a lab is inside one network namespace and one folder, so any number of labs (up to `SLOTS`) run side by side
-with the same addresses. A slot is taken while its lock is held; the lock is held by the *keeper*, a small process that
+Everything of a lab is inside one network namespace and one folder, so up to `SLOTS` labs run side by side with the same
+addresses. A slot is taken while its lock is held; the lock is held by the *keeper*, a small process that
 outlives its owner just long enough to end the guests and remove every trace.
 """
 
@@ -66,7 +66,7 @@ class Slot:
 
 
 def take(*, stay: bool) -> tuple[Slot, "subprocess.Popen[bytes] | None"]:
-    """Take a free slot and start its keeper. Unless `stay`, the lab ends with this process (when the keeper's stdin closes)."""
+    """Take a free slot and start its keeper. Unless `stay`, the lab ends with this process (its pipe closes)."""
     need_root()
     RUN.mkdir(mode=0o700, exist_ok=True)
     for number in range(SLOTS):
@@ -86,7 +86,8 @@ def take(*, stay: bool) -> tuple[Slot, "subprocess.Popen[bytes] | None"]:
 
 def staying() -> list[Slot]:
     """The slots that `lab up` of this checkout took and that still run."""
-    return [s for s in map(Slot, range(SLOTS)) if (f := s.read()).get("checkout") == str(REPO) and f["stay"] == "yes" and kept(s)]
+    ours = {"checkout": str(REPO), "stay": "yes"}
+    return [slot for slot in map(Slot, range(SLOTS)) if ours.items() <= slot.read().items() and kept(slot)]
 
 
 def kept(slot: Slot) -> bool:
@@ -217,7 +218,7 @@ def _session(leader: int) -> list[int]:
 
 
 def _keep(slot: Slot, stay: bool) -> None:
-    """The keeper: hold the inherited lock until told to end or, unless `stay`, until the owner's end of the pipe closes."""
+    """Hold the inherited lock until told to end or, unless `stay`, until the owner's end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:

@@ -1,0 +1,58 @@
+# Development. Users need none of this: see README.md.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+# The lab needs root: as another user it goes through sudo, and leaves nothing of root's in the tree.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E env PYTHONDONTWRITEBYTECODE=1 )
+LAB := tests/lab/lab
+LAB_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/zrep-lab
+
+.DEFAULT_GOAL := help
+.PHONY: help check test test-lab demo lab format clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+check: $(READY) ## lint, types, man page, and every test that needs no lab (seconds)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy zrep tests
+	@for page in man/*.[1-8]; do [ -e "$$page" ] || continue; echo "mandoc -T lint $$page"; mandoc -T lint -W warning "$$page" || exit 1; done
+	$(PYTEST) -q -m "not lab" -n auto
+
+test: check test-lab ## everything: check, then all tests on two hosts with real OpenZFS (the first time builds them, 6 min)
+
+test-lab: $(READY) ## only the tests on real OpenZFS
+	$(AS_ROOT)$(PYTEST) -m lab -p no:cacheprovider -v
+
+demo: $(READY) ## watch replication, failover and a disaster on two real hosts
+	$(AS_ROOT)$(BIN)/python -m tests.lab.demo
+
+lab: $(READY) ## start two real hosts to play with
+	@$(LAB) up
+	@echo "Next:  $(LAB) ssh alpha        a shell on alpha (leave with ^D)"
+	@echo "       $(LAB) ssh beta zfs list"
+	@echo "       $(LAB) help             cut the wire, take the power, start over"
+	@echo "       $(LAB) down             end both hosts"
+
+format: $(READY) ## put the code in its usual form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## end this tree's hosts, remove what tools left in the tree
+	@[ ! -e /run/zrep-lab ] || $(LAB) down
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@[ ! -d "$(LAB_CACHE)" ] || echo "The lab's kernel and root file system stay in $(LAB_CACHE) ($$(du -sh "$(LAB_CACHE)" | cut -f1)); 'make distclean' removes them too."
+
+distclean: clean ## the same, and the lab's cache
+	$(AS_ROOT)rm -rf "$(LAB_CACHE)"
+
+$(READY): pyproject.toml tests/lab/tools
+	@tests/lab/tools $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@

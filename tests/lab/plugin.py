@@ -1,0 +1,102 @@
+"""For pytest: two real hosts for a session, clean ones for every test, and what they did when a test fails.
+
+A test that asks for `lab` or `hosts` counts as one that runs on real OpenZFS and is marked `lab`. Where no lab can be
+had, such a test fails: it is never skipped.
+"""
+
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests.lab.build import Image
+from tests.lab.hosts import Host, Lab, Ran
+from tests.lab.progress import LabError
+
+REPORT = r"""
+zfs list -H -p -t all -o name,guid,createtxg,used,readonly,mounted
+zfs get -H -o name,property,value,source all | grep -P '\tzrep[^\t]*:'
+zfs list -H -o name -t snapshot | xargs -r zfs holds -H
+"""
+LONGEST = 6000
+
+_lab_of_session = pytest.StashKey[Lab]()
+_image_of_session = pytest.StashKey[Image]()
+_tests_run = pytest.StashKey[int]()
+
+
+@pytest.fixture(scope="session")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The hosts alpha and beta, running, with the working tree's zrep installed."""
+    config = request.config
+    capture = config.pluginmanager.getplugin("capturemanager")
+    try:
+        if capture is None:
+            running = Lab.start()
+        else:
+            with capture.global_and_fixture_disabled():
+                running = Lab.start()
+    except LabError as e:
+        pytest.exit(f"no lab: {e}", returncode=1)
+    config.stash[_lab_of_session] = running
+    config.stash[_image_of_session] = running.image
+    yield running
+    del config.stash[_lab_of_session]
+    running.down()
+
+
+@pytest.fixture
+def hosts(lab: Lab) -> tuple[Host, Host]:
+    """alpha and beta, clean: nothing of an earlier test is left on them or between them."""
+    lab.reset()
+    return lab.alpha, lab.beta
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"lab", "hosts"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("lab")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if item.get_closest_marker("lab") is None:
+        return report
+    stash = item.config.stash
+    if report.when == "call":
+        stash[_tests_run] = stash.get(_tests_run, 0) + 1
+    running = stash.get(_lab_of_session, None)
+    if report.failed and running is not None:
+        for host in running:
+            report.sections.append((f"what ran on {host.name}", _history(list(host.history))))
+            report.sections.append((f"what {host.name} has now", _state(host)))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if image := config.stash.get(_image_of_session, None):
+        ran, zfs, kernel = config.stash.get(_tests_run, 0), image.zfs_version, image.kernel_release
+        terminalreporter.write_line(f"{ran} tests ran on real OpenZFS {zfs} (kernel {kernel}-um)")
+
+
+def _history(commands: list[Ran]) -> str:
+    return "\n".join(f"# {c.command}\n{_short(c.out)}{_short(c.err)}{_end(c)}" for c in commands)
+
+
+def _end(command: Ran) -> str:
+    return f"-> {'no exit status' if command.rc is None else command.rc}, {command.seconds:.2f} s"
+
+
+def _state(host: Host) -> str:
+    if not host.is_on:
+        return "it is off"
+    wire = f"wire: {' '.join(host.wire)}\n" if host.wire else ""
+    try:
+        return wire + _short(host.run(REPORT, check=False, timeout=20).out)
+    except (AssertionError, LabError) as e:
+        return f"{wire}it does not answer: {e}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}\n[…]\n{text[-LONGEST // 2 :]}"
