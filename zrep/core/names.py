@@ -24,6 +24,7 @@ ROLE_PROPERTIES = (
     "paused",
     "flags",
     "split",
+    "canmount",
     "lock-pid",
     "lock-time",
 )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from zrep.core.errors import RefusedError
-from zrep.core.names import ROLE_PROPERTIES, pool_of, snapshot_name
+from zrep.core.names import pool_of, snapshot_name
 from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
 from zrep.core.state import LEGACY, Intent, Member, Pair, Role, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import (
@@ -31,8 +31,10 @@ from zrep.core.steps import (
     TakeSnapshot,
 )
 
-# What a replica decides for itself, whatever the stream carries: it stays read-only and unmounted until promoted.
-_OWN = ("readonly", "canmount", "mountpoint")
+# Properties travel with the first full stream only. The first property-carrying receive into a dataset that was
+# never received with properties drops every local property it has, -x or not (seen on OpenZFS 2.3.2): an old
+# master that becomes the replica would lose its role, its readonly and its quota.
+_CARRIES_PROPERTIES = frozenset({"-p", "--props"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +115,16 @@ def plan_stream(
             target=pair.replica.name,
             base=f"{master}@{base.name}",
             token=resume,
-            options=stream_options(pair.master.role, pair.master.root),
-            exclude=(*own_properties(pair.master.root), *zrep_properties(pair.tag)),
+            options=stream_options(pair.master.role),
         )
     )
     return tuple(steps)
 
 
-def stream_options(role: Role, member: Member) -> tuple[str, ...]:
-    """The flags settled at init; a pair of the shell zrep has none recorded, and sent without any."""
-    return tuple((role.flags or "").split())
-
-
-def own_properties(member: Member) -> tuple[str, ...]:
-    """What a replica of this dataset decides for itself."""
-    return _OWN[:1] if member.volume else _OWN
-
-
-def zrep_properties(tag: str) -> tuple[str, ...]:
-    """Every property of ours: none of them ever travels."""
-    return tuple(f"{tag}:{name}" for name in (*ROLE_PROPERTIES, "sent"))
+def stream_options(role: Role) -> tuple[str, ...]:
+    """The flags of an increment: those settled at init but for the ones that carry properties. A pair of the
+    shell zrep has none recorded, and sent without any."""
+    return tuple(flag for flag in (role.flags or "").split() if flag not in _CARRIES_PROPERTIES)
 
 
 def plan_converge(pair: Pair, now: int) -> tuple[Step, ...]:
@@ -309,14 +301,30 @@ def take_role(pair: Pair, generation: str, epoch: int) -> TakeRole:
     )
 
 
-def plan_writable(side: Side, unit: Unit) -> tuple[Step, ...]:
-    """First half of opening a new master: writable, and canmount back to what the source had (the received value,
-    the default without one)."""
-    names = tuple(member.name for member in unit.members)
-    steps: list[Step] = [SetProperties(side, names, (("readonly", "off"),))]
-    filesystems = tuple(m.name for m in unit.members if not m.volume and m.get("canmount") == "noauto")
-    if filesystems:
-        steps.append(InheritProperty(side, filesystems, "canmount", received=True))
+def plan_writable(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
+    """First half of opening a new master: writable, and canmount back to what a master here has."""
+    steps: list[Step] = []
+    for member in unit.members:
+        own = () if member.volume else (("canmount", _while_master(member)),)
+        steps.append(SetProperties(side, (member.name,), (("readonly", "off"), *own)))
+        if member.role.canmount:
+            steps.append(InheritProperty(side, (member.name,), f"{tag}:canmount"))
+    return tuple(steps)
+
+
+def _while_master(member: Member) -> str:
+    """A pair of the shell zrep remembers nothing: a replica it left at noauto is to be mounted when promoted."""
+    remembered = member.role.canmount
+    return remembered or ("on" if member.get("canmount") == "noauto" else member.get("canmount", "on"))
+
+
+def plan_closed(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
+    """What makes a dataset a replica besides its role: it does not mount by itself, and remembers what it did."""
+    steps: list[Step] = []
+    for member in unit.members:
+        if not member.volume and not (member.role.canmount and member.get("canmount") == "noauto"):
+            steps.append(SetProperties(side, (member.name,), ((f"{tag}:canmount", member.get("canmount", "on")),)))
+            steps.append(SetProperties(side, (member.name,), (("canmount", "noauto"),)))
     return tuple(steps)
 
 
@@ -358,10 +366,7 @@ def plan_demote(pair: Pair, promoted: Role) -> tuple[Step, ...]:
             ),
         )
     ]
-    filesystems = tuple(m.name for m in pair.master.members if not m.volume)
-    if filesystems:
-        steps.append(SetProperties(Side.MASTER, filesystems, (("canmount", "noauto"),)))
-    return tuple(steps)
+    return (*steps, *plan_closed(Side.MASTER, pair.master, pair.tag))
 
 
 def plan_abort(pair: Pair, intent: Intent) -> tuple[Step, ...]:

@@ -110,6 +110,7 @@ class Role:
     paused: str = ""
     flags: str | None = None
     split: str = ""
+    canmount: str = ""
     lock_pid: str = ""
     lock_time: str = ""
 
@@ -160,6 +161,11 @@ class Member:
     @property
     def mounted(self) -> bool:
         return self.get("mounted") == "yes"
+
+    @property
+    def master_canmount(self) -> str:
+        """What canmount is while this side is master; a replica has noauto and remembers it in its role."""
+        return self.role.canmount or self.get("canmount", "on")
 
     @property
     def encrypted(self) -> bool:

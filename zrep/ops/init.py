@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, replace
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
-from zrep.core.names import ancestors, check_dataset, check_host, pool_of, snapshot_name
-from zrep.core.plan import intent_property, plan_converge, role_properties, zrep_properties
+from zrep.core.names import ROLE_PROPERTIES, ancestors, check_dataset, check_host, pool_of, snapshot_name
+from zrep.core.plan import intent_property, plan_converge, role_properties
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import CreateParent, DiscardPartial, Hold, SendStream, SetProperties, Step, TakeSnapshot
@@ -241,7 +241,10 @@ def _stream(session: Session, ground: _Ground, snapshot: str, token: str) -> Sen
         target=ground.role.dest_fs,
         token=token,
         options=tuple((ground.role.flags or "").split()),
-        exclude=(*(() if volume else ("mountpoint",)), *zrep_properties(session.tag)),
+        exclude=(
+            *(() if volume else ("mountpoint",)),
+            *(f"{session.tag}:{name}" for name in (*ROLE_PROPERTIES, "sent")),
+        ),
         override=(("readonly", "on"), *(() if volume else (("canmount", "noauto"),))),
     )
 
@@ -253,6 +256,7 @@ def _link_both(session: Session, ground: _Ground) -> list[Step]:
         *role_properties(session.tag, role, master=False, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=()),
         (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
         (f"{session.tag}:flags", role.flags or ""),
+        *(() if ground.source.volume else ((f"{session.tag}:canmount", ground.source.get("canmount")),)),
     )
     return [
         SetProperties(Side.REPLICA, (role.dest_fs,), properties),

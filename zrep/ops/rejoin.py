@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import split_dataset, split_snapshot
-from zrep.core.plan import intent_property, plan_converge, role_properties
+from zrep.core.plan import intent_property, plan_closed, plan_converge, role_properties
 from zrep.core.relation import Interrupted, Linked, SplitBrain, Stale
 from zrep.core.state import Intent, Member, Role, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import (
@@ -141,11 +141,11 @@ def _replay_intent_log(session: Session, view: View) -> bool:
 def _become_replica(session: Session, member: Member, master: Role) -> list[Step]:
     """One set of the role as the master has it; mounting is from now on the master's business."""
     side = Side.MASTER
-    plan: list[Step] = [SetProperties(side, (member.name,), (("readonly", "on"),))]
-    if not member.volume:
-        plan.append(SetProperties(side, (member.name,), (("canmount", "noauto"),)))
-    plan.append(SetProperties(side, (member.name,), _replica_role(session, master)))
-    return plan
+    return [
+        SetProperties(side, (member.name,), (("readonly", "on"),)),
+        *plan_closed(side, Unit((member,)), session.tag),
+        SetProperties(side, (member.name,), _replica_role(session, master)),
+    ]
 
 
 def _replica_role(session: Session, master: Role) -> tuple[tuple[str, str], ...]:
@@ -211,6 +211,8 @@ def _detail(session: Session, member: Member, base: Snapshot, written: int) -> d
     }
     role = member.role
     settings = {f"{_PROPERTY}{session.tag}:savecount": str(role.savecount)} if role.savecount else {}
+    if not member.volume:
+        settings[f"{_PROPERTY}{session.tag}:canmount"] = member.master_canmount
     if role.flags is not None:
         settings[f"{_PROPERTY}{session.tag}:flags"] = role.flags
     return {"fs": member.name, "base": base.guid, "written": str(written), **copied, **settings}

@@ -270,7 +270,10 @@ def _whole_plan(session: Session, view: View) -> list[Step]:
 
         plan += plan_stream(pair, base, final, {}, "")
     plan += plan_commit(pair, intent)
-    plan += [*plan_writable(Side.REPLICA, pair.replica), *plan_mounted(Side.REPLICA, pair.replica, session.tag)]
+    plan += [
+        *plan_writable(Side.REPLICA, pair.replica, session.tag),
+        *plan_mounted(Side.REPLICA, pair.replica, session.tag),
+    ]
     plan += plan_demote(pair, Role(gen=generation, epoch=intent.epoch, parents=pair.replica.role.lineage))
     return plan
 
@@ -322,7 +325,7 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
         Hold(Side.REPLICA, session.tag, (promotion,)),
     ]
     if session.options.dry_run:
-        plan = [*discard, *fence, take, *plan_writable(Side.REPLICA, pair.replica)]
+        plan = [*discard, *fence, take, *plan_writable(Side.REPLICA, pair.replica, session.tag)]
         return Outcome(
             name, message=loss.text(), lines=tuple(Line(session.local.name, zfs.argv(step)) for step in plan)
         )
@@ -347,7 +350,7 @@ def _loss(session: Session, name: str, newest: Snapshot | None, partial: bool) -
 
 def _open_alone(session: Session, executor: Executor, name: str, message: str) -> Outcome:
     member = observe(session.local, session.tag, [name])[name]
-    executor.do_all(plan_writable(Side.REPLICA, Unit((member,))))
+    executor.do_all(plan_writable(Side.REPLICA, Unit((member,)), session.tag))
     member = observe(session.local, session.tag, [name])[name]
     executor.do_all(plan_mounted(Side.REPLICA, Unit((member,)), session.tag))
     return Outcome(name, message=message)

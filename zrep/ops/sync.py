@@ -190,7 +190,7 @@ def finish(session: Session, view: View) -> View:
 
 def open_master(session: Session, view: View, side: Side) -> None:
     """A side that has the role: writable, mounted, shared, and its intent ended."""
-    view.do(plan_writable(side, view.pair.side(side)))
+    view.do(plan_writable(side, view.pair.side(side), session.tag))
     view.do(plan_mounted(side, session.again(view).pair.side(side), session.tag))
 
 

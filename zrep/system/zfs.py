@@ -169,6 +169,7 @@ def role_of(tag: str, properties: Mapping[str, Value]) -> Role:
         paused=local("paused"),
         flags=properties[f"{tag}:flags"].value if local("flags") else None,
         split=local("split"),
+        canmount=local("canmount"),
         lock_pid=local("lock-pid"),
         lock_time=local("lock-time"),
     )
