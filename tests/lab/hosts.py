@@ -357,14 +357,14 @@ class Lab:
         for host in self:
             host.first_root = first
 
-    def _prepare(self, command: str, data: bytes, disk: Path) -> None:
+    def _prepare(self, base: Path | None, command: str, data: bytes, disk: Path) -> None:
         host = next(iter(self))
         host.power_off()
         host.forget_disks()
-        host.first_root = None
+        host.first_root = base
         host.boot()
         host.run(command, input=data, timeout=300)
-        host.run("fsfreeze --freeze /", timeout=10)
+        host.run("sync; fsfreeze --freeze /", timeout=60)
         host.power_off()
         output(["cp", "--sparse=always", str(host.root_disk), str(disk)])
         host.forget_disks()

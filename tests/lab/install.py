@@ -5,11 +5,14 @@ cache, and every host starts from a copy of it.
 """
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +21,7 @@ from tests.lab.build import cache_dir, fresh_dir, one_at_a_time
 from tests.lab.progress import LabError, say, step
 
 REPO = Path(__file__).resolve().parents[2]
+DISK = "root.cow"
 GUEST_PYTHON = "3.11"
 KEPT = 4
 """Prepared root disks that stay in the cache, the latest used."""
@@ -25,98 +29,97 @@ KEPT = 4
 SOURCES = ("zrep", "man", "completions")
 FILES = ("pyproject.toml", "README.md", "LICENSE")
 
-IN_GUEST = """
+DEPENDENCIES = """
 set -e
 tar -x -C /tmp
-python3 -m venv /opt/zrep
-/opt/zrep/bin/pip install --quiet --disable-pip-version-check --no-index --find-links /tmp/wheels /tmp/wheels/zrep-*.whl
-ln -s /opt/zrep/bin/zrep /usr/local/bin/zrep
+cd /tmp/wheels
+/opt/zrep/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps *.whl
 rm -rf /tmp/wheels
+"""
+ZREP = """
+set -e
+tar -x -C /tmp
+cd /tmp/wheels
+/opt/zrep/bin/pip install --quiet --disable-pip-version-check --no-index *.whl
+rm -rf /tmp/wheels
+ln -s /opt/zrep/bin/zrep /usr/local/bin/zrep
 /lab/pristine keep
-sync
 """
 
-Prepare = Callable[[str, bytes, Path], None]
-"""Boot a host with an empty root disk, run a command with this input, power off, leave its root disk at this path."""
+Prepare = Callable[[Path | None, str, bytes, Path], None]
+"""Boot a host with this root disk, run a command with this input, power off, leave its root disk at this path."""
 
 
 def root_disk(image_key: str, prepare: Prepare) -> Path:
     """The root disk (on top of the image `image_key`) with the working tree's zrep on it."""
-    cache = cache_dir()
-    target = cache / f"zrep-{_digest(image_key.encode(), IN_GUEST.encode(), *_sources())}"
-    disk = target / "root.cow"
-    with one_at_a_time(cache / "install.lock", "another installation of zrep"):
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    needs: list[str] = project["dependencies"]
+    below = f"needs-{_digest(image_key, DEPENDENCIES, *needs)}"
+    name = f"zrep-{_digest(below, ZREP, *_sources())}"
+    with one_at_a_time(cache_dir() / "install.lock", "another installation of zrep"):
+        disk = cache_dir() / name / DISK
         if not disk.exists():
             say("installing zrep of this working tree")
-            with fresh_dir(target) as out:
-                archive = out / "wheels.tar"
-                _pack(archive)
-                prepare(IN_GUEST, archive.read_bytes(), out / disk.name)
-                archive.unlink()
-        os.utime(target)
-        for old in sorted(cache.glob("zrep-*"), key=lambda p: p.stat().st_mtime, reverse=True)[KEPT:]:
+            base = _layer(below, prepare, None, DEPENDENCIES, lambda wheels: _download(needs, wheels))
+            _layer(name, prepare, base, ZREP, _build)
+        os.utime(disk.parent)
+        for old in sorted(cache_dir().glob("zrep-*"), key=lambda p: p.stat().st_mtime, reverse=True)[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
     return disk
 
 
-def _sources() -> list[bytes]:
+def _layer(name: str, prepare: Prepare, base: Path | None, command: str, fill: Callable[[Path], None]) -> Path:
+    """A root disk in the cache: `base` and what `command` makes of the wheels that `fill` puts into a folder."""
+    target = cache_dir() / name
+    if not (target / DISK).exists():
+        with fresh_dir(target) as out, tempfile.TemporaryDirectory(prefix="zrep-wheels-") as scratch:
+            wheels = Path(scratch) / "wheels"
+            wheels.mkdir()
+            fill(wheels)
+            archive = io.BytesIO()
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                tar.add(wheels, "wheels")
+            start = time.monotonic()
+            prepare(base, command, archive.getvalue(), out / DISK)
+            say(f"  install on a host: done in {time.monotonic() - start:.0f} s")
+    return target / DISK
+
+
+def _sources() -> list[str]:
     paths = [REPO / f for f in FILES]
     paths += [p for d in SOURCES for p in sorted((REPO / d).rglob("*")) if "__pycache__" not in p.parts]
-    return [p.relative_to(REPO).as_posix().encode() + b"\0" + p.read_bytes() for p in paths if p.is_file()]
+    return [f"{p.relative_to(REPO)} {hashlib.sha256(p.read_bytes()).hexdigest()}" for p in paths if p.is_file()]
 
 
-def _digest(*parts: bytes) -> str:
-    h = hashlib.sha256()
-    for part in parts:
-        h.update(hashlib.sha256(part).digest())
-    return h.hexdigest()[:12]
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
-def _pack(archive: Path) -> None:
-    """A tar with wheels/: zrep's and those of what it depends on."""
-    python, log = _python(), cache_dir() / "install.log"
-    log.write_text("")
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-    with tempfile.TemporaryDirectory(prefix="zrep-wheel-") as scratch:
-        work = Path(scratch)
-        tree = work / "source"  # a copy: building leaves folders behind
-        tree.mkdir()
+def _download(needs: list[str], wheels: Path) -> None:
+    what = ["--only-binary=:all:", f"--python-version={GUEST_PYTHON}", "-d", str(wheels), *needs]
+    step("download what zrep depends on", [*_pip(), "download", *what], cache_dir() / "install.log")
+
+
+def _build(wheels: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="zrep-source-") as scratch:  # a copy: building leaves folders behind
         for name in (*SOURCES, *FILES):
             if (REPO / name).is_dir():
-                shutil.copytree(REPO / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(REPO / name, Path(scratch) / name, ignore=shutil.ignore_patterns("__pycache__"))
             elif (REPO / name).exists():
-                shutil.copy(REPO / name, tree / name)
-        wheels = work / "wheels"
-        shutil.copytree(_dependencies(pip, log), wheels)
-        step("build zrep's wheel", [*pip, "wheel", "--no-deps", "-w", str(wheels), str(tree)], log)
-        step("pack the wheels", ["tar", "-C", str(work), "-cf", str(archive), "wheels"], log)
+                shutil.copy(REPO / name, scratch)
+        step(
+            "build zrep's wheel",
+            [*_pip(), "wheel", "--no-deps", "-w", str(wheels), scratch],
+            cache_dir() / "install.log",
+        )
 
 
-def _dependencies(pip: list[str], log: Path) -> Path:
-    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
-    wanted: list[str] = project["dependencies"]
-    target = cache_dir() / f"wheels-{_digest(*(w.encode() for w in wanted))}"
-    if not target.exists():
-        with fresh_dir(target) as out:
-            argv = [
-                *pip,
-                "download",
-                "--only-binary=:all:",
-                f"--python-version={GUEST_PYTHON}",
-                "-d",
-                str(out),
-                *wanted,
-            ]
-            step("download what zrep depends on", argv, log)
-    return target
-
-
-def _python() -> str:
+def _pip() -> list[str]:
     """A Python with pip: the one running, or that of the working tree's venv."""
     for python in (sys.executable, str(REPO / ".venv/bin/python")):
         if (
             Path(python).exists()
             and not subprocess.run([python, "-c", "import pip"], stderr=subprocess.DEVNULL).returncode
         ):
-            return python
-    raise LabError("no pip to build zrep with: `make .venv` first")
+            return [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    raise LabError("no pip to build zrep with: `make .venv/.ready` first")

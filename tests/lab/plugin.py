@@ -91,11 +91,15 @@ def _end(command: Ran) -> str:
 def _state(host: Host) -> str:
     if not host.is_on:
         return "it is off"
+    told = list(host.history)
     wire = f"wire: {' '.join(host.wire)}\n" if host.wire else ""
     try:
         return wire + _short(host.run(REPORT, check=False, timeout=20).out)
     except (AssertionError, LabError) as e:
         return f"{wire}it does not answer: {e}"
+    finally:
+        host.history.clear()
+        host.history.extend(told)
 
 
 def _short(text: str) -> str:

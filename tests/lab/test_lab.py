@@ -115,14 +115,13 @@ truncate -s 100M /var/tmp/more.img; zpool create more /var/tmp/more.img
 mkdir -p /etc/zrep /run/zrep; echo A=b > /etc/default/zrep; echo x > /run/zrep/x; echo x > /tmp/x; rm -rf /root/.ssh
 printf '#!/bin/sh\\nexit 1\\n' > /usr/local/bin/zfs; chmod +x /usr/local/bin/zfs
 chsh -s /bin/tcsh root; chsh -s /usr/bin/fish operator
-mount -t tmpfs tmpfs /mnt; cd /tank/a; sleep 1000 & setsid sleep 1001 >/dev/null 2>&1 &
+mount -t tmpfs tmpfs /mnt; (cd /tank/a; sleep 1000 & setsid sleep 1001 &) > /dev/null 2>&1
 echo 60 > /sys/module/zfs/parameters/zfs_txg_timeout; iptables -A INPUT -p tcp --dport 22 -j DROP
 cron; pkill -f 'sshd$'; ip link set vec0 down; hostname elsewhere; date -s '1 day ago' > /dev/null
 """
 
 
-def test_reset_leaves_nothing(lab: Lab) -> None:
-    lab.reset()
+def test_reset_leaves_nothing(lab: Lab, hosts: Hosts) -> None:
     clean = _picture(lab.alpha)
     lab.alpha.run(MESS, check=False)
     assert _picture(lab.alpha) != clean
@@ -136,7 +135,7 @@ def test_reset_leaves_nothing(lab: Lab) -> None:
     assert lab.alpha.run(f"{NEAR} beta hostname").out == "beta\n"
 
 
-def test_reset_revives_dead_hosts(lab: Lab) -> None:
+def test_reset_revives_dead_hosts(lab: Lab, hosts: Hosts) -> None:
     lab.alpha.run("zfs create tank/a")
     lab.alpha.power_off()
     lab.beta.run("touch /tmp/x; kill -9 $(cat /run/sshd-control.pid)", check=False, timeout=3)
