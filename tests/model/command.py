@@ -30,7 +30,7 @@ _ZFS: dict[str, Callable[[Machine, list[str]], int | None]] = {
     "promote": datasets.do_promote, "rollback": datasets.do_rollback,
     "allow": datasets.do_allow, "unallow": datasets.do_unallow,
     "mount": mounting.do_mount, "unmount": mounting.do_unmount, "umount": mounting.do_unmount,
-    "share": mounting.do_share,
+    "share": mounting.do_share, "load-key": datasets.do_load_key, "unload-key": datasets.do_unload_key,
 }  # fmt: skip
 RECEIVE = ("receive", "recv")
 
@@ -39,9 +39,9 @@ def is_receive(argv: list[str]) -> bool:
     return argv[0] == "zfs" and len(argv) > 1 and argv[1] in RECEIVE
 
 
-def run(world: WorldState, host: HostState, argv: list[str], stdin: bytes = b"") -> Result:
+def run(world: WorldState, host: HostState, argv: list[str], stdin: bytes = b"", user: str = "root") -> Result:
     """Everything but a receive that must wait for its stream."""
-    machine = Machine(world, host)
+    machine = Machine(world, host, user)
     host.log.append(tuple(argv))
     fault = take_fault(host, argv)
     if fault is not None and not fault.applied:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import mounting, properties
-from .errors import ABORTED, RefusalError, missing, usage
+from .errors import RefusalError, missing, usage
 from .machine import Machine, Target
 from .names import BOOKMARK, DATASETS, FILESYSTEM, SNAPSHOT, VOLUME, check, is_under, parent, split
 from .options import assignments, parse
@@ -13,6 +13,7 @@ from .state import Dataset, Setting, Snapshot
 
 _HEADS = frozenset({FILESYSTEM, VOLUME})
 _MAX_TAG = 256
+BLOCK = 16384
 
 
 def check_parent(machine: Machine, name: str) -> None:
@@ -68,8 +69,12 @@ def do_create(machine: Machine, args: list[str]) -> None:
     if name in machine.host.datasets:
         raise RefusalError(f"{action}: dataset already exists")
     checked = validate(kind, given, action, creating=True)
+    machine.permit("create", machine.host.datasets[parent(name)], action)
     check_room(machine, name, action)
     volsize = _volsize(size, action) if size is not None else 0
+    above = machine.host.datasets[parent(name)]
+    if above.encryption_root and not above.key_loaded and "encryption" not in checked:
+        raise RefusalError(f"{action}: encryption root's key is not loaded or provided")
     dataset = machine.new_dataset(name, kind)
     store(machine, dataset, checked)
     if kind == VOLUME:
@@ -77,13 +82,19 @@ def do_create(machine: Machine, args: list[str]) -> None:
         dataset.props["volsize"] = Setting(local=str(volsize))
         if not options.has("s"):
             dataset.props["refreservation"] = Setting(local=str(volsize + volsize // 32))
-    above = machine.host.datasets[parent(name)]
     if checked.get("encryption", "off") != "off":
         dataset.encryption_root = name
     elif "encryption" not in checked:
         dataset.encryption_root, dataset.key_loaded = above.encryption_root, above.key_loaded
     if not options.has("u"):
+        _mount_new(machine, dataset)
+
+
+def _mount_new(machine: Machine, dataset: Dataset) -> None:
+    try:
         mounting.mount_by_itself(machine, dataset)
+    except RefusalError as fail:
+        raise RefusalError(*fail.lines, "filesystem successfully created, but not mounted") from None
 
 
 def _volsize(text: str, action: str) -> int:
@@ -92,9 +103,7 @@ def _volsize(text: str, action: str) -> int:
         raise RefusalError(f"bad volume size '{text}': bad numeric value '{text}'")
     if size == 0:
         raise RefusalError(f"{action}: volume size cannot be zero")
-    if size % 16384:
-        raise RefusalError(f"{action}: volume size must be a multiple of volume block size")
-    return size
+    return -(-size // BLOCK) * BLOCK
 
 
 def create_ancestors(machine: Machine, name: str) -> None:
@@ -117,20 +126,28 @@ def do_snapshot(machine: Machine, args: list[str]) -> None:
     for name in options.rest:
         head, snap = split(name)
         if "@" not in name:
-            raise usage("")
+            raise usage()
         try:
             top = machine.head(head)
         except RefusalError as fail:
             raise RefusalError(*fail.lines, "usage:", rc=2) from None
-        wanted += [(d, snap) for d in (machine.tree(top) if options.has("r") else [top]) if not d.inconsistent]
+        wanted += [
+            (d, snap)
+            for d in (machine.tree(top) if options.has("r") else [top])
+            if not (d.inconsistent and d is not top)
+        ]
     several = len(options.rest) > 1 or options.has("r")
     problems = _snapshot_problems(machine, wanted)
     if problems:
         raise RefusalError(*problems, *(["no snapshots were created"] if several else []))
     checked = validate(SNAPSHOT, given, "cannot create snapshots ")
+    tail = ["no snapshots were created"] if several else []
+    if len({dataset.name for dataset, _ in wanted}) < len(wanted):
+        raise RefusalError("cannot create snapshots : multiple snapshots of same fs not allowed", *tail)
     if len({dataset.pool for dataset, _ in wanted}) > 1:
-        tail = ["no snapshots were created"] if several else []
         raise RefusalError("cannot create snapshots : operation crosses datasets or pools", *tail)
+    for dataset, _ in wanted:
+        machine.permit("snapshot", dataset, "cannot create snapshots ", *tail)
     txg = machine.wait_txg(machine.pool(wanted[0][0]))
     for dataset, snap in wanted:
         snapshot = machine.take(dataset, snap, txg)
@@ -145,10 +162,12 @@ def _snapshot_problems(machine: Machine, wanted: list[tuple[Dataset, str]]) -> l
         pool = machine.pool(dataset)
         if dataset.snapshot(snap):
             lines.append(f"{action}: dataset already exists")
+        elif dataset.inconsistent:
+            lines.append(f"{action}: dataset is busy")
         elif pool.readonly:
             lines.append(f"{action}: pool is read-only")
         elif pool.full:
-            lines.append(f"{action}: out of space")
+            lines = ["cannot create snapshots : out of space"]
     return lines
 
 
@@ -177,7 +196,7 @@ def do_release(machine: Machine, args: list[str]) -> int:
 def _holding(machine: Machine, args: list[str], spec: str, act: object) -> int:
     options = parse(args, spec)
     if len(options.rest) < 2:
-        raise usage("")
+        raise usage()
     tag, names = options.rest[0], options.rest[1:]
     if act is _hold and tag.startswith("."):
         raise usage("tag may not start with '.'")
@@ -203,13 +222,15 @@ def _hold(machine: Machine, top: Dataset, snap: str, tag: str, recursive: bool) 
     found = _named(machine, top, snap, recursive)
     if not found:
         raise RefusalError(f"cannot hold snapshot '{top.name}@{snap}': dataset does not exist")
+    machine.permit("hold", top, "cannot hold")
     for dataset, snapshot in found:
         action = f"cannot hold snapshot '{dataset.name}@{snap}'"
         if len(tag) >= _MAX_TAG:
             raise RefusalError(f"{action}: tag too long")
         if tag in snapshot.holds:
             raise RefusalError(f"{action}: tag already exists on this dataset")
-        check_room(machine, dataset.name, action)
+        if machine.pool(dataset).readonly:
+            raise RefusalError(f"{action}: pool is read-only")
     machine.wait_txg(machine.pool(top))
     for _, snapshot in found:
         snapshot.holds[tag] = machine.now()
@@ -220,6 +241,7 @@ def _release(machine: Machine, top: Dataset, snap: str, tag: str, recursive: boo
     action = f"cannot release hold from snapshot '{top.name}@{snap}'"
     if not found:
         raise RefusalError(f"{action}: dataset does not exist")
+    machine.permit("release", top, "cannot release")
     held = [(d, s) for d, s in found if tag in s.holds]
     if not held:
         raise RefusalError(f"{action}: no such tag on this dataset")
@@ -284,28 +306,42 @@ def _destroy_snapshots(machine: Machine, name: str, recursive: bool, defer: bool
     if not doomed:
         raise RefusalError("could not find any snapshots to destroy; check snapshot names.")
     for dataset, snapshot in doomed:
-        dependents = [clone.name for clone in _dependents(machine, snapshot)]
+        dependents = _dependents(machine, dataset, snapshot)
         if dependents and not defer and not clones:
             raise RefusalError(
                 f"cannot destroy '{dataset.name}@{snapshot.name}': snapshot has dependent clones",
                 "use '-R' to destroy the following datasets:",
                 *dependents,
             )
+    machine.permit("destroy", top, "cannot destroy snapshots")
     held = [f"{d.name}@{s.name}" for d, s in sorted(doomed, key=name_of) if s.holds and not defer]
     if held:
-        raise RefusalError(*(f"cannot destroy snapshot {full}: dataset is busy" for full in held))
+        raise RefusalError(*map(_held, held))
     machine.wait_txg(machine.pool(top))
     for dataset, snapshot in doomed:
         if not snapshot.holds:
             drop(dataset, snapshot)
 
 
-def _dependents(machine: Machine, snapshot: Snapshot) -> list[Dataset]:
-    """The clones of a snapshot and what hangs on them."""
-    found: list[Dataset] = []
-    for clone in machine.clones(snapshot):
-        found.append(clone)
-    return found
+def _held(full: str) -> str:
+    return f"cannot destroy snapshot {full}: it's being held. Run 'zfs holds -r {full}' to see holders."
+
+
+def _dependents(machine: Machine, dataset: Dataset, snapshot: Snapshot | None = None) -> list[str]:
+    """What hangs on a snapshot, or on a dataset: each comes after what hangs on it in turn."""
+    if snapshot is not None:
+        hidden = [f"{dataset.name}/%recv"] if _receives_on(dataset, snapshot) else []
+        return hidden + [name for c in machine.clones(snapshot) for name in [*_dependents(machine, c), c.name]]
+    direct = [d for d in machine.children(dataset) if parent(d.name) == dataset.name]
+    below = [name for child in direct for name in [*_dependents(machine, child), child.name]]
+    for own in dataset.snapshots:
+        below += [*_dependents(machine, dataset, own), f"{dataset.name}@{own.name}"]
+    return below
+
+
+def _receives_on(dataset: Dataset, snapshot: Snapshot) -> bool:
+    """A receive works, or has stopped half way, in a hidden clone of this snapshot."""
+    return dataset.partial is not None and not dataset.inconsistent and dataset.partial.after == snapshot.objid
 
 
 def drop(dataset: Dataset, snapshot: Snapshot) -> None:
@@ -321,16 +357,14 @@ def drop(dataset: Dataset, snapshot: Snapshot) -> None:
 def _destroy_head(machine: Machine, top: Dataset, recursive: bool, clones: bool, force: bool) -> None:
     tree = machine.tree(top)
     if not recursive:
-        below = [f"{top.name}@{s.name}" for s in top.snapshots]
-        for member in tree[1:]:
-            below = [f"{member.name}@{s.name}" for s in member.snapshots] + [member.name] + below
+        below = [name for name in _dependents(machine, top) if is_under(name.partition("@")[0], top.name)]
         if below:
-            kind = top.kind
             raise RefusalError(
-                f"cannot destroy '{top.name}': {kind} has children",
+                f"cannot destroy '{top.name}': {top.kind} has children",
                 "use '-r' to destroy the following datasets:",
-                *sorted(below),
+                *below,
             )
+    machine.permit("destroy", top, f"cannot destroy '{top.name}'")
     doomed = {member.name for member in tree}
     foreign = [c for member in tree for s in member.snapshots for c in machine.clones(s) if c.name not in doomed]
     if foreign and not clones:
@@ -341,10 +375,19 @@ def _destroy_head(machine: Machine, top: Dataset, recursive: bool, clones: bool,
         )
     held = [f"{d.name}@{s.name}" for d in tree for s in d.snapshots if s.holds]
     if held:
-        raise RefusalError(*(f"cannot destroy snapshot {full}: dataset is busy" for full in held))
+        raise RefusalError(*map(_held, held))
     for member in tree:
         if member.partial is not None and member.partial.pid is not None:
-            raise RefusalError(f"cannot destroy '{member.name}': dataset is busy")
+            if member.inconsistent:
+                raise RefusalError(f"cannot destroy '{member.name}': dataset is busy")
+            raise RefusalError(
+                f"cannot destroy '{member.name}/%recv': dataset is busy",
+                *(
+                    f"cannot destroy snapshot {member.name}@{s.name}: snapshot is cloned"
+                    for s in member.snapshots
+                    if _receives_on(member, s)
+                ),
+            )
     mounting.unmount_tree(machine, tree, force)
     for clone in foreign:
         mounting.unmount(machine, clone, force)
@@ -396,12 +439,14 @@ def _rename_snapshot(machine: Machine, dataset: Dataset, snapshot: Snapshot, tar
     check(f"{dataset.name}@{snap}", frozenset({SNAPSHOT}), f"cannot rename to '{dataset.name}@{snap}'", modifying=True)
     if dataset.snapshot(snap):
         raise RefusalError(f"cannot rename '{dataset.name}@{snapshot.name}': dataset already exists")
+    machine.permit("rename", dataset, f"cannot rename '{dataset.name}@{snapshot.name}'")
     machine.wait_txg(machine.pool(dataset))
     snapshot.name = snap
 
 
 def _rename_head(machine: Machine, top: Dataset, target: str, keep_mounted: bool, force: bool) -> None:
     source, tree = top.name, machine.tree(top)
+    machine.permit("rename", top, f"cannot rename '{source}'")
     if machine.value(top, "mountpoint") in ("none", "legacy"):
         keep_mounted = True
     places = {d.name: machine.value(d, "mountpoint") for d in tree if d.kind == FILESYSTEM}
@@ -441,6 +486,7 @@ def do_clone(machine: Machine, args: list[str]) -> None:
         raise RefusalError(f"{action}: source and target pools differ")
     if target in machine.host.datasets:
         raise RefusalError(f"{action}: dataset already exists")
+    machine.permit("clone", origin, action)
     check_room(machine, target, action)
     clone = machine.new_dataset(target, origin.kind)
     clone.origin = snapshot.objid
@@ -450,7 +496,7 @@ def do_clone(machine: Machine, args: list[str]) -> None:
     if origin.kind == VOLUME:
         clone.props["volsize"] = Setting(local=str(snapshot.volsize))
     store(machine, clone, checked)
-    mounting.mount_by_itself(machine, clone)
+    _mount_new(machine, clone)
 
 
 def do_promote(machine: Machine, args: list[str]) -> None:
@@ -460,6 +506,7 @@ def do_promote(machine: Machine, args: list[str]) -> None:
     clone = machine.head(name)
     if clone.origin is None:
         raise RefusalError(f"cannot promote '{name}': not a cloned filesystem")
+    machine.permit("promote", clone, f"cannot promote '{name}'")
     former, snapshot = machine.owner(clone.origin)
     assert snapshot
     index = former.snapshots.index(snapshot) + 1
@@ -467,8 +514,7 @@ def do_promote(machine: Machine, args: list[str]) -> None:
     clash = next((s for s in moved if clone.snapshot(s.name)), None)
     if clash:
         raise RefusalError(
-            f"cannot promote '{name}': conflicting snapshot '{name}@{clash.name}' "
-            f"from parent '{former.name}@{snapshot.name}'"
+            f"cannot promote '{name}': conflicting snapshot '{clash.name}' from parent '{former.name}@{snapshot.name}'"
         )
     machine.wait_txg(machine.pool(clone))
     clone.snapshots = moved + clone.snapshots
@@ -484,6 +530,8 @@ def do_rollback(machine: Machine, args: list[str]) -> None:
     dataset, snapshot = machine.open(name, frozenset({SNAPSHOT}))
     assert snapshot
     newer = [s for s in dataset.snapshots if s.createtxg > snapshot.createtxg]
+    if not newer:
+        machine.permit("rollback", dataset, f"cannot rollback '{dataset.name}'")
     recursive = options.has("r") or options.has("R")
     if newer and not recursive:
         raise RefusalError(
@@ -503,12 +551,46 @@ def do_rollback(machine: Machine, args: list[str]) -> None:
             raise RefusalError(f"cannot destroy '{dataset.name}@{doomed.name}': dataset is busy")
         machine.wait_txg(machine.pool(dataset))
         drop(dataset, doomed)
-    if dataset.partial is not None and dataset.partial.pid is not None:
-        raise RefusalError(f"cannot rollback '{dataset.name}': dataset is busy", rc=ABORTED)
     machine.wait_txg(machine.pool(dataset))
     dataset.pending, dataset.intent_log, dataset.unreplayed = {}, {}, False
     dataset.data, dataset.version = snapshot.data, snapshot.version
     dataset.written, dataset.referenced, dataset.volsize = 0, snapshot.referenced, snapshot.volsize
+
+
+# -- keys
+
+
+def do_load_key(machine: Machine, args: list[str]) -> int:
+    options = parse(args, "aL:nr")
+    dataset = machine.head(options.rest[0])
+    root = dataset.encryption_root
+    if root is None:
+        raise RefusalError(f"Key load error: '{dataset.name}' not encrypted.", rc=255)
+    if root != dataset.name:
+        raise RefusalError(
+            f"Key load error: Keys must be loaded for encryption root of '{dataset.name}' ({root}).", rc=255
+        )
+    if dataset.key_loaded:
+        raise RefusalError(f"Key load error: Key already loaded for '{dataset.name}'.", rc=255)
+    if options.last("L") is None and machine.value(dataset, "keylocation") == "prompt":
+        raise RefusalError("Key load error: Failed to read key.", rc=255)
+    return _keys(machine, root, True)
+
+
+def do_unload_key(machine: Machine, args: list[str]) -> int:
+    dataset = machine.head(parse(args, "ar").rest[0])
+    if not dataset.key_loaded:
+        raise RefusalError(f"Key unload error: Key already unloaded for '{dataset.name}'.", rc=255)
+    if any(d.mounted_at for d in machine.host.datasets.values() if d.encryption_root == dataset.name):
+        raise RefusalError(f"Key unload error: '{dataset.name}' is busy.", rc=255)
+    return _keys(machine, dataset.name, False)
+
+
+def _keys(machine: Machine, root: str, loaded: bool) -> int:
+    for dataset in machine.host.datasets.values():
+        if dataset.encryption_root == root:
+            dataset.key_loaded = loaded
+    return 0
 
 
 # -- delegation
@@ -525,7 +607,9 @@ def do_allow(machine: Machine, args: list[str]) -> None:
         return
     who = options.last("u") or options.rest[0]
     words = options.rest if options.last("u") else options.rest[1:]
-    machine.head(words[-1]).allowed.append((who, words[0]))
+    dataset = machine.head(words[-1])
+    machine.permit("allow", dataset, f"cannot set permissions on '{dataset.name}'")
+    dataset.allowed += [(who, permission) for permission in words[0].split(",")]
 
 
 def do_unallow(machine: Machine, args: list[str]) -> None:

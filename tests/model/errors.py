@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 USAGE = 2
-ABORTED = 134  # libzfs calls abort() on an errno it does not know
 
 
 class RefusalError(Exception):
@@ -13,8 +12,8 @@ class RefusalError(Exception):
         self.rc = rc
 
 
-def usage(line: str) -> RefusalError:
-    return RefusalError(line, "usage:", rc=USAGE)
+def usage(*lines: str) -> RefusalError:
+    return RefusalError(*lines, "usage:", rc=USAGE)
 
 
 def missing(name: str) -> RefusalError:

@@ -21,9 +21,10 @@ STORED = "\0"
 class Machine:
     """A host while it runs one command."""
 
-    def __init__(self, world: WorldState, host: HostState) -> None:
+    def __init__(self, world: WorldState, host: HostState, user: str = "root") -> None:
         self.world = world
         self.host = host
+        self.user = user
         self.out: list[str] = []
         self.err: list[str] = []
 
@@ -74,6 +75,17 @@ class Machine:
     def pool(self, dataset: Dataset) -> Pool:
         return self.host.pools[dataset.pool]
 
+    # -- permissions
+
+    def may(self, permission: str, dataset: Dataset) -> bool:
+        """root may everything, others what was delegated on the dataset or above it."""
+        wanted = (self.user, permission)
+        return self.user == "root" or any(wanted in above.allowed for above in self.ancestors(dataset))
+
+    def permit(self, permission: str, dataset: Dataset, action: str, *more: str) -> None:
+        if not self.may(permission, dataset):
+            raise RefusalError(f"{action}: permission denied", *more)
+
     # -- time and identity
 
     def now(self) -> int:
@@ -92,14 +104,14 @@ class Machine:
         pool.txg += 1
         pool.txg_waits += waits
         for dataset in self.host.datasets.values():
-            if dataset.pending and dataset.pool == pool.name:
+            if (dataset.pending or dataset.dirtied) and dataset.pool == pool.name:
                 self.settle(dataset)
         return pool.txg
 
     def settle(self, dataset: Dataset) -> None:
         """What was written to an open file reaches the disk."""
         self.change(dataset, dataset.pending)
-        dataset.pending = {}
+        dataset.pending, dataset.dirtied = {}, False
         if not dataset.unreplayed:
             dataset.intent_log = {}
 
@@ -157,7 +169,7 @@ class Machine:
         """Value and source as `zfs get -p` prints them; None where the property does not apply."""
         dataset, snapshot = target
         if ":" in prop and prop not in NATIVE:
-            return self.user(dataset, snapshot, prop)
+            return self.user_property(dataset, snapshot, prop)
         if properties.is_written(prop):
             written = self.written_since(dataset, snapshot, prop)
             return (str(written), "local") if written is not None else None
@@ -167,14 +179,25 @@ class Machine:
         computed = self.computed(dataset, snapshot, prop)
         if computed != STORED:
             return (computed, "-") if computed is not None else None
+        if prop == "volsize" and snapshot:
+            return (str(snapshot.volsize), "local") if dataset.kind == VOLUME else None
         if prop == "mountpoint":
             return self.mountpoint(dataset)
+        if prop == "readonly" and self.readonly_for_now(dataset):
+            return "on" if dataset.remounted == "ro" else "off", "temporary"
+        if prop == "encryption" and dataset.encryption_root:
+            return "aes-256-gcm", "-"
         found = self.stored(dataset, prop)
         if found:
             return found[0], found[1]
-        return native.default, "-" if native.how == properties.ONCE else "default"
+        return native.default, "-" if prop in properties.WITHOUT_SOURCE else "default"
 
-    def user(self, dataset: Dataset, snapshot: Snapshot | None, prop: str) -> tuple[str, str] | None:
+    def readonly_for_now(self, dataset: Dataset) -> bool:
+        """Remounted against its property."""
+        remounted = {"ro": "on", "rw": "off"}.get(dataset.remounted or "")
+        return remounted is not None and remounted != self.value(dataset, "readonly")
+
+    def user_property(self, dataset: Dataset, snapshot: Snapshot | None, prop: str) -> tuple[str, str] | None:
         if snapshot is not None:
             own = snapshot.props.get(prop)
             effective = own.effective() if own else None
@@ -202,14 +225,12 @@ class Machine:
                 return str(item.written)
             case "compressratio" | "refcompressratio":
                 return "1.00"
-            case "volsize" if snapshot:
-                return str(snapshot.volsize) if dataset.kind == VOLUME else None
             case "userrefs":
                 return str(len(snapshot.holds)) if snapshot else None
             case "defer_destroy":
                 return "off"
             case "clones":
-                return ",".join(sorted(d.name for d in self.clones(snapshot))) if snapshot else None
+                return (",".join(sorted(d.name for d in self.clones(snapshot))) or None) if snapshot else None
             case "origin":
                 return self.full_name(dataset.origin) if dataset.origin is not None else None
             case "mounted":
@@ -218,8 +239,6 @@ class Machine:
                 return token_of(dataset)
             case "snapshots_changed":
                 return str(max(s.creation for s in dataset.snapshots)) if dataset.snapshots else None
-            case "encryption":
-                return "aes-256-gcm" if dataset.encryption_root else "off"
             case "encryptionroot":
                 return dataset.encryption_root
             case "keystatus":

@@ -8,6 +8,8 @@ from .names import FILESYSTEM
 from .options import parse
 from .state import Dataset
 
+BUSY = 128  # what mount.zfs exits with
+
 
 def enclosing(machine: Machine, dataset: Dataset, where: str) -> Dataset | None:
     """The mounted filesystem that the directory of a mount point lies in."""
@@ -21,12 +23,16 @@ def enclosing(machine: Machine, dataset: Dataset, where: str) -> Dataset | None:
 
 
 def readonly(machine: Machine, dataset: Dataset) -> bool:
-    return dataset.mounted_ro or machine.value(dataset, "readonly") == "on" or machine.pool(dataset).readonly
+    if machine.pool(dataset).readonly:
+        return True
+    return dataset.remounted == "ro" if dataset.remounted else machine.value(dataset, "readonly") == "on"
 
 
 def mount(machine: Machine, dataset: Dataset) -> None:
     """zfs_mount() of libzfs: the caller has looked at canmount."""
     where = machine.value(dataset, "mountpoint")
+    if machine.user != "root":
+        raise RefusalError(f"cannot mount '{where}': failed to create mountpoint: Permission denied")
     if dataset.encryption_root and not dataset.key_loaded:
         raise RefusalError(f"cannot mount '{where}': encryption key not loaded")
     outer = enclosing(machine, dataset, where)
@@ -37,7 +43,7 @@ def mount(machine: Machine, dataset: Dataset) -> None:
                 raise RefusalError(f"cannot mount '{where}': failed to create mountpoint: Read-only file system")
             machine.change(outer, {directory: b""})
     dataset.mounted_at = where
-    dataset.mounted_ro = False
+    dataset.remounted = None
     if dataset.unreplayed:
         dataset.unreplayed = False
         if dataset.intent_log:
@@ -45,9 +51,9 @@ def mount(machine: Machine, dataset: Dataset) -> None:
             machine.change(dataset, log)
 
 
-def mount_by_itself(machine: Machine, dataset: Dataset) -> None:
-    """What create, clone, receive and rename do at their end."""
-    if dataset.kind != FILESYSTEM or dataset.mounted_at or machine.value(dataset, "canmount") != "on":
+def mount_by_itself(machine: Machine, dataset: Dataset, unless: tuple[str, ...] = ("off", "noauto")) -> None:
+    """What create, clone and receive do at their end (receive does not heed canmount=noauto)."""
+    if dataset.kind != FILESYSTEM or dataset.mounted_at or machine.value(dataset, "canmount") in unless:
         return
     if machine.value(dataset, "mountpoint") in ("none", "legacy"):
         return
@@ -64,10 +70,13 @@ def unmount(machine: Machine, dataset: Dataset, force: bool = False) -> None:
     if dataset.mounted_at is None:
         return
     at = dataset.mounted_at
-    if not force and (busy(machine, dataset) or _covers(machine, dataset)):
+    if machine.user != "root":
+        raise RefusalError(f"cannot unmount '{at}': permission denied")
+    if busy(machine, dataset) or _covers(machine, dataset):  # -f does not help on Linux
         raise RefusalError(f"cannot unmount '{at}': pool or dataset is busy")
-    machine.settle(dataset) if dataset.pending else None
-    dataset.mounted_at = None
+    if dataset.pending:
+        machine.settle(dataset)
+    dataset.mounted_at = dataset.remounted = None
     dataset.open_files = dataset.mappings = 0
 
 
@@ -80,8 +89,10 @@ def _covers(machine: Machine, dataset: Dataset) -> bool:
 def unmount_tree(machine: Machine, datasets: list[Dataset], force: bool = False) -> list[Dataset]:
     """Unmount all of them, the deepest first; one that is busy leaves all of them mounted."""
     mounted = [d for d in datasets if d.mounted_at is not None]
+    if mounted and machine.user != "root":
+        raise RefusalError(f"cannot unmount '{mounted[-1].mounted_at}': permission denied")
     stuck = next((d for d in reversed(mounted) if busy(machine, d)), None)
-    if stuck is not None and not force:
+    if stuck is not None:
         raise RefusalError(f"cannot unmount '{stuck.mounted_at}': pool or dataset is busy")
     for dataset in reversed(mounted):
         unmount(machine, dataset, force)
@@ -185,9 +196,9 @@ def do_system_mount(machine: Machine, args: list[str]) -> None:
         raise RefusalError(f"mount: {where}: mount point not mounted or bad option.", rc=32)
     if "ro" in flags:
         if dataset.mappings and not readonly(machine, dataset):
-            raise RefusalError(f"mount: {where}: mount point is busy.", rc=32)
+            raise RefusalError(f"filesystem '{dataset.name}' is already mounted", rc=BUSY)
         if dataset.pending:
             machine.settle(dataset)
-        dataset.mounted_ro = True
+        dataset.remounted = "ro"
     elif "rw" in flags:
-        dataset.mounted_ro = False
+        dataset.remounted = "rw"

@@ -20,6 +20,22 @@ class Native:
     number: bool = False
 
 
+# As `zfs get all` prints them.
+_ORDER = (
+    "type creation used available referenced compressratio mounted origin quota reservation volsize volblocksize "
+    "recordsize mountpoint sharenfs checksum compression atime devices exec setuid readonly zoned snapdir aclmode "
+    "aclinherit createtxg canmount xattr copies version utf8only normalization casesensitivity vscan nbmand sharesmb "
+    "refquota refreservation guid primarycache secondarycache usedbysnapshots usedbydataset usedbychildren "
+    "usedbyrefreservation logbias defer_destroy userrefs objsetid dedup mlslabel sync dnodesize refcompressratio "
+    "written clones logicalused logicalreferenced volmode filesystem_limit snapshot_limit filesystem_count "
+    "snapshot_count snapdev acltype context fscontext defcontext rootcontext relatime redundant_metadata overlay "
+    "encryption keylocation keyformat pbkdf2iters encryptionroot keystatus special_small_blocks snapshots_changed "
+    "prefetch direct volthreading longname receive_resume_token"
+)
+_RANK = {name: rank for rank, name in enumerate(_ORDER.split())}
+WITHOUT_SOURCE = frozenset({"version", "utf8only", "normalization", "casesensitivity"})
+
+
 def _table() -> dict[str, Native]:
     rows: list[Native] = []
 
@@ -33,8 +49,10 @@ def _table() -> dict[str, Native]:
     row(READONLY, "fvs", "type creation used referenced compressratio refcompressratio guid createtxg objsetid written")
     row(READONLY, "fvs", "logicalreferenced keystatus encryptionroot")
     row(READONLY, "fv", "available usedbysnapshots usedbydataset usedbychildren usedbyrefreservation logicalused")
-    row(READONLY, "fv", "origin receive_resume_token snapshot_count snapshots_changed")
-    row(READONLY, "f", "mounted filesystem_count")
+    row(READONLY, "fv", "origin receive_resume_token snapshots_changed")
+    row(READONLY, "f", "mounted")
+    row(OWN, "fv", "snapshot_count", "none")
+    row(OWN, "f", "filesystem_count", "none")
     row(READONLY, "s", "userrefs defer_destroy clones")
     row(INHERIT, "fv", "readonly", "off", onoff)
     row(INHERIT, "f", "atime relatime overlay", "on", onoff)
@@ -71,8 +89,8 @@ def _table() -> dict[str, Native]:
     row(INHERIT, "f", "special_small_blocks", "0", number=True)
     row(OWN, "f", "canmount", "on", "on off noauto")
     row(OWN, "f", "quota refquota", "0", number=True)
-    row(OWN, "f", "filesystem_limit", "18446744073709551615", number=True)
-    row(OWN, "fv", "snapshot_limit", "18446744073709551615", number=True)
+    row(OWN, "f", "filesystem_limit", "none", number=True)
+    row(OWN, "fv", "snapshot_limit", "none", number=True)
     row(OWN, "fv", "reservation refreservation", "0", number=True)
     row(OWN, "vs", "volsize", "0", number=True)
     row(OWN, "v", "volthreading", "on", onoff)
@@ -86,7 +104,7 @@ def _table() -> dict[str, Native]:
     row(ONCE, "fv", "keyformat", "none", "none raw hex passphrase")
     row(ONCE, "fv", "pbkdf2iters", "0", number=True)
     row(ONCE, "v", "volblocksize", "16384", number=True)
-    return {native.name: native for native in rows}
+    return {native.name: native for native in sorted(rows, key=lambda native: _RANK[native.name])}
 
 
 NATIVE = _table()

@@ -49,7 +49,7 @@ def select(machine: Machine, options: Options, names: list[str], types: frozense
         openable |= {FILESYSTEM}
     for name in names:
         try:
-            dataset, snapshot = machine.open(name, openable)
+            dataset, snapshot = machine.open(_from_path(machine, name), openable)
         except RefusalError as fail:
             machine.err.extend(fail.lines)
             failed = True
@@ -59,6 +59,13 @@ def select(machine: Machine, options: Options, names: list[str], types: frozense
         else:
             _walk(machine, (dataset, None), types, depth if recurse else 0, found)
     return sorted(found.values(), key=_by_name), failed
+
+
+def _from_path(machine: Machine, name: str) -> str:
+    """get and list take a directory for the filesystem mounted there."""
+    where = name.rstrip("/")
+    mounted = (d.name for d in machine.host.datasets.values() if name.startswith("/") and d.mounted_at == where)
+    return next(mounted, name)
 
 
 def _walk(machine: Machine, top: Target, types: frozenset[str], depth: int | None, found: dict[str, Target]) -> None:
@@ -162,7 +169,7 @@ def do_holds(machine: Machine, args: list[str]) -> int:
     options = parse(args, "rHp")
     failed, printed = False, False
     if not options.rest:
-        raise usage("")
+        raise usage()
     for name in options.rest:
         if "@" not in name:
             machine.err.append(f"'{name}' is not a snapshot")

@@ -9,6 +9,7 @@ from .errors import RefusalError, usage
 from .machine import Machine
 from .names import FILESYSTEM, SNAPSHOT, VOLUME, parent, problem, split
 from .options import Options, parse
+from .properties import NATIVE, READONLY, canonical, is_user
 from .setting import validate
 from .state import Dataset, Partial, Setting, Snapshot
 from .stream import Begin, Record
@@ -28,6 +29,7 @@ class Receive:
     skip: bool = False  # the snapshot is there already: read the stream and ignore it
     had_token: bool = False
     new: bool = False
+    into: int = 0  # objid of the dataset
 
 
 def parse_receive(args: list[str]) -> Options:
@@ -56,6 +58,13 @@ def overrides_of(options: Options) -> tuple[dict[str, str], list[str]]:
     return given, options.all("x")
 
 
+def _receivable(word: str) -> bool:
+    native = NATIVE.get(canonical(word))
+    if native is None:
+        return is_user(word)
+    return native.how != READONLY and native.name not in ("volsize", "version")
+
+
 def abort(machine: Machine, options: Options) -> None:
     """zfs receive -A."""
     name = options.rest[0]
@@ -81,6 +90,9 @@ def abort(machine: Machine, options: Options) -> None:
 def start(machine: Machine, options: Options, first_line: bytes, pid: int | None) -> Receive:
     """All that is refused before any data is read; afterwards the target counts as being received into."""
     overrides, excluded = overrides_of(options)
+    for given in [*overrides, *excluded]:
+        if not _receivable(given):
+            raise RefusalError(f"cannot receive: cannot receive: invalid property '{given}'")
     begin = stream.decode_begin(first_line)
     if not first_line.endswith(b"\n"):
         raise RefusalError("cannot receive: failed to read from stream")
@@ -89,19 +101,23 @@ def start(machine: Machine, options: Options, first_line: bytes, pid: int | None
     target = options.rest[0]
     tosnap = split(begin.toname)[1]
     name, at, snap = target.partition("@")
-    wants_new = begin.fromguid == 0 and not begin.resuming
+    wants_new = (begin.fromguid == 0 or begin.clone) and not begin.resuming
     action = "cannot receive "
     action += "new filesystem stream" if wants_new else "resume stream" if begin.resuming else "incremental stream"
-    why = problem(f"{name}@{snap if at else tosnap}", frozenset({SNAPSHOT}))
-    if why:
+    if problem(f"{name}@{snap if at else tosnap}", frozenset({SNAPSHOT})):
         raise RefusalError("cannot receive: invalid name")
+    if "%" in name:
+        raise RefusalError(f"{action}: invalid backup stream")
     receive = Receive(options, name, snap if at else tosnap, begin, overrides, excluded, action)
     dataset = machine.host.datasets.get(name)
     if dataset is not None and not (dataset.inconsistent and not begin.resuming and dataset.partial is None):
         _existing(machine, receive, dataset, wants_new)
     else:
         _check_new(machine, receive, wants_new)
-    validate(begin.kind, overrides, action, creating=True)
+    try:
+        validate(begin.kind, overrides, action, creating=True)
+    except RefusalError as fail:
+        raise RefusalError(*fail.lines, f"{action}: invalid property value") from None
     _begin(machine, receive, dataset, pid)
     return receive
 
@@ -146,6 +162,7 @@ def _check_new(machine: Machine, receive: Receive, wants_new: bool) -> None:
 def _begin(machine: Machine, receive: Receive, dataset: Dataset | None, pid: int | None) -> None:
     """The kernel's own checks, and the hidden state that a receive works in."""
     begin, action = receive.begin, receive.action
+    machine.permit("receive", dataset or machine.host.datasets[parent(receive.name)], action)
     pool = machine.host.pools[receive.name.partition("/")[0]]
     if pool.readonly:
         raise RefusalError(f"{action}: pool is read-only")
@@ -170,6 +187,7 @@ def _begin(machine: Machine, receive: Receive, dataset: Dataset | None, pid: int
         dataset.inconsistent = True
     state = asdict(begin)
     state["snap"] = receive.snap
+    receive.into = dataset.objid
     dataset.partial = Partial(state, receive.options.has("s"), pid or 0, after, new_filesystem=receive.new)
 
 
@@ -210,7 +228,7 @@ def _resume(machine: Machine, receive: Receive, dataset: Dataset | None, pid: in
     if dataset.newest() is not None and partial.after != getattr(dataset.newest(), "objid", None):
         raise RefusalError(f"{action}: kernel modules must be upgraded to receive this stream.")
     machine.wait_txg(machine.pool(dataset))
-    receive.new = partial.new_filesystem
+    receive.new, receive.into = partial.new_filesystem, dataset.objid
     partial.pid = pid or 0
 
 
@@ -218,7 +236,7 @@ def finish(machine: Machine, receive: Receive, records: list[Record], complete: 
     """The stream has ended, whole or torn."""
     if receive.skip:
         return
-    dataset = machine.host.datasets[receive.name]
+    dataset = next(d for d in machine.host.datasets.values() if d.objid == receive.into)
     partial = dataset.partial
     assert partial is not None
     partial.records += records
@@ -229,8 +247,9 @@ def finish(machine: Machine, receive: Receive, records: list[Record], complete: 
         _torn(machine, receive, dataset, partial)
     error = _end_refusal(receive, dataset, partial)
     if error:
-        discard(machine, dataset)
-        raise RefusalError(error)
+        if not partial.resumable:
+            discard(machine, dataset)
+        raise RefusalError(*error.split("\n"))
     base = None
     if receive.begin.fromguid:
         base = next(s for s in dataset.snapshots if s.guid == receive.begin.fromguid)
@@ -258,6 +277,9 @@ def discard(machine: Machine, dataset: Dataset) -> None:
 
 def _end_refusal(receive: Receive, dataset: Dataset, partial: Partial) -> str | None:
     """What has happened to the target while the stream was under way."""
+    if dataset.name != receive.name:
+        gone = "dataset does not exist"
+        return f"cannot open '{receive.name}': {gone}\n{receive.action}: {gone}"
     if dataset.inconsistent or receive.options.has("F"):
         return None
     newest = dataset.newest()
@@ -306,12 +328,16 @@ def _land(machine: Machine, receive: Receive, dataset: Dataset, partial: Partial
     snapshot.props = {key: Setting(received=value) for key, value in begin.snapprops.items()}
     _receive_properties(machine, receive, dataset)
     if receive.new and not receive.options.has("u"):
-        mounting.mount_by_itself(machine, dataset)
+        mounting.mount_by_itself(machine, dataset, unless=("off",))
 
 
 def _receive_properties(machine: Machine, receive: Receive, dataset: Dataset) -> None:
     received = receive.begin.props
     if received is not None:
+        if not dataset.had_properties and not receive.new:
+            for setting in dataset.props.values():  # whatever is local is taken for the received of long ago
+                setting.local = None
+        dataset.had_properties = True
         for key in [k for k, s in dataset.props.items() if s.received is not None and k not in received]:
             dataset.props[key].received = None
         for key, value in received.items():

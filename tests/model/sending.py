@@ -21,7 +21,10 @@ def do_send(machine: Machine, args: list[str]) -> bytes:
     options = parse_options([_LONG.get(arg, arg) for arg in args], "i:I:RsDpVvnPLeht:cwbd:SX:")
     token = options.last("t")
     if token is not None:
-        return _resume(machine, token, options)
+        try:
+            return _resume(machine, token, options)
+        except RefusalError as fail:
+            raise RefusalError(*fail.lines, rc=255) from None
     if not options.rest:
         raise usage("missing snapshot argument")
     if len(options.rest) > 1:
@@ -47,6 +50,7 @@ def do_send(machine: Machine, args: list[str]) -> bytes:
     raw = options.has("w")
     if options.has("n"):
         return b""
+    machine.permit("send", dataset, action)
     if dataset.encryption_root and not raw and not dataset.key_loaded:
         raise RefusalError(f"{action}: dataset key must be loaded")
     return _build(machine, dataset, snapshot, fromguid, old, raw, options.has("p") or options.has("b"))
@@ -96,7 +100,7 @@ def _build(
     records = stream.difference(old or {}, snapshot.data)
     begin = stream.Begin(
         f"{dataset.name}@{snapshot.name}", snapshot.guid, fromguid, dataset.kind, raw, skip,
-        changed=_changed(dataset, snapshot, fromguid), volsize=snapshot.volsize,
+        clone=_from_origin(dataset, fromguid), changed=_changed(dataset, snapshot, fromguid), volsize=snapshot.volsize,
         encryption_root=dataset.encryption_root is not None, created=snapshot.creation,
     )  # fmt: skip
     if props:
@@ -105,6 +109,11 @@ def _build(
         own = {key: setting.effective() for key, setting in snapshot.props.items()}
         begin.snapprops = {key: value[0] for key, value in own.items() if value}
     return stream.encode(begin, records)
+
+
+def _from_origin(dataset: Dataset, fromguid: int) -> bool:
+    here = [s.guid for s in dataset.snapshots] + [guid for guid, _, _ in dataset.bookmarks.values()]
+    return bool(fromguid) and fromguid not in here
 
 
 def _changed(dataset: Dataset, snapshot: Snapshot, fromguid: int) -> bool:

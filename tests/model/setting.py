@@ -71,8 +71,6 @@ def do_set(machine: Machine, args: list[str]) -> int:
         raise usage("missing dataset name(s)" if "=" in words[0] else "missing property=value argument(s)")
     if start is None:
         raise usage("missing dataset name(s)")
-    if start == 0:
-        raise usage("missing property=value argument(s)")
     if any("=" in word for word in words[start:]):
         raise usage("invalid argument order")
     given: dict[str, str] = {}
@@ -105,10 +103,10 @@ def set_properties(
     action = f"cannot set property for '{name}'"
     checked = validate(SNAPSHOT if snapshot else dataset.kind, given, action)
     pool = machine.pool(dataset)
+    for key in checked:
+        machine.permit(_permission(key), dataset, action)
     if pool.readonly:
         raise RefusalError(f"{action}: pool is read-only")
-    if pool.full and any(":" in key for key in checked):
-        raise RefusalError(f"{action}: out of space")
     if snapshot is not None:
         machine.wait_txg(pool)
         for key, value in checked.items():
@@ -129,7 +127,11 @@ def set_properties(
     if "mountpoint" in checked and remount:
         _mount_at_new_place(machine, dataset)
     if "readonly" in checked and dataset.mounted_at:
-        dataset.mounted_ro = False
+        dataset.remounted = None
+
+
+def _permission(prop: str) -> str:
+    return "userprop" if ":" in prop and prop not in NATIVE else prop.partition("@")[0]
 
 
 def _affected(machine: Machine, dataset: Dataset, checked: dict[str, str]) -> list[Dataset]:
@@ -163,21 +165,24 @@ def _set_alone(machine: Machine, dataset: Dataset, key: str, value: str, action:
     pool = machine.pool(dataset)
     if properties.is_userquota(key):
         if dataset.kind != FILESYSTEM:
-            raise RefusalError(f"{action}: '{key}' does not apply to datasets of this type")
-        machine.wait_txg(pool)
-        machine.change(dataset)
+            raise RefusalError(f"{action}: invalid property value")
+        if dataset.encryption_root and not dataset.key_loaded:
+            raise RefusalError(f"{action}: permission denied")
+        dataset.dirtied = True  # in the open transaction group: this does not wait for it to close
         return
     size = int(value) if value.isdigit() else 0
     if key in ("quota", "refquota") and 0 < size < machine.used(dataset):
         raise RefusalError(f"{action}: size is less than current used or reserved space")
     if key in ("reservation", "refreservation") and size > machine.available(dataset):
         raise RefusalError(f"{action}: size is greater than available space")
-    machine.wait_txg(pool)
     if key == "volsize":
         if size == 0:
             raise RefusalError(f"{action}: 'volsize' cannot be zero")
+        if machine.value(dataset, "readonly") == "on":
+            raise RefusalError(f"{action}: dataset is read-only")
         dataset.volsize = size
-        machine.change(dataset)
+        dataset.dirtied = True
+    machine.wait_txg(pool)
     machine.setting(dataset, key).local = value
 
 
@@ -228,6 +233,7 @@ def inherit(machine: Machine, dataset: Dataset, snapshot: Snapshot | None, prop:
     native = NATIVE.get(prop)
     if native and (SNAPSHOT if snapshot else dataset.kind) not in native.types:
         raise RefusalError(f"cannot inherit {prop} for '{name}': property doesn't apply to datasets of this type")
+    machine.permit(_permission(prop), dataset, f"cannot inherit {prop} for '{name}'")
     moves = prop == "mountpoint" and snapshot is None
     mounted = mounting.unmount_tree(machine, _affected(machine, dataset, {prop: ""})) if moves else []
     machine.wait_txg(machine.pool(dataset))
@@ -242,7 +248,7 @@ def inherit(machine: Machine, dataset: Dataset, snapshot: Snapshot | None, prop:
     if moves:
         _mount_at_new_place(machine, dataset)
     if prop == "readonly" and snapshot is None and dataset.mounted_at:
-        dataset.mounted_ro = False
+        dataset.remounted = None
 
 
 __all__ = ["INHERIT", "VOLUME", "do_inherit", "do_set", "validate"]

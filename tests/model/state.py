@@ -66,15 +66,17 @@ class Dataset:
     referenced: int = FRESH_BYTES
     volsize: int = 0
     props: dict[str, Setting] = field(default_factory=dict)
+    had_properties: bool = False  # a stream with properties has been received
     snapshots: list[Snapshot] = field(default_factory=list)  # oldest first
     bookmarks: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # name: guid, createtxg, creation
     origin: int | None = None  # objid of the snapshot this is a clone of
     mounted_at: str | None = None
-    mounted_ro: bool = False
+    remounted: str | None = None  # ro or rw: what mount -o remount said, whatever the property says
     open_files: int = 0
     mappings: int = 0  # files mapped writable
     pending: dict[str, bytes] = field(default_factory=dict)  # written, the transaction group still open
     intent_log: dict[str, bytes] = field(default_factory=dict)  # the fsynced part of what is pending
+    dirtied: bool = False  # the open transaction group has a change of metadata
     unreplayed: bool = False  # the intent log is from before a crash
     partial: Partial | None = None
     inconsistent: bool = False  # made by a receive that has not ended

@@ -23,6 +23,7 @@ class Begin:
     kind: str = "filesystem"
     raw: bool = False
     resuming: int = 0  # how many records the receiver has already
+    clone: bool = False  # from is the origin of the filesystem to is of
     changed: bool = True  # whether to differs from from
     volsize: int = 0
     encryption_root: bool = False

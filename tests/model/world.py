@@ -139,14 +139,16 @@ def bury(state: WorldState) -> None:
 def add_pool(state: WorldState, host: HostState, name: str) -> None:
     machine = Machine(state, host)
     host.pools[name] = Pool(name, machine.guid())
-    mounting.mount_by_itself(machine, machine.new_dataset(name, "filesystem"))
+    root = machine.new_dataset(name, "filesystem")
+    machine.setting(root, "compression").local = "lz4"
+    mounting.mount_by_itself(machine, root)
     host.pools[name].txg_waits = 0
 
 
 def _view(host: HostState) -> dict[str, object]:
     return {
         name: (
-            d.kind, d.guid, d.data, d.volsize, d.mounted_at, d.mounted_ro, d.inconsistent, d.partial,
+            d.kind, d.guid, d.data, d.volsize, d.mounted_at, d.remounted, d.inconsistent, d.partial,
             {key: setting for key, setting in d.props.items() if setting.effective() or setting.received},
             [(s.name, s.guid, s.data, sorted(s.holds), s.props) for s in d.snapshots],
             d.origin, d.pending, d.intent_log, d.written > 0, sorted(d.allowed),
@@ -162,9 +164,9 @@ class Host:
     world: World
     name: str
 
-    def run(self, argv: list[str], stdin: bytes = b"") -> Result:
+    def run(self, argv: list[str], stdin: bytes = b"", user: str = "root") -> Result:
         with self.world.transaction() as state:
-            return command.run(state, state.hosts[self.name], argv, stdin)
+            return command.run(state, state.hosts[self.name], argv, stdin, user)
 
     def sh(self, line: str, stdin: bytes = b"") -> bytes:
         """One command, split at blanks, that must succeed."""
@@ -302,6 +304,10 @@ class Host:
             for pool in host.pools.values():
                 pool.txg_waits = 0
 
+    def names(self) -> list[str]:
+        """Every dataset here."""
+        return list(self.world.state.hosts[self.name].datasets)
+
     def dataset(self, name: str) -> Dataset | None:
         return self.world.state.hosts[self.name].datasets.get(name)
 
@@ -317,7 +323,7 @@ def _count(dataset: Dataset, what: str, change: int) -> None:
 
 def _require_writable(machine: Machine, dataset: Dataset) -> None:
     if dataset.kind == "filesystem" and dataset.mounted_at is None:
-        raise FileNotFoundError(2, "not mounted", dataset.name)
+        raise FileNotFoundError(2, "No such file or directory", dataset.name)
     if mounting.readonly(machine, dataset):
         raise OSError(30, "Read-only file system", dataset.name)
     if machine.pool(dataset).full:

@@ -34,7 +34,7 @@ def value(machine: Machine, pool: Pool, prop: str) -> str:
             return str(100 * (pool.size - free) // pool.size)
         case "readonly":
             return "on" if pool.readonly else "off"
-    return "active" if prop.startswith("feature@") else "-"
+    return "enabled" if prop.startswith("feature@") else "-"
 
 
 def do_list(machine: Machine, args: list[str]) -> int:
@@ -42,7 +42,7 @@ def do_list(machine: Machine, args: list[str]) -> int:
     wanted = (options.last("o") or "name,size,allocated,free,capacity,health").split(",")
     found, failed = pools(machine, options.rest)
     machine.out.extend("\t".join(value(machine, pool, prop) for prop in wanted) for pool in found)
-    return int(failed)
+    return int(failed and not found)
 
 
 def do_get(machine: Machine, args: list[str]) -> int:
