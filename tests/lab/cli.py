@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.lab.hosts import NAMES, CommandError, Host, Lab
 from tests.lab.progress import LabError, say
-from tests.lab.slot import Slot, kept, release, staying
+from tests.lab.slot import SLOTS, Slot, kept, release, staying
 
 HELP = """\
 Two hosts with real OpenZFS on this machine. The first `up` builds them: about 6 minutes.
@@ -41,10 +41,7 @@ def main(argv: Sequence[str]) -> int:
         if os.geteuid() != 0:
             return _as_root(argv)
         return _run(command, rest)
-    except LabError as e:
-        print(f"lab: {e}", file=sys.stderr)
-        return 1
-    except CommandError as e:
+    except (LabError, CommandError, OSError) as e:
         print(f"lab: {e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -138,11 +135,5 @@ def _status() -> None:
             print(f"{host.name}: {'on' if host.is_on else 'off'}{wire}")
     if not mine:
         print("no host of this checkout runs; `lab up` starts them")
-    for slot in (s for s in _all() if s not in mine and kept(s)):
+    for slot in (s for s in map(Slot, range(SLOTS)) if s not in mine and kept(s)):
         print(f"lab {slot.number} is in use by {slot.read().get('checkout', 'somebody')}")
-
-
-def _all() -> list[Slot]:
-    from tests.lab.slot import SLOTS
-
-    return [Slot(n) for n in range(SLOTS)]

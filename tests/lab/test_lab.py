@@ -144,6 +144,15 @@ def test_reset_revives_dead_hosts(lab: Lab, hosts: Hosts) -> None:
         assert host.run("zfs list -H -o name; ls /tmp").lines == ["small", "tank"]
 
 
+def test_reset_sees_what_was_changed_before_a_power_loss(lab: Lab, hosts: Hosts) -> None:
+    alpha, _ = hosts
+    alpha.run("echo x > /etc/default/zrep; sync")
+    alpha.power_off()
+    alpha.boot()
+    lab.reset()
+    assert alpha.run("ls /etc/default/zrep", check=False).rc != 0
+
+
 def _picture(host: Host) -> str:
     """All that a test could stumble over."""
     return host.run(
