@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -29,7 +30,11 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """One whole run; every way it can end becomes an exit code and at most one line on stderr."""
     try:
-        return _dispatch(_long_forms(list(arguments)))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
+        code = _dispatch(_long_forms(list(arguments)))
+        sys.stdout.flush()
+        return code
     except ZrepError as error:
         print(f"zrep: {error.line()}", file=sys.stderr)
         return error.exit_code
@@ -42,6 +47,11 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except Exception as error:  # the last resort: a traceback must not reach a person unexplained
         return _bug(error)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """A polite end is taken like Ctrl-C: what can still be undone is."""
+    raise KeyboardInterrupt
 
 
 def _dispatch(arguments: list[str]) -> int:

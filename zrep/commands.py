@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -156,7 +157,8 @@ def sync(
     names = _names(filesystems)
     if force and not names:
         raise UsageError("-f wants its filesystems named", evidence="it throws data away")
-    session = _session(context, quiet=quiet, force=force, dry_run=dry_run, verbose=verbose)
+    expire = not os.environ.get("ZREP_SKIP_EXPIRE")
+    session = _session(context, quiet=quiet, force=force, expire=expire, dry_run=dry_run, verbose=verbose)
     return _run(session, lambda: sync(session, names))
 
 

@@ -28,7 +28,7 @@ class ZrepError(Exception):
         if self.evidence:
             text += f" ({self.evidence})"
         if self.advice:
-            text += f"; {self.advice}"
+            text += f"; next: {self.advice}"
         return " ".join(text.split())
 
     def about(self, filesystem: str) -> ZrepError:

@@ -23,6 +23,8 @@ ROLE_PROPERTIES = (
     "inprogress",
     "paused",
     "flags",
+    "outfilter",
+    "infilter",
     "split",
     "canmount",
     "lock-pid",

@@ -116,6 +116,8 @@ def plan_stream(
             base=f"{master}@{base.name}",
             token=resume,
             options=stream_options(pair.master.role),
+            outfilter=pair.master.role.outfilter,
+            infilter=pair.master.role.infilter,
         )
     )
     return tuple(steps)
@@ -127,7 +129,7 @@ def stream_options(role: Role) -> tuple[str, ...]:
     return tuple(flag for flag in (role.flags or "").split() if flag not in _CARRIES_PROPERTIES)
 
 
-def plan_converge(pair: Pair, now: int) -> tuple[Step, ...]:
+def plan_converge(pair: Pair, now: int, *, expire: bool = True) -> tuple[Step, ...]:
     """After a stream, or with nothing to send: hold exactly the base on both sides, mark it sent, expire.
 
     The new base is held on both sides before the old one is let go of, there first and then here: at every
@@ -151,7 +153,8 @@ def plan_converge(pair: Pair, now: int) -> tuple[Step, ...]:
         steps.append(SetProperties(Side.MASTER, (here,), ((f"{pair.tag}:sent", str(now)),)))
     steps += _release_others(Side.REPLICA, replica, pair.tag, on_replica)
     steps += _release_others(Side.MASTER, master, pair.tag, base)
-    steps += plan_expire(pair)
+    if expire:
+        steps += plan_expire(pair)
     # A cancel mark has done its work once both locks are held by a new run: no late request is left alive.
     if pair.replica.role.intent and pair.replica.role.intent.operation == "cancelled":
         steps.append(clear_intent(Side.REPLICA, replica.name, pair.tag))

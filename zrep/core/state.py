@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from zrep.core.errors import RefusedError
 from zrep.core.names import next_sequence, sequence_of
 
 # The generation of a pair that the shell zrep made: it has no zrep:gen, so it descends from nothing.
 LEGACY = "0" * 16
 ANCESTORS_KEPT = 8
+UNKNOWN = "unknown"
 
 
 class Side(Enum):
@@ -75,7 +75,8 @@ class Intent:
 
     @classmethod
     def parse(cls, text: str) -> Intent | None:
-        """None for no intent; RefusedError for one this program does not understand (never taken for none)."""
+        """None for no intent. One this program did not write becomes the operation "unknown", with the text as its
+        identity: never taken for none, and refused wherever a pair is worked on."""
         if text in ("", "-"):
             return None
         try:
@@ -88,9 +89,7 @@ class Intent:
                 {str(key): str(value) for key, value in record.get("detail", {}).items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise RefusedError(
-                "its zrep:inprogress property is not one that this zrep wrote", evidence=text[:80]
-            ) from None
+            return cls(UNKNOWN, text[:80])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +108,8 @@ class Role:
     intent: Intent | None = None
     paused: str = ""
     flags: str | None = None
+    outfilter: str = ""
+    infilter: str = ""
     split: str = ""
     canmount: str = ""
     lock_pid: str = ""

@@ -76,7 +76,8 @@ class SendStream(Step):
     """A stream from the master's snapshot (side is always MASTER) into target on the replica.
 
     base: full name of the incremental source, "" for a full stream; token: resume a broken receive with it.
-    options: the flags settled at init (-w -L -p …); exclude and override shape properties on arrival.
+    options: the flags settled at init (-w -L -p …); exclude and override shape properties on arrival;
+    outfilter and infilter: shell commands the stream passes through on either host ("" for none).
     """
 
     snapshot: str
@@ -86,6 +87,8 @@ class SendStream(Step):
     options: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     override: tuple[tuple[str, str], ...] = ()
+    outfilter: str = ""
+    infilter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
-from zrep.core.names import ROLE_PROPERTIES, ancestors, check_dataset, check_host, pool_of, snapshot_name
+from zrep.core.names import ROLE_PROPERTIES, ancestors, check_dataset, check_host, next_sequence, pool_of, snapshot_name
 from zrep.core.plan import intent_property, plan_converge, role_properties
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit
@@ -185,7 +185,24 @@ def _settled_role(session: Session, request: Request, link: Link, source: Member
         if word not in ("-p", "-w", "-L", "-e", "-c", "--props", "--raw", "--large-block", "--embed", "--compressed"):
             raise UsageError(f"send flag {word!r} is not one zrep can keep a pair with", evidence="-p -w -L -e -c are")
     savecount = request.savecount or int(os.environ.get("ZREP_SAVE_COUNT") or DEFAULT_SAVECOUNT)
-    return replace(link.role, flags=flags, savecount=savecount, gen=session.new_identity(), epoch=1)
+    return replace(
+        link.role,
+        flags=flags,
+        outfilter=_filter("ZREP_OUTFILTER"),
+        infilter=_filter("ZREP_INFILTER"),
+        savecount=savecount,
+        gen=session.new_identity(),
+        epoch=1,
+    )
+
+
+def _filter(name: str) -> str:
+    text = os.environ.get(name, "")
+    if set(text) & set("'!\\\n"):
+        raise UsageError(
+            f"{name} cannot hold single quotes, ! or \\", evidence="it passes through the peer's login shell"
+        )
+    return text
 
 
 def _raw(role: Role) -> bool:
@@ -209,8 +226,6 @@ def _plan(session: Session, ground: _Ground) -> list[Step]:
 
 
 def _first_snapshot(session: Session, ground: _Ground) -> str:
-    from zrep.core.names import next_sequence
-
     taken = [snapshot.name for snapshot in ground.source.snapshots]
     return f"{ground.source.name}@{snapshot_name(session.tag, next_sequence(session.tag, taken))}"
 
@@ -226,10 +241,19 @@ def _announce(session: Session, ground: _Ground) -> Step:
     properties = (
         *role_properties(session.tag, role, master=True, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=()),
         (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
-        (f"{session.tag}:flags", role.flags or ""),
+        *_shape(session, role),
         intent_property(session.tag, Intent("init", role.gen)),
     )
     return SetProperties(Side.MASTER, (ground.source.name,), properties)
+
+
+def _shape(session: Session, role: Role) -> tuple[tuple[str, str], ...]:
+    """What shapes every stream of the pair, kept on both sides so that a moved master sends alike."""
+    filters = (("outfilter", role.outfilter), ("infilter", role.infilter))
+    return (
+        (f"{session.tag}:flags", role.flags or ""),
+        *((f"{session.tag}:{name}", value) for name, value in filters if value),
+    )
 
 
 def _stream(session: Session, ground: _Ground, snapshot: str, token: str) -> SendStream:
@@ -246,6 +270,8 @@ def _stream(session: Session, ground: _Ground, snapshot: str, token: str) -> Sen
             *(f"{session.tag}:{name}" for name in (*ROLE_PROPERTIES, "sent")),
         ),
         override=(("readonly", "on"), *(() if volume else (("canmount", "noauto"),))),
+        outfilter=ground.role.outfilter,
+        infilter=ground.role.infilter,
     )
 
 
@@ -255,7 +281,7 @@ def _link_both(session: Session, ground: _Ground) -> list[Step]:
     properties = (
         *role_properties(session.tag, role, master=False, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=()),
         (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
-        (f"{session.tag}:flags", role.flags or ""),
+        *_shape(session, role),
         *(() if ground.source.volume else ((f"{session.tag}:canmount", ground.source.get("canmount")),)),
     )
     return [

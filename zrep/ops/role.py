@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.names import next_sequence, snapshot_name
 from zrep.core.plan import (
+    intent_property,
     new_snapshot,
     next_epoch,
     plan_abort,
@@ -22,12 +23,25 @@ from zrep.core.plan import (
     plan_final_snapshot,
     plan_mounted,
     plan_quiesce,
+    plan_restore,
+    plan_stream,
     plan_writable,
     refuse_modified,
+    role_properties,
     take_role,
 )
 from zrep.core.state import Intent, Pair, Role, Side, Snapshot, Unit, newest_common
-from zrep.core.steps import Dirty, DiscardPartial, Hold, RemountReadOnly, Step, TakeSnapshot, Unmount
+from zrep.core.steps import (
+    Dirty,
+    DiscardPartial,
+    Hold,
+    RemountReadOnly,
+    SetProperties,
+    Step,
+    TakeRole,
+    TakeSnapshot,
+    Unmount,
+)
 from zrep.ops import sync
 from zrep.ops.session import Link, Outcome, Session, View
 from zrep.system import zfs
@@ -82,11 +96,29 @@ def _move(session: Session, name: str, change: RoleChange) -> Outcome:
     view = _quiesced(session, view, change, generation)
     view = _commit(session, view, generation)
     # The new master first: writes may resume while the old one is still being told.
-    sync.open_master(session, view, Side.REPLICA)
+    trouble = _try_open(session, view)
     view.do(plan_demote(view.pair, view.pair.replica.role))
+    if trouble is not None:
+        raise trouble
     view = session.turned(session.again(view))
     view.do(plan_converge(view.pair, session.now))
+    sync.remember_synced(session, view)
     return Outcome(name, message=f"role moved: {_where(view)}")
+
+
+def _try_open(session: Session, view: View) -> ZrepError | None:
+    """A new master that cannot be mounted is master all the same: the old one is told first, the person then."""
+    try:
+        sync.open_master(session, view, Side.REPLICA)
+    except ZrepError as error:
+        host = view.executor.replica.name
+        return FailedError(
+            f"{view.pair.replica.name} on {host} is master now, but could not be made available",
+            filesystem=view.name,
+            evidence=error.line(),
+            advice=f"mend that, then on {host}: zrep sync '{view.pair.replica.name}'",
+        )
+    return None
 
 
 def _where(view: View) -> str:
@@ -145,27 +177,37 @@ def _presync(session: Session, view: View) -> View:
 
 def _quiesced(session: Session, view: View, change: RoleChange, generation: str) -> View:
     """Master read-only, its final snapshot on the replica, nothing written after it. Any failure undoes all of it."""
-    intent = Intent("failover", generation)
     try:
         for step in plan_quiesce(view.pair, generation):
             _quiesce_step(session, view, step, change)
-        view = session.again(view)
-        intent = view.pair.master.role.intent or intent
         view.do(plan_final_snapshot(view.pair))
-        final = sync.send_pending(session, view)
-        view = session.again(view, settle=True)
+        view, final = sync.send_pending(session, session.again(view, Side.MASTER))
+        view = session.again(view, Side.MASTER, settle=True)
         _check_final(view, final)
-    except UnreachableError as error:
-        _abort_alone(session, view, error)
+    except (ZrepError, KeyboardInterrupt) as error:
+        _undo(session, view, error)
         raise
-    except (ZrepError, KeyboardInterrupt):
-        # The intent as the master has it: without one nothing was begun, and nothing is to be restored.
+    return view
+
+
+def _undo(session: Session, view: View, error: BaseException) -> None:
+    """Before the commit: back to how it was. With the peer lost, this host's half alone: as long as the commit is
+    not written down, no promotion was ever asked for, so there is none to cancel."""
+    try:
         view = session.again(view)
         begun = view.pair.master.role.intent
         if begun is not None:
             view.do(plan_abort(view.pair, begun))
-        raise
-    return view
+    except UnreachableError as lost:
+        if view.link.is_master:
+            view = session.again(view, Side.MASTER)
+            begun = view.pair.master.role.intent
+            if begun is not None:
+                view.do(plan_restore(view.pair, begun))
+        elif isinstance(error, ZrepError):
+            error.advice = f"on {view.link.peer_host}: zrep sync '{view.theirs.name}' makes it writable again"
+        if isinstance(error, ZrepError) and not isinstance(error, UnreachableError):
+            raise lost.about(view.name) from error
 
 
 def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) -> None:
@@ -203,57 +245,42 @@ def _check_final(view: View, final: Snapshot) -> None:
         )
 
 
-def _abort_alone(session: Session, view: View, error: UnreachableError) -> None:
-    """The peer was lost before the commit. When the master is this host it can be restored alone: without the
-    commit phase written, no promotion was ever asked for."""
-    if not view.link.is_master:
-        error.advice = f"on {view.link.peer_host}: zrep sync {view.theirs.name} makes it writable again"
-        return
-    from zrep.core.plan import plan_restore
-
-    found = observe(session.local, session.tag, [view.name])[view.name]
-    intent = found.role.intent
-    if intent is not None and intent.phase == "prepare":
-        pair = Pair(session.tag, Unit((found,)), view.pair.replica)
-        view.do(plan_restore(pair, intent))
-    error.evidence += "; nothing was changed"
-
-
 def _commit(session: Session, view: View, generation: str) -> View:
     """From the commit mark on only the peer's word ends it: done, or surely not done."""
     intent = view.pair.master.role.intent
     if intent is None or intent.identity != generation:
         raise FailedError("the record of this role change is gone", filesystem=view.name)
     mark, take = plan_commit(view.pair, intent)
+    assert isinstance(take, TakeRole)
     view.do([mark])
+    said = ""
     try:
-        done = take_command(view, take)
-    except UnreachableError as error:
-        error.about(view.name).advice = (
-            f"it is not known whether {view.executor.replica.name} took the role; {view.pair.master.name} stays "
-            f"read-only until it is: run this again, or let cron's sync do it"
-        )
-        raise
-    except ZrepError:
+        said = _ask_to_take(view, take)
+        view = session.again(view)
+    except RefusedError:
+        # The guard on the other side said no before it changed anything.
         view.do(plan_abort(view.pair, intent))
         raise
-    view = session.again(view)
+    except UnreachableError as error:
+        error.about(view.name).advice = (
+            f"run this again, or let cron's sync do it: {view.pair.master.name} stays read-only until "
+            f"{view.executor.replica.name} says whether it took the role"
+        )
+        raise
     if view.pair.replica.role.gen == generation and view.pair.replica.role.master:
         return view
     # A set that failed can have landed in part (DESIGN fact 4): what was read back decides, not its exit status.
     view.do(plan_abort(view.pair, intent))
-    raise FailedError("the replica could not take the role", filesystem=view.name, evidence=done)
+    raise FailedError("the replica could not take the role", filesystem=view.name, evidence=said)
 
 
-def take_command(view: View, step: Step) -> str:
-    """Run the commit step as the one guarded request it is; what zfs said, for the message if it did not land."""
-    from zrep.core.steps import TakeRole
-
-    assert isinstance(step, TakeRole)
-    done = view.executor.agent(step.side).take_role(
-        view.tag, step.dataset, step.expected, step.identity, zfs.argv(step)
-    )
-    return done.err.strip()
+def _ask_to_take(view: View, take: TakeRole) -> str:
+    """The commit step as the one guarded request it is; what was said when it may not have landed."""
+    agent = view.executor.agent(take.side)
+    try:
+        return agent.take_role(view.tag, take.dataset, take.expected, take.identity, zfs.argv(take)).err.strip()
+    except FailedError as error:
+        return error.line()
 
 
 def _whole_plan(session: Session, view: View) -> list[Step]:
@@ -266,8 +293,6 @@ def _whole_plan(session: Session, view: View) -> list[Step]:
     final = Snapshot(new_snapshot(pair).partition("@")[2], "", 0)
     plan: list[Step] = [*plan_quiesce(pair, generation), *plan_final_snapshot(pair)]
     if base is not None:
-        from zrep.core.plan import plan_stream
-
         plan += plan_stream(pair, base, final, {}, "")
     plan += plan_commit(pair, intent)
     plan += [
@@ -361,9 +386,6 @@ def _stuck_master(session: Session, executor: Executor, link: Link) -> Outcome:
     new generation, so that a peer that did take it is recognised as the other half of a split brain."""
     member = observe(session.local, session.tag, [link.name])[link.name]
     role = member.role
-    from zrep.core.plan import intent_property, role_properties
-    from zrep.core.steps import SetProperties
-
     properties = (
         *role_properties(
             session.tag,
@@ -376,5 +398,5 @@ def _stuck_master(session: Session, executor: Executor, link: Link) -> Outcome:
         ),
         intent_property(session.tag, Intent("promote", role.generation)),
     )
-    executor.do([SetProperties(Side.MASTER, (link.name,), properties)][0])
+    executor.do(SetProperties(Side.MASTER, (link.name,), properties))
     return _open_alone(session, executor, link.name, "this side goes on as master of a new generation")

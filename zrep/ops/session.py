@@ -6,11 +6,13 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG
 from zrep.core.relation import Relation, relate
-from zrep.core.state import Member, Pair, Role, Unit
+from zrep.core.state import UNKNOWN, Member, Pair, Role, Side, Unit
 from zrep.core.steps import Step
 from zrep.system.agent import Agent, LocalAgent
 from zrep.system.execute import Executor, Line
@@ -24,13 +26,15 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"}
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line and the environment settled. quiet: seconds for which busy is no news (-q)."""
+    """What the command line and the environment settled. quiet: seconds for which busy is no news (-q);
+    expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not)."""
 
     tag: str = DEFAULT_TAG
     force: bool = False
     dry_run: bool = False
     verbose: bool = False
     quiet: int = 0
+    expire: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,32 +228,46 @@ class Session:
                     advice=f"if it is lost for good: zrep clear {link.name}, then zrep init again",
                 ),
             )
-        self._respect_shell_lock(mine)
+        unusable = self._unusable(mine) or self._unusable(theirs)
+        if unusable is not None:
+            return Outcome(link.name, error=unusable.about(link.name))
         relation = relate(mine.role, theirs.role)
         return View(link, Unit((mine,)), Unit((theirs,)), relation, self.executor(link), self.tag)
 
-    def _respect_shell_lock(self, member: Member) -> None:
-        """The older shell zrep locks with a property: respect a live one; a dead one is no obstacle."""
-        from pathlib import Path
-
+    def _unusable(self, member: Member) -> ZrepError | None:
+        """Why a side cannot be worked on although it is there: a live shell zrep (a dead one's lock is no
+        obstacle), or a record of an operation that this program did not write."""
         if member.role.lock_pid.isdigit() and Path(f"/proc/{member.role.lock_pid}").exists():
-            raise BusyError(
+            return BusyError(
                 "the shell zrep is working on it",
                 filesystem=member.name,
                 evidence=f"{self.tag}:lock-pid {member.role.lock_pid} is alive",
             )
+        if member.role.intent is not None and member.role.intent.operation == UNKNOWN:
+            return RefusedError(
+                f"{self.tag}:inprogress of {member.name} is not one that this zrep wrote",
+                evidence=member.role.intent.identity,
+                advice="update zrep on both hosts; if nothing is under way, clear that property",
+            )
+        return None
 
-    def again(self, view: View, *, settle: bool = False) -> View:
-        """The same pair, read anew under the same locks (whatever its roles are now)."""
-        peer = self.agent(view.link.peer_host)
-        mine, theirs = together(
-            lambda: observe(self.local, self.tag, [view.name], settle=settle),
-            lambda: observe(peer, self.tag, [view.theirs.name], settle=settle),
-        )
-        if view.name not in mine or view.theirs.name not in theirs:
-            raise RefusedError("it vanished while zrep was working on it", filesystem=view.name)
-        one, other = mine[view.name], theirs[view.theirs.name]
-        return replace(view, mine=Unit((one,)), theirs=Unit((other,)), relation=relate(one.role, other.role))
+    def again(self, view: View, *sides: Side, settle: bool = False) -> View:
+        """The same pair, read anew under the same locks (whatever its roles are now); with sides: only those."""
+        own = Side.MASTER if view.link.is_master else Side.REPLICA
+        readers: list[Callable[[], Unit]] = []
+        for side in sides or tuple(Side):
+            agent, name = view.executor.agent(side), view.pair.side(side).name
+            readers.append(partial(self._reread, agent, name, settle))
+        units = dict(zip(sides or tuple(Side), together(*readers), strict=True))
+        mine = units.pop(own, view.mine)
+        [theirs] = units.values() or [view.theirs]
+        return replace(view, mine=mine, theirs=theirs, relation=relate(mine.role, theirs.role))
+
+    def _reread(self, agent: Agent, name: str, settle: bool) -> Unit:
+        found = observe(agent, self.tag, [name], settle=settle)
+        if name not in found:
+            raise RefusedError(f"{name} vanished from {agent.name} while zrep was working on it")
+        return Unit((found[name],))
 
     def turned(self, view: View) -> View:
         """A view read anew whose roles have moved: the executor's sides follow."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
+from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.names import pool_of
 from zrep.core.plan import (
     Advance,
@@ -82,7 +82,6 @@ def _paused(link: Link, everything: bool) -> Outcome:
 def _sync_peer(session: Session, host: str, links: list[Link], everything: bool) -> list[Outcome]:
     """All pairs with one peer over one connection; with the peer down: one attempt, one line, no snapshot."""
     try:
-        session.agent(host).identity()
         busy = set(session.lock(links, 0.5 if everything else 2.0))
         found = session.views([link for link in links if link.name not in busy]) if len(busy) < len(links) else []
     except UnreachableError as error:
@@ -110,8 +109,6 @@ def _unreachable(links: list[Link], error: UnreachableError) -> list[Outcome]:
 
 
 def _busy(session: Session, link: Link, everything: bool) -> Outcome:
-    from zrep.core.errors import BusyError
-
     error = BusyError("busy", filesystem=link.name, evidence="another zrep or a stream of ours is working on it")
     recent = session.local.recall([link.name]).get(link.name, {}).get("synced", 0)
     fresh = isinstance(recent, int) and session.now - recent <= session.options.quiet
@@ -234,7 +231,8 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
     if session.options.dry_run:
         return outcomes + [_dry(session, view, advance) for view, advance in plans]
-    failed = _take_snapshots(session, [view for view, advance in plans if not advance.pending and advance.written])
+    due = [view for view, advance in plans if not advance.pending and advance.written]
+    failed = _take_snapshots(session, due)
     for view, advance in plans:
         try:
             if view.name in failed:
@@ -309,29 +307,34 @@ def _check_floor(session: Session, pool: str) -> None:
 
 
 def _finish_one(session: Session, view: View, advance: Advance) -> Outcome:
-    """Send what is due, converge, and once more if something was written after a snapshot an earlier run left."""
+    """Send what is due and converge; and once more for what was written after a snapshot an earlier run left."""
     notes = tuple(f"{view.name}: foreign snapshot on the replica: {name}" for name in advance.foreign)
     sent: Snapshot | None = None
     if not advance.idle:
-        sent = send_pending(session, view)
-        view = session.again(view)
-    view.do(plan_converge(view.pair, session.now))
-    if advance.pending is not None and advance.written:
-        # What the earlier run left is over; now what was written since.
+        view = session.again(view, Side.MASTER)  # the snapshot just made, with its guid
+        view, sent = send_pending(session, view)
+    view.do(plan_converge(view.pair, session.now, expire=session.options.expire))
+    if advance.pending is not None:
         for _ in range(_ROUNDS):
-            view = session.again(view, settle=True)
-            if plan_advance(view.pair).idle:
+            view, more = sync_view(session, session.again(view, settle=True))
+            if more is None:
                 break
-            view, sent = sync_view(session, view)
-    record: dict[str, object] = {"synced": session.now}
-    session.local.remember(view.name, record)
-    view.executor.agent(Side.REPLICA).remember(view.pair.replica.name, record)
+            sent = more
+    remember_synced(session, view)
     message = f"sent @{sent.name}" if sent else "nothing written since the last sync"
     return Outcome(view.name, message=f"{message} to {view.link.peer_host}:{view.theirs.name}", notes=notes)
 
 
+def remember_synced(session: Session, view: View) -> None:
+    """When both sides were last known equal, for list and status; volatile."""
+    record: dict[str, object] = {"synced": session.now}
+    for side in Side:
+        view.executor.agent(side).remember(view.pair.side(side).name, record)
+
+
 def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
-    """One round for one pair: snapshot if written, send, converge. The view after it, and what was sent."""
+    """One round for one freshly read pair: snapshot if written, send, converge. The view after the stream, and
+    what was sent (None: there was nothing)."""
     advance = plan_advance(view.pair)
     if advance.idle:
         return view, None
@@ -339,31 +342,29 @@ def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
         failed = _take_snapshots(session, [view])
         if failed:
             raise failed[view.name]
-    sent = send_pending(session, view)
-    view = session.again(view)
-    view.do(plan_converge(view.pair, session.now))
-    return session.again(view), sent
+        view = session.again(view, Side.MASTER)
+    view, sent = send_pending(session, view)
+    view.do(plan_converge(view.pair, session.now, expire=session.options.expire))
+    return view, sent
 
 
-def send_pending(session: Session, view: View) -> Snapshot:
+def send_pending(session: Session, view: View) -> tuple[View, Snapshot]:
     """Send the master's newest unsent snapshot on top of the base and see it arrive, by guid."""
-    view = session.again(view)
     advance = plan_advance(view.pair)
     if advance.pending is None:
         raise FailedError("the snapshot that was just made is gone", filesystem=view.name)
-    name = f"{view.pair.master.name}@{advance.pending.name}"
     if session.tag not in advance.pending.holds:
-        view.do([Hold(Side.MASTER, session.tag, (name,))])
+        view.do([Hold(Side.MASTER, session.tag, (f"{view.pair.master.name}@{advance.pending.name}",))])
     for step in plan_stream(view.pair, advance.base, advance.pending, read_token(view), view.pair.replica.root.token):
         view.executor.do(step, view.pair.replica.role.gen)
-    arrived = session.again(view).pair.replica.root.by_guid(advance.pending.guid)
-    if arrived is None:
+    view = session.again(view, Side.REPLICA)
+    if view.pair.replica.root.by_guid(advance.pending.guid) is None:
         raise FailedError(
             "the replica does not have the snapshot although its receive succeeded",
             filesystem=view.name,
             evidence=f"no guid {advance.pending.guid} on {view.pair.replica.name}",
         )
-    return advance.pending
+    return view, advance.pending
 
 
 def read_token(view: View) -> dict[str, str]:
@@ -386,6 +387,6 @@ def _dry(session: Session, view: View, advance: Advance) -> Outcome:
     if not advance.idle:
         plan += plan_stream(view.pair, advance.base, target, read_token(view), view.pair.replica.root.token)
     else:
-        plan += plan_converge(view.pair, session.now)
+        plan += plan_converge(view.pair, session.now, expire=session.options.expire)
     lines: tuple[Line, ...] = tuple(view.executor.lines(plan))
     return Outcome(view.name, message="" if plan else "nothing to do", lines=lines)

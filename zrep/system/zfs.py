@@ -167,6 +167,8 @@ def role_of(tag: str, properties: Mapping[str, Value]) -> Role:
         parents=tuple(filter(None, local("parent").split(","))),
         intent=Intent.parse(local("inprogress")),
         paused=local("paused"),
+        outfilter=local("outfilter"),
+        infilter=local("infilter"),
         flags=properties[f"{tag}:flags"].value if local("flags") else None,
         split=local("split"),
         canmount=local("canmount"),
@@ -251,17 +253,18 @@ def argv(step: steps.Step) -> Argv:
 
 def send(step: steps.SendStream) -> Argv:
     """``zfs send -vP``: -v -P for a line a second on stderr, by which progress and a stall are seen."""
-    if step.token:
-        return ("zfs", "send", "-vP", "-t", step.token)
     base = ("-i", step.base) if step.base else ()
-    return ("zfs", "send", "-vP", *step.options, *base, step.snapshot)
+    what = ("-t", step.token) if step.token else (*step.options, *base, step.snapshot)
+    argv = ("zfs", "send", "-vP", *what)
+    return ("sh", "-c", f'"$@" | {step.outfilter}', "zrep", *argv) if step.outfilter else argv
 
 
 def receive(step: steps.SendStream) -> Argv:
     """Never -F: a target that differs from the base is a person's business. -s: resumable, -u: not mounted."""
     exclude = _options("-x", step.exclude)
     override = _options("-o", _assignments(step.override))
-    return ("zfs", "receive", "-s", "-u", *exclude, *override, step.target)
+    argv = ("zfs", "receive", "-s", "-u", *exclude, *override, step.target)
+    return ("sh", "-c", f'{step.infilter} | "$@"', "zrep", *argv) if step.infilter else argv
 
 
 def _assignments(properties: Iterable[tuple[str, str]]) -> Argv:
