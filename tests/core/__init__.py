@@ -1,0 +1,1 @@
+"""The pure half, as tables: what goes in, what comes out."""

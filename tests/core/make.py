@@ -1,0 +1,61 @@
+"""Sides and pairs in a few words: snapshots are named by letters, the same letter is the same GUID."""
+
+from __future__ import annotations
+
+from zrep.core.state import Intent, Member, Pair, Role, Snapshot, Unit, Value
+
+TAG = "zrep"
+GEN, OLD, NEW = "1" * 16, "a" * 16, "f" * 16
+MASTER = Role("alpha", "tank/a", "beta", "tank/b", master=True, savecount=5, epoch=1, gen=GEN, flags="-p -L -e -c")
+REPLICA = Role("alpha", "tank/a", "beta", "tank/b", master=False, savecount=5, epoch=1, gen=GEN, canmount="on")
+
+
+def snap(text: str, place: int = 0) -> Snapshot:
+    """The word 2 is zrep_000002 with guid 2. After it: h held by zrep, H held by somebody else, s sent, w written,
+    c with a clone. A name that is no number is a foreign snapshot."""
+    name = text.rstrip("hHswc")
+    marks = text[len(name) :]
+    holds = {tag for mark, tag in (("h", TAG), ("H", "backup")) if mark in marks}
+    return Snapshot(
+        name=f"{TAG}_{int(name, 16):06x}" if name[0].isdigit() else name,
+        guid=name,
+        createtxg=place,
+        creation=1000 + place,
+        written=4096 if "w" in marks else 0,
+        holds=frozenset(holds),
+        sent=1000 if "s" in marks else None,
+        clones=("tank/clone",) if "c" in marks else (),
+    )
+
+
+def member(name: str, role: Role, snapshots: str = "", written: int = 0, **properties: str) -> Member:
+    """properties: value, or "value source"; the default source is local."""
+    given = {"type": "filesystem", "readonly": "off default", "mounted": "yes -", "mountpoint": f"/{name} default"}
+    given |= {"canmount": "on default", "written": f"{written} -", "encryption": "off -"}
+    given |= {"sharenfs": "off default", "sharesmb": "off default"} | properties
+    values = {key: Value(text.split(" ")[0], " ".join(text.split(" ")[1:]) or "local") for key, text in given.items()}
+    taken = tuple(snap(word, 10 * (index + 1)) for index, word in enumerate(snapshots.split()))
+    return Member(name, values, role, taken)
+
+
+def pair(
+    here: str = "1hs",
+    there: str = "1hs",
+    *,
+    written: int = 0,
+    written_there: int = 0,
+    master: Role = MASTER,
+    replica: Role = REPLICA,
+    there_properties: dict[str, str] | None = None,
+    **properties: str,
+) -> Pair:
+    quiet = {"readonly": "on", "mounted": "no -", "canmount": "noauto"} | (there_properties or {})
+    return Pair(
+        TAG,
+        Unit((member("tank/a", master, here, written, **properties),)),
+        Unit((member("tank/b", replica, there, written_there, **quiet),)),
+    )
+
+
+def intent(operation: str = "failover", identity: str = NEW, phase: str = "prepare") -> Intent:
+    return Intent(operation, identity, phase, 2, {"tank/a": "off default"})

@@ -1,0 +1,233 @@
+"""Every small pair gives a plan or a typed refusal, and never anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
+
+from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member
+from zrep.core import plan
+from zrep.core.errors import ZrepError
+from zrep.core.relation import Linked, Relation, SplitBrain, relate
+from zrep.core.state import LEGACY, Intent, Member, Pair, Role, Side, Snapshot, Unit, newest_common
+from zrep.core.steps import DestroySnapshots, Hold, Release, SetProperties, Step, TakeRole
+from zrep.system import zfs
+
+# Snapshots of one side: which of five GUIDs it has, and what is marked on them.
+HISTORIES = ["", "1", "1h", "1hs 2", "1hs 2h", "1 2hs", "1s 2s 3hs", "1s 2s 3hs 4h", "daily", "1hs daily", "dailyw 2h"]
+HISTORIES += ["2h 3", "1H 2c 3hs 4", "3 4", "1s 2s 3s 4hs"]
+INTENTS = [None, intent(), intent(phase="commit"), Intent("promote", NEW), Intent("cancelled", NEW)]
+INTENTS += [Intent("init", GEN), Intent("rejoin", NEW, "split", 1, {"fs": "tank/a"}), Intent("nonsense", "")]
+GENERATIONS: list[tuple[str, tuple[str, ...]]] = [("", ()), (GEN, ()), (GEN, (LEGACY,)), (NEW, (GEN,)), (OLD, (GEN,))]
+
+
+def pairs() -> Iterator[Pair]:
+    for here, there, (written, written_there) in product(HISTORIES, HISTORIES, [(0, 0), (9, 0), (0, 9)]):
+        yield Pair(
+            TAG,
+            Unit((member("tank/a", replace(MASTER, savecount=2), here, written),)),
+            Unit((member("tank/b", replace(REPLICA, savecount=1), there, written_there, readonly="on"),)),
+        )
+
+
+def roles() -> list[Role]:
+    found = [
+        replace(MASTER, master=master, gen=gen, parents=parents, epoch=epoch, intent=what)
+        for master, (gen, parents), epoch, what in product([True, False, None], GENERATIONS, [None, 3], INTENTS)
+    ]
+    return [*found, Role(), *prefixes()]
+
+
+def prefixes() -> list[Role]:
+    """What a set of the role that landed in part leaves behind."""
+    before, after = REPLICA, plan.take_role(_linked(), NEW, 2).properties
+    found = []
+    for landed in range(len(after) + 1):
+        names = {name.partition(":")[2]: value for name, value in after[:landed]}
+        found.append(
+            replace(
+                before,
+                src_host=names.get("src-host", before.src_host),
+                src_fs=names.get("src-fs", before.src_fs),
+                dest_host=names.get("dest-host", before.dest_host),
+                dest_fs=names.get("dest-fs", before.dest_fs),
+                epoch=int(names.get("epoch", before.epoch or 0)),
+                gen=names.get("gen", before.gen),
+                parents=tuple(filter(None, names.get("parent", "").split(","))),
+                master={"yes": True}.get(names.get("master", ""), before.master),
+                intent=Intent.parse(names.get("inprogress", "")),
+            )
+        )
+    return found
+
+
+def _linked() -> Pair:
+    return Pair(TAG, Unit((member("tank/a", MASTER, "1hs"),)), Unit((member("tank/b", REPLICA, "1hs"),)))
+
+
+def printable(steps: tuple[Step, ...]) -> None:
+    for step in steps:
+        words = zfs.argv(step)
+        assert words[0] in ("zfs", "zpool", "mount")
+        assert all(isinstance(word, str) and "\n" not in word for word in words), words
+
+
+def check_data(pair: Pair) -> None:
+    """Every plan over snapshots, and what it must never do."""
+    base = newest_common(pair.master.root, pair.replica.root)
+    converge = plan.plan_converge(pair, 77)
+    for step in (*converge, *plan.plan_expire(pair)):
+        unit = pair.side(step.side).root
+        own = unit.by_guid(base.guid) if base else None
+        if isinstance(step, DestroySnapshots):
+            assert own is not None
+            for name in step.names:
+                doomed = unit.by_name(name)
+                assert doomed is not None
+                assert doomed.createtxg < own.createtxg
+                assert doomed in unit.ours(TAG)
+                assert not doomed.holds - {TAG}
+                assert not doomed.clones
+        if isinstance(step, Hold | Release):
+            held = {own.name} if own else set()
+            named = {full.partition("@")[2] for full in step.snapshots}
+            assert (named == held) if isinstance(step, Hold) else not named & held
+    printable(converge)
+    try:
+        advance = plan.plan_advance(pair)
+    except ZrepError:
+        return
+    assert base == advance.base
+    if advance.pending is not None:
+        for token, resume in [({}, ""), ({}, "1-x"), ({"toguid": advance.pending.guid, "fromguid": base.guid}, "1-x")]:
+            printable(plan.plan_stream(pair, advance.base, advance.pending, token, resume))
+    printable(plan.plan_final_snapshot(pair))
+
+
+def test_every_small_history() -> None:
+    count = 0
+    for pair in pairs():
+        check_data(pair)
+        count += 1
+    assert count == len(HISTORIES) ** 2 * 3
+
+
+def test_converging_is_done_once() -> None:
+    """The plan, applied to what is there, leaves nothing to plan."""
+    for pair in pairs():
+        steps = plan.plan_converge(pair, 77)
+        done = pair
+        for step in steps:
+            done = apply(done, step)
+        assert plan.plan_converge(done, 78) == (), pair
+        base = newest_common(pair.master.root, pair.replica.root)
+        assert newest_common(done.master.root, done.replica.root) in (None, *done.master.root.snapshots)
+        assert base is None or done.master.root.by_guid(base.guid) is not None
+
+
+def test_every_prefix_of_converging_ends_the_same() -> None:
+    for pair in pairs():
+        steps = plan.plan_converge(pair, 77)
+        whole = pair
+        for step in steps:
+            whole = apply(whole, step)
+        for cut in range(len(steps)):
+            done = pair
+            for step in steps[:cut]:
+                done = apply(done, step)
+            held_on_both(pair, done)
+            for step in plan.plan_converge(done, 77):
+                done = apply(done, step)
+            assert done == whole
+
+
+def held_on_both(before: Pair, now: Pair) -> None:
+    """If some common snapshot was held on both sides, one is at every moment."""
+    if common_held(before):
+        assert common_held(now)
+
+
+def common_held(pair: Pair) -> bool:
+    there = {s.guid for s in pair.replica.root.snapshots if TAG in s.holds}
+    return any(s.guid in there for s in pair.master.root.snapshots if TAG in s.holds)
+
+
+def marked(unit: Member, names: tuple[str, ...], change: Callable[[Snapshot], Snapshot]) -> tuple[Snapshot, ...]:
+    return tuple(change(s) if f"{unit.name}@{s.name}" in names else s for s in unit.snapshots)
+
+
+def apply(pair: Pair, step: Step) -> Pair:
+    unit = pair.side(step.side).root
+    snapshots = unit.snapshots
+    match step:
+        case Hold(tag=tag, snapshots=names):
+            snapshots = marked(unit, names, lambda s: replace(s, holds=s.holds | {tag}))
+        case Release(tag=tag, snapshots=names):
+            snapshots = marked(unit, names, lambda s: replace(s, holds=s.holds - {tag}))
+        case SetProperties(targets=names, properties=((_, value),)):
+            snapshots = marked(unit, names, lambda s: replace(s, sent=int(value)))
+        case DestroySnapshots(names=gone):
+            snapshots = tuple(s for s in snapshots if s.name not in gone)
+        case _:
+            raise AssertionError(step)
+    changed = Unit((replace(unit, snapshots=snapshots),))
+    return replace(pair, master=changed) if step.side is Side.MASTER else replace(pair, replica=changed)
+
+
+def planners(pair: Pair) -> list[Callable[[], tuple[Step, ...]]]:
+    what = pair.master.role.intent or intent()
+    return [
+        lambda: plan.plan_quiesce(pair, OLD),
+        lambda: plan.plan_commit(pair, what),
+        lambda: plan.plan_abort(pair, what),
+        lambda: plan.plan_demote(pair, pair.replica.role),
+        lambda: plan.plan_adopt(pair, OLD),
+        lambda: (plan.take_role(pair, OLD, plan.next_epoch(pair.master.role, pair.replica.role)),),
+        lambda: plan.plan_writable(Side.REPLICA, pair.replica, TAG),
+        lambda: plan.plan_mounted(Side.REPLICA, pair.replica, TAG),
+        lambda: plan.plan_closed(Side.MASTER, pair.master, TAG),
+        lambda: plan.plan_converge(pair, 77),
+    ]
+
+
+def test_every_two_roles() -> None:
+    found = roles()
+    seen: set[type[Relation]] = set()
+    units: list[tuple[Member, Member]] = [
+        (member("tank/a", role, "1hs"), member("tank/b", role, "1hs", readonly="on")) for role in found
+    ]
+    for (one, _), (_, other) in product(units, units):
+        relation = relate(one.role, other.role)
+        seen.add(type(relation))
+        if isinstance(relation, Linked):
+            assert not (one.role.master and other.role.master)
+    # The plans look at one side's role, or at both sides' epochs: not every two need to be tried.
+    for (one, _), (_, other) in product(units[::7], units[::5]):
+        for planner in planners(Pair(TAG, Unit((one,)), Unit((other,)))):
+            try:
+                steps = planner()
+            except ZrepError:
+                continue
+            printable(steps)
+            for step in steps:
+                if isinstance(step, TakeRole):
+                    epoch = int(dict(step.properties)[f"{TAG}:epoch"])
+                    what = one.role.intent or intent()
+                    assert epoch > max(one.role.epoch or 0, other.role.epoch or 0) or epoch == what.epoch
+    assert len(seen) == 7
+
+
+def test_a_role_that_landed_in_part_is_never_taken_for_a_healthy_one() -> None:
+    """Whatever part of the promotion landed on the replica, the old master sees either nothing, or the whole role,
+    or something it refuses; and it never sees two masters of one generation."""
+    whole = prefixes()
+    verdicts = [type(relate(MASTER, role)).__name__ for role in whole]
+    assert verdicts[0] == "Linked"
+    assert verdicts[-1] == "Stale"
+    for role in whole:
+        relation = relate(MASTER, role)
+        assert not isinstance(relation, SplitBrain), role
+        if isinstance(relation, Linked):
+            assert role.links[1::2] == MASTER.links[1::2]
+            assert not role.master

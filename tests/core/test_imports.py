@@ -1,0 +1,80 @@
+"""Imports run one way, and one place starts processes."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import zrep
+
+ROOT = Path(zrep.__file__).parent
+ALLOWED = {
+    "core": {"core"},
+    "system": {"core", "system", ""},
+    "ops": {"core", "system", "ops"},
+    "render.py": {"core"},
+    "environment.py": {"core"},
+}
+# remote.py talks to the one child that process.start made for it: the constants and types, never a start.
+STARTS_PROCESSES = {"system/process.py"}
+MAY_NAME_SUBPROCESS = STARTS_PROCESSES | {"system/remote.py"}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in ROOT.rglob("*.py"))
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """Full names of everything imported at run time; not what only a type checker sees."""
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            skipped |= {inner for statement in node.body for inner in ast.walk(statement)}
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports only"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path: Path) -> None:
+    relative = path.relative_to(ROOT)
+    allowed = ALLOWED.get(relative.parts[0])
+    if allowed is None:
+        return
+    for name in imports(ast.parse(path.read_text())):
+        parts = name.split(".")
+        if parts[0] != "zrep":
+            continue
+        # "zrep.__version__" belongs to no layer.
+        layer = parts[1] if (ROOT / parts[1]).is_dir() or (ROOT / f"{parts[1]}.py").exists() else ""
+        assert layer in allowed or (layer == "" and "" in allowed), f"{relative} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_one_place_starts_processes(path: Path) -> None:
+    relative = str(path.relative_to(ROOT))
+    tree = ast.parse(path.read_text())
+    named = {name.split(".")[0] for name in imports(tree)}
+    if relative not in MAY_NAME_SUBPROCESS:
+        assert not named & {"subprocess", "multiprocessing", "pty"}, relative
+    if relative in STARTS_PROCESSES:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            started = called.startswith(("subprocess.", "os.system", "os.popen", "os.spawn", "os.exec", "os.fork"))
+            assert not started, f"{relative}: {called}"
+
+
+def test_the_core_is_pure() -> None:
+    for path in (ROOT / "core").glob("*.py"):
+        named = {name.split(".")[0] for name in imports(ast.parse(path.read_text()))}
+        assert not named & {"os", "sys", "time", "random", "secrets", "pathlib", "socket", "datetime"}, path.name

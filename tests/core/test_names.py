@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import pytest
+
+from zrep.core import names
+from zrep.core.errors import UsageError
+
+
+@pytest.mark.parametrize("name", ["tank", "tank/a", "Tank/A b/c-d_e.f:g", "tank/0", "tank/a" + "/b" * 90])
+def test_a_dataset(name: str) -> None:
+    assert names.check_dataset(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "/",
+        "/tank",
+        "tank/",
+        "tank//a",
+        "0tank",
+        "tank/a@b",
+        "tank/a#b",
+        "tank/-a",
+        "-a",
+        "tank/a\n",
+        "tank/a'b",
+        "tank/a;b",
+        "tank/../b",
+        "tank/a%b",
+        "tank/ä",
+        "tank/" + "a" * 200,
+        "tank/$(x)",
+        "tank/a\tb",
+    ],
+)
+def test_what_cannot_be_a_dataset(name: str) -> None:
+    with pytest.raises(UsageError):
+        names.check_dataset(name)
+
+
+@pytest.mark.parametrize("name", ["beta", "root@beta", "beta.example.org", "192.0.2.1", "::1", "[::1]", "fe80::1%eth0"])
+def test_a_host(name: str) -> None:
+    assert names.check_host(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "-oProxyCommand=x", "a b", "a;b", "root@-x", "@beta", "a@b@c", "beta\n", "a'b"])
+def test_what_cannot_be_a_host(name: str) -> None:
+    with pytest.raises(UsageError):
+        names.check_host(name)
+
+
+@pytest.mark.parametrize("tag", ["zrep", "zrep-offsite", "a.b_c", "0"])
+def test_a_tag(tag: str) -> None:
+    assert names.check_tag(tag) == tag
+
+
+@pytest.mark.parametrize("tag", ["", "Zrep", "-a", ".a", "a:b", "a b", "a/b", "a" * 65, "a\n"])
+def test_what_cannot_be_a_tag(tag: str) -> None:
+    with pytest.raises(UsageError):
+        names.check_tag(tag)
+
+
+@pytest.mark.parametrize("name", ["", "a@b", "a/b", "a\n", "a%"])
+def test_what_cannot_be_a_snapshot(name: str) -> None:
+    with pytest.raises(UsageError):
+        names.check_snapshot(name)
+
+
+@pytest.mark.parametrize("number", [0, 1, 31, 0xFFFFFF, 0x1000000])
+def test_a_number_and_its_name(number: int) -> None:
+    assert names.sequence_of("zrep", names.snapshot_name("zrep", number)) == number
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "zrep_00001",
+        "zrep_00001G",
+        "zrep_00001F",
+        "zrep_000001_unsent",
+        "other_000001",
+        "xzrep_000001",
+        "zrep_000001 ",
+        "zrep_split_2",
+        "zrepx000001",
+    ],
+)
+def test_what_is_no_snapshot_of_ours(name: str) -> None:
+    assert names.sequence_of("zrep", name) is None
+
+
+def test_a_tag_is_not_a_pattern() -> None:
+    assert names.sequence_of("a.b", "axb_000001") is None
+    assert names.sequence_of("a.b", "a.b_000001") == 1
+
+
+@pytest.mark.parametrize(
+    ("taken", "number"),
+    [([], 1), (["zrep_000001"], 2), (["zrep_00000a", "zrep_000002", "daily"], 11), (["zrep_000009_unsent"], 1)],
+)
+def test_the_next_number(taken: list[str], number: int) -> None:
+    assert names.next_sequence("zrep", taken) == number
+
+
+def test_parts_of_names() -> None:
+    assert names.pool_of("tank/a@b") == "tank"
+    assert names.pool_of("tank@b") == "tank"
+    assert names.ancestors("tank/a/b") == ("tank", "tank/a")
+    assert names.ancestors("tank") == ()
+    assert names.lock_file("tank/a b") == "tank%a b.lock"
+    assert names.split_snapshot("zrep", 3) == "zrep_split_3"
+    assert names.split_dataset("tank/a", 3, "0123456789abcdef") == "tank/a_split_3_01234567"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("a", "A.example.org", True), ("root@a", "a", True), ("a", "b", False), ("a.x", "a.y", True)],
+)
+def test_same_host(one: str, other: str, same: bool) -> None:
+    assert names.same_host(one, other) is same
+
+
+def test_property_names_are_short() -> None:
+    assert all(len(name) <= 10 for name in names.ROLE_PROPERTIES)
+    assert len(set(names.ROLE_PROPERTIES)) == len(names.ROLE_PROPERTIES)

@@ -1,0 +1,328 @@
+"""Golden plans: what is there → the commands, each with the side it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+
+from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member, pair
+from zrep.core import plan
+from zrep.core.errors import RefusedError
+from zrep.core.state import LEGACY, Intent, Pair, Role, Side, Unit
+from zrep.core.steps import Step
+from zrep.system import zfs
+
+SHELL = {"gen": "", "epoch": None}
+
+
+def lines(steps: Iterable[Step]) -> list[str]:
+    return [f"{step.side.value}: {' '.join(zfs.argv(step))}" for step in steps]
+
+
+# --- what sync has to move ---
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "written", "base", "pending"),
+    [
+        ("1hs", "1hs", 0, "1", None),
+        ("1hs", "1hs", 9, "1", None),
+        ("1hs 2", "1hs", 0, "1", "2"),
+        ("1hs 2 3h", "1hs", 0, "1", "3"),  # several unsent: the newest takes the others' content along
+        ("1s 2hs", "1hs 2", 0, "2", None),  # an acknowledgement that was lost
+        ("1hs daily", "1hs", 0, "1", None),  # a foreign one is not sent for its own sake
+        ("1hs", "1hs daily", 0, "1", None),
+        ("1 2hs", "2hs", 0, "2", None),
+        ("2hs", "1 2hs", 0, "2", None),
+    ],
+)
+def test_advance(here: str, there: str, written: int, base: str, pending: str | None) -> None:
+    found = plan.plan_advance(pair(here, there, written=written))
+    assert (found.base.guid, found.pending.guid if found.pending else None) == (base, pending)
+    assert found.idle is (pending is None and not written)
+
+
+def test_foreign_snapshots_on_the_replica_are_named() -> None:
+    assert plan.plan_advance(pair("1hs daily", "1hs weekly")).foreign == ("weekly",)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "written_there", "words"),
+    [
+        ("1", "2", 0, "no common snapshot"),
+        ("1", "", 0, "no common snapshot"),
+        ("", "", 0, "no common snapshot"),
+        ("1hs", "1hs", 512, "changed by hand"),
+        ("1hs", "1hs dailyw", 0, "changed by hand"),
+    ],
+)
+def test_what_sync_refuses(here: str, there: str, written_there: int, words: str) -> None:
+    with pytest.raises(RefusedError, match=words) as refused:
+        plan.plan_advance(pair(here, there, written_there=written_there))
+    assert refused.value.filesystem == "tank/a"
+    assert refused.value.advice
+
+
+def test_written_counts_since_what_will_be_sent() -> None:
+    assert plan.plan_advance(pair("1hs 2w", "1hs", written=7)).written == 7
+    assert plan.plan_advance(pair("1hs dailyw", "1hs", written=7)).written == 7 + 4096
+
+
+def test_the_next_snapshot_is_above_both_sides() -> None:
+    assert plan.new_snapshot(pair("1 2", "1 0f")) == "tank/a@zrep_000010"
+
+
+# --- the stream ---
+
+SEND = "master: zfs send -vP -L -e -c -i tank/a@zrep_000001 tank/a@zrep_000002"
+
+
+@pytest.mark.parametrize(
+    ("token", "resume", "expected"),
+    [
+        ({}, "", [SEND]),
+        ({"toguid": "2", "fromguid": "1"}, "1-x", ["master: zfs send -vP -t 1-x"]),
+        ({"toguid": "3", "fromguid": "1"}, "1-x", ["replica: zfs receive -A tank/b", SEND]),
+        ({"toguid": "2", "fromguid": "0"}, "1-x", ["replica: zfs receive -A tank/b", SEND]),
+        ({"toguid": "2"}, "1-x", ["replica: zfs receive -A tank/b", SEND]),
+        ({}, "1-x", ["replica: zfs receive -A tank/b", SEND]),
+    ],
+    ids=["none", "ours", "of another snapshot", "of another base", "of a full stream", "unreadable"],
+)
+def test_a_resume_token_is_used_only_for_exactly_this_stream(
+    token: dict[str, str], resume: str, expected: list[str]
+) -> None:
+    both = pair("1hs 2", "1hs")
+    base, target = both.master.root.snapshots
+    assert lines(plan.plan_stream(both, base, target, token, resume)) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("-p -L -e -c", ("-L", "-e", "-c")), ("-p -w", ("-w",)), ("--props", ()), (None, ()), ("", ())],
+)
+def test_an_increment_carries_no_properties(flags: str | None, expected: tuple[str, ...]) -> None:
+    assert plan.stream_options(replace(MASTER, flags=flags)) == expected
+
+
+# --- after the stream ---
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [
+        ("1hs", "1hs", []),
+        (
+            "1hs 2h",
+            "1hs 2",
+            [
+                "replica: zfs hold zrep tank/b@zrep_000002",
+                "replica: zfs set zrep:sent=77 tank/b@zrep_000002",
+                "master: zfs set zrep:sent=77 tank/a@zrep_000002",
+                "replica: zfs release zrep tank/b@zrep_000001",
+                "master: zfs release zrep tank/a@zrep_000001",
+            ],
+        ),
+        # Cut after any of those: the rest.
+        (
+            "1hs 2h",
+            "1hs 2hs",
+            [
+                "master: zfs set zrep:sent=77 tank/a@zrep_000002",
+                "replica: zfs release zrep tank/b@zrep_000001",
+                "master: zfs release zrep tank/a@zrep_000001",
+            ],
+        ),
+        ("1hs 2hs", "1s 2hs", ["master: zfs release zrep tank/a@zrep_000001"]),
+        ("1s", "1s", ["master: zfs hold zrep tank/a@zrep_000001", "replica: zfs hold zrep tank/b@zrep_000001"]),
+        # A newer one that is held is a stream that has still to arrive; somebody else's hold is not ours to release.
+        ("1hs 2h", "1hs", []),
+        ("1Hs 2hs", "1s 2hs", []),
+        ("1hs", "", []),
+    ],
+)
+def test_converge(here: str, there: str, expected: list[str]) -> None:
+    assert lines(plan.plan_converge(pair(here, there), 77)) == expected
+
+
+def test_converge_expires_by_each_sides_own_count() -> None:
+    both = pair(
+        "1h 2 3 daily 4hs",
+        "1h 2 3H 4hs",
+        master=replace(MASTER, savecount=2),
+        replica=replace(REPLICA, savecount=1),
+    )
+    assert lines(plan.plan_converge(both, 77)) == [
+        "replica: zfs release zrep tank/b@zrep_000001",
+        "master: zfs release zrep tank/a@zrep_000001",
+        "master: zfs destroy tank/a@zrep_000001,zrep_000002",
+        "replica: zfs destroy tank/b@zrep_000001,zrep_000002",
+    ]
+
+
+def test_nothing_is_expired_without_a_base() -> None:
+    one = replace(MASTER, savecount=1)
+    assert plan.plan_expire(pair("1 2 3", "7 8 9", master=one, replica=one)) == ()
+    assert plan.expire_side(Side.MASTER, member("tank/a", one, "1 2 3"), TAG, None) == ()
+
+
+def test_converge_ends_a_cancel_mark() -> None:
+    both = pair(replica=replace(REPLICA, intent=Intent("cancelled", NEW)))
+    assert lines(plan.plan_converge(both, 77)) == ["replica: zfs set zrep:inprogress= tank/b"]
+
+
+# --- a pair of the shell zrep ---
+
+
+def test_adopt() -> None:
+    shell = pair(master=replace(MASTER, gen="", epoch=None), replica=replace(REPLICA, gen="", epoch=None))
+    first = f"zfs set zrep:gen={NEW} zrep:parent={LEGACY} zrep:epoch=0"
+    assert lines(plan.plan_adopt(shell, NEW)) == [f"master: {first} tank/a", f"replica: {first} zrep:master=no tank/b"]
+
+
+def test_adopt_goes_on_with_what_the_master_has() -> None:
+    half = pair(
+        master=replace(MASTER, gen=OLD, epoch=0, parents=(LEGACY,)), replica=replace(REPLICA, gen="", epoch=None)
+    )
+    assert lines(plan.plan_adopt(half, NEW)) == [
+        f"replica: zfs set zrep:gen={OLD} zrep:parent={LEGACY} zrep:epoch=0 zrep:master=no tank/b"
+    ]
+
+
+# --- role changes ---
+
+
+def record(phase: str) -> str:
+    detail = '{"tank/a":"off default"}'
+    return f'zrep:inprogress={{"detail":{detail},"epoch":2,"id":"{NEW}","op":"failover","phase":"{phase}"}}'
+
+
+def test_quiesce() -> None:
+    assert lines(plan.plan_quiesce(pair(), NEW)) == [
+        f"master: zfs set {record('prepare')} tank/a",
+        "master: mount -o remount,ro /tank/a",
+        "master: zfs set readonly=on tank/a",
+        "master: zpool sync tank",
+    ]
+
+
+def test_quiesce_of_what_is_not_mounted_or_a_volume() -> None:
+    unmounted = lines(plan.plan_quiesce(pair(mounted="no -"), NEW))
+    assert [line for line in unmounted if "remount" in line] == []
+    volume = lines(plan.plan_quiesce(pair(type="volume", mounted="- -", mountpoint="- -", canmount="- -"), NEW))
+    assert volume[1:] == [
+        "master: zfs set readonly=on tank/a",
+        "master: zpool sync tank",
+    ]
+
+
+def test_the_final_snapshot_is_always_taken() -> None:
+    assert lines(plan.plan_final_snapshot(pair())) == [
+        "master: zfs snapshot tank/a@zrep_000002",
+        "master: zfs hold zrep tank/a@zrep_000002",
+    ]
+
+
+TURNED = f"zrep:src-host=beta zrep:src-fs=tank/b zrep:dest-host=alpha zrep:dest-fs=tank/a zrep:epoch=2 zrep:gen={NEW}"
+
+
+def test_commit() -> None:
+    mark, take = lines(plan.plan_commit(pair(), intent()))
+    assert mark == f"master: zfs set {record('commit')} tank/a"
+    assert take == (
+        f"replica: zfs set {TURNED} zrep:parent={GEN} zrep:master=yes "
+        f'zrep:inprogress={{"id":"{NEW}","op":"promote"}} tank/b'
+    )
+
+
+def test_the_role_is_taken_only_from_the_generation_that_was_seen() -> None:
+    step = plan.take_role(pair(replica=replace(REPLICA, parents=(OLD,))), NEW, 2)
+    assert (step.expected, step.identity) == (GEN, NEW)
+    assert dict(step.properties)["zrep:parent"] == f"{GEN},{OLD}"
+
+
+def test_demote_follows_what_the_new_master_has() -> None:
+    promoted = Role(gen=NEW, epoch=2, parents=(GEN, OLD))
+    assert lines(plan.plan_demote(pair(), promoted)) == [
+        f"master: zfs set {TURNED} zrep:parent={GEN},{OLD} zrep:master=no zrep:inprogress= tank/a",
+        "master: zfs set zrep:canmount=on tank/a",
+        "master: zfs set canmount=noauto tank/a",
+    ]
+
+
+RESTORED = "master: zfs set zrep:inprogress= tank/a"
+
+
+@pytest.mark.parametrize(
+    ("was", "expected"),
+    [
+        ("off default", ["master: zfs inherit readonly tank/a", "master: mount -o remount,rw /tank/a"]),
+        ("off local", ["master: zfs set readonly=off tank/a", "master: mount -o remount,rw /tank/a"]),
+        ("on local", ["master: zfs set readonly=on tank/a"]),
+        ("off received", ["master: zfs inherit -S readonly tank/a", "master: mount -o remount,rw /tank/a"]),
+        ("on inherited from tank", ["master: zfs inherit readonly tank/a"]),
+    ],
+)
+def test_abort_restores_readonly_by_value_and_source(was: str, expected: list[str]) -> None:
+    undone = Intent("failover", NEW, "prepare", 2, {"tank/a": was})
+    mark = f'replica: zfs set zrep:inprogress={{"id":"{NEW}","op":"cancelled"}} tank/b'
+    assert lines(plan.plan_abort(pair(), undone)) == [mark, *expected, RESTORED]
+
+
+def test_writable_and_mounted() -> None:
+    new = Unit((member("tank/b", REPLICA, readonly="on", mounted="no -", canmount="noauto"),))
+    assert lines(plan.plan_writable(Side.REPLICA, new, TAG)) == [
+        "replica: zfs set readonly=off canmount=on tank/b",
+        "replica: zfs inherit zrep:canmount tank/b",
+    ]
+    ended = "replica: zfs set zrep:inprogress= tank/b"
+    role = replace(REPLICA, canmount="")
+    for properties, expected in [
+        ({"mounted": "no -"}, ["replica: zfs mount tank/b"]),
+        ({}, ["replica: mount -o remount,rw /tank/b"]),
+        ({"mounted": "no -", "canmount": "off"}, []),
+        ({"mounted": "no -", "canmount": "noauto"}, []),
+        ({"mounted": "no -", "mountpoint": "none"}, []),
+        ({"mounted": "no -", "mountpoint": "legacy"}, []),
+        ({"mounted": "no -", "sharenfs": "on"}, ["replica: zfs mount tank/b", "replica: zfs share tank/b"]),
+        ({"type": "volume", "mounted": "- -", "mountpoint": "- -"}, []),
+    ]:
+        unit = Unit((member("tank/b", role, "", 0, **properties),))
+        assert lines(plan.plan_mounted(Side.REPLICA, unit, TAG)) == [*expected, ended]
+
+
+def test_a_volume_has_no_canmount() -> None:
+    volume = Unit((member("tank/b", replace(REPLICA, canmount=""), type="volume", readonly="on", canmount="- -"),))
+    assert lines(plan.plan_writable(Side.REPLICA, volume, TAG)) == ["replica: zfs set readonly=off tank/b"]
+    assert plan.plan_closed(Side.REPLICA, volume, TAG) == ()
+
+
+@pytest.mark.parametrize(
+    ("canmount", "remembered", "expected"),
+    [("noauto", "on", "on"), ("noauto", "off", "off"), ("noauto", "", "on"), ("on", "", "on"), ("off", "", "off")],
+)
+def test_canmount_of_a_new_master(canmount: str, remembered: str, expected: str) -> None:
+    unit = Unit((member("tank/b", replace(REPLICA, canmount=remembered), canmount=canmount),))
+    assert f"canmount={expected} " in lines(plan.plan_writable(Side.REPLICA, unit, TAG))[0]
+
+
+def test_closing_twice_remembers_the_first() -> None:
+    open_one = Unit((member("tank/a", MASTER),))
+    assert len(plan.plan_closed(Side.MASTER, open_one, TAG)) == 2
+    closed = Unit((member("tank/a", replace(MASTER, canmount="on"), canmount="noauto"),))
+    assert plan.plan_closed(Side.MASTER, closed, TAG) == ()
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [((1, 1), 2), ((1, 7), 8), ((None, None), 1), ((0, None), 1)])
+def test_the_next_epoch(epochs: tuple[int | None, int | None], expected: int) -> None:
+    assert plan.next_epoch(*(Role(epoch=epoch) for epoch in epochs)) == expected
+
+
+def test_a_role_set_holds_only_short_user_properties() -> None:
+    """So that it is one transaction; the longest is the lineage of eight."""
+    lineage = tuple(f"{number:016x}" for number in range(8))
+    both: Pair = pair(replica=replace(REPLICA, parents=lineage))
+    take = plan.take_role(both, NEW, 2)
+    assert all(name.startswith("zrep:") and len(value) < 1024 for name, value in take.properties)
