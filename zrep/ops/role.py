@@ -51,6 +51,10 @@ from zrep.system.observe import observe
 # The read-only window opens when what is left to send is at most this, or after as many rounds.
 _SMALL_DELTA = 16 * 1024 * 1024
 _PRESYNC_ROUNDS = 4
+# A remount read-only fails while any file is open for writing. A program that opens, writes and closes all the time is
+# caught between two writes by trying often; one that keeps a file open or mapped is still there after this.
+_BUSY_TRIES = 40
+_BUSY_PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +216,14 @@ def _undo(session: Session, view: View, error: BaseException) -> None:
 
 def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) -> None:
     error = view.executor.try_do(step)
+    for _ in range(_BUSY_TRIES if isinstance(step, RemountReadOnly) else 0):
+        if not isinstance(error, zfs.OccupiedError):
+            break
+        session.sleep(_BUSY_PAUSE)
+        error = view.executor.try_do(step)
     if error is None:
         return
-    if not isinstance(step, RemountReadOnly):
+    if not isinstance(step, RemountReadOnly) or isinstance(error, UnreachableError):
         raise error
     occupants = view.executor.master.occupants(step.mountpoint)
     if change.insist:

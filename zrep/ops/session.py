@@ -110,6 +110,7 @@ class Session:
     local: LocalAgent = field(default_factory=LocalAgent)
     connect: Callable[[str], Agent] = RemoteAgent
     clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
     new_identity: Callable[[], str] = lambda: secrets.token_hex(8)
     say: Callable[[str], None] = lambda text: None
     progress: Callable[[Progress], None] | None = None
