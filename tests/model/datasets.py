@@ -330,18 +330,13 @@ def _held(full: str) -> str:
 def _dependents(machine: Machine, dataset: Dataset, snapshot: Snapshot | None = None) -> list[str]:
     """What hangs on a snapshot, or on a dataset: each comes after what hangs on it in turn."""
     if snapshot is not None:
-        hidden = [f"{dataset.name}/%recv"] if _receives_on(dataset, snapshot) else []
+        hidden = machine.hidden(dataset, snapshot)
         return hidden + [name for c in machine.clones(snapshot) for name in [*_dependents(machine, c), c.name]]
     direct = [d for d in machine.children(dataset) if parent(d.name) == dataset.name]
     below = [name for child in direct for name in [*_dependents(machine, child), child.name]]
     for own in dataset.snapshots:
         below += [*_dependents(machine, dataset, own), f"{dataset.name}@{own.name}"]
     return below
-
-
-def _receives_on(dataset: Dataset, snapshot: Snapshot) -> bool:
-    """A receive works, or has stopped half way, in a hidden clone of this snapshot."""
-    return dataset.partial is not None and not dataset.inconsistent and dataset.partial.after == snapshot.objid
 
 
 def drop(dataset: Dataset, snapshot: Snapshot) -> None:
@@ -385,7 +380,7 @@ def _destroy_head(machine: Machine, top: Dataset, recursive: bool, clones: bool,
                 *(
                     f"cannot destroy snapshot {member.name}@{s.name}: snapshot is cloned"
                     for s in member.snapshots
-                    if _receives_on(member, s)
+                    if machine.hidden(member, s)
                 ),
             )
     mounting.unmount_tree(machine, tree, force)
@@ -520,6 +515,18 @@ def do_promote(machine: Machine, args: list[str]) -> None:
     clone.snapshots = moved + clone.snapshots
     former.snapshots = former.snapshots[index:]
     clone.origin, former.origin = former.origin, snapshot.objid
+    if former.encryption_root == former.name:
+        _move_root(machine, former, clone)
+
+
+def _move_root(machine: Machine, former: Dataset, clone: Dataset) -> None:
+    """The promoted one becomes the encryption root of both."""
+    for dataset in machine.host.datasets.values():
+        if dataset.encryption_root == former.name:
+            dataset.encryption_root = clone.name
+    location = former.props.pop("keylocation", None)
+    if location is not None:
+        clone.props["keylocation"] = location
 
 
 def do_rollback(machine: Machine, args: list[str]) -> None:
@@ -573,7 +580,7 @@ def do_load_key(machine: Machine, args: list[str]) -> int:
     if dataset.key_loaded:
         raise RefusalError(f"Key load error: Key already loaded for '{dataset.name}'.", rc=255)
     if options.last("L") is None and machine.value(dataset, "keylocation") == "prompt":
-        raise RefusalError("Key load error: Failed to read key.", rc=255)
+        raise RefusalError("Key load error: encryption failure", rc=255)
     return _keys(machine, root, True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from .state import FRESH_BYTES, METADATA_BYTES, Dataset, HostState, Pool, Settin
 from .stream import token_of
 
 Target = tuple[Dataset, Snapshot | None]
+_MASK = (1 << 64) - 1
 VOLUME_BYTES = 57344
 STORED = "\0"
 
@@ -72,6 +72,15 @@ class Machine:
     def clones(self, snapshot: Snapshot) -> list[Dataset]:
         return [d for d in self.host.datasets.values() if d.origin == snapshot.objid]
 
+    def clone_names(self, dataset: Dataset, snapshot: Snapshot) -> list[str]:
+        """A receive works, or has stopped half way, in a hidden clone too."""
+        return self.hidden(dataset, snapshot) + sorted(d.name for d in self.clones(snapshot))
+
+    def hidden(self, dataset: Dataset, snapshot: Snapshot) -> list[str]:
+        partial = dataset.partial
+        receiving = partial is not None and not dataset.inconsistent and partial.after == snapshot.objid
+        return [f"{dataset.name}/%recv"] if receiving else []
+
     def pool(self, dataset: Dataset) -> Pool:
         return self.host.pools[dataset.pool]
 
@@ -97,7 +106,11 @@ class Machine:
         return self.world.counter
 
     def guid(self) -> int:
-        return random.Random(self.world.seed * 1_000_003 + self.fresh()).getrandbits(64) | 1
+        """The same in every run of a test (splitmix64), and nobody else's."""
+        mixed = (self.world.seed * 1_000_003 + self.fresh()) * 0x9E3779B97F4A7C15 & _MASK
+        mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _MASK
+        return mixed ^ mixed >> 31
 
     def wait_txg(self, pool: Pool, waits: int = 1) -> int:
         """Close the open transaction group, as every change of metadata does, and count it."""
@@ -187,6 +200,8 @@ class Machine:
             return "on" if dataset.remounted == "ro" else "off", "temporary"
         if prop == "encryption" and dataset.encryption_root:
             return "aes-256-gcm", "-"
+        if prop == "keyformat" and dataset.encryption_root:
+            return self.value(self.host.datasets[dataset.encryption_root], prop).replace("none", "raw"), "-"
         found = self.stored(dataset, prop)
         if found:
             return found[0], found[1]
@@ -230,7 +245,7 @@ class Machine:
             case "defer_destroy":
                 return "off"
             case "clones":
-                return (",".join(sorted(d.name for d in self.clones(snapshot))) or None) if snapshot else None
+                return ",".join(self.clone_names(dataset, snapshot)) or None if snapshot else None
             case "origin":
                 return self.full_name(dataset.origin) if dataset.origin is not None else None
             case "mounted":

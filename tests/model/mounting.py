@@ -44,6 +44,9 @@ def mount(machine: Machine, dataset: Dataset) -> None:
             machine.change(outer, {directory: b""})
     dataset.mounted_at = where
     dataset.remounted = None
+    if dataset.came_raw and not readonly(machine, dataset):
+        dataset.came_raw = False
+        machine.change(dataset)
     if dataset.unreplayed:
         dataset.unreplayed = False
         if dataset.intent_log:
@@ -193,7 +196,8 @@ def do_system_mount(machine: Machine, args: list[str]) -> None:
     where = options.rest[-1]
     dataset = next((d for d in machine.host.datasets.values() if where in (d.mounted_at, d.name)), None)
     if dataset is None or dataset.mounted_at is None:
-        raise RefusalError(f"mount: {where}: mount point not mounted or bad option.", rc=32)
+        more = "       dmesg(1) may have more information after failed mount system call."
+        raise RefusalError(f"mount: {where}: mount point not mounted or bad option.", more, rc=32)
     if "ro" in flags:
         if dataset.mappings and not readonly(machine, dataset):
             raise RefusalError(f"filesystem '{dataset.name}' is already mounted", rc=BUSY)

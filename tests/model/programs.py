@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import command, receiving, stream
 from .command import Result
@@ -21,7 +18,12 @@ from .receiving import Receive
 from .state import WorldState
 from .world import World
 
-BIN = Path(__file__).parent / "bin"
+if TYPE_CHECKING:
+    import subprocess
+    import threading
+
+# A program of the model is started for every command: what only some of them need is imported there.
+BIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bin")
 _UNREACHABLE = 255
 _POLL = 0.05
 
@@ -29,8 +31,8 @@ _POLL = 0.05
 def environment(world: World, host: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a process that runs on this host of a world stored in a file."""
     env = dict(os.environ if base is None else base)
-    rest = [part for part in env.get("PATH", os.defpath).split(os.pathsep) if part != str(BIN)]
-    env["PATH"] = os.pathsep.join([str(BIN), *rest])
+    rest = [part for part in env.get("PATH", os.defpath).split(os.pathsep) if part != BIN]
+    env["PATH"] = os.pathsep.join([BIN, *rest])
     env["ZREP_MODEL"] = os.path.abspath(world.path)
     env["ZREP_MODEL_HOST"] = host
     env["ZREP_MODEL_PYTHON"] = os.path.realpath(sys.executable)
@@ -85,7 +87,10 @@ def _is_ours(world: World, host: str, where: str) -> bool:
 
 
 def _the_real(argv: list[str]) -> int:
-    path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != str(BIN))
+    import shutil
+    import subprocess
+
+    path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if p != BIN)
     program = shutil.which(argv[0], path=path)
     return subprocess.call(argv, executable=program) if program else 127
 
@@ -246,6 +251,9 @@ class Ssh:
 
     def _session(self, there: str, line: str, name: str) -> int:
         """A process of its own, reached through pipes: when this one dies, that one sees the end of its input."""
+        import subprocess
+        import threading
+
         env = {**os.environ, "ZREP_MODEL_HOST": there}
         child = subprocess.Popen(
             ["/bin/sh", "-c", line], env=env, start_new_session=True,

@@ -163,6 +163,9 @@ def _begin(machine: Machine, receive: Receive, dataset: Dataset | None, pid: int
     """The kernel's own checks, and the hidden state that a receive works in."""
     begin, action = receive.begin, receive.action
     machine.permit("receive", dataset or machine.host.datasets[parent(receive.name)], action)
+    above = machine.host.datasets.get(parent(receive.name))
+    if receive.new and not begin.raw and above and above.encryption_root and not above.key_loaded:
+        raise RefusalError(f"{action}: inherited key must be loaded")
     pool = machine.host.pools[receive.name.partition("/")[0]]
     if pool.readonly:
         raise RefusalError(f"{action}: pool is read-only")
@@ -323,6 +326,8 @@ def _land(machine: Machine, receive: Receive, dataset: Dataset, partial: Partial
         dataset.encryption_root, dataset.key_loaded = above.encryption_root, above.key_loaded
         if begin.raw and begin.encryption_root:
             dataset.encryption_root, dataset.key_loaded = dataset.name, False
+            dataset.props["keylocation"] = Setting(local="prompt")
+    dataset.came_raw = begin.raw and dataset.encryption_root is not None
     snapshot = machine.take(dataset, receive.snap, txg, begin.toguid)
     snapshot.creation = begin.created
     snapshot.props = {key: Setting(received=value) for key, value in begin.snapprops.items()}

@@ -82,6 +82,7 @@ class Dataset:
     inconsistent: bool = False  # made by a receive that has not ended
     encryption_root: str | None = None
     key_loaded: bool = True
+    came_raw: bool = False  # and was not mounted writable since: that will be a modification
     allowed: list[tuple[str, str]] = field(default_factory=list)  # (who, permission)
 
     @property

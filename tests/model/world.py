@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from . import command, mounting, receiving, stream
 from .command import Result
@@ -16,6 +16,9 @@ from .errors import RefusalError
 from .machine import Machine
 from .receiving import Receive
 from .state import Dataset, Fault, HostState, Pool, WorldState
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SCHEMA = "create table if not exists world (id integer primary key check (id = 1), state blob)"
 T = TypeVar("T")
@@ -130,7 +133,7 @@ def bury(state: WorldState) -> None:
     for host in state.hosts.values():
         for dataset in list(host.datasets.values()):
             partial = dataset.partial
-            if partial is not None and partial.pid and not Path(f"/proc/{partial.pid}").exists():
+            if partial is not None and partial.pid and not os.path.exists(f"/proc/{partial.pid}"):
                 partial.pid = None
                 if not partial.resumable:
                     receiving.discard(Machine(state, host), dataset)

@@ -1,9 +1,9 @@
 """Start one of the model's programs: the first argument is its name."""
 
+import os
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3)))
 
 from tests.model.programs import main
 

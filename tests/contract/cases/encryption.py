@@ -1,0 +1,139 @@
+"""Encrypted filesystems and raw streams."""
+
+from __future__ import annotations
+
+from ..script import case
+
+ENCRYPTED = """
+key k
+zfs create -o encryption=aes-256-gcm -o keyformat=raw -o keylocation=file:///tmp/zrep-contract-k tank/c/a
+write tank/c/a f one
+zfs snapshot tank/c/a@1
+zfs send -w tank/c/a@1 > s1
+zfs receive -u tank/c/b < s1
+"""
+
+ENCRYPTION = [
+    case(
+        "encrypted_replica",
+        "A raw stream makes a replica that nobody there can read, and that takes raw increments without its key.",
+        ENCRYPTED
+        + """
+        zfs get -H -p -o name,property,value,source encryption,keystatus,encryptionroot tank/c/a tank/c/b
+        zfs get -H -p -o name,property,value,source keylocation,keyformat,mounted tank/c/a tank/c/b
+        zfs mount tank/c/b
+        zfs send tank/c/b@1 > x
+        write tank/c/a f two
+        zfs snapshot tank/c/a@2
+        zfs send -w -i @1 tank/c/a@2 > s2
+        zfs receive -u -s tank/c/b < s2
+        zfs list -H -p -o name,guid,written -t snapshot -r tank/c
+        zfs load-key tank/c/b
+        zfs load-key -L file:///tmp/zrep-contract-k tank/c/b
+        zfs load-key -L file:///tmp/zrep-contract-k tank/c/b
+        zfs mount tank/c/b
+        show tank/c/b
+        zfs get -H -p -o value written tank/c/b
+        zfs unload-key tank/c/b
+        zfs unmount tank/c/b
+        zfs unload-key tank/c/b
+        zfs unload-key tank/c/b
+        zfs get -H -p -o value keystatus tank/c/b
+        """,
+    ),
+    case(
+        "encrypted_fence",
+        "Fact 1, raw: a filesystem cannot be dirtied without its key, but there a bare snapshot already refuses.",
+        ENCRYPTED
+        + """
+        zfs set userquota@4294967294=none tank/c/b
+        write tank/c/a f two
+        zfs snapshot tank/c/a@2
+        zfs send -w -i @1 tank/c/a@2 > s2
+        zfs snapshot tank/c/b@fence
+        zfs receive -u tank/c/b < s2
+        zfs receive -u -s tank/c/b < s2
+        zfs destroy tank/c/b@fence
+        zfs receive -u tank/c/b < s2
+        """,
+    ),
+    case(
+        "encrypted_fence_with_a_key",
+        "With its key loaded it is dirtied as any other.",
+        ENCRYPTED
+        + """
+        zfs load-key -L file:///tmp/zrep-contract-k tank/c/b
+        zfs set userquota@4294967294=none tank/c/b
+        zpool sync tank
+        zfs get -H -p -o value written tank/c/b
+        zfs snapshot tank/c/b@fence
+        zfs rename tank/c/b tank/c/d
+        zfs get -H -p -o value encryptionroot,keystatus tank/c/d
+        """,
+    ),
+    case(
+        "encrypted_rotate",
+        "The way back of an encrypted filesystem: the clone shares the encryption root of its origin until promoted.",
+        ENCRYPTED
+        + """
+        zfs rename tank/c/b tank/c/b_split
+        zfs clone -o readonly=on -o canmount=noauto tank/c/b_split@1 tank/c/b
+        zfs promote tank/c/b
+        zfs get -H -p -o name,property,value,source encryptionroot,keystatus,keylocation,origin tank/c/b tank/c/b_split
+        write tank/c/a f two
+        zfs snapshot tank/c/a@2
+        zfs send -w -i @1 tank/c/a@2 > s2
+        zfs receive -u tank/c/b < s2
+        zfs get -H -p -o name,property,value,source encryptionroot,keystatus tank/c/b tank/c/b_split
+        """,
+    ),
+    case(
+        "encrypted_mount",
+        "Mounting what came raw is a modification of it, unless it is read-only.",
+        ENCRYPTED
+        + """
+        zfs load-key -L file:///tmp/zrep-contract-k tank/c/b
+        zfs set readonly=on tank/c/b
+        zfs mount tank/c/b
+        zpool sync tank
+        zfs get -H -p -o value written tank/c/b
+        write tank/c/a f two
+        zfs snapshot tank/c/a@2
+        zfs send -w -i @1 tank/c/a@2 > s2
+        zfs receive -u tank/c/b < s2
+        show tank/c/b
+        zfs unmount tank/c/b
+        zfs set readonly=off tank/c/b
+        zfs mount tank/c/b
+        zpool sync tank
+        zfs get -H -p -o value written tank/c/b
+        write tank/c/a f three
+        zfs snapshot tank/c/a@3
+        zfs send -w -i @2 tank/c/a@3 > s3
+        zfs receive -u tank/c/b < s3
+        """,
+    ),
+    case(
+        "encrypted_refusals",
+        "Raw onto plain, plain below a root whose key is away.",
+        ENCRYPTED
+        + """
+        zfs create tank/c/p
+        zfs snapshot tank/c/p@1
+        zfs send tank/c/p@1 > p1
+        zfs send -w tank/c/p@1 > w1
+        zfs receive -u tank/c/q < w1
+        zfs get -H -p -o property,value,source encryption tank/c/q
+        zfs receive -u tank/c/b/x < p1
+        zfs create tank/c/b/y
+        zfs unmount tank/c/a
+        zfs unload-key tank/c/a
+        zfs snapshot tank/c/a@2
+        zfs send tank/c/a@2 > x
+        zfs send -w -i @1 tank/c/a@2 > s2
+        zfs receive -u tank/c/p < s2
+        zfs receive -u tank/c/b < s2
+        zfs mount tank/c/a
+        """,
+    ),
+]

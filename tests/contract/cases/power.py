@@ -1,0 +1,57 @@
+"""Losing power with writes in the intent log."""
+
+from __future__ import annotations
+
+from ..script import case
+
+RETURNED = """
+zfs create -o canmount=noauto tank/c/a
+zfs mount tank/c/a
+fsync tank/c/a f one
+zfs snapshot tank/c/a@1
+zfs send tank/c/a@1 | zfs receive tank/c/b
+write tank/c/b g theirs
+zfs snapshot tank/c/b@2
+fsync tank/c/a tail mine
+later tank/c/a later mine
+zfs get -H -p -o value written tank/c/a
+power
+zfs get -H -p -o name,value mounted tank/c/a tank/c/b
+zfs get -H -p -o value written tank/c/a
+"""
+
+POWER = [
+    case(
+        "power_and_the_intent_log",
+        "Fact 3: a receive silently discards the intent log of a filesystem not mounted since a crash.",
+        RETURNED
+        + """
+        zfs send -i @1 tank/c/b@2 | zfs receive -u tank/c/a
+        zfs mount tank/c/a
+        show tank/c/a
+        """,
+    ),
+    case(
+        "power_and_a_mount",
+        "Fact 3: mounting replays it; then it counts as modified and nothing is lost unseen.",
+        RETURNED
+        + """
+        zfs mount tank/c/a
+        zpool sync tank
+        zfs get -H -p -o value written tank/c/a
+        zfs send -i @1 tank/c/b@2 | zfs receive -u tank/c/a
+        show tank/c/a
+        """,
+    ),
+    case(
+        "power_and_a_snapshot",
+        "A snapshot and a rollback of a filesystem with an intent log that was not replayed.",
+        RETURNED
+        + """
+        zfs snapshot tank/c/a@own
+        zfs list -H -p -o name,written -t snapshot tank/c/a
+        zfs mount tank/c/a
+        show tank/c/a
+        """,
+    ),
+]

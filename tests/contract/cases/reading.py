@@ -1,0 +1,154 @@
+"""Reading: columns, sources, order, what does not apply and what does not exist."""
+
+from __future__ import annotations
+
+from ..script import case
+
+READING = [
+    case("version", "The first line names the userland, the second the kernel module.", "zfs version"),
+    case(
+        "get_columns",
+        "Sources: local, inherited with the name it is from, default, and - for what has none.",
+        """
+        zfs create -o readonly=on tank/c/a
+        zfs create tank/c/a/b
+        zfs set zrep:master=yes zrep:empty= tank/c/a
+        zfs snapshot tank/c/a/b@1
+        zfs get -H -p -o name,property,value,source zrep:master,zrep:empty,zrep:none tank/c/a tank/c/a/b
+        zfs get -H -p -o name,property,value,source readonly,atime,type tank/c/a tank/c/a/b
+        zfs get -H -p -o name,property,value,source zrep:master,zrep:none,readonly,atime tank/c/a/b@1
+        zfs get -H -p -o name,property,value,source type,userrefs,written tank/c/a/b@1
+        zfs get -H -p -o value zrep:master tank/c/a
+        zfs get -H -p -o name,property,value,received,source zrep:master,readonly tank/c/a
+        zfs get -H -p -s local -o name,property,value zrep:master,readonly,atime tank/c/a tank/c/a/b
+        zfs get -H -p -s local,none -o name,property,value,source zrep:master,zrep:none,readonly,guid tank/c/a/b
+        zfs get -H -p -s inherited -o name,property,value,source zrep:master,zrep:none,readonly,guid tank/c/a/b
+        zfs get -H -p -s received zrep:master,readonly tank/c/a/b
+        """,
+    ),
+    case(
+        "get_what_does_not_apply",
+        "A property that a dataset of this type does not have is a - without a source, never an error.",
+        """
+        zfs create tank/c/a
+        zfs create -s -V 16M tank/c/v
+        zfs snapshot tank/c/a@1 tank/c/v@1
+        zfs get -H -p volsize,mounted,mountpoint,canmount,sharenfs tank/c/a tank/c/v
+        zfs get -H -p quota,refquota,reservation,refreservation tank/c/a tank/c/v
+        zfs get -H -p origin,receive_resume_token,encryption,keystatus,encryptionroot,keylocation tank/c/a
+        zfs get -H -p volsize,clones,userrefs,origin,mounted,readonly tank/c/a@1 tank/c/v@1
+        zfs get -H -p defer_destroy,encryption,keystatus tank/c/a@1 tank/c/v@1
+        zfs get -H -p snapshots_changed tank/c/a
+        """,
+    ),
+    case(
+        "get_everything",
+        "Names and sources of all properties: what a program meets that asks for all.",
+        """
+        zfs create tank/c/a
+        zfs set zrep:master=yes tank/c/a
+        zfs snapshot tank/c/a@1
+        zfs get -H -p -o name,property,value,source all tank/c/a
+        zfs get -H -p -o name,property,value,source all tank/c/a@1
+        """,
+    ),
+    case(
+        "get_everything_of_a_volume",
+        "The same for a volume.",
+        """
+        zfs create -s -V 16M tank/c/v
+        zfs get -H -p -o name,property,value,source all tank/c/v
+        """,
+    ),
+    case(
+        "get_recursive",
+        "Datasets come sorted by name, each followed by its snapshots in the order of their making.",
+        """
+        zfs create tank/c/a
+        zfs create tank/c/a/b
+        zfs create tank/c/a-b
+        zfs create tank/c/ab
+        zfs snapshot tank/c/a@z
+        zfs snapshot tank/c/a@b tank/c/a/b@b
+        zfs get -H -p -r -o name,property,value type tank/c
+        zfs get -H -p -r -t filesystem -o name type tank/c
+        zfs get -H -p -r -t filesystem,volume -o name,value type tank/c/a
+        zfs get -H -p -d 1 -t snapshot -o name type tank/c/a
+        zfs get -H -p -t snapshot -o name type tank/c/a
+        zfs get -H -p -r -t snapshot -o name type tank/c/a
+        zfs get -H -p -d 1 -o name type tank/c
+        zfs get -H -p -d 0 -o name type tank/c/a
+        zfs get -H -p -o name type tank/c/a@b tank/c/a tank/c/a@z tank/c/a
+        """,
+    ),
+    case(
+        "get_refusals",
+        "One missing dataset does not hide the others: they are printed and the status is 1.",
+        """
+        zfs create tank/c/a
+        zfs get -H -p -o name,value type tank/c/none tank/c/a
+        zfs get -H -p -o name,value type tank/c/a@none
+        zfs get -H -p -o name,value type nopool/a
+        zfs get -H -p -t filesystem type tank/c/a@1
+        zfs get -H -p -t snapshot type tank/c/a
+        zfs get -H -p nonsense tank/c/a
+        zfs get -H -p type /tank/c/a/
+        zfs get -H -p type tank/c/a/
+        zfs get -H -p type "tank/c/a b,c"
+        zfs get
+        """,
+    ),
+    case(
+        "written",
+        "written counts from the newest snapshot, written@X from X; nothing written is exactly 0.",
+        """
+        zfs create tank/c/a
+        zfs snapshot tank/c/a@1
+        zfs get -H -p -o property,value written,written@1 tank/c/a
+        write tank/c/a f one
+        zfs get -H -p -o property,value written,written@1 tank/c/a
+        zfs snapshot tank/c/a@2
+        zfs get -H -p -o property,value,source written,written@1,written@2 tank/c/a
+        zfs snapshot tank/c/a@3
+        zfs list -H -p -t snapshot -o name,written tank/c/a
+        zfs get -H -p -o property,value,source written@none,written@tank/c/a@1 tank/c/a
+        zfs get -H -p -o property,value,source written@1 tank/c/a@2
+        zfs destroy tank/c/a@2
+        zfs get -H -p -o property,value written@1,written@3 tank/c/a
+        zfs list -H -p -t snapshot -o name,written tank/c/a
+        """,
+    ),
+    case(
+        "list",
+        "Order by name, or by createtxg for the history of one filesystem.",
+        """
+        zfs create tank/c/a
+        zfs create tank/c/a/b
+        zfs snapshot tank/c/a@z
+        zfs snapshot tank/c/a@a tank/c/a/b@a
+        zfs list -H -p -o name,guid,zrep:sent,written,userrefs -t snapshot tank/c/a
+        zfs list -H -p -o name -t snapshot -r -s createtxg tank/c/a
+        zfs list -H -p -o name -t snapshot -S createtxg tank/c/a
+        zfs list -H -p -o name,guid,used,available,referenced,mountpoint -t filesystem,volume -r tank/c
+        zfs list -H -p -o name,creation -t snapshot -d 1 tank/c/a
+        zfs list -H -o name tank/c/a/b tank/c/a
+        zfs list -H -o name -t filesystem tank/c/a@z
+        zfs list -H -o name tank/c/a@z
+        zfs list -H -o name tank/c/none
+        zfs list -H -t snapshot tank/c
+        zfs list -t snapshot tank/c
+        """,
+    ),
+    case(
+        "zpool",
+        "What there is to know about a pool.",
+        """
+        zpool list -H -p -o name,size,allocated,free,capacity,health,readonly tank
+        zpool list -H -p -o name nopool
+        zpool list -H -o name tank nopool
+        zpool sync tank
+        zpool sync nopool
+        zpool get -H -p -o name,property,value,source guid,readonly,feature@encryption tank
+        """,
+    ),
+]
