@@ -314,7 +314,8 @@ _ERRORS: tuple[tuple[str, type[ZrepError], str], ...] = (
     (r"permission denied|Permission denied|must be root|insufficient privileges", DeniedError, ""),
     (
         r"dataset is busy|is busy|pool or dataset is busy|target is busy|dependent clones|has children|"
-        r"currently being received|unmount failed",
+        # mount.zfs's words for a read-only remount while a file is open for writing
+        r"currently being received|unmount failed|filesystem '.*' is already mounted",
         OccupiedError,
         "",
     ),
