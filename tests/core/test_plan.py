@@ -246,9 +246,9 @@ def test_the_role_is_taken_only_from_the_generation_that_was_seen() -> None:
 def test_demote_follows_what_the_new_master_has() -> None:
     promoted = Role(gen=NEW, epoch=2, parents=(GEN, OLD))
     assert lines(plan.plan_demote(pair(), promoted)) == [
-        f"master: zfs set {TURNED} zrep:parent={GEN},{OLD} zrep:master=no zrep:inprogress= tank/a",
         "master: zfs set zrep:canmount=on tank/a",
         "master: zfs set canmount=noauto tank/a",
+        f"master: zfs set {TURNED} zrep:parent={GEN},{OLD} zrep:master=no zrep:inprogress= tank/a",
     ]
 
 

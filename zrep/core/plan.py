@@ -349,9 +349,11 @@ def plan_mounted(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
 
 
 def plan_demote(pair: Pair, promoted: Role) -> tuple[Step, ...]:
-    """The old master follows the new one: one set, the intent's end in it; mounting is the new master's business."""
+    """The old master follows the new one: one set, the intent's end in it; mounting is the new master's business.
+    That it no longer mounts by itself goes first: once the intent has ended, no run comes back to finish it."""
     role = pair.master.role
-    steps: list[Step] = [
+    return (
+        *plan_closed(Side.MASTER, pair.master, pair.tag),
         SetProperties(
             Side.MASTER,
             (pair.master.name,),
@@ -367,9 +369,8 @@ def plan_demote(pair: Pair, promoted: Role) -> tuple[Step, ...]:
                 ),
                 intent_property(pair.tag, None),
             ),
-        )
-    ]
-    return (*steps, *plan_closed(Side.MASTER, pair.master, pair.tag))
+        ),
+    )
 
 
 def plan_abort(pair: Pair, intent: Intent) -> tuple[Step, ...]:

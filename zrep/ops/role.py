@@ -74,7 +74,7 @@ def failover(session: Session, name: str, change: RoleChange) -> Outcome:
             evidence=f"epoch {link.role.epoch}, master is {link.peer_host}",
             advice=f"to make this side the master: zrep takeover {name}",
         )
-    return _move(session, name, change)
+    return _move(session, name, change, become_master=False)
 
 
 def takeover(session: Session, name: str, change: RoleChange) -> Outcome:
@@ -82,15 +82,14 @@ def takeover(session: Session, name: str, change: RoleChange) -> Outcome:
     link = session.link(name)
     if link.is_master and not link.role.intent:
         return Outcome(name, message="it is the master here already")
-    return _move(session, name, change)
+    return _move(session, name, change, become_master=True)
 
 
-def _move(session: Session, name: str, change: RoleChange) -> Outcome:
-    view = session.open(name)
-    had = view.mine.role.generation
-    unfinished = view.mine.role.intent or view.theirs.role.intent
-    view = sync.prepare(session, view)
-    if unfinished and view.mine.role.generation != had:
+def _move(session: Session, name: str, change: RoleChange, *, become_master: bool) -> Outcome:
+    """Exchange the roles, unless finishing or undoing what an earlier run left has brought about what is wanted:
+    a takeover that is run again must not give the role away."""
+    view = sync.prepare(session, session.open(name))
+    if bool(view.mine.role.master) is become_master:
         return Outcome(name, message=f"finished the role change: {_where(view)}")
     _preflight(session, view)
     if session.options.dry_run:
