@@ -1,0 +1,94 @@
+# bash completion for zrep(8)
+
+# Filesystems of pairs here, one a line; the options of zrep list choose. Under the tag that stands on the line.
+_zrep_pairs() {
+    zrep "${tag[@]}" list -H "$@" 2>/dev/null | cut -f 1
+}
+
+# Offer what of stdin, one candidate a line, begins with the current word. Names may hold blanks and colons.
+_zrep_offer() {
+    local candidate reply stem=
+    # readline breaks words at colons where COMP_WORDBREAKS says so: then only what follows the last one is replaced.
+    [[ $COMP_WORDBREAKS == *:* && $cur == *:* ]] && stem=${cur%"${cur##*:}"}
+    while IFS= read -r candidate; do
+        [[ $candidate == "$cur"* ]] || continue
+        printf -v reply %q "${candidate#"$stem"}"
+        COMPREPLY+=("$reply")
+    done
+}
+
+_zrep() {
+    local commands="init sync failover takeover rejoin expire list status pause unpause changeconfig clear version"
+    local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
+    local -a words tag=()
+    local -i index=1 position=0
+    COMPREPLY=()
+    # Words as a person sees them: split at blanks, a backslash keeps one.
+    IFS=$' \t' read -a words <<<"$line"
+    [[ $line == *[[:blank:]] && $line != *\\[[:blank:]] ]] && words+=("")
+    cur=${words[${#words[@]} - 1]}
+
+    while ((index < ${#words[@]} - 1)) && [[ ${words[index]} == -t || ${words[index]} == --tag ]]; do
+        tag=(-t "${words[index + 1]}")
+        index+=2
+    done
+    ((index >= ${#words[@]})) && return # the value of -t
+    if ((index == ${#words[@]} - 1)); then
+        _zrep_offer <<<"${commands// /$'\n'}"
+        [[ $cur == -* ]] && _zrep_offer < <(printf '%s\n' -t --tag -h --help -V --version)
+        return
+    fi
+
+    command=${words[index]}
+    case $command in
+        init | -i) command=init options="--src-host --savecount --send-flags -n --dry-run -v --verbose"
+            takes="--src-host --savecount --send-flags" ;;
+        sync | -S) command=sync options="-q -f -n --dry-run -v --verbose" takes="-q" ;;
+        failover) options="--force-unmount -n --dry-run -v --verbose" ;;
+        takeover) options="-L --yes --force-unmount -n --dry-run -v --verbose" ;;
+        rejoin) options="-f -n --dry-run -v --verbose" ;;
+        expire | -e) command=expire options="-L -n --dry-run -v --verbose" ;;
+        list | -l) command=list options="-L -s -v --verbose -H" ;;
+        status | -s) command=status options="-H" ;;
+        pause) options="--reason" takes="--reason" ;;
+        unpause) ;;
+        changeconfig | -C) command=changeconfig options="--own-host --savecount -n --dry-run -v --verbose"
+            takes="--own-host --savecount" ;;
+        clear) options="-L -n --dry-run -v --verbose" ;;
+        version) ;;
+        *) return ;;
+    esac
+
+    # How many arguments stand before the current word, and whether it is the value of an option.
+    for word in "${words[@]:index+1:${#words[@]}-index-2}"; do
+        if [[ -n $previous ]]; then
+            previous=
+        elif [[ " $takes " == *" $word "* ]]; then
+            previous=$word
+        elif [[ $word != -* ]]; then
+            position+=1
+        fi
+    done
+    case $previous in
+        '') ;;
+        --src-host | --own-host) _zrep_offer < <(compgen -A hostname -- "$cur") ; return ;;
+        *) return ;;
+    esac
+    if [[ $cur == -* ]]; then
+        options+=" -h --help"
+        options=${options# }
+        _zrep_offer <<<"${options// /$'\n'}"
+        return
+    fi
+
+    case $command:$position in
+        init:0) _zrep_offer < <(zfs list -H -o name -t filesystem,volume 2>/dev/null) ;;
+        init:1 | changeconfig:1) _zrep_offer < <(compgen -A hostname -- "$cur") ;;
+        sync:0) _zrep_offer < <(echo all; _zrep_pairs -L) ;;
+        expire:0) _zrep_offer < <(echo all; _zrep_pairs) ;;
+        sync:* | pause:* | failover:0) _zrep_offer < <(_zrep_pairs -L) ;;
+        takeover:0 | rejoin:0 | changeconfig:0 | clear:0) _zrep_offer < <(_zrep_pairs) ;;
+        expire:* | list:* | status:* | unpause:*) _zrep_offer < <(_zrep_pairs) ;;
+    esac
+} &&
+    complete -F _zrep zrep

@@ -1,0 +1,117 @@
+# fish completion for zrep(8)
+
+# The words before the cursor without the program and -t TAG: first the command, if it is complete.
+function __zrep_words
+    set -l words (commandline -opc)
+    set -e words[1]
+    while contains -- "$words[1]" -t --tag
+        set -e words[1]
+        set -e words[1]
+    end
+    test (count $words) -eq 0; or printf '%s\n' $words
+end
+
+function __zrep_needs_command
+    set -l words (__zrep_words)
+    test (count $words) -eq 0
+end
+
+# Whether the command on the line is one of the arguments: a name, or its short form.
+function __zrep_command_is
+    set -l words (__zrep_words)
+    test (count $words) -gt 0; and contains -- "$words[1]" $argv
+end
+
+# Whether the next argument of the command in $argv[2..] is number $argv[1].
+function __zrep_argument_is
+    set -l number $argv[1]
+    set -l words (__zrep_words)
+    test (count $words) -gt 0; and contains -- "$words[1]" $argv[2..]; or return 1
+    set -l arguments
+    set -l skip no
+    for word in $words[2..]
+        if test $skip = yes
+            set skip no
+        else if contains -- $word --src-host --savecount --send-flags --own-host --reason -q
+            set skip yes
+        else if not string match -q -- '-*' $word
+            set -a arguments $word
+        end
+    end
+    test (math (count $arguments) + 1) -eq $number
+end
+
+# Filesystems of pairs here; the options of zrep list choose. Under the tag that stands on the line.
+function __zrep_pairs
+    set -l words (commandline -opc)
+    set -l tag
+    if contains -- "$words[2]" -t --tag; and test (count $words) -gt 2
+        set tag -t $words[3]
+    end
+    command -q zrep; and zrep $tag list -H $argv 2>/dev/null | cut -f 1
+end
+
+function __zrep_filesystems
+    command -q zfs; and zfs list -H -o name -t filesystem,volume 2>/dev/null
+end
+
+complete -c zrep -f
+
+complete -c zrep -n __zrep_needs_command -s t -l tag -x -d 'Another set of pairs'
+complete -c zrep -n __zrep_needs_command -s V -l version -d 'Print the version'
+complete -c zrep -s h -l help -d 'Show help'
+
+complete -c zrep -n __zrep_needs_command -a init -d 'Replicate a filesystem to another host from now on'
+complete -c zrep -n __zrep_needs_command -a sync -d 'Bring replicas up to date'
+complete -c zrep -n __zrep_needs_command -a failover -d 'On the master: make the peer the master'
+complete -c zrep -n __zrep_needs_command -a takeover -d 'On the replica: become the master'
+complete -c zrep -n __zrep_needs_command -a rejoin -d 'On an old master that returned: become the replica'
+complete -c zrep -n __zrep_needs_command -a expire -d 'Destroy surplus zrep snapshots'
+complete -c zrep -n __zrep_needs_command -a list -d 'What is replicated from and to this host'
+complete -c zrep -n __zrep_needs_command -a status -d 'How each pair is, after asking the peers'
+complete -c zrep -n __zrep_needs_command -a pause -d 'Let sync leave filesystems alone'
+complete -c zrep -n __zrep_needs_command -a unpause -d 'End a pause'
+complete -c zrep -n __zrep_needs_command -a changeconfig -d 'Change what this side knows of the pair'
+complete -c zrep -n __zrep_needs_command -a clear -d 'End a pair on both sides'
+complete -c zrep -n __zrep_needs_command -a version -d 'Print the version'
+
+# options of several commands
+set -l changing init -i sync -S failover takeover rejoin expire -e changeconfig -C clear
+complete -c zrep -n "__zrep_command_is $changing" -s n -l dry-run -d 'Print each command with its host, change nothing'
+complete -c zrep -n "__zrep_command_is $changing" -s v -l verbose -d 'Say what was done'
+complete -c zrep -n '__zrep_command_is failover takeover' -l force-unmount -d 'Unmount by force what keeps it busy'
+complete -c zrep -n '__zrep_command_is expire -e clear' -s L -d 'Only this side, the peer is not asked'
+complete -c zrep -n '__zrep_command_is list -l status -s' -s H -d 'Tab-separated, no heading'
+
+# init
+complete -c zrep -n '__zrep_command_is init -i' -l src-host -x -a '(__fish_print_hostnames)' -d 'The name by which HOST reaches this host'
+complete -c zrep -n '__zrep_command_is init -i' -l savecount -x -d 'Snapshots each side keeps'
+complete -c zrep -n '__zrep_command_is init -i' -l send-flags -x -d 'Flags of every zfs send of this pair'
+complete -c zrep -n '__zrep_argument_is 1 init -i' -a '(__zrep_filesystems)' -d Filesystem
+complete -c zrep -n '__zrep_argument_is 2 init -i changeconfig -C' -a '(__fish_print_hostnames)' -d Host
+
+# sync
+complete -c zrep -n '__zrep_command_is sync -S' -s q -x -d 'Busy is no news when synced that recently, in seconds'
+complete -c zrep -n '__zrep_command_is sync -S' -s f -d 'Roll a replica that was changed by hand back to the base'
+complete -c zrep -n '__zrep_argument_is 1 sync -S expire -e' -a all -d 'All of them'
+complete -c zrep -n '__zrep_command_is sync -S pause' -a '(__zrep_pairs -L)' -d Master
+
+# failover, takeover, rejoin
+complete -c zrep -n '__zrep_argument_is 1 failover' -a '(__zrep_pairs -L)' -d Master
+complete -c zrep -n '__zrep_command_is takeover' -s L -d 'The master is gone, take over alone'
+complete -c zrep -n '__zrep_command_is takeover' -l yes -d 'With -L: agree to the loss without being asked'
+complete -c zrep -n '__zrep_command_is rejoin' -s f -d 'In a split brain: give the role of this side up'
+complete -c zrep -n '__zrep_argument_is 1 takeover rejoin changeconfig -C clear' -a '(__zrep_pairs)' -d Filesystem
+
+# expire, list, status, unpause
+complete -c zrep -n '__zrep_command_is expire -e list -l status -s unpause' -a '(__zrep_pairs)' -d Filesystem
+complete -c zrep -n '__zrep_command_is list -l' -s L -d 'Masters only'
+complete -c zrep -n '__zrep_command_is list -l' -s s -d 'The zrep snapshots of each'
+complete -c zrep -n '__zrep_command_is list -l' -s v -l verbose -d 'Every property zrep keeps'
+
+# pause
+complete -c zrep -n '__zrep_command_is pause' -l reason -x -d 'Kept with the pause'
+
+# changeconfig
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l own-host -x -a '(__fish_print_hostnames)' -d 'The name by which the peer reaches this host'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l savecount -x -d 'Snapshots this side keeps'
