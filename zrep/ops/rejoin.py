@@ -186,7 +186,7 @@ def _split(session: Session, view: View, base: Snapshot, written: int, later: li
     job = _Rejoin(
         member.name,
         split_dataset(member.name, member.role.epoch or 0, member.role.generation),
-        Intent("rejoin", master.gen, "split", member.role.epoch or 0, _detail(session, member, base, written)),
+        Intent("rejoin", master.gen, "split", member.role.epoch or 0, _detail(session, view, base, written)),
     )
     if session.options.dry_run:
         message = f"{written} bytes in {len(later)} snapshots and after them would stay in {job.split}"
@@ -198,8 +198,11 @@ def _split(session: Session, view: View, base: Snapshot, written: int, later: li
     return _carry_on(session, job, view.theirs)
 
 
-def _detail(session: Session, member: Member, base: Snapshot, written: int) -> dict[str, str]:
-    """What a later run needs to finish: the base, and every local property to give to the clone."""
+def _detail(session: Session, view: View, base: Snapshot, written: int) -> dict[str, str]:
+    """What a later run needs to finish: the base, the peer (the copy loses its links before it loses this record),
+    and every local property to give to the clone."""
+    member = view.mine.root
+    peer = {"host": view.link.peer_host, "peer": view.link.peer_name}
     [done] = session.local.run([zfs.get_all(member.name)])
     if done.status != 0:
         raise zfs.error(done)
@@ -215,7 +218,7 @@ def _detail(session: Session, member: Member, base: Snapshot, written: int) -> d
         settings[f"{_PROPERTY}{session.tag}:canmount"] = member.master_canmount
     if role.flags is not None:
         settings[f"{_PROPERTY}{session.tag}:flags"] = role.flags
-    return {"fs": member.name, "base": base.guid, "written": str(written), **copied, **settings}
+    return {"fs": member.name, "base": base.guid, "written": str(written), **peer, **copied, **settings}
 
 
 def _refuse_children(session: Session, member: Member) -> None:
@@ -248,13 +251,14 @@ def _unmount(session: Session, member: Member) -> None:
 
 
 def _begin(session: Session, job: _Rejoin, member: Member) -> list[Step]:
-    """The role is given up in the same set that records the intent; then the end of the diverged history."""
+    """The role is given up in the same set that records the intent (which goes first: of a set that lands in part the
+    record is what a later run needs); then the end of the diverged history."""
     ending = split_snapshot(session.tag, job.intent.epoch)
     plan: list[Step] = [
         SetProperties(
             Side.MASTER,
             (job.name,),
-            ((f"{session.tag}:master", "no"), intent_property(session.tag, job.intent)),
+            (intent_property(session.tag, job.intent), (f"{session.tag}:master", "no")),
         )
     ]
     if member.by_name(ending) is None:
@@ -312,15 +316,8 @@ def _unfinished(session: Session, name: str) -> _Rejoin | None:
 
 
 def _resume(session: Session, job: _Rejoin) -> Outcome:
-    found = observe(session.local, session.tag, [job.name, job.split])
-    holder = found.get(job.split) or found[job.name]
-    # The copy kept the role it had; the peer of an old master is in its links, whatever it was demoted to.
-    role = holder.role
-    link = next(
-        link
-        for link in (Link(job.name, Role(*role.links, master=True)), Link(job.name, Role(*role.links, master=False)))
-        if link.peer_name != job.name or link.peer_host != session.local.name
-    )
+    detail = job.intent.detail
+    link = Link(job.name, Role(src_host=detail["host"], src_fs=detail["peer"], master=False))
     if session.lock([link]):
         raise BusyError("busy", filesystem=job.name, evidence="another zrep is working on it")
     peer = session.agent(link.peer_host)
@@ -338,7 +335,7 @@ def _carry_on(session: Session, job: _Rejoin, theirs: Unit) -> Outcome:
     if job.split not in found:
         member = found[job.name]
         _unmount(session, member)
-        executor.do_all(_begin(session, job, member)[1:])
+        executor.do_all(_begin(session, job, member))
         found = observe(session.local, session.tag, [job.name, job.split])
     split = found[job.split]
     if job.name not in found:
