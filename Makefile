@@ -54,5 +54,5 @@ distclean: clean ## the same, and the lab's cache
 $(READY): pyproject.toml tests/lab/tools
 	@tests/lab/tools $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch $@

@@ -69,8 +69,7 @@ def image() -> Image:
             return found
         started = time.monotonic()
         say(f"building the lab in {cache}: about 6 minutes on two cores the first time")
-        for stale in cache.glob("tmp-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+        remove_stale(cache, "kernel", "base", "root", "scratch")
         built = _Build(cache).run()
         _publish_text(pointer, json.dumps({"kernel": built.kernel.parent.name, "root": built.root.parent.name}))
         say(f"the lab is built: {time.monotonic() - started:.0f} s")
@@ -92,7 +91,7 @@ def one_at_a_time(lock: Path, what: str) -> Iterator[None]:
 @contextmanager
 def fresh_dir(target: Path) -> Iterator[Path]:
     """A temporary folder that becomes `target` when the block ends well, and nothing at all when it does not."""
-    tmp = Path(tempfile.mkdtemp(prefix="tmp-", dir=target.parent))
+    tmp = Path(tempfile.mkdtemp(prefix=f"tmp-{target.name.partition('-')[0]}-", dir=target.parent))
     try:
         yield tmp
         tmp.chmod(0o755)
@@ -103,6 +102,13 @@ def fresh_dir(target: Path) -> Iterator[Path]:
         raise LabError(f"building {target.name}: {e.filename or target.parent}: {e.strerror}") from e
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
+
+
+def remove_stale(cache: Path, *kinds: str) -> None:
+    """Remove what a killed process left half built; the caller holds the lock under which such things are built."""
+    for kind in kinds:
+        for stale in cache.glob(f"tmp-{kind}-*"):
+            shutil.rmtree(stale, ignore_errors=True)
 
 
 def install_tools(packages: Sequence[str]) -> None:
@@ -258,7 +264,7 @@ class _Build:
         target = self.cache / f"kernel-{_safe(source)}-zfs-{_safe(zfs)}-{recipe}"
         if target.exists():
             return target
-        with fresh_dir(target) as out, tempfile.TemporaryDirectory(prefix="tmp-", dir=self.cache) as scratch:
+        with fresh_dir(target) as out, tempfile.TemporaryDirectory(prefix="tmp-scratch-", dir=self.cache) as scratch:
             work = Path(scratch)
             tree = self._linux(apt, source, work)
             release = output(["make", "-s", "-C", str(tree), "ARCH=um", "kernelrelease"]).strip()
@@ -339,7 +345,10 @@ class _Build:
         target = self.cache / f"root-{_digest(kernel.name, base.name, files, ROOT_FORMAT)}"
         if not target.exists():
             say("disk image")
-            with fresh_dir(target) as out, tempfile.TemporaryDirectory(prefix="tmp-", dir=self.cache) as scratch:
+            with (
+                fresh_dir(target) as out,
+                tempfile.TemporaryDirectory(prefix="tmp-scratch-", dir=self.cache) as scratch,
+            ):
                 root = Path(scratch) / "root"
                 step("copy the root file system", ["cp", "-a", str(base / "root"), str(root)], self.log)
                 shutil.copytree(kernel / "modules", root / "usr/lib/modules", dirs_exist_ok=True)

@@ -1,5 +1,6 @@
 """The hosts: boot them, run commands on them, cut and slow the wire between them, take their power, make them new."""
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from tests.lab.slot import Slot, end_session, record_session, release, session_l
 
 NAMES = ("alpha", "beta", "gamma")
 MEMORY = "1024M"
-FIRST_ROOT = "first-root"
+FIRST_ROOT = "first-root.cow"
 BOOT_SECONDS = 60.0
 RESET_SECONDS = 15.0
 Direction = Literal["both", "in", "out"]
@@ -127,7 +128,7 @@ class Host:
 
     def ssh(self, command: str | None = None, *, tty: bool = False) -> list[str]:
         """The argv that runs a command on this host, over one warm connection."""
-        if not self._socket.exists():
+        if not self.is_on or not self._socket.exists():
             self._connect()
         argv = ["ssh", "-q", *(["-tt"] if tty else []), "-S", str(self._socket), *self._ssh_options(), self._control_ip]
         return self.slot.inside(*argv, *([command] if command is not None else []))
@@ -235,10 +236,10 @@ class Host:
         return self._root
 
     def _connect(self) -> None:
-        if session_lives(self._master_pid) and self._socket.exists():
-            return
         if not self.is_on:
             raise LabError(f"{self.name} is off: boot it first")
+        if session_lives(self._master_pid) and self._socket.exists():
+            return
         end_session(self._master_pid)
         self._socket.unlink(missing_ok=True)
         argv = ["ssh", "-q", "-M", "-N", "-S", str(self._socket), *self._ssh_options(), self._control_ip]
@@ -352,8 +353,8 @@ class Lab:
         self.renew()
 
     def _install(self) -> None:
-        first = install.root_disk(self.image.key, self._prepare)
-        (self.slot.folder() / FIRST_ROOT).write_text(str(first))
+        first = self.slot.folder() / FIRST_ROOT  # a copy of our own: the cache forgets old ones
+        output(["cp", "--sparse=always", str(install.root_disk(self.image.key, self._prepare)), str(first)])
         for host in self:
             host.first_root = first
 
@@ -375,7 +376,7 @@ class Lab:
         folder = slot.folder()
         lab = cls(slot, build.image(), [n for n in NAMES if (folder / f"{n}.console").exists()])
         for host in lab:
-            host.first_root = Path((folder / FIRST_ROOT).read_text())
+            host.first_root = folder / FIRST_ROOT
         return lab
 
     def __iter__(self) -> Iterator[Host]:
@@ -412,7 +413,7 @@ class Lab:
         for host in self:
             host.history.clear()
             host.plug_back()
-            if host.is_on:
+            with contextlib.suppress(LabError):  # off, or deaf: it gets new disks below
                 running.append((host, host.popen(f"/lab/reset {int(time.time())}")))
         clean = {host.name for host, reset in running if _ended_well(host, reset)}
         self.renew(host for host in self if host.name not in clean)

@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.lab.build import cache_dir, fresh_dir, one_at_a_time
+from tests.lab.build import cache_dir, fresh_dir, one_at_a_time, remove_stale
 from tests.lab.progress import LabError, say, step
 
 REPO = Path(__file__).resolve().parents[2]
@@ -60,6 +60,7 @@ def root_disk(image_key: str, prepare: Prepare) -> Path:
         disk = cache_dir() / name / DISK
         if not disk.exists():
             say("installing zrep of this working tree")
+            remove_stale(cache_dir(), "needs", "zrep")
             base = _layer(below, prepare, None, DEPENDENCIES, lambda wheels: _download(needs, wheels))
             _layer(name, prepare, base, ZREP, _build)
         os.utime(disk.parent)

@@ -54,6 +54,7 @@ def step(
                 except subprocess.TimeoutExpired:
                     say(f"  {name}: {time.monotonic() - start:.0f} s, {_tail(log)}")
         except BaseException:
+            say(f"  {name}: interrupted, removing what is half done")
             _end_group(proc)
             raise
     if rc:

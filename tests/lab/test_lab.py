@@ -65,17 +65,21 @@ def test_a_one_way_cut_lets_the_other_way_through(lab: Lab, hosts: Hosts, direct
     assert reaches(sender, receiver.name)
 
 
+def fastest_ping(host: Host, peer: str) -> float:
+    """Milliseconds: the least of a few, so that a busy machine does not count."""
+    return float(host.run(f"ping -c8 -i0.2 -q {peer} | grep rtt").out.split()[3].split("/")[0])
+
+
 def test_a_slow_wire_is_slow_both_ways(lab: Lab, hosts: Hosts) -> None:
     alpha, beta = hosts
-    lab.slow(beta, delay="300ms", rate="8mbit")
+    lab.slow(beta, delay="300ms", rate="4mbit")
     for here, there in ((alpha, "beta"), (beta, "alpha")):
+        assert fastest_ping(here, there) >= 300
         start = time.monotonic()
-        here.run(f"head -c 2000000 /dev/zero | {NEAR} {there} 'cat >/dev/null'")
-        assert 2 < time.monotonic() - start < 15
+        here.run(f"head -c 1000000 /dev/zero | {NEAR} {there} 'cat >/dev/null'")
+        assert time.monotonic() - start > 2
     lab.heal()
-    start = time.monotonic()
-    alpha.run("ping -c1 -W1 -q beta")
-    assert time.monotonic() - start < 0.3
+    assert fastest_ping(alpha, "beta") < 300
 
 
 def test_power_loss_keeps_what_was_synced(hosts: Hosts) -> None:
@@ -109,6 +113,7 @@ def test_a_command_that_fails_or_hangs_says_which(hosts: Hosts) -> None:
     assert alpha.run("cat", input="text").out == "text"
 
 
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 MESS = """
 zfs create tank/a; zfs snapshot tank/a@1; zfs hold kept tank/a@1; zfs set zrep:master=yes tank
 truncate -s 100M /var/tmp/more.img; zpool create more /var/tmp/more.img
@@ -127,9 +132,9 @@ def test_reset_leaves_nothing(lab: Lab, hosts: Hosts) -> None:
     assert _picture(lab.alpha) != clean
     lab.cut(lab.beta)
     lab.slow(lab.beta, delay="50ms")
-    start = time.monotonic()
+    boots = [host.run(BOOT_ID).out for host in lab]
     lab.reset()
-    assert time.monotonic() - start < 8
+    assert [host.run(BOOT_ID).out for host in lab] == boots  # it took no new disks to get there
     assert _picture(lab.alpha) == clean
     assert reaches(lab.alpha, "beta")
     assert lab.alpha.run(f"{NEAR} beta hostname").out == "beta\n"
