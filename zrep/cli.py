@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("zrep: interrupted; running the same command again finishes or undoes what was begun", file=sys.stderr)
-        return 130
+        return 1
     except BrokenPipeError:
         # The reader of our output has gone (zrep list | head): nothing is wrong, and nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,7 +12,6 @@ import typer
 
 from zrep.core.errors import UsageError
 from zrep.core.names import DEFAULT_TAG, check_dataset, check_tag
-from zrep.environment import number
 
 if TYPE_CHECKING:  # each command imports what it uses: the program starts every minute on small machines
     from zrep.ops.session import Outcome, Session
@@ -122,7 +121,9 @@ def init(
     host: Annotated[str, typer.Argument(metavar="HOST", help="The peer as ssh knows it, or localhost.")],
     target: Annotated[str, typer.Argument(metavar="DEST_FS", help="The replica to create there; it must not exist.")],
     src_host: Annotated[str, typer.Option(metavar="NAME", help="The name by which HOST reaches this host.")] = "",
-    savecount: Annotated[int, typer.Option(metavar="N", min=1, help="Snapshots each side keeps.")] = 5,
+    savecount: Annotated[
+        int, typer.Option(metavar="N", min=1, envvar="ZREP_SAVE_COUNT", help="Snapshots each side keeps.")
+    ] = 5,
     send_flags: Annotated[
         str | None, typer.Option(metavar="FLAGS", help="Flags of every zfs send of this pair, e.g. '-p -w'.")
     ] = None,
@@ -132,8 +133,7 @@ def init(
     """Replicate FS to HOST as DEST_FS from now on. Interrupted, it goes on where it was when run again."""
     from zrep.ops.init import Request, init
 
-    count = number("ZREP_SAVE_COUNT", savecount) if savecount == 5 else savecount
-    request = Request(filesystem, host, target, src_host, count, send_flags)
+    request = Request(filesystem, host, target, src_host, savecount, send_flags)
     session = _session(context, dry_run=dry_run, verbose=verbose)
     return _run(session, lambda: init(session, request))
 
@@ -256,8 +256,10 @@ def list_(
     names = [check_dataset(name) for name in filesystems or []]
     session = _session(context)
     try:
+        known = {row.name for row in view.listing(session, False)} if names else set()
         for name in names:
-            session.link(name)
+            if name not in known:
+                session.link(name)  # says why it is not there
         if snapshots:
             render.snapshots(view.snapshots(session, names), tabs=tabs, now=session.now)
         elif verbose:
@@ -298,20 +300,27 @@ def pause(
     context: typer.Context,
     filesystems: Annotated[list[str], typer.Argument(metavar="FS...")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept with it and shown by status.")] = "",
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
 ) -> int:
     """Let sync leave filesystems alone until unpause."""
     from zrep.ops.manage import pause
 
-    session = _session(context)
+    session = _session(context, dry_run=dry_run, verbose=verbose)
     return _run(session, lambda: pause(session, [check_dataset(name) for name in filesystems], reason))
 
 
 @app.command()
-def unpause(context: typer.Context, filesystems: Annotated[list[str], typer.Argument(metavar="FS...")]) -> int:
+def unpause(
+    context: typer.Context,
+    filesystems: Annotated[list[str], typer.Argument(metavar="FS...")],
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
     """End a pause."""
     from zrep.ops.manage import unpause
 
-    session = _session(context)
+    session = _session(context, dry_run=dry_run, verbose=verbose)
     return _run(session, lambda: unpause(session, [check_dataset(name) for name in filesystems]))
 
 

@@ -31,13 +31,3 @@ def load_defaults(path: Path = DEFAULTS) -> None:
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]
         os.environ.setdefault(name, value)
-
-
-def number(name: str, default: int) -> int:
-    """A whole number of the environment; UsageError for anything else."""
-    text = os.environ.get(name, "")
-    if not text:
-        return default
-    if not text.isdigit():
-        raise UsageError(f"{name} is {text!r}", evidence="expected a whole number")
-    return int(text)

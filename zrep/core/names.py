@@ -115,6 +115,11 @@ def lock_file(dataset: str) -> str:
     return dataset.replace("/", "%") + ".lock"
 
 
+def memory_key(tag: str, dataset: str) -> str:
+    """Under what a pair's volatile bookkeeping is kept."""
+    return f"{tag} {dataset}"
+
+
 def same_host(one: str, other: str) -> bool:
     """Whether two host names are the same short name, user and domain aside. A hint, never a proof."""
     return one.rpartition("@")[2].split(".")[0].lower() == other.rpartition("@")[2].split(".")[0].lower()

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from zrep.core.errors import RefusedError
-from zrep.core.names import pool_of, snapshot_name
+from zrep.core.names import next_sequence, pool_of, snapshot_name
 from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
 from zrep.core.state import LEGACY, Intent, Member, Pair, Role, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import (
     CloseTransactionGroup,
     DestroySnapshots,
+    Dirty,
     DiscardPartial,
     Hold,
     InheritProperty,
@@ -115,7 +116,7 @@ def plan_stream(
             target=pair.replica.name,
             base=f"{master}@{base.name}",
             token=resume,
-            options=stream_options(pair.master.role),
+            options=stream_options(pair.master.root),
             outfilter=pair.master.role.outfilter,
             infilter=pair.master.role.infilter,
         )
@@ -123,10 +124,12 @@ def plan_stream(
     return tuple(steps)
 
 
-def stream_options(role: Role) -> tuple[str, ...]:
+def stream_options(member: Member) -> tuple[str, ...]:
     """The flags of an increment: those settled at init but for the ones that carry properties. A pair of the
-    shell zrep has none recorded, and sent without any."""
-    return tuple(flag for flag in (role.flags or "").split() if flag not in _CARRIES_PROPERTIES)
+    shell zrep has none recorded: it sent without any, an encrypted filesystem raw."""
+    if member.role.flags is None:
+        return ("-w",) if member.encrypted else ()
+    return tuple(flag for flag in member.role.flags.split() if flag not in _CARRIES_PROPERTIES)
 
 
 def plan_converge(pair: Pair, now: int, *, expire: bool = True) -> tuple[Step, ...]:
@@ -151,6 +154,9 @@ def plan_converge(pair: Pair, now: int, *, expire: bool = True) -> tuple[Step, .
         steps.append(SetProperties(Side.REPLICA, (there,), ((f"{pair.tag}:sent", str(now)),)))
     if base.sent is None:
         steps.append(SetProperties(Side.MASTER, (here,), ((f"{pair.tag}:sent", str(now)),)))
+    if not replica.readonly:
+        # Somebody, or a forced takeover that was cut, left it writable: a replica is read-only until promoted.
+        steps.append(SetProperties(Side.REPLICA, (replica.name,), (("readonly", "on"),)))
     steps += _release_others(Side.REPLICA, replica, pair.tag, on_replica)
     steps += _release_others(Side.MASTER, master, pair.tag, base)
     if expire:
@@ -201,6 +207,18 @@ def _place(member: Member, base: Snapshot) -> int:
     return own.createtxg if own else 0
 
 
+def plan_stop(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
+    """A master that cannot be shown to be the right one stops writes. What it was is recorded first, so that it
+    goes back to that when it turns out to be the right one after all."""
+    if all(member.readonly for member in unit.members):
+        return ()
+    detail = {member.name: _source_of(member, "readonly") for member in unit.members}
+    record = SetProperties(side, (unit.name,), (intent_property(tag, Intent("stopped", unit.role.gen, "", 0, detail)),))
+    names = tuple(member.name for member in unit.members)
+    readonly = SetProperties(side, names, (("readonly", "on"),))
+    return (readonly,) if unit.role.intent else (record, readonly)
+
+
 # --- roles ---------------------------------------------------------------------------------------------------
 
 
@@ -215,15 +233,16 @@ def clear_intent(side: Side, dataset: str, tag: str) -> Step:
 def plan_adopt(pair: Pair, generation: str) -> tuple[Step, ...]:
     """Give a pair of the shell zrep its first generation: master first, so that a cut between the two shows as
     Adoptable and never as a role that moved. generation: the new id, or the one the master already has."""
-    properties = (
-        (f"{pair.tag}:gen", pair.master.role.gen or generation),
-        (f"{pair.tag}:parent", LEGACY),
-        (f"{pair.tag}:epoch", str(pair.master.role.epoch or 0)),
-    )
+    role = pair.master.role
+    gen, epoch = role.gen or generation, role.epoch or 0
     steps: list[Step] = []
-    if not pair.master.role.gen:
-        steps.append(SetProperties(Side.MASTER, (pair.master.name,), properties))
-    steps.append(SetProperties(Side.REPLICA, (pair.replica.name,), (*properties, (f"{pair.tag}:master", "no"))))
+    for side, unit in ((Side.MASTER, pair.master), (Side.REPLICA, pair.replica)):
+        if not unit.role.gen:
+            # On the replica the whole role: the shell zrep left it the master's properties, received and not its own.
+            own = role_properties(
+                pair.tag, role, master=side is Side.MASTER, swap=False, epoch=epoch, gen=gen, parents=(LEGACY,)
+            )
+            steps.append(SetProperties(side, (unit.name,), own))
     return tuple(steps)
 
 
@@ -304,6 +323,20 @@ def take_role(pair: Pair, generation: str, epoch: int) -> TakeRole:
     )
 
 
+def plan_fence(side: Side, member: Member, tag: str) -> tuple[Step, ...]:
+    """Before a promotion without the master: dirtied, then snapshotted, then the snapshot held. From then on no
+    stream on top of the base is accepted here (a bare snapshot would not refuse it), and nobody's ``receive -F``
+    can take the snapshot away. A volume can only be dirtied by its size, and that only while it is writable."""
+    name = member.name
+    dirty: tuple[Step, ...] = (Dirty(side, name),)
+    if member.volume:
+        on, off = (SetProperties(side, (name,), (("readonly", value),)) for value in ("on", "off"))
+        dirty = (off, Dirty(side, name, member.get("volsize")), on)
+    promotion = snapshot_name(tag, next_sequence(tag, [snapshot.name for snapshot in member.snapshots]))
+    full = (f"{name}@{promotion}",)
+    return (*dirty, TakeSnapshot(side, full), Hold(side, tag, full))
+
+
 def plan_writable(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
     """First half of opening a new master: writable, and canmount back to what a master here has."""
     steps: list[Step] = []
@@ -382,7 +415,7 @@ def plan_abort(pair: Pair, intent: Intent) -> tuple[Step, ...]:
 
 
 def plan_restore(pair: Pair, intent: Intent) -> tuple[Step, ...]:
-    """The master's half of an abort: writable as it was, the intent last."""
+    """The master writable as it was, by value and source; the intent last."""
     steps: list[Step] = []
     for member in pair.master.members:
         value, _, source = intent.detail.get(member.name, "off inherited").partition(" ")

@@ -72,7 +72,7 @@ def _link(session: Session, request: Request) -> Link:
 
 
 def _check_hosts(session: Session, request: Request, here: Identity, there: Identity) -> None:
-    """Versions, clocks, one host or two, and the way back."""
+    """Versions, one host or two, and the way back."""
     if here.zrep != there.zrep:
         raise RefusedError(
             f"zrep on {request.host} is another version",
@@ -149,6 +149,11 @@ def _mine(source: Member) -> bool:
     return source.role.intent is not None and source.role.intent.operation == "init"
 
 
+def _announced(source: Member) -> bool:
+    """Whether the whole announcement is there, not only the beginning of it."""
+    return _mine(source) and source.role.savecount is not None
+
+
 def _check_target(session: Session, request: Request, source: Member, target: Member) -> None:
     """An existing target is taken up only when it is provably what an interrupted init of this pair left."""
     ours = {snapshot.guid for snapshot in source.ours(session.tag)}
@@ -163,7 +168,7 @@ def _check_target(session: Session, request: Request, source: Member, target: Me
 
 
 def _check_space(request: Request, source: Member, parent: Member, target: Member | None) -> None:
-    needed = source.number("used") - (target.number("used") if target else 0)
+    needed = source.number("referenced") - (target.number("used") if target else 0)
     if needed > parent.number("available"):
         raise FailedError(
             f"not enough room on {request.host}",
@@ -174,7 +179,7 @@ def _check_space(request: Request, source: Member, parent: Member, target: Membe
 
 def _settled_role(session: Session, request: Request, link: Link, source: Member) -> Role:
     """The role the master will have: what shapes the stream is settled now and kept in properties."""
-    if _mine(source) and source.role.links == link.role.links:
+    if _announced(source) and source.role.links == link.role.links:
         return source.role
     flags = request.flags if request.flags is not None else os.environ.get("ZREP_SEND_FLAGS")
     if flags is None:
@@ -184,7 +189,7 @@ def _settled_role(session: Session, request: Request, link: Link, source: Member
     for word in flags.split():
         if word not in ("-p", "-w", "-L", "-e", "-c", "--props", "--raw", "--large-block", "--embed", "--compressed"):
             raise UsageError(f"send flag {word!r} is not one zrep can keep a pair with", evidence="-p -w -L -e -c are")
-    savecount = request.savecount or int(os.environ.get("ZREP_SAVE_COUNT") or DEFAULT_SAVECOUNT)
+    savecount = request.savecount or DEFAULT_SAVECOUNT
     return replace(
         link.role,
         flags=flags,
@@ -236,13 +241,14 @@ def _parents(ground: _Ground) -> list[Step]:
 
 def _announce(session: Session, ground: _Ground) -> Step:
     """The master's role with the intent in it: what a second run recognises this one by, and by which every
-    other command knows that the pair is not there yet."""
+    other command knows that the pair is not there yet. The intent goes first and what _announced looks for last:
+    a set that lands in part is ours, and is made again."""
     role = ground.role
     properties = (
-        *role_properties(session.tag, role, master=True, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=()),
-        (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
-        *_shape(session, role),
         intent_property(session.tag, Intent("init", role.gen)),
+        *role_properties(session.tag, role, master=True, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=()),
+        *_shape(session, role),
+        (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
     )
     return SetProperties(Side.MASTER, (ground.source.name,), properties)
 
@@ -295,7 +301,7 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
     for step in _parents(ground):
         session.say(f"{request.filesystem}: creating the parent {zfs.argv(step)[-1]} on {request.host}, unmounted")
         executor.do(step)
-    if not _mine(ground.source):
+    if not _announced(ground.source):
         executor.do(_announce(session, ground))
     ground = _refresh(session, request, ground)
     snapshot = _held_snapshot(session, ground)

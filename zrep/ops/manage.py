@@ -152,8 +152,8 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
 def clear(session: Session, name: str, here_only: bool) -> Outcome:
     """Undo the link: properties, holds and snapshots of ours go; the data stays, on both sides.
 
-    The peer's half goes too, if it can be reached and is this pair's; here_only (-L) leaves it. A master that is
-    not cleared with its peer must be named on purpose (-f) as the link cannot be picked up again.
+    The peer's half goes too, if it is this pair's; here_only (-L) leaves it. UnreachableError, and nothing
+    changed, when the peer does not answer.
     """
     member = observe(session.local, session.tag, [name]).get(name)
     if member is None:
@@ -207,7 +207,7 @@ def _clear_peer(session: Session, link: Link) -> list[Line]:
 
 def _clear_plan(session: Session, member: Member) -> list[Step]:
     """Holds first (nothing held can be destroyed), then snapshots of ours without clones, properties last: a run
-    that is cut finds the role and goes on."""
+    that is cut finds the role and goes on. A former replica stays read-only: to write to it is the next decision."""
     tag, name, side = session.tag, member.name, Side.MASTER
     plan: list[Step] = []
     if member.token:
@@ -219,9 +219,6 @@ def _clear_plan(session: Session, member: Member) -> list[Step]:
     free = tuple(s.name for s in ours if not s.clones and not s.holds - {tag})
     if free:
         plan.append(DestroySnapshots(side, name, free))
-    if member.role.master is False:
-        # A former replica stays read-only, as it was: to write to it is the next decision, not this one's.
-        pass
     for key in (*(f"{tag}:{prop}" for prop in ROLE_PROPERTIES), f"{tag}:sent"):
         value = member.properties.get(key)
         if value is not None and (value.local or value.source == "received"):

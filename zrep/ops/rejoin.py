@@ -207,6 +207,14 @@ def _detail(session: Session, view: View, base: Snapshot, written: int) -> dict[
     if done.status != 0:
         raise zfs.error(done)
     table = zfs.parse_properties(done.out)[member.name]
+    others = [key.removesuffix(":src-fs") for key, value in table.items() if key.endswith(":src-fs") and value.local]
+    if others != [session.tag]:
+        raise RefusedError(
+            "it is in another pair too, and a split would tear that one apart",
+            filesystem=member.name,
+            evidence=f"tags {', '.join(others)}",
+            advice="end the others first: zrep -t TAG clear FS",
+        )
     copied = {
         f"{_PROPERTY}{key}": value.value
         for key, value in table.items()
@@ -216,8 +224,9 @@ def _detail(session: Session, view: View, base: Snapshot, written: int) -> dict[
     settings = {f"{_PROPERTY}{session.tag}:savecount": str(role.savecount)} if role.savecount else {}
     if not member.volume:
         settings[f"{_PROPERTY}{session.tag}:canmount"] = member.master_canmount
-    if role.flags is not None:
-        settings[f"{_PROPERTY}{session.tag}:flags"] = role.flags
+    for key, text in (("flags", role.flags), ("outfilter", role.outfilter), ("infilter", role.infilter)):
+        if text:
+            settings[f"{_PROPERTY}{session.tag}:{key}"] = text
     return {"fs": member.name, "base": base.guid, "written": str(written), **peer, **copied, **settings}
 
 
@@ -324,6 +333,8 @@ def _resume(session: Session, job: _Rejoin) -> Outcome:
     theirs = observe(peer, session.tag, [link.peer_name]).get(link.peer_name)
     if theirs is None or not theirs.role.master:
         raise RefusedError(f"{link.peer_name} on {link.peer_host} is not master", filesystem=job.name)
+    if session.options.dry_run:
+        return Outcome(job.name, message=f"would finish the rejoin that was interrupted; its copy is {job.split}")
     session.say(f"{job.name}: finishing the rejoin that was interrupted")
     return _carry_on(session, job, Unit((theirs,)))
 
@@ -347,6 +358,6 @@ def _carry_on(session: Session, job: _Rejoin, theirs: Unit) -> Outcome:
     if found[job.name].get("origin").startswith(job.split + "@"):
         executor.do(PromoteClone(Side.MASTER, job.name))
     executor.do_all(_end(session, job, theirs.role, observe(session.local, session.tag, [job.split])[job.split]))
-    return _linked_again(
-        session, job.name, f"rejoined; {job.intent.detail['written']} bytes it had written alone are in {job.split}"
-    )
+    key = f"; before it can be mounted again: zfs load-key '{job.name}'" if split.encrypted else ""
+    message = f"rejoined; {job.intent.detail['written']} bytes it had written alone are in {job.split}{key}"
+    return _linked_again(session, job.name, message)

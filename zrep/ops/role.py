@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
-from zrep.core.names import next_sequence, snapshot_name
 from zrep.core.plan import (
     intent_property,
     new_snapshot,
@@ -20,6 +19,7 @@ from zrep.core.plan import (
     plan_commit,
     plan_converge,
     plan_demote,
+    plan_fence,
     plan_final_snapshot,
     plan_mounted,
     plan_quiesce,
@@ -30,20 +30,17 @@ from zrep.core.plan import (
     role_properties,
     take_role,
 )
-from zrep.core.state import Intent, Pair, Role, Side, Snapshot, Unit, newest_common
+from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import (
-    Dirty,
     DiscardPartial,
-    Hold,
     RemountReadOnly,
     SetProperties,
     Step,
     TakeRole,
-    TakeSnapshot,
     Unmount,
 )
 from zrep.ops import sync
-from zrep.ops.session import Link, Outcome, Session, View
+from zrep.ops.session import Outcome, Session, View
 from zrep.system import zfs
 from zrep.system.execute import Executor, Line
 from zrep.system.observe import observe
@@ -328,46 +325,35 @@ class Loss:
 
 
 def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -> Outcome:
-    """The master is gone: promote this side alone. agree: told of the loss, says whether the person wants it."""
+    """The master is gone: promote this side alone. agree: told of the loss, says whether the person wants it.
+
+    Nothing is touched before the person has agreed, an orphan receive of ours included.
+    """
     link = session.link(name)
     if link.is_master and not link.role.intent:
         return Outcome(name, message="it is the master here already")
     executor = Executor(session.local, session.local, session.local, session.tag)
-    session.local.end_receive(name)
-    if session.local.lock([name], 20.0):
-        raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
-    member = observe(session.local, session.tag, [name], settle=True)[name]
-    if member.role.master and member.role.intent and member.role.intent.operation == "failover":
-        return _stuck_master(session, executor, link)
+    member = observe(session.local, session.tag, [name], settle=not session.options.dry_run)[name]
     if member.role.master:
-        return _open_alone(session, executor, name, "finished becoming master")
-    loss = _loss(session, name, member.snapshots[-1] if member.snapshots else None, bool(member.token))
+        return _insist(session, executor, member, agree)
     if member.key_missing:
         raise RefusedError("its key is not loaded", filesystem=name, advice=f"zfs load-key '{name}'")
-    pair = Pair(session.tag, Unit((member,)), Unit((member,)))
-    sequence = next_sequence(session.tag, [snapshot.name for snapshot in member.snapshots])
-    promotion = f"{name}@{snapshot_name(session.tag, sequence)}"
+    loss = _loss(session, member)
     generation = session.new_identity()
-    take = take_role(pair, generation, next_epoch(member.role))
-    discard: list[Step] = [DiscardPartial(Side.REPLICA, name)] if member.token else []
-    fence: list[Step] = [
-        # The dataset is dirtied, then snapshotted, then the snapshot held: from here on no stream on top of the base
-        # is accepted, and nobody's receive -F can take the snapshot away (DESIGN facts 1 and 8).
-        Dirty(Side.REPLICA, name, member.get("volsize") if member.volume else ""),
-        TakeSnapshot(Side.REPLICA, (promotion,)),
-        Hold(Side.REPLICA, session.tag, (promotion,)),
-    ]
     if session.options.dry_run:
-        plan = [*discard, *fence, take, *plan_writable(Side.REPLICA, pair.replica, session.tag)]
-        return Outcome(
-            name, message=loss.text(), lines=tuple(Line(session.local.name, zfs.argv(step)) for step in plan)
-        )
-    if not agree(f"{name}: {loss.text()}"):
-        raise RefusedError(
-            "a forced takeover loses data and needs a yes", filesystem=name, evidence=loss.text(), advice="add --yes"
-        )
-    session.say(f"{name}: {loss.text()}")
-    executor.do_all([*discard, *fence])
+        plan = _forced_plan(session, member, generation)
+        lines = tuple(Line(session.local.name, zfs.argv(step)) for step in plan)
+        return Outcome(name, message=loss.text(), lines=lines)
+    _need_yes(name, loss.text(), agree)
+    session.local.end_receive(name)
+    if session.local.lock([name], 20.0):
+        raise BusyError("busy", filesystem=name, evidence="another zrep or a stream is still at work on it")
+    member = observe(session.local, session.tag, [name], settle=True)[name]
+    if member.role.links != link.role.links or member.role.master:
+        raise BusyError("its role changed meanwhile", filesystem=name)
+    *before, take = _forced_plan(session, member, generation)
+    assert isinstance(take, TakeRole)
+    executor.do_all(before)
     done = session.local.take_role(session.tag, name, take.expected, take.identity, zfs.argv(take))
     member = observe(session.local, session.tag, [name])[name]
     if member.role.gen != generation or not member.role.master:
@@ -375,10 +361,39 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     return _open_alone(session, executor, name, f"this side is master now, epoch {member.role.epoch}; {loss.text()}")
 
 
-def _loss(session: Session, name: str, newest: Snapshot | None, partial: bool) -> Loss:
-    if newest is None:
-        raise RefusedError("nothing was ever received here", filesystem=name)
-    return Loss(newest.name, max(0, session.now - (newest.sent or newest.creation)), partial)
+def _need_yes(name: str, what: str, agree: Callable[[str], bool]) -> None:
+    if not agree(f"{name}: {what}"):
+        raise RefusedError("this needs a yes", filesystem=name, evidence=what, advice="add --yes")
+
+
+def _forced_plan(session: Session, member: Member, generation: str) -> tuple[Step, ...]:
+    """Forget what is half received, fence, take the role: the last step is the TakeRole."""
+    unit = Unit((member,))
+    discard = (DiscardPartial(Side.REPLICA, member.name),) if member.token else ()
+    take = take_role(Pair(session.tag, unit, unit), generation, next_epoch(member.role))
+    return (*discard, *plan_fence(Side.REPLICA, member, session.tag), take)
+
+
+def _insist(session: Session, executor: Executor, member: Member, agree: Callable[[str], bool]) -> Outcome:
+    """A master with an intent: one that only has to be opened, or one whose peer never answers."""
+    name = member.name
+    stuck = member.role.intent is not None and member.role.intent.operation in ("failover", "stopped")
+    if session.options.dry_run:
+        return Outcome(name, message="would go on as master of a new generation" if stuck else "would be opened")
+    if stuck:
+        _need_yes(name, "its peer may be master; this side would go on as master of its own all the same", agree)
+    if session.local.lock([name], 20.0):
+        raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
+    if not stuck:
+        return _open_alone(session, executor, name, "finished becoming master")
+    return _stuck_master(session, executor, name)
+
+
+def _loss(session: Session, member: Member) -> Loss:
+    if not member.snapshots:
+        raise RefusedError("nothing was ever received here", filesystem=member.name)
+    newest = member.snapshots[-1]
+    return Loss(newest.name, max(0, session.now - (newest.sent or newest.creation)), bool(member.token))
 
 
 def _open_alone(session: Session, executor: Executor, name: str, message: str) -> Outcome:
@@ -389,10 +404,10 @@ def _open_alone(session: Session, executor: Executor, name: str, message: str) -
     return Outcome(name, message=message)
 
 
-def _stuck_master(session: Session, executor: Executor, link: Link) -> Outcome:
+def _stuck_master(session: Session, executor: Executor, name: str) -> Outcome:
     """A master whose peer will never say whether it took the role: a person insists that this side goes on, as a
     new generation, so that a peer that did take it is recognised as the other half of a split brain."""
-    member = observe(session.local, session.tag, [link.name])[link.name]
+    member = observe(session.local, session.tag, [name])[name]
     role = member.role
     properties = (
         *role_properties(
@@ -406,5 +421,5 @@ def _stuck_master(session: Session, executor: Executor, link: Link) -> Outcome:
         ),
         intent_property(session.tag, Intent("promote", role.generation)),
     )
-    executor.do(SetProperties(Side.MASTER, (link.name,), properties))
-    return _open_alone(session, executor, link.name, "this side goes on as master of a new generation")
+    executor.do(SetProperties(Side.MASTER, (name,), properties))
+    return _open_alone(session, executor, name, "this side goes on as master of a new generation")

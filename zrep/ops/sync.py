@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
-from zrep.core.names import pool_of
+from zrep.core.names import memory_key, pool_of
 from zrep.core.plan import (
     Advance,
     new_snapshot,
@@ -15,15 +15,17 @@ from zrep.core.plan import (
     plan_converge,
     plan_demote,
     plan_mounted,
+    plan_restore,
+    plan_stop,
     plan_stream,
     plan_writable,
 )
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
-from zrep.core.state import Side, Snapshot, newest_common
-from zrep.core.steps import Hold, Rollback, SetProperties, Step, TakeSnapshot
+from zrep.core.state import Role, Side, Snapshot, newest_common
+from zrep.core.steps import Hold, Rollback, Step, TakeSnapshot
 from zrep.ops.session import Link, Outcome, Session, View
 from zrep.system import zfs
-from zrep.system.execute import Line
+from zrep.system.execute import Executor, Line
 
 # Below this share of the pool free, a new snapshot would pin space that the master's writers need more.
 _FLOOR_PERCENT = 1
@@ -110,7 +112,8 @@ def _unreachable(links: list[Link], error: UnreachableError) -> list[Outcome]:
 
 def _busy(session: Session, link: Link, everything: bool) -> Outcome:
     error = BusyError("busy", filesystem=link.name, evidence="another zrep or a stream of ours is working on it")
-    recent = session.local.recall([link.name]).get(link.name, {}).get("synced", 0)
+    key = memory_key(session.tag, link.name)
+    recent = session.local.recall([key]).get(key, {}).get("synced", 0)
     fresh = isinstance(recent, int) and session.now - recent <= session.options.quiet
     return Outcome(link.name, error=error, skipped=everything or fresh)
 
@@ -121,7 +124,7 @@ def _busy(session: Session, link: Link, everything: bool) -> Outcome:
 def prepare(session: Session, view: View) -> View:
     """The view of a healthy pair, after finishing or undoing what an earlier run left. RefusedError with the
     verdict when the two sides do not belong together."""
-    if session.options.dry_run and (view.mine.role.intent or view.theirs.role.intent):
+    if session.options.dry_run and any(_unfinished(unit.role) for unit in (view.mine, view.theirs)):
         raise RefusedError(
             "a role change is unfinished", filesystem=view.name, advice="run this without -n to finish or undo it"
         )
@@ -144,7 +147,7 @@ def prepare(session: Session, view: View) -> View:
             raise RefusedError(
                 "split brain: both sides were made master",
                 filesystem=view.name,
-                evidence=view.relation.evidence(),
+                evidence=view.relation.evidence() + _stop(session, view),
                 advice="decide which side to keep; on the other one: zrep rejoin -f FS",
             )
         case Interrupted():
@@ -160,6 +163,10 @@ def prepare(session: Session, view: View) -> View:
         evidence=view.relation.evidence(),
         advice=f"zrep status {view.name}; to start over: zrep clear, then zrep init",
     )
+
+
+def _unfinished(role: Role) -> bool:
+    return role.intent is not None and role.intent.operation not in ("cancelled", "stopped")
 
 
 def finish(session: Session, view: View) -> View:
@@ -178,6 +185,11 @@ def finish(session: Session, view: View) -> View:
             view.do(plan_abort(view.pair, intent))
             view = session.again(view)
             session.say(f"{view.name}: undid an unfinished role change")
+    intent = view.pair.master.role.intent
+    if intent is not None and intent.operation == "stopped" and isinstance(view.relation, Linked):
+        view.do(plan_restore(view.pair, intent))
+        view = session.again(view, Side.MASTER)
+        session.say(f"{view.name}: it is the master after all, and writable again")
     for unit, side in ((view.pair.master, Side.MASTER), (view.pair.replica, Side.REPLICA)):
         if unit.role.intent and unit.role.intent.operation == "promote" and unit.role.master:
             open_master(session, view, side)
@@ -203,16 +215,21 @@ def adopt(session: Session, view: View) -> View:
 
 def step_back(session: Session, view: View) -> ZrepError:
     """I am an old master: create nothing, stop writes, and say what to do."""
-    writable = tuple(member.name for member in view.mine.members if not member.readonly)
-    if writable and not session.options.dry_run:
-        side = Side.MASTER if view.link.is_master else Side.REPLICA
-        view.do([SetProperties(side, writable, (("readonly", "on"),))])
     return RefusedError(
         f"the master role has moved to {view.theirs.name} on {view.link.peer_host}",
         filesystem=view.name,
-        evidence=view.relation.evidence() + ("; it is read-only here now" if writable else ""),
+        evidence=view.relation.evidence() + _stop(session, view),
         advice=f"zrep rejoin {view.name}",
     )
+
+
+def _stop(session: Session, view: View) -> str:
+    """Make my side read-only if it claims to be master; what to add to the evidence."""
+    plan = plan_stop(Side.MASTER, view.mine, session.tag) if view.mine.role.master else ()
+    if not plan or session.options.dry_run:
+        return ""
+    Executor(session.local, session.local, session.local, session.tag).do_all(plan)
+    return "; it is read-only here now"
 
 
 # --- moving data ---
@@ -224,8 +241,13 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
     plans: list[tuple[View, Advance]] = []
     for view in views:
         try:
-            if session.options.force:
-                view = roll_back(session, view)
+            back = roll_back(session, view) if session.options.force else ()
+            if back and session.options.dry_run:
+                outcomes.append(Outcome(view.name, lines=tuple(view.executor.lines(back))))
+                continue
+            if back:
+                view.do(back)
+                view = session.again(view, Side.REPLICA)
             plans.append((view, plan_advance(view.pair)))
         except ZrepError as error:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
@@ -243,12 +265,14 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
     return outcomes
 
 
-def roll_back(session: Session, view: View) -> View:
-    """``sync -f``: a replica that was changed by hand goes back to the base; what that drops is said first."""
-    base = newest_common(view.pair.replica.root, view.pair.master.root)
-    if base is None or not view.pair.replica.root.written_since(base):
-        return view
-    later = view.pair.replica.root.after(base)
+def roll_back(session: Session, view: View) -> tuple[Step, ...]:
+    """``sync -f``: what takes a replica that was changed by hand back to the base; what that drops is said first."""
+    replica = view.pair.replica.root
+    base = newest_common(replica, view.pair.master.root)
+    lost = replica.written_since(base) if base else 0
+    if base is None or not lost:
+        return ()
+    later = replica.after(base)
     if later:
         raise RefusedError(
             f"the replica has snapshots newer than the base @{base.name}",
@@ -256,13 +280,8 @@ def roll_back(session: Session, view: View) -> View:
             evidence=", ".join(snapshot.name for snapshot in later),
             advice=f"zrep destroys nothing it did not make: remove them on {view.link.peer_host} yourself",
         )
-    lost = view.pair.replica.root.written_since(base)
-    session.say(f"{view.name}: dropping {lost} bytes written by hand on {view.pair.replica.name} since @{base.name}")
-    step = Rollback(Side.REPLICA, f"{view.pair.replica.name}@{base.name}")
-    if session.options.dry_run:
-        raise RefusedError("dry run stops here", filesystem=view.name, evidence=" ".join(zfs.argv(step)))
-    view.do([step])
-    return session.again(view)
+    session.say(f"{view.name}: dropping {lost} bytes written by hand on {replica.name} since @{base.name}")
+    return (Rollback(Side.REPLICA, f"{replica.name}@{base.name}"),)
 
 
 def _take_snapshots(session: Session, views: list[View]) -> dict[str, ZrepError]:
@@ -329,7 +348,7 @@ def remember_synced(session: Session, view: View) -> None:
     """When both sides were last known equal, for list and status; volatile."""
     record: dict[str, object] = {"synced": session.now}
     for side in Side:
-        view.executor.agent(side).remember(view.pair.side(side).name, record)
+        view.executor.agent(side).remember(memory_key(session.tag, view.pair.side(side).name), record)
 
 
 def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from zrep.core.errors import UnreachableError, ZrepError
+from zrep.core.names import memory_key
 from zrep.core.relation import Linked, relate
 from zrep.core.state import Member, Role, newest_common
 from zrep.ops.session import Link, Session
@@ -36,7 +37,7 @@ def listing(session: Session, masters_only: bool) -> list[Row]:
     roles = find_roles(session.local, session.tag)
     names = [name for name, role in roles.items() if (role.paired or role.split) and (role.master or not masters_only)]
     members = observe(session.local, session.tag, names)
-    recalled = session.local.recall(names)
+    recalled = _recall(session, names)
     return [_row(session, member, recalled.get(name, {})) for name, member in members.items()]
 
 
@@ -48,7 +49,7 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     chosen = [name for name, role in roles.items() if (role.paired or role.split) and (not names or name in names)]
     # status is read by monitoring: what it says of bytes behind should not lag a transaction group.
     members = observe(session.local, session.tag, chosen)
-    recalled = session.local.recall(chosen)
+    recalled = _recall(session, chosen)
     by_peer: dict[str, list[Link]] = {}
     for name, member in members.items():
         if member.role.paired:
@@ -62,6 +63,12 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     ]
 
 
+def _recall(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
+    keys = {name: memory_key(session.tag, name) for name in names}
+    found = session.local.recall(list(keys.values()))
+    return {name: found.get(key, {}) for name, key in keys.items()}
+
+
 def _ask(session: Session, host: str, links: list[Link]) -> dict[str, Member | ZrepError | None]:
     try:
         found = observe(session.agent(host), session.tag, [link.peer_name for link in links])
@@ -73,7 +80,7 @@ def _ask(session: Session, host: str, links: list[Link]) -> dict[str, Member | Z
 def _row(session: Session, member: Member, recalled: dict[str, object]) -> Row:
     role = member.role
     if role.split:
-        return Row(member.name, "split", "", "split copy", None, None, member.number("used"), None, role.split)
+        return Row(member.name, "split", "-", "split copy", None, None, member.number("used"), None, role.split)
     link = Link(member.name, role)
     sent = max((snapshot.sent for snapshot in member.snapshots if snapshot.sent), default=None)
     marked = [snapshot for snapshot in member.ours(session.tag) if snapshot.sent]
@@ -94,6 +101,7 @@ def _row(session: Session, member: Member, recalled: dict[str, object]) -> Row:
         lag,
         behind,
         unsent,
+        role.paused,
     )
 
 
@@ -102,6 +110,8 @@ def _own_state(role: Role) -> str:
         return "init unfinished"
     if role.intent is not None and role.intent.operation == "rejoin":
         return "rejoin unfinished"
+    if role.intent is not None and role.intent.operation == "stopped":
+        return "stopped"
     if role.intent is not None and role.intent.operation != "cancelled":
         return "role change unfinished"
     return "paused" if role.paused else "ok"

@@ -155,7 +155,7 @@ class LocalAgent:
         read = self.runner.run(zfs.get_properties(tag, [dataset]))
         if read.status != 0:
             raise zfs.error(read).about(dataset)
-        role = zfs.role_of(tag, zfs.parse_properties(read.out).get(dataset, {}))
+        role = zfs.role_of(tag, dataset, zfs.parse_properties(read.out).get(dataset, {}))
         if role.generation != expected:
             raise RefusedError("its generation changed meanwhile", filesystem=dataset, evidence=role.generation)
         if role.intent and role.intent.operation == "cancelled" and role.intent.identity == identity:

@@ -127,7 +127,8 @@ def _judge(step: steps.SendStream, sent: Completed, received: Completed) -> None
     at_receiver = zfs.error(received) if received.status != 0 else None
     if at_receiver is not None and not isinstance(at_receiver, zfs.BrokenStreamError) and received.err.strip():
         raise at_receiver
-    if sent.status != 0:
+    if sent.status != 0 or (step.outfilter and sent.err.strip()):
+        # Behind a filter the status is the filter's; what zfs send said is its own.
         raise zfs.error(sent)
     assert at_receiver is not None
     raise at_receiver

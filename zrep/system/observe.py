@@ -23,7 +23,7 @@ def find_roles(agent: Agent, tag: str) -> dict[str, Role]:
     [done] = agent.run([zfs.find_pairs(tag)])
     if done.status != 0:
         raise zfs.error(done)
-    return {name: zfs.role_of(tag, table) for name, table in zfs.parse_properties(done.out).items()}
+    return {name: zfs.role_of(tag, name, table) for name, table in zfs.parse_properties(done.out).items()}
 
 
 def observe(agent: Agent, tag: str, datasets: Sequence[str], *, settle: bool = False) -> dict[str, Member]:

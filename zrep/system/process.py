@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from zrep.core.errors import FailedError, RefusedError
+from zrep.core.errors import FailedError, RefusedError, UsageError
 
 COMMAND_SECONDS = 600.0
 STALL_SECONDS = 600.0
@@ -111,7 +111,7 @@ class Processes:
         The sender reports progress on stderr once a second (``zfs send -vP``); when that stands still
         for ZREP_STALL seconds (600), both are ended and FailedError says so.
         """
-        stall = float(os.environ.get("ZREP_STALL", STALL_SECONDS))
+        stall = _stall_seconds()
         first = start(
             sender, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep)
         )
@@ -137,6 +137,14 @@ class Processes:
             Completed(tuple(sender), first.returncode, "", watch.errors[0]),
             Completed(tuple(receiver), second.returncode, watch.errors[2], watch.errors[1]),
         )
+
+
+def _stall_seconds() -> float:
+    text = os.environ.get("ZREP_STALL") or str(STALL_SECONDS)
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"ZREP_STALL is {text!r}", evidence="expected seconds") from None
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

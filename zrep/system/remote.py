@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import IO, Any
 
 from zrep.core import errors
-from zrep.core.errors import BugError, FailedError, RefusedError, UnreachableError, ZrepError
+from zrep.core.errors import BugError, FailedError, RefusedError, UnreachableError, UsageError, ZrepError
 from zrep.system import process, zfs
 from zrep.system.agent import PROTOCOL, Identity
 from zrep.system.peer import BEAT_SECONDS, GREETING
@@ -123,7 +123,7 @@ class RemoteAgent:
 
     def _ssh(self) -> list[str]:
         return [
-            *(shlex.split(os.environ.get("SSH", "")) or ["ssh"]),
+            *_ssh_command(),
             *("-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"),
             *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4"),
             *("-o", "ControlMaster=auto", "-o", f"ControlPath={self._directory}/%C", "-o", "ControlPersist=no"),
@@ -266,6 +266,14 @@ class RemoteAgent:
         # ssh's own line is what matters; what login files print comes before it.
         telling = [line for line in lines if re.search(r"ssh:|denied|verification|not found|resolve|refused", line)]
         return (telling or lines or [""])[-1]
+
+
+def _ssh_command() -> list[str]:
+    text = os.environ.get("SSH", "")
+    try:
+        return shlex.split(text) or ["ssh"]
+    except ValueError as error:
+        raise UsageError(f"SSH is {text!r}", evidence=str(error)) from None
 
 
 def _completed(record: dict[str, Any]) -> Completed:

@@ -23,6 +23,7 @@ NATIVE_PROPERTIES = (
     "canmount",
     "written",
     "used",
+    "referenced",
     "available",
     "encryption",
     "encryptionroot",
@@ -147,14 +148,24 @@ def parse_holds(text: str) -> dict[str, frozenset[str]]:
     return table
 
 
-def role_of(tag: str, properties: Mapping[str, Value]) -> Role:
+def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
     """The role a dataset plays itself: only properties with source local count (children inherit,
-    ``send -p`` carries, clones copy)."""
+    ``send -p`` carries, clones copy). One exception: a replica that the shell zrep made and that has no role of
+    its own yet, but received the master's with its first stream, naming this very dataset as the target."""
 
     def local(name: str) -> str:
         value = properties.get(f"{tag}:{name}")
         return value.value if value is not None and value.local and value.value != "-" else ""
 
+    if not local("src-fs"):
+        received = {
+            name: value.value
+            for name in ("src-host", "src-fs", "dest-host", "dest-fs", "savecount")
+            if (value := properties.get(f"{tag}:{name}")) is not None and value.source == "received"
+        }
+        if received.get("dest-fs") == dataset and not local("gen"):
+            links = (received.get("src-host", ""), received.get("src-fs", ""), received.get("dest-host", ""), dataset)
+            return Role(*links, master=False, intent=Intent.parse(local("inprogress")))
     return Role(
         src_host=local("src-host"),
         src_fs=local("src-fs"),
@@ -178,7 +189,7 @@ def role_of(tag: str, properties: Mapping[str, Value]) -> Role:
 
 
 def build_member(tag: str, name: str, properties: Mapping[str, Value], snapshots: Sequence[Snapshot]) -> Member:
-    return Member(name, properties, role_of(tag, properties), tuple(snapshots))
+    return Member(name, properties, role_of(tag, name, properties), tuple(snapshots))
 
 
 def _rows(text: str, columns: int, command: str) -> Iterator[list[str]]:
