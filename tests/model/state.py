@@ -77,6 +77,8 @@ class Dataset:
     pending: dict[str, bytes] = field(default_factory=dict)  # written, the transaction group still open
     intent_log: dict[str, bytes] = field(default_factory=dict)  # the fsynced part of what is pending
     dirtied: bool = False  # the open transaction group has a change of metadata
+    has_log: bool = False  # an intent log was made, by the first fsync
+    claimed: bool = False  # by the pool that was opened after a crash
     unreplayed: bool = False  # the intent log is from before a crash
     partial: Partial | None = None
     inconsistent: bool = False  # made by a receive that has not ended

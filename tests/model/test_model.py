@@ -94,12 +94,14 @@ def test_commands_and_transaction_groups_are_counted(alpha: Host) -> None:
 
 
 def test_a_crash_loses_what_no_transaction_group_had(alpha: Host) -> None:
+    alpha.write("tank/a", "first", b"", flushed=False, fsync=True)  # makes the intent log, which closes a group
+    alpha.sh("zfs snapshot tank/a@2")
     alpha.write("tank/a", "lost", b"", flushed=False)
     alpha.write("tank/a", "synced", b"", flushed=False, fsync=True)
     assert alpha.sh("zfs get -H -p -o value written tank/a") == b"0\n"
     alpha.crash()
     alpha.mount_all()
-    assert set(alpha.read("tank/a")) == {"file", "synced"}
+    assert set(alpha.read("tank/a")) == {"file", "first", "synced"}
 
 
 def test_a_full_pool_refuses_a_snapshot(alpha: Host) -> None:

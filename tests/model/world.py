@@ -15,7 +15,7 @@ from .command import Result
 from .errors import RefusalError
 from .machine import Machine
 from .receiving import Receive
-from .state import Dataset, Fault, HostState, Pool, WorldState
+from .state import METADATA_BYTES, Dataset, Fault, HostState, Pool, WorldState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,7 +206,10 @@ class Host:
     # -- what applications do
 
     def write(self, fs: str, key: str, data: bytes, *, flushed: bool = True, fsync: bool = False) -> None:
-        """Write a file. Not `flushed`: the open transaction group has it, and a crash loses it unless `fsync`."""
+        """Write a file. Not `flushed`: the open transaction group has it, and a crash loses it unless `fsync`.
+
+        As in reality the first fsync of a filesystem makes its intent log, and closes the transaction group for that.
+        """
 
         def act(machine: Machine, dataset: Dataset) -> None:
             _require_writable(machine, dataset)
@@ -255,6 +258,10 @@ class Host:
             for dataset in list(host.datasets.values()):
                 dataset.pending = {}
                 dataset.unreplayed = bool(dataset.intent_log)
+                if dataset.has_log:  # claimed when the pool is opened: that is written, but no modification
+                    dataset.written += METADATA_BYTES
+                    dataset.has_log = dataset.unreplayed
+                    dataset.claimed = True
                 dataset.open_files = dataset.mappings = 0
                 dataset.mounted_at = None
                 if dataset.partial is not None:
@@ -338,5 +345,8 @@ def _put(machine: Machine, dataset: Dataset, key: str, data: bytes, flushed: boo
         machine.change(dataset, {key: data})
         return
     dataset.pending = {**dataset.pending, key: data}
-    if fsync:
+    if fsync and not dataset.has_log:
+        dataset.has_log = True
+        machine.wait_txg(machine.pool(dataset), waits=0)
+    elif fsync:
         dataset.intent_log = {**dataset.intent_log, key: data}

@@ -44,6 +44,58 @@ POWER = [
         """,
     ),
     case(
+        "power_and_nothing_lost",
+        "Opening the pool again claims every intent log: `written` is not 0 although nothing was written since.",
+        """
+        zfs create tank/c/a
+        zfs create tank/c/b
+        fsync tank/c/a f one
+        write tank/c/b f one
+        zfs snapshot tank/c/a@1 tank/c/b@1
+        zfs send tank/c/a@1 > s1
+        power
+        zpool sync tank
+        zfs get -H -p -o name,value written tank/c/a tank/c/b
+        zfs snapshot tank/c/a@2
+        zfs send -i @1 tank/c/a@2 > s2
+        zfs rollback tank/c/a@2
+        zfs get -H -p -o name,value written tank/c/a
+        zfs rollback -r tank/c/a@1
+        zpool sync tank
+        zfs get -H -p -o name,value written tank/c/a
+        """,
+    ),
+    case(
+        "power_and_the_next_stream",
+        "That `written` does not hinder a stream: nothing was modified.",
+        """
+        zfs create tank/c/a
+        fsync tank/c/a f one
+        zfs snapshot tank/c/a@1
+        zfs send tank/c/a@1 | zfs receive tank/c/b
+        write tank/c/b g theirs
+        zfs snapshot tank/c/b@2
+        power
+        zfs get -H -p -o name,property,value written,mounted tank/c/a
+        zfs send -i @1 tank/c/b@2 | zfs receive tank/c/a
+        show tank/c/a
+        zfs get -H -p -o name,value written tank/c/a
+        """,
+    ),
+    case(
+        "rollback_after_fsync",
+        "Rolling back a filesystem that has an intent log.",
+        """
+        zfs create tank/c/a
+        fsync tank/c/a f one
+        zfs snapshot tank/c/a@1
+        fsync tank/c/a f two
+        zfs rollback tank/c/a@1
+        zpool sync tank
+        zfs get -H -p -o name,value written tank/c/a
+        """,
+    ),
+    case(
         "power_and_a_snapshot",
         "A snapshot and a rollback of a filesystem with an intent log that was not replayed.",
         RETURNED
