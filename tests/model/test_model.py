@@ -149,6 +149,10 @@ def test_ssh_knows_its_hosts_and_their_links(shared: World) -> None:
     assert lost.stderr.strip() == "ssh: connect to host beta port 22: No route to host"
     shared.heal()
     assert shell(shared, "ssh beta true").returncode == 0
+    shared.host("beta").power_off()
+    assert shell(shared, "ssh beta true").returncode == 255
+    shared.host("beta").power_on()
+    assert shell(shared, "ssh beta true").returncode == 0
 
 
 def test_a_session_ends_when_its_link_is_cut(shared: World) -> None:

@@ -271,6 +271,17 @@ class Host:
                 if dataset.encryption_root:
                     dataset.key_loaded = False
 
+    def power_off(self) -> None:
+        """A crash, and nobody reaches the host any more."""
+        self.crash()
+        with self.world.transaction() as state:
+            state.hosts[self.name].up = False
+
+    def power_on(self) -> None:
+        with self.world.transaction() as state:
+            state.hosts[self.name].up = True
+        self.mount_all()
+
     def mount_all(self) -> None:
         """zfs mount -a, as it happens at boot."""
         self.run(["zfs", "mount", "-a"])
