@@ -50,8 +50,8 @@ _zrep() {
         expire | -e) command=expire options="-L -n --dry-run -v --verbose" ;;
         list | -l) command=list options="-L -s -v --verbose -H" ;;
         status | -s) command=status options="-H" ;;
-        pause) options="--reason" takes="--reason" ;;
-        unpause) ;;
+        pause) options="--reason -n --dry-run -v --verbose" takes="--reason" ;;
+        unpause) options="-n --dry-run -v --verbose" ;;
         changeconfig | -C) command=changeconfig options="--own-host --savecount -n --dry-run -v --verbose"
             takes="--own-host --savecount" ;;
         clear) options="-L -n --dry-run -v --verbose" ;;

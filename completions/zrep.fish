@@ -76,7 +76,7 @@ complete -c zrep -n __zrep_needs_command -a clear -d 'End a pair on both sides'
 complete -c zrep -n __zrep_needs_command -a version -d 'Print the version'
 
 # options of several commands
-set -l changing init -i sync -S failover takeover rejoin expire -e changeconfig -C clear
+set -l changing init -i sync -S failover takeover rejoin expire -e pause unpause changeconfig -C clear
 complete -c zrep -n "__zrep_command_is $changing" -s n -l dry-run -d 'Print each command with its host, change nothing'
 complete -c zrep -n "__zrep_command_is $changing" -s v -l verbose -d 'Say what was done'
 complete -c zrep -n '__zrep_command_is failover takeover' -l force-unmount -d 'Unmount by force what keeps it busy'
