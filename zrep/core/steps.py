@@ -137,8 +137,11 @@ class Share(Step):
 
 @dataclass(frozen=True, slots=True)
 class Rename(Step):
+    """volume: there is nothing to leave unmounted, and ZFS says so."""
+
     dataset: str
     new: str
+    volume: bool = False
 
 
 @dataclass(frozen=True, slots=True)

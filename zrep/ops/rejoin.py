@@ -272,7 +272,7 @@ def _begin(session: Session, job: _Rejoin, member: Member) -> list[Step]:
     ]
     if member.by_name(ending) is None:
         plan.append(TakeSnapshot(Side.MASTER, (f"{job.name}@{ending}",)))
-    plan.append(Rename(Side.MASTER, job.name, job.split))
+    plan.append(Rename(Side.MASTER, job.name, job.split, member.volume))
     return plan
 
 

@@ -246,8 +246,8 @@ def argv(step: steps.Step) -> Argv:
             return ("zfs", "unmount", *(("-f",) if force else ()), dataset)
         case steps.Share(dataset=dataset):
             return ("zfs", "share", dataset)
-        case steps.Rename(dataset=dataset, new=new):
-            return ("zfs", "rename", "-u", dataset, new)
+        case steps.Rename(dataset=dataset, new=new, volume=volume):
+            return ("zfs", "rename", *(() if volume else ("-u",)), dataset, new)
         case steps.Clone(snapshot=snapshot, dataset=dataset, properties=properties):
             return ("zfs", "clone", *_options("-o", _assignments(properties)), snapshot, dataset)
         case steps.PromoteClone(dataset=dataset):
