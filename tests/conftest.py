@@ -1,3 +1,3 @@
 """Fixtures that every folder of tests may ask for."""
 
-pytest_plugins = ["tests.lab.plugin"]
+pytest_plugins = ["tests.lab.plugin", "tests.ops.plugin"]

@@ -1,0 +1,1 @@
+"""Operations on the model of ZFS, in process."""

@@ -1,0 +1,390 @@
+"""Two hosts in process: agents whose commands run on the model, and the one place where faults are put in.
+
+Everything below zrep's own code is here: the runner stands where the real one starts processes, so that what is
+counted, killed, cut or lost is exactly what zrep would have started.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from tests.model import Host, World
+from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
+from zrep.ops.session import Options, Outcome, Session
+from zrep.ops.view import Row
+from zrep.system.agent import RECEIVE_BUSY, RECEIVE_OTHER_GENERATION, RECEIVE_SCRIPT, Agent, Identity, LocalAgent
+from zrep.system.process import COMMAND_SECONDS, Completed, Progress
+
+Answer = TypeVar("Answer")
+_SUSPENDED = "cannot do that: pool I/O is currently suspended\n"
+
+
+class Killed(BaseException):  # no error: the end of zrep's process
+    """zrep was killed: nothing of it runs on, no handler of its own may take this for a failure."""
+
+
+class Mode(Enum):
+    """What happens at one command. Those with "peer" need a command on the other host."""
+
+    KILL_BEFORE = "zrep is killed before it"
+    KILL_AFTER = "zrep is killed after it"
+    FAIL = "it fails"
+    HANG = "it hangs, and is ended when its time is up"
+    FAIL_ON = "it and everything after it fails"
+    CUT = "the peer is lost before it"
+    LOST = "it is done, but its answer is lost"
+    PART = "a set lands in part and fails"
+    TORN = "the stream is torn in the middle"
+    TORN_CUT = "the stream is torn in the middle and the peer is lost"
+    POWER_HERE = "zrep's host loses power after it"
+    POWER_THERE = "the peer loses power after it"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing zrep started: where, and its words; a stream is one, with the words of its sender."""
+
+    host: str
+    argv: tuple[str, ...]
+    stream: bool = False
+    remote: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.host}: {' '.join(self.argv)}{' | receive' if self.stream else ''}"
+
+
+@dataclass
+class Wire:
+    """All that zrep starts goes through here, in order, and is counted; at one number something may happen."""
+
+    world: World
+    mode: Mode | None = None
+    at: int = -1
+    cut: bool = False
+    dead: bool = False
+    failing: bool = False
+    log: list[Command] = field(default_factory=list)
+    driver: str = ""
+    power_lost: set[str] = field(default_factory=set)
+    after: Callable[[], None] = lambda: None
+
+    def reset(self, mode: Mode | None = None, at: int = -1) -> None:
+        self.mode, self.at, self.cut, self.dead, self.failing = mode, at, False, False, False
+        self.log, self.power_lost = [], set()
+
+    def reach(self, host: str) -> None:
+        """A request to a host: it needs a living zrep, and for the peer a link."""
+        if self.dead:
+            raise Killed
+        if host != self.driver and self.cut:
+            raise UnreachableError(f"lost {host}", evidence="the link is cut")
+
+    def run(self, host: str, argv: Sequence[str]) -> Completed:
+        self.reach(host)
+        command = Command(host, tuple(argv), remote=host != self.driver)
+        failed = Completed(command.argv, 1, "", _SUSPENDED)
+        return self._at(command, lambda: self._do(command), lambda: failed)
+
+    def pipe(self, sender: Sequence[str], receiver: Sequence[str]) -> tuple[Completed, Completed]:
+        if self.dead:
+            raise Killed
+        here, there = self._place(sender), self._place(receiver)
+        remote = self.driver not in (here[0], there[0]) or here[0] != there[0]
+        command = Command(here[0], here[1], stream=True, remote=remote)
+
+        def fail() -> tuple[Completed, Completed]:
+            if self.cut and remote:
+                lost = "ssh: connect to host beta port 22: No route to host\n"
+                return Completed(here[1], 1, "", ""), Completed(there[1], 255, "", lost)
+            return Completed(here[1], 1, "", _SUSPENDED), Completed(there[1], 1, "", "cannot receive: invalid stream\n")
+
+        if self.cut and remote:
+            self.log.append(command)
+            return fail()
+        return self._at(command, lambda: self._stream(here, there), fail, lambda: self._stream(here, there, torn=True))
+
+    # --- what happens ---
+
+    def _at(
+        self,
+        command: Command,
+        do: Callable[[], Answer],
+        fail: Callable[[], Answer],
+        tear: Callable[[], Answer] | None = None,
+    ) -> Answer:
+        number = len(self.log)
+        self.log.append(command)
+        if number == self.at:
+            answer = self._inject(command, do, fail, tear)
+        elif self.failing:
+            answer = fail()
+        else:
+            answer = do()
+        self.after()
+        return answer
+
+    def _inject(
+        self,
+        command: Command,
+        do: Callable[[], Answer],
+        fail: Callable[[], Answer],
+        tear: Callable[[], Answer] | None,
+    ) -> Answer:
+        mode = self.mode
+        if mode is Mode.KILL_BEFORE:
+            self._die()
+        if mode is Mode.FAIL_ON:
+            self.failing = True
+        if mode in (Mode.FAIL, Mode.FAIL_ON):
+            return fail()
+        if mode is Mode.HANG:
+            raise FailedError(f"{' '.join(command.argv[:2])} did not finish in 600 s and was ended")
+        if mode is Mode.CUT:
+            self.cut = True
+            if command.stream:
+                return fail()
+            self.reach(command.host)
+        if mode is Mode.PART:
+            return cast(Answer, self._part(command))
+        if mode in (Mode.TORN, Mode.TORN_CUT):
+            assert tear is not None
+            self.cut = mode is Mode.TORN_CUT
+            return tear()
+        answer = do()
+        if mode is Mode.LOST:
+            if command.stream:
+                self.cut = True
+                return fail()
+            if command.remote:
+                self.cut = True
+                self.after()
+                self.reach(command.host)
+            return cast(Answer, Completed(command.argv, 1, "", "internal error: Interrupted system call\n"))
+        if mode is Mode.KILL_AFTER:
+            self._die()
+        if mode is Mode.POWER_HERE:
+            self._power(self.driver)
+            self._die()
+        if mode is Mode.POWER_THERE:
+            self.cut = True
+            for name in self.world.state.hosts:
+                if name != self.driver:
+                    self._power(name)
+            if command.stream:
+                return fail()
+            self.after()
+            self.reach(command.host)
+        return answer
+
+    def _die(self) -> None:
+        self.dead = True
+        self.after()
+        raise Killed
+
+    def _power(self, name: str) -> None:
+        self.world.host(name).crash()
+        self.power_lost.add(name)
+
+    def heal(self) -> None:
+        """Everything works again: the link, the hosts (which mount what they mount at boot)."""
+        for name in self.power_lost:
+            self.world.host(name).mount_all()
+        self.reset()
+
+    # --- carrying out ---
+
+    def _host(self, name: str) -> Host:
+        return self.world.host(name)
+
+    def _do(self, command: Command) -> Completed:
+        done = self._host(command.host).run(list(command.argv))
+        return Completed(command.argv, done.rc, done.out.decode(), done.err.decode())
+
+    def _part(self, command: Command) -> Completed:
+        """A zfs set of several properties of which half land (it is one transaction only when it succeeds)."""
+        given = assignments(command.argv)
+        landed = given[: len(given) // 2]
+        rest = command.argv[2 + len(given) :]
+        self._host(command.host).run(["zfs", "set", *landed, *rest])
+        return Completed(command.argv, 1, "", "cannot set property: out of space\n")
+
+    def _place(self, argv: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+        return (argv[1], tuple(argv[2:])) if argv[0] == "ssh" else (self.driver, tuple(argv))
+
+    def _stream(
+        self, here: tuple[str, tuple[str, ...]], there: tuple[str, tuple[str, ...]], torn: bool = False
+    ) -> tuple[Completed, Completed]:
+        sent = self._host(here[0]).run(list(here[1]))
+        stream = sent.out
+        if torn:
+            start = stream.find(b"\n") + 1
+            stream = stream[: start + (len(stream) - start) // 2]
+        received = self._receive(there[0], there[1], stream)
+        status, said = sent.rc, sent.err.decode()
+        if sent.rc == 0 and received.status != 0 and not torn:
+            status, said = 1, f"warning: cannot send '{here[1][-1]}': Broken pipe\n"
+        return Completed(here[1], status, "", said), received
+
+    def _receive(self, host: str, argv: tuple[str, ...], stream: bytes) -> Completed:
+        """What RECEIVE_SCRIPT does: the lock, the generation, then the command."""
+        assert argv[:4] == ("sh", "-c", RECEIVE_SCRIPT, "zrep"), argv
+        lock, tag, dataset, generation, *command = argv[4:]
+        with Path(lock).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Completed(argv, RECEIVE_BUSY, "", "")
+            if generation != "new":
+                asked = ["zfs", "get", "-Hp", "-s", "local", "-o", "value", f"{tag}:gen,{tag}:master", dataset]
+                found = self._host(host).run(asked)
+                if found.out.decode().removesuffix("\n") != f"{generation}\nno":
+                    return Completed(argv, RECEIVE_OTHER_GENERATION, "", found.err.decode())
+            done = self._host(host).run(list(command), stream)
+        return Completed(argv, done.rc, done.out.decode(), done.err.decode())
+
+
+def assignments(argv: Sequence[str]) -> list[str]:
+    """The NAME=value words of a zfs set."""
+    return [word for word in argv[2:] if "=" in word] if tuple(argv[:2]) == ("zfs", "set") else []
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRunner:
+    """Runner on one host of the model."""
+
+    wire: Wire
+    host: str
+
+    def run(self, argv: Sequence[str], *, timeout: float = COMMAND_SECONDS, keep: Sequence[int] = ()) -> Completed:
+        return self.wire.run(self.host, argv)
+
+    def pipe(
+        self,
+        sender: Sequence[str],
+        receiver: Sequence[str],
+        *,
+        keep: Sequence[int] = (),
+        progress: Callable[[Progress], None] | None = None,
+    ) -> tuple[Completed, Completed]:
+        return self.wire.pipe(sender, receiver)
+
+
+class Peer:
+    """The agent of the other host, behind a link that may be cut. It dials back as this host's own agent would."""
+
+    local = False
+
+    def __init__(self, wire: Wire, agent: LocalAgent, directory: Path) -> None:
+        self.name = agent.name
+        self._wire, self._agent, self._directory = wire, agent, directory
+
+    def __getattr__(self, request: str) -> Callable[..., Any]:
+        method: Callable[..., Any] = getattr(self._agent, request)
+
+        def ask(*arguments: Any) -> Any:
+            self._wire.reach(self.name)
+            return method(*arguments)
+
+        return ask
+
+    def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]:
+        self._wire.reach(self.name)
+        return ("ssh", self.name, *argv)
+
+    def dial(self, host: str) -> Identity:
+        self._wire.reach(self.name)
+        if host not in self._wire.world.state.hosts:
+            raise UnreachableError(f"cannot reach {host}")
+        return LocalAgent(ModelRunner(self._wire, host), name=host, directory=self._directory / host).identity()
+
+    def close(self) -> None:
+        self._agent.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one run of zrep ended. code: its exit status, None when it was killed."""
+
+    code: int | None
+    outcomes: tuple[Outcome, ...] = ()
+    rows: tuple[Row, ...] = ()
+    error: ZrepError | None = None
+
+    @property
+    def text(self) -> str:
+        """All that it said, a line each."""
+        errors = [self.error, *(outcome.error for outcome in self.outcomes)]
+        return "\n".join([error.line() for error in errors if error] + [outcome.message for outcome in self.outcomes])
+
+    @property
+    def lines(self) -> list[str]:
+        return [f"{line.host}: {' '.join(line.argv)}" for outcome in self.outcomes for line in outcome.lines]
+
+
+Work = Callable[[Session], Outcome | Sequence[Outcome] | Sequence[Row]]
+
+
+class Hosts:
+    """Two hosts, alpha and beta, and zrep on either."""
+
+    def __init__(self, directory: Path, world: World | None = None) -> None:
+        self.directory = directory
+        self.world = world or World()
+        self.wire = Wire(self.world)
+        self.said: list[str] = []
+        self._identities = itertools.count(1)
+        for name in self.world.state.hosts:
+            (directory / name).mkdir(parents=True, exist_ok=True)
+
+    def __getitem__(self, name: str) -> Host:
+        return self.world.host(name)
+
+    def load(self, dumped: bytes) -> None:
+        self.world.load(dumped)
+        self.wire.reset()
+
+    def agent(self, name: str) -> LocalAgent:
+        return LocalAgent(ModelRunner(self.wire, name), name=name, directory=self.directory / name)
+
+    def peer(self, name: str) -> Agent:
+        if name not in self.world.state.hosts:
+            raise UnreachableError(f"cannot reach {name}")
+        return cast(Agent, Peer(self.wire, self.agent(name), self.directory))
+
+    @contextmanager
+    def session(self, here: str, **options: Any) -> Iterator[Session]:
+        self.wire.driver = here
+        session = Session(
+            Options(**options),
+            local=self.agent(here),
+            connect=self.peer,
+            clock=lambda: float(self.world.state.now or 0),
+            new_identity=lambda: f"{next(self._identities):08x}" * 2,
+            say=self.said.append,
+        )
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def run(self, here: str, work: Work, **options: Any) -> Ended:
+        """One run of zrep on a host, as the command line would end it."""
+        self.world.pass_time(60)
+        with self.session(here, **options) as session:
+            try:
+                done = work(session)
+                found: list[Outcome | Row] = [done] if isinstance(done, Outcome) else list(done)
+            except ZrepError as error:
+                return Ended(error.exit_code, error=error)
+            except Killed:
+                return Ended(None)
+        outcomes = tuple(item for item in found if isinstance(item, Outcome))
+        rows = tuple(item for item in found if isinstance(item, Row))
+        return Ended(worst(item.code for item in found), outcomes, rows)

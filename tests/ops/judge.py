@@ -1,0 +1,168 @@
+"""What must hold, after every single command and at the end of it all: read from the model itself, not by zrep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tests.model import mounting
+from tests.model.machine import Machine
+from tests.model.state import Dataset, Snapshot
+from tests.ops.hosts import Hosts
+from tests.ops.pairs import A, B
+
+SIDES = (("alpha", A), ("beta", B))
+
+
+def find(hosts: Hosts, host: str, name: str) -> Dataset | None:
+    return hosts.world.state.hosts[host].datasets.get(name)
+
+
+def value(hosts: Hosts, host: str, dataset: Dataset, name: str) -> str:
+    state = hosts.world.state
+    return Machine(state, state.hosts[host]).value(dataset, name)
+
+
+def local(dataset: Dataset, name: str) -> str:
+    """A property of zrep's, "" where it has no local value."""
+    setting = dataset.props.get(f"zrep:{name}")
+    return (setting.local or "") if setting else ""
+
+
+def family(hosts: Hosts, host: str, name: str) -> Iterator[Dataset]:
+    """A dataset and its split copies."""
+    for dataset in hosts.world.state.hosts[host].datasets.values():
+        if dataset.name == name or dataset.name.startswith(name + "_split"):
+            yield dataset
+
+
+def snapshots(hosts: Hosts, host: str, name: str) -> list[Snapshot]:
+    return [snapshot for dataset in family(hosts, host, name) for snapshot in dataset.snapshots]
+
+
+def held(hosts: Hosts, host: str, name: str) -> set[int]:
+    return {snapshot.guid for snapshot in snapshots(hosts, host, name) if "zrep" in snapshot.holds}
+
+
+def writable(hosts: Hosts, host: str, name: str) -> bool:
+    dataset = find(hosts, host, name)
+    if dataset is None or dataset.inconsistent:
+        return False
+    if dataset.kind == "volume":
+        return value(hosts, host, dataset, "readonly") == "off" and bool(local(dataset, "gen"))
+    state = hosts.world.state
+    return dataset.mounted_at is not None and not mounting.readonly(Machine(state, state.hosts[host]), dataset)
+
+
+def base(hosts: Hosts) -> int | None:
+    """GUID of the newest common snapshot."""
+    here, there = (find(hosts, *side) for side in SIDES)
+    if here is None or there is None:
+        return None
+    guids = {snapshot.guid for snapshot in there.snapshots}
+    return next((s.guid for s in reversed(here.snapshots) if s.guid in guids), None)
+
+
+@dataclass
+class Watch:
+    """Judges after every command. forced: somebody insisted, so the old master may be writable too;
+    linked: the two sides are a pair from the start."""
+
+    hosts: Hosts
+    forced: bool
+    linked: bool
+    broken: list[str] = field(default_factory=list)
+    epochs: dict[str, int] = field(default_factory=dict)
+    foreign: set[tuple[str, str, int]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for host, name in SIDES:
+            for snapshot in snapshots(self.hosts, host, name):
+                if not snapshot.name.startswith("zrep_"):
+                    self.foreign.add((host, name, snapshot.guid))
+        self.look()
+
+    def look(self) -> None:
+        self._masters()
+        self._replicas()
+        if self.linked and not held(self.hosts, *SIDES[0]) & held(self.hosts, *SIDES[1]):
+            self._say("no common snapshot is held on both sides (5)")
+        for host, name, guid in self.foreign:
+            if all(snapshot.guid != guid for snapshot in snapshots(self.hosts, host, name)):
+                self._say("a snapshot that zrep did not make is gone (6)")
+
+    def _masters(self) -> None:
+        if self.forced:
+            return
+        if all(writable(self.hosts, *side) for side in SIDES):
+            self._say("both sides are writable (1)")
+        here, there = (find(self.hosts, *side) for side in SIDES)
+        both = here and there and local(here, "master") == local(there, "master") == "yes"
+        if both and here and there and local(here, "gen") == local(there, "gen"):
+            self._say("two masters of one generation (1)")
+
+    def _replicas(self) -> None:
+        for host, name in SIDES:
+            dataset = find(self.hosts, host, name)
+            if dataset is None:
+                continue
+            # A volume is opened just before a forced promotion: its size cannot be set while it is read-only.
+            opened = self.forced and dataset.kind == "volume"
+            if local(dataset, "master") == "no" and not opened and value(self.hosts, host, dataset, "readonly") != "on":
+                self._say(f"the replica on {host} is not read-only (18)")
+            epoch = local(dataset, "epoch")
+            if epoch:
+                if int(epoch) < self.epochs.get(host, 0):
+                    self._say(f"the epoch on {host} went back (3)")
+                self.epochs[host] = int(epoch)
+
+    def _say(self, text: str) -> None:
+        log = self.hosts.wire.log
+        where = f" after {log[-1]}" if log else ""
+        if not any(line.startswith(text) for line in self.broken):
+            self.broken.append(text + where[:160])
+
+
+def settled(hosts: Hosts) -> dict[str, object]:
+    """Where the two sides have ended up, without what may differ between two good ends (ids, names, counts)."""
+    common = base(hosts)
+    here, there = (find(hosts, *side) for side in SIDES)
+    same = here is not None and there is not None and local(here, "gen") == local(there, "gen")
+    return {"one generation": same, **{host: _side(hosts, host, name, common) for host, name in SIDES}}
+
+
+def _side(hosts: Hosts, host: str, name: str, common: int | None) -> object:
+    dataset = find(hosts, host, name)
+    if dataset is None:
+        return None
+    # What is held beside the base: newer ones of ours, which have still to be sent (how many, may differ).
+    held = {"base" if s.guid == common else "newer" for s in after(dataset, common) if "zrep" in s.holds}
+    roles = {
+        key: setting.local.partition(" since ")[0]
+        for key, setting in dataset.props.items()
+        if key.startswith("zrep:") and setting.local and key not in ("zrep:gen", "zrep:parent", "zrep:flags")
+    }
+    native = {key: value(hosts, host, dataset, key) for key in ("readonly", "canmount") if dataset.kind != "volume"}
+    splits = [
+        (bool(local(copy, "split")), local(copy, "master"), local(copy, "inprogress"), writable(hosts, host, copy.name))
+        for copy in family(hosts, host, name)
+        if copy.name != name
+    ]
+    files = dict(dataset.data)
+    older = [s.name for s in dataset.snapshots if "zrep" in s.holds and s not in after(dataset, common)]
+    mount = "as it was"  # a replica's is nobody's business: an old master stays mounted until it is booted again
+    if roles.get("zrep:master") == "yes":
+        mount = f"{dataset.mounted_at} {dataset.remounted == 'ro'}"
+    end = {"roles": roles, **native, "held": held, "held older": older, "splits": splits, "files": files}
+    return {**end, "partial": dataset.partial is not None, "mount": mount}
+
+
+def after(dataset: Dataset, common: int | None) -> list[Snapshot]:
+    """The base and what is newer."""
+    guids = [s.guid for s in dataset.snapshots]
+    return dataset.snapshots[guids.index(common) :] if common in guids else dataset.snapshots
+
+
+def files(hosts: Hosts, host: str, name: str) -> set[str]:
+    """Every file in a dataset and its split copies."""
+    return {key for dataset in family(hosts, host, name) for key in dataset.data}

@@ -1,0 +1,115 @@
+"""Pairs to begin with, and the runs that tests ask for, in a word each."""
+
+from __future__ import annotations
+
+from tests.ops.hosts import Ended, Hosts, Work
+from zrep.ops import manage, rejoin, role, sync
+from zrep.ops.init import Request, init
+
+A, B = "tank/a", "tank/b"
+
+
+def initialising(request: Request) -> Work:
+    return lambda session: init(session, request)
+
+
+INIT = initialising(Request(A, "beta", B))
+
+
+def syncing_all() -> Work:
+    return lambda session: sync.sync(session, [])
+
+
+SYNC_ALL = syncing_all()
+
+
+def syncing(name: str) -> Work:
+    return lambda session: sync.sync(session, [name])
+
+
+def failing_over(name: str, insist: bool = False) -> Work:
+    return lambda session: role.failover(session, name, role.RoleChange(insist))
+
+
+def taking_over(name: str, insist: bool = False) -> Work:
+    return lambda session: role.takeover(session, name, role.RoleChange(insist))
+
+
+def forcing(name: str, agreed: bool = True) -> Work:
+    return lambda session: role.forced_takeover(session, name, lambda loss: agreed)
+
+
+def rejoining(name: str) -> Work:
+    return lambda session: rejoin.rejoin(session, name)
+
+
+def expiring(*names: str, here_only: bool = False) -> Work:
+    return lambda session: manage.expire(session, list(names), here_only)
+
+
+def clearing(name: str, here_only: bool = False) -> Work:
+    return lambda session: manage.clear(session, name, here_only)
+
+
+def changing(name: str, config: manage.Config) -> Work:
+    return lambda session: manage.changeconfig(session, name, config)
+
+
+def pausing(name: str, reason: str = "") -> Work:
+    return lambda session: manage.pause(session, [name], reason)
+
+
+def unpausing(name: str) -> Work:
+    return lambda session: manage.unpause(session, [name])
+
+
+def good(ended: Ended) -> Ended:
+    assert ended.code == 0, ended.text
+    return ended
+
+
+def source(hosts: Hosts, volume: bool = False) -> None:
+    """A filesystem (or volume) on alpha with two files and a snapshot of the administrator's."""
+    hosts["alpha"].sh(f"zfs create -V 1G {A}" if volume else f"zfs create {A}")
+    hosts["alpha"].write(A, "one", b"1" * 50)
+    hosts["alpha"].write(A, "older", b"0" * 50)
+    hosts["alpha"].sh(f"zfs snapshot {A}@daily")
+
+
+def linked(hosts: Hosts, volume: bool = False) -> None:
+    """A pair, linked, alpha's tank/a to beta's tank/b, with a snapshot of somebody's on the replica too."""
+    source(hosts, volume)
+    good(hosts.run("alpha", INIT))
+    hosts["beta"].sh(f"zfs snapshot {B}@weekly")
+
+
+def written(hosts: Hosts, host: str = "alpha", name: str = A, key: str = "two") -> None:
+    for part in range(4):
+        hosts[host].write(name, f"{key}{part}", key.encode() * 20)
+
+
+def shell_pair(hosts: Hosts) -> None:
+    """As the shell zrep 2.0 leaves one: no epoch, no generation, no holds."""
+    linked(hosts)
+    for host, name in (("alpha", A), ("beta", B)):
+        for key in ("epoch", "gen", "parent", "inprogress", "flags", "canmount"):
+            hosts[host].run(["zfs", "inherit", f"zrep:{key}", name])
+        hosts[host].sh(f"zfs release zrep {name}@zrep_000001")
+    hosts["beta"].run(["zfs", "inherit", "zrep:master", B])
+
+
+def forced(hosts: Hosts, volume: bool = False) -> None:
+    """A disaster: alpha was cut off, beta was promoted, alpha is back and believes itself master."""
+    linked(hosts, volume)
+    hosts.wire.cut = True
+    good(hosts.run("beta", forcing(B)))
+    hosts.wire.cut = False
+
+
+def diverged(hosts: Hosts, volume: bool = False) -> None:
+    """The same, and alpha has a tail of its own that beta never got."""
+    linked(hosts, volume)
+    written(hosts, key="tail")
+    hosts.wire.cut = True
+    good(hosts.run("beta", forcing(B)))
+    hosts.wire.cut = False

@@ -1,0 +1,288 @@
+"""The crash loop: at every command of every operation something goes wrong; the same run again makes it good.
+
+Invariants are judged after each single command; after healing, the command is run once more and cron's sync once on
+both hosts, and the end must be the one without a fault. Then running both again changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from tests.ops import pairs
+from tests.ops.hosts import Command, Ended, Hosts, Mode, Work, assignments
+from tests.ops.judge import Watch, files, settled
+from tests.ops.pairs import SYNC_ALL, A, B, good
+from tests.ops.plugin import CASES
+from zrep.ops.manage import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Where it begins and what is run. forced: somebody insisted on a promotion; linked: the pair was whole before;
+    code: how the run ends without a fault; keep: files that must be on the host at the end, in FS or a split copy."""
+
+    name: str
+    start: Callable[[Hosts], None]
+    work: Work
+    host: str = "alpha"
+    forced: bool = False
+    linked: bool = True
+    code: int = 0
+    options: tuple[tuple[str, object], ...] = ()
+    alone: bool = False  # the link is cut while it runs without a fault, too
+    keep: tuple[tuple[str, str, str], ...] = ()
+
+
+def _written(hosts: Hosts, volume: bool = False) -> None:
+    pairs.linked(hosts, volume)
+    pairs.written(hosts)
+
+
+def _turned(hosts: Hosts) -> None:
+    _written(hosts)
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    pairs.written(hosts, "beta", B, "three")
+
+
+def _shell(hosts: Hosts) -> None:
+    pairs.shell_pair(hosts)
+    pairs.written(hosts)
+
+
+def _many(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    for number in range(3):
+        pairs.written(hosts, key=f"n{number}")
+        good(hosts.run("alpha", SYNC_ALL))
+    for host, name in (("alpha", A), ("beta", B)):
+        good(hosts.run(host, pairs.changing(name, Config(savecount=2))))
+
+
+def _torn_init(hosts: Hosts) -> None:
+    pairs.source(hosts)
+    hosts.wire.driver = "alpha"
+    _tear(hosts, pairs.INIT)
+
+
+def _torn_sync(hosts: Hosts) -> None:
+    _written(hosts)
+    _tear(hosts, SYNC_ALL)
+    pairs.written(hosts, key="later")
+
+
+def _tear(hosts: Hosts, work: Work) -> None:
+    """Run with the stream torn in the middle, the peer lost with it."""
+    dumped = hosts.world.dump()
+    hosts.wire.reset()
+    hosts.run("alpha", work)
+    at = next(number for number, command in enumerate(hosts.wire.log) if command.stream)
+    hosts.load(dumped)
+    hosts.wire.reset(Mode.TORN_CUT, at)
+    assert hosts.run("alpha", work).code not in (0, None)
+    hosts.wire.heal()
+
+
+def _modified(hosts: Hosts) -> None:
+    _written(hosts)
+    hosts["beta"].sh(f"zfs set readonly=off {B}")
+    hosts["beta"].sh(f"zfs mount {B}")
+    hosts["beta"].write(B, "by hand", b"x")
+    hosts["beta"].sh(f"zfs unmount {B}")
+    hosts["beta"].sh(f"zfs set readonly=on {B}")
+    hosts["beta"].sh(f"zfs destroy {B}@weekly")
+
+
+def _both(hosts: Hosts) -> None:
+    """Somebody promoted beta, and then, when asked again, insisted on alpha too."""
+    pairs.diverged(hosts)
+    pairs.written(hosts, "beta", B, "beta")
+    for key, text in (("gen", "c" * 16), ("parent", "1" * 16), ("epoch", "2")):
+        if key != "parent":
+            hosts["alpha"].sh(f"zfs set zrep:{key}={text} {A}")
+    old = hosts["beta"].sh(f"zfs get -Hp -o value zrep:parent {B}").decode().strip()
+    hosts["alpha"].sh(f"zfs set zrep:parent={old} {A}")
+
+
+TAIL = (("alpha", A, "tail0"), ("alpha", A, "tail3"))
+SCENARIOS = [
+    Scenario("init", pairs.source, pairs.INIT, linked=False),
+    Scenario("init, half done before", _torn_init, pairs.INIT, linked=False),
+    Scenario("sync", _written, SYNC_ALL),
+    Scenario("sync, nothing written", pairs.linked, SYNC_ALL),
+    Scenario("sync, half received before", _torn_sync, SYNC_ALL),
+    Scenario("sync of a shell pair", _shell, SYNC_ALL, linked=False),
+    Scenario("sync -f", _modified, pairs.syncing(A), options=(("force", True),)),
+    Scenario("failover", _written, pairs.failing_over(A)),
+    Scenario("failover of a volume", partial(_written, volume=True), pairs.failing_over(A)),
+    Scenario("failover back", _turned, pairs.failing_over(B), "beta"),
+    Scenario("failover of a shell pair", _shell, pairs.failing_over(A), linked=False),
+    Scenario("takeover", _written, pairs.taking_over(B), "beta"),
+    Scenario("takeover -L", _written, pairs.forcing(B), "beta", forced=True, alone=True),
+    Scenario(
+        "takeover -L of a volume", partial(_written, volume=True), pairs.forcing(B), "beta", forced=True, alone=True
+    ),
+    Scenario("rejoin", pairs.forced, pairs.rejoining(A), forced=True),
+    Scenario("rejoin with a tail", pairs.diverged, pairs.rejoining(A), forced=True, keep=TAIL),
+    Scenario(
+        "rejoin of a volume with a tail",
+        partial(pairs.diverged, volume=True),
+        pairs.rejoining(A),
+        forced=True,
+        keep=TAIL,
+    ),
+    Scenario(
+        "rejoin -f after a split brain",
+        _both,
+        pairs.rejoining(A),
+        forced=True,
+        options=(("force", True),),
+        keep=(*TAIL, ("beta", B, "beta0")),
+    ),
+    Scenario("expire", _many, pairs.expiring(A)),
+    Scenario("expire -L", _many, pairs.expiring(A, here_only=True)),
+    Scenario("clear", _written, pairs.clearing(A), linked=False),
+    Scenario("changeconfig", pairs.linked, pairs.changing(A, Config(savecount=3))),
+    Scenario("pause", pairs.linked, pairs.pausing(A, "x")),
+]
+
+READS = ("get", "list", "holds", "version")
+
+
+def applies(mode: Mode, command: Command) -> bool:
+    """Whether a mode means anything at a command."""
+    if mode in (Mode.TORN, Mode.TORN_CUT):
+        return command.stream
+    if mode is Mode.PART:
+        return len(assignments(command.argv)) > 1
+    if mode in (Mode.CUT, Mode.POWER_THERE):
+        return command.remote
+    if mode is Mode.HANG:
+        return not command.stream
+    if mode in (Mode.KILL_AFTER, Mode.LOST, Mode.POWER_HERE):
+        return not changes_nothing(command) or (mode is Mode.LOST and command.remote)
+    return True
+
+
+def changes_nothing(command: Command) -> bool:
+    return not command.stream and (command.argv[1] in READS or command.argv[0] == "zpool")
+
+
+class Loop:
+    """One scenario: its start, its end without a fault, and one case after the other from the same start."""
+
+    def __init__(self, hosts: Hosts, scenario: Scenario) -> None:
+        self.hosts, self.scenario = hosts, scenario
+        scenario.start(hosts)
+        hosts.wire.reset()
+        self.dumped = hosts.world.dump()
+        watch = self.watch()
+        ended = self.run(cut=scenario.alone)
+        assert ended.code == scenario.code, ended.text
+        self.commands = list(hosts.wire.log)
+        self.cron()
+        self.end = settled(hosts)
+        assert not watch.broken, watch.broken
+        self.check_stable("without a fault")
+
+    def watch(self) -> Watch:
+        watch = Watch(self.hosts, self.scenario.forced, self.scenario.linked)
+        self.hosts.wire.after = watch.look
+        return watch
+
+    def run(self, cut: bool = False) -> Ended:
+        self.hosts.wire.cut = cut
+        ended = self.hosts.run(self.scenario.host, self.scenario.work, **dict(self.scenario.options))
+        self.hosts.wire.cut = False
+        return ended
+
+    def cron(self) -> None:
+        for host in ("alpha", "beta"):
+            self.hosts.wire.reset()
+            self.hosts.run(host, SYNC_ALL)
+
+    def check_stable(self, what: str) -> None:
+        before = self.hosts.world.view()
+        self.run()
+        self.cron()
+        assert self.hosts.world.view() == before, f"{what}: running it again changed something (11)"
+
+    def case(self, mode: Mode, at: int) -> list[str]:
+        """What is wrong with one case; nothing when all is well."""
+        hosts = self.hosts
+        hosts.load(self.dumped)
+        watch = self.watch()
+        hosts.wire.reset(mode, at)
+        first = self.run(cut=self.scenario.alone)
+        assert len(hosts.wire.log) > at, "the fault was not reached"
+        lost = mode in (Mode.CUT, Mode.LOST, Mode.TORN_CUT, Mode.POWER_THERE)
+        power = set(hosts.wire.power_lost)
+        if lost:
+            self._cron_while_cut(power)
+            hosts.wire.power_lost = power
+        hosts.wire.heal()
+        second = self.run()
+        self.cron()
+        broken = list(watch.broken)
+        end = settled(hosts)
+        if end != self.end:
+            broken.append(f"another end (10): {differences(self.end, end)}; first {said(first)}; then {said(second)}")
+        for host, name, key in self.scenario.keep:
+            if key not in files(hosts, host, name):
+                broken.append(f"{key} is lost (9)")
+        before = hosts.world.view()
+        again = self.run()
+        self.cron()
+        if hosts.world.view() != before:
+            broken.append(f"running it again changed something (11); it said {said(again)}")
+        return broken
+
+    def _cron_while_cut(self, down: set[str]) -> None:
+        """Cron goes on while the hosts do not see each other."""
+        for host in {"alpha", "beta"} - down:
+            self.hosts.wire.reset()
+            self.hosts.wire.cut = True
+            self.hosts.run(host, SYNC_ALL)
+
+
+def said(ended: Ended) -> str:
+    return "killed" if ended.code is None else f"{ended.code}: {ended.text[:200]}"
+
+
+def differences(one: object, other: object, where: str = "") -> str:
+    if isinstance(one, dict) and isinstance(other, dict):
+        found = [
+            differences(one.get(key), other.get(key), f"{where}.{key}" if where else str(key))
+            for key in {**one, **other}
+            if one.get(key) != other.get(key)
+        ]
+        return "; ".join(found)
+    return f"{where} is {str(other)[:60]}, not {str(one)[:60]}"
+
+
+def cases(commands: list[Command]) -> Iterator[tuple[Mode, int]]:
+    for at, command in enumerate(commands):
+        for mode in Mode:
+            if applies(mode, command):
+                yield mode, at
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_whatever_happens_at_any_command(
+    hosts: Hosts, scenario: Scenario, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> None:
+    loop = Loop(hosts, scenario)
+    every = list(cases(loop.commands))
+    # A sample: another part of the cases for each scenario, the same in every run.
+    chosen = every if pytestconfig.getoption("--crash") == "all" else every[SCENARIOS.index(scenario) % 11 :: 11]
+    broken: list[str] = []
+    ran: Counter[str] = Counter()
+    for mode, at in chosen:
+        ran[mode.value] += 1
+        broken += [f"{mode.value}: {at} {loop.commands[at]}: {line}" for line in loop.case(mode, at)]
+    record_property(CASES, dict(ran))
+    assert not broken, f"{len(broken)} of {len(chosen)} cases:\n" + "\n".join(broken)
