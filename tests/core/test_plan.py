@@ -100,11 +100,18 @@ def test_a_resume_token_is_used_only_for_exactly_this_stream(
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
-    [("-p -L -e -c", ("-L", "-e", "-c")), ("-p -w", ("-w",)), ("--props", ()), (None, ()), ("", ())],
+    ("flags", "encryption", "expected"),
+    [
+        ("-p -L -e -c", "off -", ("-L", "-e", "-c")),
+        ("-p -w", "aes-256-gcm -", ("-w",)),
+        ("--props", "off -", ()),
+        ("", "off -", ()),
+        (None, "off -", ()),  # a pair of the shell zrep
+        (None, "aes-256-gcm -", ("-w",)),
+    ],
 )
-def test_an_increment_carries_no_properties(flags: str | None, expected: tuple[str, ...]) -> None:
-    assert plan.stream_options(replace(MASTER, flags=flags)) == expected
+def test_an_increment_carries_no_properties(flags: str | None, encryption: str, expected: tuple[str, ...]) -> None:
+    assert plan.stream_options(member("tank/a", replace(MASTER, flags=flags), encryption=encryption)) == expected
 
 
 # --- after the stream ---
@@ -175,11 +182,16 @@ def test_converge_ends_a_cancel_mark() -> None:
 
 # --- a pair of the shell zrep ---
 
+LINKS = "zrep:src-host=alpha zrep:src-fs=tank/a zrep:dest-host=beta zrep:dest-fs=tank/b"
+
 
 def test_adopt() -> None:
     shell = pair(master=replace(MASTER, gen="", epoch=None), replica=replace(REPLICA, gen="", epoch=None))
-    first = f"zfs set zrep:gen={NEW} zrep:parent={LEGACY} zrep:epoch=0"
-    assert lines(plan.plan_adopt(shell, NEW)) == [f"master: {first} tank/a", f"replica: {first} zrep:master=no tank/b"]
+    first = f"zfs set {LINKS} zrep:epoch=0 zrep:gen={NEW} zrep:parent={LEGACY}"
+    assert lines(plan.plan_adopt(shell, NEW)) == [
+        f"master: {first} zrep:master=yes tank/a",
+        f"replica: {first} zrep:master=no tank/b",
+    ]
 
 
 def test_adopt_goes_on_with_what_the_master_has() -> None:
@@ -187,7 +199,7 @@ def test_adopt_goes_on_with_what_the_master_has() -> None:
         master=replace(MASTER, gen=OLD, epoch=0, parents=(LEGACY,)), replica=replace(REPLICA, gen="", epoch=None)
     )
     assert lines(plan.plan_adopt(half, NEW)) == [
-        f"replica: zfs set zrep:gen={OLD} zrep:parent={LEGACY} zrep:epoch=0 zrep:master=no tank/b"
+        f"replica: zfs set {LINKS} zrep:epoch=0 zrep:gen={OLD} zrep:parent={LEGACY} zrep:master=no tank/b"
     ]
 
 

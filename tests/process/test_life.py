@@ -1,0 +1,119 @@
+"""The whole program as a user starts it, over pipes, locks and a helper on the other side; only ZFS is the model's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.model import World
+from tests.model.programs import environment
+
+Zrep = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# zrep on a host of the model: its own name and its own locks, as two machines would have.
+WRAPPER = """#!/bin/sh
+export ZREP_HOST="$ZREP_MODEL_HOST" ZREP_RUNDIR="{run}/$ZREP_MODEL_HOST"
+exec {python} -c 'from zrep.cli import main; main()' "$@"
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "world")
+
+
+@pytest.fixture
+def zrep(world: World, tmp_path: Path) -> Zrep:
+    """Run zrep on a host; the exit code must be the expected one, and an error is one line."""
+    program = tmp_path / "zrep"
+    program.write_text(WRAPPER.format(run=tmp_path, python=sys.executable))
+    program.chmod(0o755)
+
+    def run(host: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        base = {**os.environ, "ZREP_PATH": str(program), "PYTHONPATH": os.getcwd()}
+        done = subprocess.run(
+            [str(program), *arguments],
+            env=environment(world, host, base),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        assert len(done.stderr.splitlines()) == (1 if code else 0), done.stderr
+        return done
+
+    return run
+
+
+def test_the_main_job_through_real_processes(world: World, zrep: Zrep) -> None:
+    alpha, beta = world.host("alpha"), world.host("beta")
+    alpha.sh("zfs create tank/data")
+    alpha.write("tank/data", "first", b"1")
+    zrep("alpha", "init", "tank/data", "beta", "tank/copy")
+    assert beta.read("tank/copy@zrep_000001") == {"first": b"1"}
+
+    alpha.write("tank/data", "second", b"2")
+    assert zrep("alpha", "sync", "all").stdout == ""
+    assert zrep("alpha", "list", "-H").stdout.split("\t")[:4] == ["tank/data", "master", "beta:tank/copy", "ok"]
+
+    zrep("alpha", "failover", "tank/data")
+    with pytest.raises(OSError, match=r"[Rr]ead-only"):
+        alpha.write("tank/data", "late", b"x")
+    beta.write("tank/copy", "third", b"3")
+    zrep("beta", "sync", "all")
+    zrep("alpha", "takeover", "tank/data")
+    assert alpha.read("tank/data") == {"first": b"1", "second": b"2", "third": b"3"}
+
+    alpha.write("tank/data", "lost", b"4")
+    zrep("beta", "takeover", "-L", "tank/copy", code=3)
+    zrep("beta", "takeover", "-L", "--yes", "tank/copy")
+    zrep("alpha", "sync", "all", code=3)
+    zrep("alpha", "rejoin", "tank/data")
+    zrep("beta", "sync", "all")
+    assert zrep("beta", "status", "-H").stdout.split("\t")[3] == "ok"
+    [split] = [name for name in alpha.sh("zfs list -H -o name").decode().split() if "_split_" in name]
+    assert "lost" in alpha.read(f"{split}@zrep_split_3")
+
+
+def test_a_peer_that_is_cut_off_costs_one_line_and_no_snapshot(world: World, zrep: Zrep) -> None:
+    alpha = world.host("alpha")
+    for name in ("tank/a", "tank/b"):
+        alpha.sh(f"zfs create {name}")
+        zrep("alpha", "init", name, "beta", f"{name}copy")
+        alpha.write(name, "more", b"x")
+    before = alpha.sh("zfs list -H -t snapshot -o name")
+    world.cut("alpha", "beta")
+    done = zrep("alpha", "sync", "all", code=5)
+    assert "2 filesystems wait" in done.stderr
+    assert alpha.sh("zfs list -H -t snapshot -o name") == before
+    world.heal()
+    zrep("alpha", "sync", "all")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("sync", "tank/nothing"), 3, "no such filesystem"),
+        (("sync", "bad@name"), 2, "cannot be a ZFS filesystem"),
+        (("sync",), 2, "FS"),
+        (("nonsense",), 2, "nonsense"),
+        (("-t", "UPPER", "sync", "all"), 2, "cannot be a tag"),
+        (("init", "tank/data", "nosuch", "tank/copy"), 5, "cannot reach nosuch"),
+        (("init", "tank/data", "beta", "nopool/copy"), 3, "no pool nopool"),
+        (("init", "tank/data", "localhost", "tank/data"), 2, "cannot be the same"),
+    ],
+)
+def test_wrong_input_is_one_line_and_changes_nothing(
+    world: World, zrep: Zrep, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    world.host("alpha").sh("zfs create tank/data")
+    before = world.view()
+    assert says in zrep("alpha", *arguments, code=code).stderr
+    assert world.view() == before
