@@ -235,7 +235,7 @@ class Wire:
     def _receive(self, host: str, argv: tuple[str, ...], stream: bytes) -> Completed:
         """What RECEIVE_SCRIPT does: the lock, the generation, then the command."""
         assert argv[:4] == ("sh", "-c", RECEIVE_SCRIPT, "zrep"), argv
-        lock, tag, dataset, generation, *command = argv[4:]
+        lock, tag, dataset, generation, _, *command = argv[4:]
         with Path(lock).open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

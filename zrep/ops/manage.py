@@ -169,6 +169,9 @@ def clear(session: Session, name: str, here_only: bool) -> Outcome:
     if session.options.dry_run:
         return Outcome(name, lines=tuple(lines))
     _alone(session).do_all(plan)
+    for snapshot in member.ours(session.tag):
+        if snapshot.clones:
+            session.say(f"{name}: @{snapshot.name} stays, {', '.join(snapshot.clones)} is its clone")
     return Outcome(name, message="cleared; the data is untouched")
 
 

@@ -28,6 +28,8 @@ from zrep.system.process import Completed, Runner
 PROTOCOL = 1
 RECEIVE_BUSY = 75
 RECEIVE_OTHER_GENERATION = 76
+# The line after which the stdout of a command on another host is its own.
+STREAM_MARK = "zrep-stream"
 _PROGRAMS = frozenset({"zfs", "zpool", "mount"})
 
 # Runs on the replica for each stream, under whatever login shell: single quotes only, no "!", no line break.
@@ -38,7 +40,11 @@ RECEIVE_SCRIPT = (
     'exec 9>>"$1" || exit 1; flock -n 9 || exit 75; '
     'case "$4" in new) ;; *) case "$(zfs get -Hp -s local -o value "$2:gen,$2:master" "$3")" in '
     '"$4"?no) ;; *) exit 76 ;; esac ;; esac; '
-    'shift 4; exec "$@"'
+    # Login files may print before a stream from another host begins. A shell reads a pipe byte by byte.
+    'case "$5" in marked) while IFS= read -r line; do case "$line" in '
+    + STREAM_MARK
+    + ") break ;; esac; done ;; esac; "
+    'shift 5; exec "$@"'
 )
 
 
@@ -227,9 +233,12 @@ class LocalAgent:
         self.locks.drop_all()
 
 
-def receive_argv(lock: str, tag: str, dataset: str, generation: str, argv: Sequence[str]) -> tuple[str, ...]:
-    """argv under the receive lock and generation check; generation "new" for a dataset that has no role yet."""
-    return ("sh", "-c", RECEIVE_SCRIPT, "zrep", lock, tag, dataset, generation, *argv)
+def receive_argv(
+    lock: str, tag: str, dataset: str, generation: str, argv: Sequence[str], *, marked: bool
+) -> tuple[str, ...]:
+    """argv under the receive lock and generation check; generation "new" for a dataset that has no role yet.
+    marked: the stream begins after a line that is STREAM_MARK."""
+    return ("sh", "-c", RECEIVE_SCRIPT, "zrep", lock, tag, dataset, generation, "marked" if marked else "plain", *argv)
 
 
 def stream_refusal(status: int, dataset: str) -> FailedError | RefusedError | BusyError | None:

@@ -85,8 +85,10 @@ class Executor:
 
     def _stream(self, step: steps.SendStream, generation: str) -> None:
         """Send and receive, joined by the kernel. The receiver's lock is lent to the process that receives."""
+        lock = self.replica.lock_path(step.target)
+        marked = not self.master.local
         receiver = self.replica.stream_argv(
-            receive_argv(self.replica.lock_path(step.target), self.tag, step.target, generation, zfs.receive(step))
+            receive_argv(lock, self.tag, step.target, generation, zfs.receive(step), marked=marked)
         )
         sender = self.master.stream_argv(zfs.send(step))
         self.replica.lend(step.target)

@@ -19,7 +19,7 @@ from typing import IO, Any
 from zrep.core import errors
 from zrep.core.errors import BugError, FailedError, RefusedError, UnreachableError, UsageError, ZrepError
 from zrep.system import process, zfs
-from zrep.system.agent import PROTOCOL, Identity
+from zrep.system.agent import PROTOCOL, STREAM_MARK, Identity
 from zrep.system.peer import BEAT_SECONDS, GREETING
 from zrep.system.process import Completed
 
@@ -29,8 +29,12 @@ SILENCE_SECONDS = 25.0
 REQUEST_SECONDS = 900.0
 _NOISE_LINES = 2000
 
-# Any login shell over there, any PATH: single quotes only, no "!", no line break.
-_HELPER = 'PATH=/usr/local/bin:$PATH:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; exec "$0" "$@"'
+# Any login shell over there, any PATH: single quotes only, no "!", no line break. What login files printed, with or
+# without a line break at its end, is followed by the mark on a line of its own.
+_COMMAND = (
+    "PATH=/usr/local/bin:$PATH:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; "
+    f'echo; echo {STREAM_MARK}; exec "$0" "$@"'
+)
 
 
 class RemoteAgent:
@@ -97,7 +101,7 @@ class RemoteAgent:
 
     def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]:
         self._connect()
-        return (*self._ssh(), "--", self.name, "sh -c " + _quoted([_HELPER, *argv]))
+        return (*self._ssh(), "--", self.name, "sh -c " + _quoted([_COMMAND, *argv]))
 
     def close(self) -> None:
         """End the helper (it sees its input close) and the connection with it."""
@@ -140,7 +144,7 @@ class RemoteAgent:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the connection; close() ends it
         program = os.environ.get("ZREP_PATH") or "zrep"
         self._child = process.start(
-            [*self._ssh(), "--", self.name, "sh -c " + _quoted([_HELPER, program, "peer"])],
+            [*self._ssh(), "--", self.name, "sh -c " + _quoted([_COMMAND, program, "peer"])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -317,38 +317,37 @@ class BrokenStreamError(FailedError):
     """The stream ended too early: its cause is at the other end."""
 
 
-_ERRORS: tuple[tuple[str, type[ZrepError], str], ...] = (
-    (r"dataset does not exist|no such pool|could not find any snapshots|does not exist$", AbsentError, ""),
-    (r"has been modified", ModifiedError, ""),
-    (r"does not match incremental source|incremental source .* does not|most recent snapshot of", NoBaseError, ""),
-    (r"out of space|No space left|quota exceeded|ENOSPC", NoSpaceError, ""),
-    (r"permission denied|Permission denied|must be root|insufficient privileges", DeniedError, ""),
+_ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
+    (r"dataset does not exist|no such pool|could not find any snapshots|does not exist$", AbsentError),
+    (r"has been modified", ModifiedError),
+    (r"does not match incremental source|incremental source .* does not|most recent snapshot of", NoBaseError),
+    (r"out of space|No space left|quota exceeded|ENOSPC", NoSpaceError),
+    (r"permission denied|Permission denied|must be root|insufficient privileges", DeniedError),
     (
         r"dataset is busy|is busy|pool or dataset is busy|target is busy|dependent clones|has children|"
         # mount.zfs's words for a read-only remount while a file is open for writing
         r"currently being received|unmount failed|filesystem '.*' is already mounted",
         OccupiedError,
-        "",
     ),
     (
         r"incomplete stream|invalid stream|checksum mismatch|stream .* truncated|partially-complete state|"
         r"input/output error|Broken pipe|signal received",
         BrokenStreamError,
-        "",
     ),
 )
 
 
 def error(completed: Completed) -> ZrepError:
     """zfs's own words as a typed error; what no rule knows is a plain FailedError."""
-    said = completed.err.strip() or completed.out.strip()
-    first = said.splitlines()[0] if said else f"exit status {completed.status}"
-    kind: type[ZrepError] = FailedError
-    for pattern, candidate, _ in _ERRORS:
-        if re.search(pattern, said):
-            kind = candidate
-            break
-    return kind(f"{' '.join(completed.argv[:2])} failed", evidence=first)
+    said = [line.strip() for line in (completed.err.strip() or completed.out.strip()).splitlines()]
+    command = " ".join(completed.argv[:2])
+    for pattern, kind in _ERRORS:
+        for line in said:
+            if re.search(pattern, line):
+                return kind(f"{command} failed", evidence=line)
+    # Over ssh, login files may have said something before; zfs says what it cannot do.
+    telling = [line for line in said if line.startswith(("cannot ", "internal error"))] or said[-1:]
+    return FailedError(f"{command} failed", evidence=telling[0] if telling else f"exit status {completed.status}")
 
 
 def missing(completed: Completed) -> tuple[set[str], list[str]]:
