@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zrep.core.errors import UsageError
+from zrep.core.errors import UsageError, ZrepError
 from zrep.core.names import DEFAULT_TAG, check_dataset, check_tag
 
 if TYPE_CHECKING:  # each command imports what it uses: the program starts every minute on small machines
@@ -89,13 +89,15 @@ def _progress(progress: Progress) -> None:
     print(f"\r\033[K{size(progress.sent)}{share} sent", end="\r", file=sys.stderr, flush=True)
 
 
-def _run(session: Session, work: Callable[[], Iterable[Outcome] | Outcome]) -> int:
-    """Carry one operation out, print what became of it, and give everything back."""
+def _run(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name: str = "") -> int:
+    """Carry one operation out, print what became of it, and give everything back. name: what errors are about."""
     from zrep.ops.session import Outcome
     from zrep.render import report
 
     try:
         done = work()
+    except ZrepError as error:
+        raise error.about(name) from None
     finally:
         session.close()
     outcomes = [done] if isinstance(done, Outcome) else list(done)
@@ -135,7 +137,7 @@ def init(
 
     request = Request(filesystem, host, target, src_host, savecount, send_flags)
     session = _session(context, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: init(session, request))
+    return _run(session, lambda: init(session, request), filesystem)
 
 
 @app.command()
@@ -174,7 +176,7 @@ def failover(
     from zrep.ops.role import RoleChange, failover
 
     session = _session(context, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: failover(session, check_dataset(filesystem), RoleChange(force_unmount)))
+    return _run(session, lambda: failover(session, check_dataset(filesystem), RoleChange(force_unmount)), filesystem)
 
 
 @app.command()
@@ -193,8 +195,8 @@ def takeover(
     name = check_dataset(filesystem)
     session = _session(context, dry_run=dry_run, verbose=verbose)
     if not local:
-        return _run(session, lambda: takeover(session, name, RoleChange(force_unmount)))
-    return _run(session, lambda: forced_takeover(session, name, _agreement(yes)))
+        return _run(session, lambda: takeover(session, name, RoleChange(force_unmount)), name)
+    return _run(session, lambda: forced_takeover(session, name, _agreement(yes)), name)
 
 
 def _agreement(yes: bool) -> Callable[[str], bool]:
@@ -222,7 +224,7 @@ def rejoin(
     from zrep.ops.rejoin import rejoin
 
     session = _session(context, force=force, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: rejoin(session, check_dataset(filesystem)))
+    return _run(session, lambda: rejoin(session, check_dataset(filesystem)), filesystem)
 
 
 @app.command()
@@ -259,7 +261,7 @@ def list_(
         known = {row.name for row in view.listing(session, False)} if names else set()
         for name in names:
             if name not in known:
-                session.link(name)  # says why it is not there
+                session.link(name, readable=False)  # says why it is not there
         if snapshots:
             render.snapshots(view.snapshots(session, names), tabs=tabs, now=session.now)
         elif verbose:
@@ -340,7 +342,7 @@ def changeconfig(
 
     session = _session(context, dry_run=dry_run, verbose=verbose)
     config = Config(host, target, own_host, savecount)
-    return _run(session, lambda: changeconfig(session, check_dataset(filesystem), config))
+    return _run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
 
 
 @app.command()
@@ -355,7 +357,7 @@ def clear(
     from zrep.ops.manage import clear
 
     session = _session(context, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: clear(session, check_dataset(filesystem), local))
+    return _run(session, lambda: clear(session, check_dataset(filesystem), local), filesystem)
 
 
 @app.command()

@@ -240,12 +240,20 @@ def test_the_final_snapshot_is_always_taken() -> None:
 TURNED = f"zrep:src-host=beta zrep:src-fs=tank/b zrep:dest-host=alpha zrep:dest-fs=tank/a zrep:epoch=2 zrep:gen={NEW}"
 
 
+def role_record(operation: str, master: str, parent: str) -> str:
+    role = (
+        f'{{"dest-fs":"tank/a","dest-host":"alpha","epoch":"2","gen":"{NEW}","master":"{master}",'
+        f'"parent":"{parent}","src-fs":"tank/b","src-host":"beta"}}'
+    )
+    return f'zrep:inprogress={{"id":"{NEW}","op":"{operation}","role":{role}}}'
+
+
 def test_commit() -> None:
     mark, take = lines(plan.plan_commit(pair(), intent()))
     assert mark == f"master: zfs set {record('commit')} tank/a"
+    # The record of the whole role goes first: of a set that lands in part, it decides.
     assert take == (
-        f"replica: zfs set {TURNED} zrep:parent={GEN} zrep:master=yes "
-        f'zrep:inprogress={{"id":"{NEW}","op":"promote"}} tank/b'
+        f"replica: zfs set {role_record('promote', 'yes', GEN)} {TURNED} zrep:parent={GEN} zrep:master=yes tank/b"
     )
 
 
@@ -260,8 +268,20 @@ def test_demote_follows_what_the_new_master_has() -> None:
     assert lines(plan.plan_demote(pair(), promoted)) == [
         "master: zfs set zrep:canmount=on tank/a",
         "master: zfs set canmount=noauto tank/a",
-        f"master: zfs set {TURNED} zrep:parent={GEN},{OLD} zrep:master=no zrep:inprogress= tank/a",
+        f"master: zfs set {role_record('follow', 'no', f'{GEN},{OLD}')} {TURNED} zrep:parent={GEN},{OLD}"
+        " zrep:master=no tank/a",
+        "master: zfs set zrep:inprogress= tank/a",
     ]
+
+
+def test_a_role_of_which_a_part_landed_is_made_whole_from_its_record() -> None:
+    values = plan.role_values(REPLICA, master=True, swap=True, epoch=2, gen=NEW, parents=(GEN,))
+    torn = replace(REPLICA, intent=Intent("promote", NEW, role=values), torn=True)
+    unit = pair(replica=torn).replica
+    assert lines(plan.plan_writable(Side.REPLICA, unit, TAG))[0] == (
+        f"replica: zfs set {TURNED} zrep:parent={GEN} zrep:master=yes tank/b"
+    )
+    assert plan.plan_whole(Side.REPLICA, pair(replica=replace(torn, torn=False)).replica, TAG) == ()
 
 
 RESTORED = "master: zfs set zrep:inprogress= tank/a"

@@ -78,12 +78,12 @@ class TestSync:
             alpha.run(setting.alpha or "true")
             beta.run(setting.beta or "true")
             silent(alpha, setting.command)
-            assert in_step(alpha, "tank/a", beta, "tank/a")
-            assert content(beta, "tank/a") == setting.name
-            assert alpha.run("ls /tmp/executed", check=False).rc != 0
         finally:
             for host in pair:
                 host.run("umount -q /run/zrep; /lab/pristine restore $(hostname)", check=False)
+        assert in_step(alpha, "tank/a", beta, "tank/a")
+        assert content(beta, "tank/a") == setting.name
+        assert alpha.run("ls /tmp/executed", check=False).rc != 0
 
 
 class TestRoleChanges:

@@ -281,7 +281,6 @@ class TestRoles:
                     "zrep sync all",
                     "zrep failover tank/a",
                     "zrep expire tank/a",
-                    "zrep clear tank/a",
                 ),
             ),
             (

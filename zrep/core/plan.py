@@ -162,7 +162,8 @@ def plan_converge(pair: Pair, now: int, *, expire: bool = True) -> tuple[Step, .
     if expire:
         steps += plan_expire(pair)
     # A cancel mark has done its work once both locks are held by a new run: no late request is left alive.
-    if pair.replica.role.intent and pair.replica.role.intent.operation == "cancelled":
+    if replica.role.intent and replica.role.intent.settled:
+        steps += plan_whole(Side.REPLICA, pair.replica, pair.tag)
         steps.append(clear_intent(Side.REPLICA, replica.name, pair.tag))
     return tuple(steps)
 
@@ -239,21 +240,19 @@ def plan_adopt(pair: Pair, generation: str) -> tuple[Step, ...]:
     for side, unit in ((Side.MASTER, pair.master), (Side.REPLICA, pair.replica)):
         if not unit.role.gen:
             # On the replica the whole role: the shell zrep left it the master's properties, received and not its own.
-            own = role_properties(
-                pair.tag, role, master=side is Side.MASTER, swap=False, epoch=epoch, gen=gen, parents=(LEGACY,)
-            )
-            steps.append(SetProperties(side, (unit.name,), own))
+            own = role_values(role, master=side is Side.MASTER, swap=False, epoch=epoch, gen=gen, parents=(LEGACY,))
+            steps.append(SetProperties(side, (unit.name,), named(pair.tag, own)))
     return tuple(steps)
 
 
-def role_properties(
-    tag: str, role: Role, *, master: bool, swap: bool, epoch: int, gen: str, parents: tuple[str, ...]
-) -> tuple[tuple[str, str], ...]:
-    """One set of a role: only short user properties, so that it is one transaction. swap: direction reversed."""
+def role_values(
+    role: Role, *, master: bool, swap: bool, epoch: int, gen: str, parents: tuple[str, ...]
+) -> dict[str, str]:
+    """The properties of a role that its changes change, by short name. swap: direction reversed."""
     src_host, src_fs, dest_host, dest_fs = role.links
     if swap:
         src_host, src_fs, dest_host, dest_fs = dest_host, dest_fs, src_host, src_fs
-    values = {
+    return {
         "src-host": src_host,
         "src-fs": src_fs,
         "dest-host": dest_host,
@@ -263,7 +262,24 @@ def role_properties(
         "parent": ",".join(parents),
         "master": "yes" if master else "no",
     }
+
+
+def named(tag: str, values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Properties by full name: one set of them, only short user properties, is one transaction."""
     return tuple((f"{tag}:{name}", value) for name, value in values.items())
+
+
+def role_properties(tag: str, operation: str, identity: str, values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """One set of a new role, its record first: of a set that lands in part, the record decides (see Intent)."""
+    return (intent_property(tag, Intent(operation, identity, role=values)), *named(tag, values))
+
+
+def plan_whole(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
+    """A role of which only a part landed, made whole from its record."""
+    role = unit.role
+    if not (role.torn and role.intent):
+        return ()
+    return (SetProperties(side, (unit.name,), named(tag, role.intent.role)),)
 
 
 def next_epoch(*roles: Role) -> int:
@@ -316,9 +332,11 @@ def take_role(pair: Pair, generation: str, epoch: int) -> TakeRole:
         pair.replica.name,
         expected=role.generation,
         identity=generation,
-        properties=(
-            *role_properties(pair.tag, role, master=True, swap=True, epoch=epoch, gen=generation, parents=role.lineage),
-            intent_property(pair.tag, Intent("promote", generation)),
+        properties=role_properties(
+            pair.tag,
+            "promote",
+            generation,
+            role_values(role, master=True, swap=True, epoch=epoch, gen=generation, parents=role.lineage),
         ),
     )
 
@@ -339,7 +357,7 @@ def plan_fence(side: Side, member: Member, tag: str) -> tuple[Step, ...]:
 
 def plan_writable(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
     """First half of opening a new master: writable, and canmount back to what a master here has."""
-    steps: list[Step] = []
+    steps: list[Step] = list(plan_whole(side, unit, tag))
     for member in unit.members:
         own = () if member.volume else (("canmount", _while_master(member)),)
         steps.append(SetProperties(side, (member.name,), (("readonly", "off"), *own)))
@@ -382,27 +400,20 @@ def plan_mounted(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
 
 
 def plan_demote(pair: Pair, promoted: Role) -> tuple[Step, ...]:
-    """The old master follows the new one: one set, the intent's end in it; mounting is the new master's business.
-    That it no longer mounts by itself goes first: once the intent has ended, no run comes back to finish it."""
-    role = pair.master.role
+    """The old master follows the new one; mounting is the new master's business. That it no longer mounts by itself
+    goes first: once the failover's record has gone, no run comes back to finish it."""
     return (
         *plan_closed(Side.MASTER, pair.master, pair.tag),
-        SetProperties(
-            Side.MASTER,
-            (pair.master.name,),
-            (
-                *role_properties(
-                    pair.tag,
-                    role,
-                    master=False,
-                    swap=True,
-                    epoch=promoted.epoch or 0,
-                    gen=promoted.gen,
-                    parents=promoted.parents,
-                ),
-                intent_property(pair.tag, None),
-            ),
-        ),
+        *plan_follow(Side.MASTER, pair.master.name, pair.tag, pair.master.role, promoted, swap=True),
+    )
+
+
+def plan_follow(side: Side, dataset: str, tag: str, role: Role, master: Role, *, swap: bool) -> tuple[Step, ...]:
+    """A dataset becomes the replica of the generation that master has. role: whose links it takes."""
+    values = role_values(role, master=False, swap=swap, epoch=master.epoch or 0, gen=master.gen, parents=master.parents)
+    return (
+        SetProperties(side, (dataset,), role_properties(tag, "follow", master.gen, values)),
+        clear_intent(side, dataset, tag),
     )
 
 

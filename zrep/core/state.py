@@ -53,8 +53,10 @@ class Snapshot:
 class Intent:
     """A role change, init or rejoin under way, as ``zrep:inprogress`` keeps it.
 
-    operation: failover, promote, cancelled, init, rejoin; identity: the generation it makes (or a random id);
-    phase: how far it got; detail: what to restore, by dataset and property: (value, source).
+    operation: failover, promote, follow, cancelled, stopped, init, rejoin; identity: the generation it makes (or a
+    random id); phase: how far it got; detail: what to restore, by dataset and property: (value, source).
+    role: the properties of a new role, by short name. A role is eight properties, and a set of several that fails
+    can land in part; the record is one property, lands whole or not, and while it is there it is the role.
     """
 
     operation: str
@@ -62,6 +64,12 @@ class Intent:
     phase: str = ""
     epoch: int = 0
     detail: Mapping[str, str] = field(default_factory=dict)
+    role: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is left to do but to take the record away."""
+        return self.operation in ("cancelled", "follow")
 
     def text(self) -> str:
         record: dict[str, object] = {"op": self.operation, "id": self.identity}
@@ -71,6 +79,8 @@ class Intent:
             record["epoch"] = self.epoch
         if self.detail:
             record["detail"] = dict(self.detail)
+        if self.role:
+            record["role"] = dict(self.role)
         return json.dumps(record, separators=(",", ":"), sort_keys=True)
 
     @classmethod
@@ -87,6 +97,7 @@ class Intent:
                 str(record.get("phase", "")),
                 int(record.get("epoch", 0)),
                 {str(key): str(value) for key, value in record.get("detail", {}).items()},
+                {str(key): str(value) for key, value in record.get("role", {}).items()},
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls(UNKNOWN, text[:80])
@@ -94,7 +105,9 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """The zrep:* properties of one dataset, only those with source ``local``."""
+    """The zrep:* properties of one dataset, only those with source ``local``. torn: some of them are not yet what
+    the record of a new role says; everything here is as the record says. unreadable: the properties whose
+    values zrep never writes, as evidence."""
 
     src_host: str = ""
     src_fs: str = ""
@@ -114,6 +127,8 @@ class Role:
     canmount: str = ""
     lock_pid: str = ""
     lock_time: str = ""
+    torn: bool = False
+    unreadable: str = ""
 
     @property
     def paired(self) -> bool:

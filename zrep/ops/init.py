@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ROLE_PROPERTIES, ancestors, check_dataset, check_host, next_sequence, pool_of, snapshot_name
-from zrep.core.plan import intent_property, plan_converge, role_properties
+from zrep.core.plan import intent_property, named, plan_converge, role_values
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import CreateParent, DiscardPartial, Hold, SendStream, SetProperties, Step, TakeSnapshot
@@ -139,7 +139,14 @@ def _check(session: Session, request: Request, link: Link, peer: Agent, here: Id
             if not parents
             else "see: zpool list there",
         )
-    _check_space(request, source, found[next(p for p in reversed(parents) if p in found)], target)
+    nearest = found[next(parent for parent in reversed(parents) if parent in found)]
+    if nearest.volume:
+        raise RefusedError(
+            f"{nearest.name} on {request.host} is a volume: nothing can be below it",
+            filesystem=name,
+            advice="choose another target",
+        )
+    _check_space(request, source, nearest, target)
     missing = tuple(parent for parent in parents if parent not in found)
     executor = Executor(session.local, session.local, peer, session.tag, session.progress)
     return _Ground(source, target, missing, executor, role)
@@ -174,6 +181,7 @@ def _check_space(request: Request, source: Member, parent: Member, target: Membe
             f"not enough room on {request.host}",
             filesystem=request.filesystem,
             evidence=f"{needed} bytes needed, {parent.number('available')} available in {parent.name}",
+            advice="make room there, or choose another target",
         )
 
 
@@ -246,7 +254,7 @@ def _announce(session: Session, ground: _Ground) -> Step:
     role = ground.role
     properties = (
         intent_property(session.tag, Intent("init", role.gen)),
-        *role_properties(session.tag, role, master=True, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=()),
+        *_named_role(session, role, master=True),
         *_shape(session, role),
         (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
     )
@@ -281,11 +289,16 @@ def _stream(session: Session, ground: _Ground, snapshot: str, token: str) -> Sen
     )
 
 
+def _named_role(session: Session, role: Role, *, master: bool) -> tuple[tuple[str, str], ...]:
+    values = role_values(role, master=master, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=())
+    return named(session.tag, values)
+
+
 def _link_both(session: Session, ground: _Ground) -> list[Step]:
     """Replica first, then the end of the intent on the master: only then is it a pair that sync acts on."""
     role = ground.role
     properties = (
-        *role_properties(session.tag, role, master=False, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=()),
+        *_named_role(session, role, master=False),
         (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
         *_shape(session, role),
         *(() if ground.source.volume else ((f"{session.tag}:canmount", ground.source.get("canmount")),)),

@@ -157,7 +157,7 @@ def clear(session: Session, name: str, here_only: bool) -> Outcome:
     """
     member = observe(session.local, session.tag, [name]).get(name)
     if member is None:
-        raise RefusedError("no such filesystem here", filesystem=name)
+        raise RefusedError("no such filesystem here", filesystem=name, advice="see: zfs list")
     if not member.role.paired and not _traces(session, member):
         return Outcome(name, message="nothing of zrep is on it")
     lines: list[Line] = []

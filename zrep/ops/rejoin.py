@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import split_dataset, split_snapshot
-from zrep.core.plan import intent_property, plan_closed, plan_converge, role_properties
+from zrep.core.plan import intent_property, plan_closed, plan_converge, plan_follow
 from zrep.core.relation import Interrupted, Linked, SplitBrain, Stale
 from zrep.core.state import Intent, Member, Role, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import (
@@ -139,28 +139,13 @@ def _replay_intent_log(session: Session, view: View) -> bool:
 
 
 def _become_replica(session: Session, member: Member, master: Role) -> list[Step]:
-    """One set of the role as the master has it; mounting is from now on the master's business."""
+    """The role as the master has it; mounting is from now on the master's business."""
     side = Side.MASTER
     return [
         SetProperties(side, (member.name,), (("readonly", "on"),)),
         *plan_closed(side, Unit((member,)), session.tag),
-        SetProperties(side, (member.name,), _replica_role(session, master)),
+        *plan_follow(side, member.name, session.tag, master, master, swap=False),
     ]
-
-
-def _replica_role(session: Session, master: Role) -> tuple[tuple[str, str], ...]:
-    return (
-        *role_properties(
-            session.tag,
-            master,
-            master=False,
-            swap=False,
-            epoch=master.epoch or 0,
-            gen=master.gen,
-            parents=master.parents,
-        ),
-        intent_property(session.tag, None),
-    )
 
 
 def _here(session: Session) -> Executor:
@@ -298,7 +283,7 @@ def _end(session: Session, job: _Rejoin, master: Role, member: Member) -> list[S
     limits = job.properties(limits=True)
     if limits:
         plan.append(SetProperties(Side.MASTER, (job.name,), limits))
-    plan.append(SetProperties(Side.MASTER, (job.name,), _replica_role(session, master)))
+    plan += plan_follow(Side.MASTER, job.name, session.tag, master, master, swap=False)
     plan += _forget(session, job, member)
     return plan
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.plan import (
-    intent_property,
     new_snapshot,
     next_epoch,
     plan_abort,
@@ -28,6 +27,7 @@ from zrep.core.plan import (
     plan_writable,
     refuse_modified,
     role_properties,
+    role_values,
     take_role,
 )
 from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit, newest_common
@@ -85,7 +85,12 @@ def takeover(session: Session, name: str, change: RoleChange) -> Outcome:
 def _move(session: Session, name: str, change: RoleChange, *, become_master: bool) -> Outcome:
     """Exchange the roles, unless finishing or undoing what an earlier run left has brought about what is wanted:
     a takeover that is run again must not give the role away."""
-    view = sync.prepare(session, session.open(name))
+    try:
+        view = sync.prepare(session, session.open(name))
+    except UnreachableError as error:
+        if become_master:
+            error.advice = f"if it is gone for good: zrep takeover -L '{name}'"
+        raise
     if bool(view.mine.role.master) is become_master:
         return Outcome(name, message=f"finished the role change: {_where(view)}")
     _preflight(session, view)
@@ -409,17 +414,8 @@ def _stuck_master(session: Session, executor: Executor, name: str) -> Outcome:
     new generation, so that a peer that did take it is recognised as the other half of a split brain."""
     member = observe(session.local, session.tag, [name])[name]
     role = member.role
-    properties = (
-        *role_properties(
-            session.tag,
-            role,
-            master=True,
-            swap=False,
-            epoch=next_epoch(role),
-            gen=session.new_identity(),
-            parents=role.lineage,
-        ),
-        intent_property(session.tag, Intent("promote", role.generation)),
-    )
+    generation = session.new_identity()
+    values = role_values(role, master=True, swap=False, epoch=next_epoch(role), gen=generation, parents=role.lineage)
+    properties = role_properties(session.tag, "promote", generation, values)
     executor.do(SetProperties(Side.MASTER, (name,), properties))
     return _open_alone(session, executor, name, "this side goes on as master of a new generation")

@@ -12,7 +12,7 @@ from pathlib import Path
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG
 from zrep.core.relation import Relation, relate
-from zrep.core.state import UNKNOWN, Member, Pair, Role, Side, Unit
+from zrep.core.state import Member, Pair, Role, Side, Unit
 from zrep.core.steps import Step
 from zrep.system.agent import Agent, LocalAgent
 from zrep.system.execute import Executor, Line
@@ -143,8 +143,9 @@ class Session:
         """Every dataset here with a role of this tag; leftovers without a complete pair are not among them."""
         return {name: role for name, role in find_roles(self.local, self.tag).items() if role.paired}
 
-    def link(self, name: str) -> Link:
-        """The link of one dataset here. AbsentError, or RefusedError when it is in no pair."""
+    def link(self, name: str, *, readable: bool = True) -> Link:
+        """The link of one dataset here. RefusedError when it is not there, in no pair, or (unless readable is off)
+        when its properties hold what zrep never writes."""
         found = observe(self.local, self.tag, [name])
         if name not in found:
             raise RefusedError("no such filesystem here", filesystem=name, advice="see: zrep list")
@@ -158,6 +159,8 @@ class Session:
                 evidence=f"no local {self.tag}: properties",
                 advice=f"zrep init {name} HOST DEST_FS",
             )
+        if role.unreadable and readable:
+            raise unreadable(name, role)
         return Link(name, role)
 
     # --- locking and reading ---
@@ -229,28 +232,22 @@ class Session:
                     advice=f"if it is lost for good: zrep clear {link.name}, then zrep init again",
                 ),
             )
-        unusable = self._unusable(mine) or self._unusable(theirs)
+        unusable = self._unusable(mine, "") or self._unusable(theirs, f" on {link.peer_host}")
         if unusable is not None:
             return Outcome(link.name, error=unusable.about(link.name))
         relation = relate(mine.role, theirs.role)
         return View(link, Unit((mine,)), Unit((theirs,)), relation, self.executor(link), self.tag)
 
-    def _unusable(self, member: Member) -> ZrepError | None:
+    def _unusable(self, member: Member, where: str) -> ZrepError | None:
         """Why a side cannot be worked on although it is there: a live shell zrep (a dead one's lock is no
-        obstacle), or a record of an operation that this program did not write."""
+        obstacle), or properties that this program did not write."""
         if member.role.lock_pid.isdigit() and Path(f"/proc/{member.role.lock_pid}").exists():
             return BusyError(
                 "the shell zrep is working on it",
                 filesystem=member.name,
                 evidence=f"{self.tag}:lock-pid {member.role.lock_pid} is alive",
             )
-        if member.role.intent is not None and member.role.intent.operation == UNKNOWN:
-            return RefusedError(
-                f"{self.tag}:inprogress of {member.name} is not one that this zrep wrote",
-                evidence=member.role.intent.identity,
-                advice="update zrep on both hosts; if nothing is under way, clear that property",
-            )
-        return None
+        return unreadable(member.name + where, member.role) if member.role.unreadable else None
 
     def again(self, view: View, *sides: Side, settle: bool = False) -> View:
         """The same pair, read anew under the same locks (whatever its roles are now); with sides: only those."""
@@ -274,6 +271,14 @@ class Session:
         """A view read anew whose roles have moved: the executor's sides follow."""
         link = Link(view.name, view.mine.role)
         return replace(view, link=link, executor=self.executor(link))
+
+
+def unreadable(name: str, role: Role) -> RefusedError:
+    return RefusedError(
+        f"{name} has properties that this zrep did not write",
+        evidence=role.unreadable,
+        advice="update zrep on both hosts, or set right what was changed by hand: see zrep list -v",
+    )
 
 
 def _unfinished_init(link: Link) -> RefusedError:

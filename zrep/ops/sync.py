@@ -18,12 +18,13 @@ from zrep.core.plan import (
     plan_restore,
     plan_stop,
     plan_stream,
+    plan_whole,
     plan_writable,
 )
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
 from zrep.core.state import Role, Side, Snapshot, newest_common
 from zrep.core.steps import Hold, Rollback, Step, TakeSnapshot
-from zrep.ops.session import Link, Outcome, Session, View
+from zrep.ops.session import Link, Outcome, Session, View, unreadable
 from zrep.system import zfs
 from zrep.system.execute import Executor, Line
 
@@ -39,7 +40,10 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     links: list[Link] = []
     if everything:
-        links = [Link(name, role) for name, role in session.roles().items() if role.master]
+        roles = session.roles()
+        links = [Link(name, role) for name, role in roles.items() if role.master and not role.unreadable]
+        bad = {name: unreadable(name, role) for name, role in roles.items() if role.unreadable}
+        outcomes += [Outcome(name, error=error.about(name)) for name, error in bad.items()]
     for name in names:
         try:
             links.append(_master_link(session, name))
@@ -166,7 +170,7 @@ def prepare(session: Session, view: View) -> View:
 
 
 def _unfinished(role: Role) -> bool:
-    return role.intent is not None and role.intent.operation not in ("cancelled", "stopped")
+    return role.intent is not None and not role.intent.settled and role.intent.operation != "stopped"
 
 
 def finish(session: Session, view: View) -> View:
@@ -191,6 +195,9 @@ def finish(session: Session, view: View) -> View:
         view = session.again(view, Side.MASTER)
         session.say(f"{view.name}: it is the master after all, and writable again")
     for unit, side in ((view.pair.master, Side.MASTER), (view.pair.replica, Side.REPLICA)):
+        if unit.role.torn:
+            view.do(plan_whole(side, unit, session.tag))
+            view = session.again(view)
         if unit.role.intent and unit.role.intent.operation == "promote" and unit.role.master:
             open_master(session, view, side)
             view = session.again(view)

@@ -45,7 +45,7 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     """The same, after asking each peer; an unreachable one makes the state "peer unknown", not an error."""
     roles = find_roles(session.local, session.tag)
     for name in names:
-        session.link(name)
+        session.link(name, readable=False)
     chosen = [name for name, role in roles.items() if (role.paired or role.split) and (not names or name in names)]
     # status is read by monitoring: what it says of bytes behind should not lag a transaction group.
     members = observe(session.local, session.tag, chosen)
@@ -101,24 +101,27 @@ def _row(session: Session, member: Member, recalled: dict[str, object]) -> Row:
         lag,
         behind,
         unsent,
-        role.paused,
+        role.unreadable or role.paused,
+        code=3 if role.unreadable else 0,
     )
 
 
 def _own_state(role: Role) -> str:
+    if role.unreadable:
+        return "unreadable"
     if role.intent is not None and role.intent.operation == "init":
         return "init unfinished"
     if role.intent is not None and role.intent.operation == "rejoin":
         return "rejoin unfinished"
     if role.intent is not None and role.intent.operation == "stopped":
         return "stopped"
-    if role.intent is not None and role.intent.operation != "cancelled":
+    if role.intent is not None and not role.intent.settled:
         return "role change unfinished"
     return "paused" if role.paused else "ok"
 
 
 def _compare(session: Session, row: Row, mine: Member, theirs: Member | ZrepError | None) -> Row:
-    if row.role == "split":
+    if row.role == "split" or mine.role.unreadable:
         return row
     if isinstance(theirs, ZrepError):
         word = "peer unknown" if row.state in ("ok", "paused") else row.state

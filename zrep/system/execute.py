@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zrep.core import steps
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
@@ -104,7 +104,8 @@ class Executor:
                 self.replica.regain(step.target)
             raise
         self.replica.regain(step.target)
-        _judge(step, sent, received)
+        # Named by the command itself, not by the ssh that carried it.
+        _judge(step, replace(sent, argv=zfs.send(step)), replace(received, argv=zfs.receive(step)))
 
     def lines(self, plan: Iterable[steps.Step]) -> list[Line]:
         """A plan as commands with their hosts; a stream is two lines."""

@@ -29,7 +29,7 @@ def run_directory() -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RefusedError(
-            f"cannot create {path} for the locks",
+            f"cannot create {path} for the locks on {os.uname().nodename}",
             evidence=error.strerror or str(error),
             advice=f"as root: install -d -o {os.environ.get('USER', 'the user')} {path}, or set ZREP_RUNDIR",
         ) from None
@@ -101,7 +101,10 @@ class Locks:
                 time.sleep(random.uniform(0.02, 0.15))
             except OSError as error:
                 raise RefusedError(
-                    f"cannot lock {path}", filesystem=dataset, evidence=error.strerror or str(error)
+                    f"cannot lock {path} on {os.uname().nodename}",
+                    filesystem=dataset,
+                    evidence=error.strerror or str(error),
+                    advice="run it as root, or set ZREP_RUNDIR to a directory this user may write",
                 ) from None
             else:
                 self._held[path] = lock

@@ -74,7 +74,10 @@ def start(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
         program = find(argv[0]) or argv[0]
         return subprocess.Popen([program, *argv[1:]], env=environment(), **options)  # type: ignore[call-overload,no-any-return]  # options are passed through
     except FileNotFoundError:
-        raise RefusedError(f"the program {argv[0]} is not installed here") from None
+        raise RefusedError(
+            f"the program {argv[0]} is not installed on {os.uname().nodename}",
+            advice="install it, or put it where this user's PATH finds it",
+        ) from None
     except OSError as error:
         raise FailedError(f"cannot start {argv[0]}", evidence=error.strerror or str(error)) from None
 

@@ -6,12 +6,12 @@ Shapes and wordings are those of OpenZFS 2.1 to 2.3; the contract suite (tests/c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from zrep.core import steps
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.names import ROLE_PROPERTIES
-from zrep.core.state import Intent, Member, Role, Snapshot, Value
+from zrep.core.state import UNKNOWN, Intent, Member, Role, Snapshot, Value
 from zrep.system.process import Completed
 
 NATIVE_PROPERTIES = (
@@ -148,14 +148,29 @@ def parse_holds(text: str) -> dict[str, frozenset[str]]:
     return table
 
 
+_FORMS: dict[str, Callable[[str], object]] = {
+    "master": re.compile(r"yes|no").fullmatch,
+    "epoch": str.isdecimal,
+    "savecount": str.isdecimal,
+    "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
+}
+
+
 def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
     """The role a dataset plays itself: only properties with source local count (children inherit,
     ``send -p`` carries, clones copy). One exception: a replica that the shell zrep made and that has no role of
-    its own yet, but received the master's with its first stream, naming this very dataset as the target."""
+    its own yet, but received the master's with its first stream, naming this very dataset as the target.
+    While a record of a new role is there, it is the role (see Intent)."""
 
-    def local(name: str) -> str:
+    def own(name: str) -> str:
         value = properties.get(f"{tag}:{name}")
         return value.value if value is not None and value.local and value.value != "-" else ""
+
+    intent = Intent.parse(own("inprogress"))
+    recorded = intent.role if intent else {}
+
+    def local(name: str) -> str:
+        return recorded.get(name, "") or own(name)
 
     if not local("src-fs"):
         received = {
@@ -165,7 +180,7 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         }
         if received.get("dest-fs") == dataset and not local("gen"):
             links = (received.get("src-host", ""), received.get("src-fs", ""), received.get("dest-host", ""), dataset)
-            return Role(*links, master=False, intent=Intent.parse(local("inprogress")))
+            return Role(*links, master=False, intent=intent)
     return Role(
         src_host=local("src-host"),
         src_fs=local("src-fs"),
@@ -176,7 +191,7 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         epoch=int(local("epoch")) if local("epoch").isdigit() else None,
         gen=local("gen"),
         parents=tuple(filter(None, local("parent").split(","))),
-        intent=Intent.parse(local("inprogress")),
+        intent=intent,
         paused=local("paused"),
         outfilter=local("outfilter"),
         infilter=local("infilter"),
@@ -185,6 +200,10 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         canmount=local("canmount"),
         lock_pid=local("lock-pid"),
         lock_time=local("lock-time"),
+        unreadable=", ".join(
+            f"{tag}:{name} is {own(name)!r}" for name, form in _FORMS.items() if own(name) and not form(own(name))
+        ),
+        torn=any(own(name) != value for name, value in recorded.items()),
     )
 
 
@@ -337,6 +356,12 @@ _ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
 )
 
 
+_ADVICE: dict[type[ZrepError], str] = {
+    DeniedError: "run it as root, or let this user do it: zfs allow",
+    NoSpaceError: "make room: destroy snapshots or raise the quota",
+}
+
+
 def error(completed: Completed) -> ZrepError:
     """zfs's own words as a typed error; what no rule knows is a plain FailedError."""
     said = [line.strip() for line in (completed.err.strip() or completed.out.strip()).splitlines()]
@@ -344,7 +369,7 @@ def error(completed: Completed) -> ZrepError:
     for pattern, kind in _ERRORS:
         for line in said:
             if re.search(pattern, line):
-                return kind(f"{command} failed", evidence=line)
+                return kind(f"{command} failed", evidence=line, advice=_ADVICE.get(kind, ""))
     # Over ssh, login files may have said something before; zfs says what it cannot do.
     telling = [line for line in said if line.startswith(("cannot ", "internal error"))] or said[-1:]
     return FailedError(f"{command} failed", evidence=telling[0] if telling else f"exit status {completed.status}")

@@ -1,0 +1,1 @@
+"""The effects half: what it reads, starts, locks and says."""

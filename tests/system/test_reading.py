@@ -1,0 +1,90 @@
+"""What zfs prints, as zrep reads it: roles, errors."""
+
+from __future__ import annotations
+
+import pytest
+
+from zrep.core.errors import FailedError, ZrepError
+from zrep.core.state import Intent, Value
+from zrep.system import zfs
+from zrep.system.process import Completed
+
+WHOLE = {
+    "src-host": "alpha",
+    "src-fs": "tank/a",
+    "dest-host": "beta",
+    "dest-fs": "tank/b",
+    "master": "no",
+    "epoch": "1",
+    "gen": "1" * 16,
+}
+TURNED = {**WHOLE, "src-host": "beta", "src-fs": "tank/b", "dest-host": "alpha", "dest-fs": "tank/a", "master": "yes"}
+TURNED |= {"epoch": "2", "gen": "2" * 16}
+
+
+def properties(values: dict[str, str], source: str = "local") -> dict[str, Value]:
+    return {f"zrep:{name}": Value(value, source) for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, ""),
+        ({"epoch": "abc"}, "zrep:epoch is 'abc'"),
+        ({"epoch": "-1"}, "zrep:epoch is '-1'"),
+        ({"epoch": "1", "master": "maybe"}, "zrep:master is 'maybe'"),
+        ({"savecount": "lots"}, "zrep:savecount is 'lots'"),
+        ({"inprogress": "garbage"}, "zrep:inprogress is 'garbage'"),
+        ({"inprogress": ""}, ""),
+        ({"inprogress": Intent("failover", "x").text()}, ""),
+        ({"epoch": "x", "savecount": "y"}, "zrep:epoch is 'x', zrep:savecount is 'y'"),
+    ],
+)
+def test_what_zrep_never_writes_is_noticed(change: dict[str, str], says: str) -> None:
+    assert zfs.role_of("zrep", "tank/b", properties(WHOLE | change)).unreadable == says
+
+
+@pytest.mark.parametrize("source", ["inherited from tank", "received", "default", "-"])
+def test_only_local_properties_make_a_role(source: str) -> None:
+    assert not zfs.role_of("zrep", "tank/x", properties(WHOLE, source)).paired
+
+
+def test_a_replica_of_the_shell_zrep_has_its_masters_properties_received() -> None:
+    received = properties(WHOLE, "received")
+    role = zfs.role_of("zrep", "tank/b", received)
+    assert (role.paired, role.master, role.gen) == (True, False, "")
+    assert not zfs.role_of("zrep", "tank/other", received).paired
+
+
+@pytest.mark.parametrize("landed", range(len(TURNED) + 1))
+def test_the_record_of_a_new_role_decides_however_much_of_the_set_landed(landed: int) -> None:
+    values = WHOLE | dict(list(TURNED.items())[:landed])
+    record = Intent("promote", "2" * 16, role=TURNED).text()
+    role = zfs.role_of("zrep", "tank/b", properties({**values, "inprogress": record}))
+    assert role.links == ("beta", "tank/b", "alpha", "tank/a")
+    assert (role.master, role.epoch, role.gen) == (True, 2, "2" * 16)
+    assert role.torn is (landed < len(TURNED))
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "evidence"),
+    [
+        ("cannot open 'x': dataset does not exist", zfs.AbsentError, "cannot open 'x': dataset does not exist"),
+        ("cannot receive incremental stream: destination tank/b has been modified\nsince most recent snapshot",
+         zfs.ModifiedError, "cannot receive incremental stream: destination tank/b has been modified"),
+        ("cannot receive incremental stream: most recent snapshot of tank/b does not\nmatch incremental source",
+         zfs.NoBaseError, "cannot receive incremental stream: most recent snapshot of tank/b does not"),
+        ("cannot create snapshots : out of space", zfs.NoSpaceError, "cannot create snapshots : out of space"),
+        ("cannot set property for 'tank/a': permission denied", zfs.DeniedError,
+         "cannot set property for 'tank/a': permission denied"),
+        ("cannot receive: failed to read from stream\ncannot receive new filesystem stream: incomplete stream",
+         zfs.BrokenStreamError, "cannot receive new filesystem stream: incomplete stream"),
+        ("last login: yesterday\ncannot receive: out of space", zfs.NoSpaceError, "cannot receive: out of space"),
+        ("last login: yesterday\ncannot do it: no idea", FailedError, "cannot do it: no idea"),
+        ("something else\nquite unknown", FailedError, "quite unknown"),
+        ("", FailedError, "exit status 1"),
+    ],
+)  # fmt: skip
+def test_errors_are_typed_by_what_zfs_says(said: str, kind: type[ZrepError], evidence: str) -> None:
+    error = zfs.error(Completed(("zfs", "receive", "tank/b"), 1, "", said + "\n"))
+    assert (type(error), error.what, error.evidence) == (kind, "zfs receive failed", evidence)
