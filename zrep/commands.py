@@ -261,7 +261,7 @@ def list_(
         known = {row.name for row in view.listing(session, False)} if names else set()
         for name in names:
             if name not in known:
-                session.link(name, readable=False)  # says why it is not there
+                session.link(name, strict=False)  # says why it is not there
         if snapshots:
             render.snapshots(view.snapshots(session, names), tabs=tabs, now=session.now)
         elif verbose:

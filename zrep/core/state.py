@@ -145,6 +145,11 @@ class Role:
         return (self.generation, *self.parents)[:ANCESTORS_KEPT]
 
     @property
+    def own_fs(self) -> str:
+        """The name its links give to the dataset it is a role of."""
+        return self.src_fs if self.master else self.dest_fs
+
+    @property
     def links(self) -> tuple[str, str, str, str]:
         return (self.src_host, self.src_fs, self.dest_host, self.dest_fs)
 

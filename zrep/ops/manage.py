@@ -12,7 +12,7 @@ from zrep.core.plan import expire_side, plan_expire
 from zrep.core.relation import Linked
 from zrep.core.state import Member, Side, Snapshot
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, SetProperties, Step
-from zrep.ops.session import Link, Outcome, Session, each
+from zrep.ops.session import Link, Outcome, Session, each, unreadable
 from zrep.system.agent import Agent
 from zrep.system.execute import Executor, Line
 from zrep.system.observe import observe
@@ -126,14 +126,19 @@ class Config:
 
 
 def changeconfig(session: Session, name: str, config: Config) -> Outcome:
-    """Change where this side finds its peer, or how many snapshots it keeps. Only this side is changed."""
-    link = session.link(name)
+    """Change where this side finds its peer, or how many snapshots it keeps; a dataset that was renamed learns its
+    own name. Only this side is changed."""
+    link = session.link(name, strict=False)
+    if garbage := unreadable(name, link.role):
+        raise garbage
     changes: dict[str, str] = {}
     ours, theirs = ("src", "dest") if link.is_master else ("dest", "src")
     if config.peer_host:
         changes[f"{theirs}-host"] = check_host(config.peer_host)
     if config.peer_fs:
         changes[f"{theirs}-fs"] = check_dataset(config.peer_fs)
+    if link.role.own_fs != name:
+        changes[f"{ours}-fs"] = name
     if config.own_host:
         changes[f"{ours}-host"] = check_host(config.own_host)
     if config.savecount:

@@ -143,9 +143,9 @@ class Session:
         """Every dataset here with a role of this tag; leftovers without a complete pair are not among them."""
         return {name: role for name, role in find_roles(self.local, self.tag).items() if role.paired}
 
-    def link(self, name: str, *, readable: bool = True) -> Link:
-        """The link of one dataset here. RefusedError when it is not there, in no pair, or (unless readable is off)
-        when its properties hold what zrep never writes."""
+    def link(self, name: str, *, strict: bool = True) -> Link:
+        """The link of one dataset here. RefusedError when it is not there, in no pair, or (if strict) when it was
+        renamed or its properties hold what zrep never writes."""
         found = observe(self.local, self.tag, [name])
         if name not in found:
             raise RefusedError("no such filesystem here", filesystem=name, advice="see: zrep list")
@@ -159,8 +159,8 @@ class Session:
                 evidence=f"no local {self.tag}: properties",
                 advice=f"zrep init {name} HOST DEST_FS",
             )
-        if role.unreadable and readable:
-            raise unreadable(name, role)
+        if strict and (unusable := misfit(name, role)):
+            raise unusable
         return Link(name, role)
 
     # --- locking and reading ---
@@ -232,13 +232,13 @@ class Session:
                     advice=f"if it is lost for good: zrep clear {link.name}, then zrep init again",
                 ),
             )
-        unusable = self._unusable(mine, "") or self._unusable(theirs, f" on {link.peer_host}")
+        unusable = self._unusable(mine) or self._unusable(theirs, f" on {link.peer_host}")
         if unusable is not None:
             return Outcome(link.name, error=unusable.about(link.name))
         relation = relate(mine.role, theirs.role)
         return View(link, Unit((mine,)), Unit((theirs,)), relation, self.executor(link), self.tag)
 
-    def _unusable(self, member: Member, where: str) -> ZrepError | None:
+    def _unusable(self, member: Member, where: str = "") -> ZrepError | None:
         """Why a side cannot be worked on although it is there: a live shell zrep (a dead one's lock is no
         obstacle), or properties that this program did not write."""
         if member.role.lock_pid.isdigit() and Path(f"/proc/{member.role.lock_pid}").exists():
@@ -247,7 +247,7 @@ class Session:
                 filesystem=member.name,
                 evidence=f"{self.tag}:lock-pid {member.role.lock_pid} is alive",
             )
-        return unreadable(member.name + where, member.role) if member.role.unreadable else None
+        return misfit(member.name, member.role, where)
 
     def again(self, view: View, *sides: Side, settle: bool = False) -> View:
         """The same pair, read anew under the same locks (whatever its roles are now); with sides: only those."""
@@ -273,11 +273,28 @@ class Session:
         return replace(view, link=link, executor=self.executor(link))
 
 
-def unreadable(name: str, role: Role) -> RefusedError:
+def misfit(name: str, role: Role, where: str = "") -> RefusedError | None:
+    """Why a role cannot be the one of the dataset that has it. where: " on HOST" for the peer's."""
+    return unreadable(name, role, where) or _renamed(name, role, where)
+
+
+def unreadable(name: str, role: Role, where: str = "") -> RefusedError | None:
+    if not role.unreadable:
+        return None
     return RefusedError(
-        f"{name} has properties that this zrep did not write",
+        f"{name}{where} has properties that this zrep did not write",
         evidence=role.unreadable,
         advice="update zrep on both hosts, or set right what was changed by hand: see zrep list -v",
+    )
+
+
+def _renamed(name: str, role: Role, where: str) -> RefusedError | None:
+    if not role.paired or role.own_fs == name:
+        return None
+    return RefusedError(
+        f"{name}{where} was renamed",
+        evidence=f"its pair knows it as {role.own_fs}",
+        advice=f"zrep changeconfig '{name}'{where}, and on the other host: zrep changeconfig FS HOST '{name}'",
     )
 
 

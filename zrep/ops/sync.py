@@ -24,7 +24,7 @@ from zrep.core.plan import (
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
 from zrep.core.state import Role, Side, Snapshot, newest_common
 from zrep.core.steps import Hold, Rollback, Step, TakeSnapshot
-from zrep.ops.session import Link, Outcome, Session, View, unreadable
+from zrep.ops.session import Link, Outcome, Session, View, misfit
 from zrep.system import zfs
 from zrep.system.execute import Executor, Line
 
@@ -40,10 +40,11 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     links: list[Link] = []
     if everything:
-        roles = session.roles()
-        links = [Link(name, role) for name, role in roles.items() if role.master and not role.unreadable]
-        bad = {name: unreadable(name, role) for name, role in roles.items() if role.unreadable}
-        outcomes += [Outcome(name, error=error.about(name)) for name, error in bad.items()]
+        for name, role in session.roles().items():
+            if unusable := misfit(name, role):
+                outcomes.append(Outcome(name, error=unusable.about(name)))
+            elif role.master:
+                links.append(Link(name, role))
     for name in names:
         try:
             links.append(_master_link(session, name))

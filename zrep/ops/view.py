@@ -45,7 +45,7 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     """The same, after asking each peer; an unreachable one makes the state "peer unknown", not an error."""
     roles = find_roles(session.local, session.tag)
     for name in names:
-        session.link(name, readable=False)
+        session.link(name, strict=False)
     chosen = [name for name, role in roles.items() if (role.paired or role.split) and (not names or name in names)]
     # status is read by monitoring: what it says of bytes behind should not lag a transaction group.
     members = observe(session.local, session.tag, chosen)

@@ -83,7 +83,10 @@ def start(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
 
 
 class Processes:
-    """Runner on the real machine."""
+    """Runner on the real machine. UsageError when ZREP_STALL is not a number of seconds."""
+
+    def __init__(self) -> None:
+        self._stall = _stall_seconds()
 
     def run(self, argv: Sequence[str], *, timeout: float = COMMAND_SECONDS, keep: Sequence[int] = ()) -> Completed:
         """Run to the end. keep: descriptors (of locks) the child inherits. FailedError when time runs out."""
@@ -114,7 +117,6 @@ class Processes:
         The sender reports progress on stderr once a second (``zfs send -vP``); when that stands still
         for ZREP_STALL seconds (600), both are ended and FailedError says so.
         """
-        stall = _stall_seconds()
         first = start(
             sender, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep)
         )
@@ -127,7 +129,7 @@ class Processes:
             raise
         assert first.stdout is not None
         first.stdout.close()  # the receiver has it; the sender must get SIGPIPE when the receiver goes
-        watch = _Watch(first, second, stall, progress)
+        watch = _Watch(first, second, self._stall, progress)
         try:
             watch.until_done()
         finally:
@@ -135,7 +137,7 @@ class Processes:
             end(first)
             end(second)
         if watch.stalled:
-            raise FailedError(f"the stream stopped moving for {stall:.0f} s and was cancelled")
+            raise FailedError(f"the stream stopped moving for {self._stall:.0f} s and was cancelled")
         return (
             Completed(tuple(sender), first.returncode, "", watch.errors[0]),
             Completed(tuple(receiver), second.returncode, watch.errors[2], watch.errors[1]),
