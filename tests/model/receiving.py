@@ -101,16 +101,22 @@ def start(machine: Machine, options: Options, first_line: bytes, pid: int | None
     target = options.rest[0]
     tosnap = split(begin.toname)[1]
     name, at, snap = target.partition("@")
-    wants_new = (begin.fromguid == 0 or begin.clone) and not begin.resuming
+    wants_new = (begin.fromguid == 0 or begin.clone) and begin.resuming is None
     action = "cannot receive "
-    action += "new filesystem stream" if wants_new else "resume stream" if begin.resuming else "incremental stream"
+    action += (
+        "new filesystem stream"
+        if wants_new
+        else "resume stream"
+        if begin.resuming is not None
+        else "incremental stream"
+    )
     if problem(f"{name}@{snap if at else tosnap}", frozenset({SNAPSHOT})):
         raise RefusalError("cannot receive: invalid name")
     if "%" in name:
         raise RefusalError(f"{action}: invalid backup stream")
     receive = Receive(options, name, snap if at else tosnap, begin, overrides, excluded, action)
     dataset = machine.host.datasets.get(name)
-    if dataset is not None and not (dataset.inconsistent and not begin.resuming and dataset.partial is None):
+    if dataset is not None and not (dataset.inconsistent and begin.resuming is None and dataset.partial is None):
         _existing(machine, receive, dataset, wants_new)
     else:
         _check_new(machine, receive, wants_new)
@@ -135,7 +141,7 @@ def _existing(machine: Machine, receive: Receive, dataset: Dataset, wants_new: b
             )
         if dataset.origin is not None:
             raise RefusalError(f"{action}: destination '{name}' is a clone", "must destroy it to overwrite it")
-    if receive.begin.resuming and receive.begin.fromguid == 0 and not dataset.inconsistent and not force:
+    if receive.begin.resuming is not None and receive.begin.fromguid == 0 and not dataset.inconsistent and not force:
         raise RefusalError(
             f"{action}: Resuming recv on existing destination '{name}'", "must specify -F to overwrite it"
         )
@@ -169,7 +175,7 @@ def _begin(machine: Machine, receive: Receive, dataset: Dataset | None, pid: int
     pool = machine.host.pools[receive.name.partition("/")[0]]
     if pool.readonly:
         raise RefusalError(f"{action}: pool is read-only")
-    if begin.resuming:
+    if begin.resuming is not None:
         _resume(machine, receive, dataset, pid)
         return
     after: int | None = None

@@ -95,7 +95,7 @@ def _build(
     old: dict[str, bytes] | None,
     raw: bool,
     props: bool,
-    skip: int = 0,
+    skip: int | None = None,
 ) -> bytes:
     records = stream.difference(old or {}, snapshot.data)
     begin = stream.Begin(

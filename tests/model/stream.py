@@ -22,7 +22,7 @@ class Begin:
     fromguid: int = 0
     kind: str = "filesystem"
     raw: bool = False
-    resuming: int = 0  # how many records the receiver has already
+    resuming: int | None = None  # how many records the receiver has already (a token of none resumes, too)
     clone: bool = False  # from is the origin of the filesystem to is of
     changed: bool = True  # whether to differs from from
     volsize: int = 0
@@ -35,7 +35,7 @@ class Begin:
 def encode(begin: Begin, records: list[Record]) -> bytes:
     fields = {name: getattr(begin, name) for name in Begin.__slots__}
     lines = [json.dumps({"magic": MAGIC, **fields})]
-    for key, value in records[begin.resuming :]:
+    for key, value in records[begin.resuming or 0 :]:
         lines.append(json.dumps([key, None if value is None else base64.b64encode(value).decode()]))
     body = "\n".join(lines) + "\n"
     return (body + json.dumps({"end": zlib.crc32(body.encode())}) + "\n").encode()
