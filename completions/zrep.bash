@@ -43,7 +43,7 @@ _zrep() {
     case $command in
         init | -i) command=init options="--src-host --savecount --send-flags -n --dry-run -v --verbose"
             takes="--src-host --savecount --send-flags" ;;
-        sync | -S) command=sync options="-q -f -n --dry-run -v --verbose" takes="-q" ;;
+        sync | -S) command=sync options="-q -j -f -n --dry-run -v --verbose" takes="-q -j" ;;
         failover) options="--force-unmount -n --dry-run -v --verbose" ;;
         takeover) options="-L --yes --force-unmount -n --dry-run -v --verbose" ;;
         rejoin) options="-f -n --dry-run -v --verbose" ;;

@@ -32,7 +32,7 @@ function __zrep_argument_is
     for word in $words[2..]
         if test $skip = yes
             set skip no
-        else if contains -- $word --src-host --savecount --send-flags --own-host --reason -q
+        else if contains -- $word --src-host --savecount --send-flags --own-host --reason -q -j
             set skip yes
         else if not string match -q -- '-*' $word
             set -a arguments $word
@@ -79,7 +79,7 @@ complete -c zrep -n __zrep_needs_command -a version -d 'Print the version'
 set -l changing init -i sync -S failover takeover rejoin expire -e pause unpause changeconfig -C clear
 complete -c zrep -n "__zrep_command_is $changing" -s n -l dry-run -d 'Print each command with its host, change nothing'
 complete -c zrep -n "__zrep_command_is $changing" -s v -l verbose -d 'Say what was done'
-complete -c zrep -n '__zrep_command_is failover takeover' -l force-unmount -d 'Unmount by force what keeps it busy'
+complete -c zrep -n '__zrep_command_is failover takeover' -l force-unmount -d 'Go on although it is in use'
 complete -c zrep -n '__zrep_command_is expire -e clear' -s L -d 'Only this side, the peer is not asked'
 complete -c zrep -n '__zrep_command_is list -l status -s' -s H -d 'Tab-separated, no heading'
 
@@ -92,6 +92,7 @@ complete -c zrep -n '__zrep_argument_is 2 init -i changeconfig -C' -a '(__fish_p
 
 # sync
 complete -c zrep -n '__zrep_command_is sync -S' -s q -x -d 'Busy is no news when synced that recently, in seconds'
+complete -c zrep -n '__zrep_command_is sync -S' -s j -x -d 'Streams at once to each peer'
 complete -c zrep -n '__zrep_command_is sync -S' -s f -d 'Roll a replica that was changed by hand back to the base'
 complete -c zrep -n '__zrep_argument_is 1 sync -S expire -e' -a all -d 'All of them'
 complete -c zrep -n '__zrep_command_is sync -S pause' -a '(__zrep_pairs -L)' -d Master

@@ -31,7 +31,7 @@ app = typer.Typer(
 
 Filesystem = Annotated[str, typer.Argument(metavar="FS", help="Filesystem or volume on this host.")]
 Filesystems = Annotated[list[str], typer.Argument(metavar="FS...|all", help="Filesystems here, or all.")]
-ForceUnmount = Annotated[bool, typer.Option("--force-unmount", help="Unmount by force what keeps FS busy.")]
+ForceUnmount = Annotated[bool, typer.Option("--force-unmount", help="Go on although FS is in use.")]
 Alone = Annotated[bool, typer.Option("-L", help="The master is gone: take over alone, losing what it had not sent.")]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print each command with its host; change nothing.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what was done, and what is worth knowing.")]
@@ -150,6 +150,9 @@ def sync(
     force: Annotated[
         bool, typer.Option("-f", help="Roll a replica that was changed by hand back to the base, losing the change.")
     ] = False,
+    jobs: Annotated[
+        int, typer.Option("-j", metavar="N", min=1, max=8, envvar="ZREP_JOBS", help="Streams at once to each peer.")
+    ] = 4,
     dry_run: DryRun = False,
     verbose: Verbose = False,
 ) -> int:
@@ -160,7 +163,7 @@ def sync(
     if force and not names:
         raise UsageError("-f wants its filesystems named", evidence="it throws data away")
     expire = not os.environ.get("ZREP_SKIP_EXPIRE")
-    session = _session(context, quiet=quiet, force=force, expire=expire, dry_run=dry_run, verbose=verbose)
+    session = _session(context, quiet=quiet, force=force, expire=expire, jobs=jobs, dry_run=dry_run, verbose=verbose)
     return _run(session, lambda: sync(session, names))
 
 

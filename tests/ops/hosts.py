@@ -19,7 +19,16 @@ from tests.model import Host, World
 from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
 from zrep.ops.session import Options, Outcome, Session
 from zrep.ops.view import Row
-from zrep.system.agent import RECEIVE_BUSY, RECEIVE_OTHER_GENERATION, RECEIVE_SCRIPT, Agent, Identity, LocalAgent
+from zrep.system.agent import (
+    RECEIVE_BUSY,
+    RECEIVE_OTHER_GENERATION,
+    RECEIVE_SCRIPT,
+    UNTOUCHED_BYTES,
+    UNTOUCHED_SCRIPT,
+    Agent,
+    Identity,
+    LocalAgent,
+)
 from zrep.system.process import COMMAND_SECONDS, Completed, Progress
 
 Answer = TypeVar("Answer")
@@ -204,8 +213,16 @@ class Wire:
         return self.world.host(name)
 
     def _do(self, command: Command) -> Completed:
+        if command.argv[:3] == ("sh", "-c", UNTOUCHED_SCRIPT):
+            return self._untouched(command)
         done = self._host(command.host).run(list(command.argv))
         return Completed(command.argv, done.rc, done.out.decode(), done.err.decode())
+
+    def _untouched(self, command: Command) -> Completed:
+        """What UNTOUCHED_SCRIPT prints: the size of a stream, of which only the empty one's matters."""
+        dataset = self.world.state.hosts[command.host].datasets[command.argv[-1]]
+        size = UNTOUCHED_BYTES + (dataset.version != dataset.snapshots[-1].version)
+        return Completed(command.argv, 0, f"{0 if dataset.mounted_at else size}\n", "")
 
     def _part(self, command: Command) -> Completed:
         """A zfs set of several properties of which half land (it is one transaction only when it succeeds)."""
@@ -264,6 +281,9 @@ class ModelRunner:
 
     def run(self, argv: Sequence[str], *, timeout: float = COMMAND_SECONDS, keep: Sequence[int] = ()) -> Completed:
         return self.wire.run(self.host, argv)
+
+    def stop(self) -> None:
+        """Nothing runs beside the one thread of a test."""
 
     def pipe(
         self,

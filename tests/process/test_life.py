@@ -117,3 +117,16 @@ def test_wrong_input_is_one_line_and_changes_nothing(
     before = world.view()
     assert says in zrep("alpha", *arguments, code=code).stderr
     assert world.view() == before
+
+
+def test_several_filesystems_go_side_by_side_and_are_free_as_soon_as_they_are_done(world: World, zrep: Zrep) -> None:
+    alpha, beta = world.host("alpha"), world.host("beta")
+    names = [f"tank/{name}" for name in ("a", "b", "c")]
+    for name in names:
+        alpha.sh(f"zfs create {name}")
+        zrep("alpha", "init", name, "beta", name)
+        alpha.write(name, "second", b"2")
+    zrep("alpha", "sync", "-j", "3", "all")
+    for name in names:
+        assert beta.read(f"{name}@zrep_000002") == {"second": b"2"}
+    assert [row.split("\t")[3] for row in zrep("alpha", "status", "-H").stdout.splitlines()] == ["ok"] * 3

@@ -56,6 +56,13 @@ def test_a_replica_of_the_shell_zrep_has_its_masters_properties_received() -> No
     assert not zfs.role_of("zrep", "tank/other", received).paired
 
 
+def test_the_shell_zrep_marks_only_masters() -> None:
+    shell = {name: value for name, value in WHOLE.items() if name not in ("master", "epoch", "gen")}
+    assert zfs.role_of("zrep", "tank/b", properties(shell)).master is False
+    assert zfs.role_of("zrep", "tank/b", properties(shell | {"gen": "1"})).master is None
+    assert zfs.role_of("zrep", "tank/b", properties({"savecount": "5"})).master is None
+
+
 @pytest.mark.parametrize("landed", range(len(TURNED) + 1))
 def test_the_record_of_a_new_role_decides_however_much_of_the_set_landed(landed: int) -> None:
     values = WHOLE | dict(list(TURNED.items())[:landed])

@@ -229,7 +229,11 @@ def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) 
     occupants = view.executor.master.occupants(step.mountpoint)
     if change.insist:
         session.say(f"{view.name}: forcing out {', '.join(occupants) or 'whoever uses it'}")
-        view.do([Unmount(Side.MASTER, step.dataset, force=True)])
+        stays = view.executor.try_do(Unmount(Side.MASTER, step.dataset, force=True))
+        if stays is not None and not isinstance(stays, zfs.OccupiedError):
+            raise stays
+        # Linux unmounts nothing with open files, by force or not. The readonly=on that comes next stops every write
+        # through them; what gets past it, through a mapping, is found by the check after the final snapshot.
         return
     raise RefusedError(
         f"{step.dataset} is being written on {view.executor.master.name}; nothing was changed",

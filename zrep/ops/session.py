@@ -5,9 +5,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG
@@ -20,6 +23,8 @@ from zrep.system.observe import find_roles, observe, together
 from zrep.system.process import Progress
 from zrep.system.remote import RemoteAgent
 
+Answer = TypeVar("Answer")
+
 LOCK_SECONDS = 5.0
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"})
 
@@ -27,7 +32,8 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"}
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the command line and the environment settled. quiet: seconds for which busy is no news (-q);
-    expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not)."""
+    expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not); jobs: filesystems that one peer is
+    sent at the same time."""
 
     tag: str = DEFAULT_TAG
     force: bool = False
@@ -35,6 +41,7 @@ class Options:
     verbose: bool = False
     quiet: int = 0
     expire: bool = True
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +138,32 @@ class Session:
         if host not in self._remotes:
             self._remotes[host] = self.connect(host)
         return self._remotes[host]
+
+    def unlock(self, link: Link) -> None:
+        """Give a filesystem back, on both hosts, before the run ends. A peer that is lost has done so itself."""
+        self.local.unlock([link.name])
+        with suppress(ZrepError):
+            self.agent(link.peer_host).unlock([link.peer_name])
+
+    def abandon(self) -> None:
+        """Interrupted: end what runs in other threads, so that they end."""
+        self.local.runner.stop()
+        for remote in self._remotes.values():
+            remote.close()
+
+    def side_by_side(self, works: Sequence[Callable[[], Answer]], at_once: int) -> list[Answer]:
+        """Do all of them, so many at once; the answers in order. Ctrl-C reaches the main thread only: the others are
+        ended by ending what they wait for."""
+        if at_once == 1 or len(works) <= 1:
+            return [work() for work in works]
+        with ThreadPoolExecutor(at_once) as pool:
+            futures = [pool.submit(work) for work in works]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                self.abandon()
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def close(self) -> None:
         for remote in self._remotes.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key, pool_of
@@ -56,8 +57,10 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
             outcomes.append(_paused(link, everything))
         else:
             by_peer.setdefault(link.peer_host, []).append(link)
-    for host, group in by_peer.items():
-        outcomes += _sync_peer(session, host, group, everything)
+    # No peer waits for another: one that is down or slow delays only its own.
+    peers = [partial(_sync_peer, session, host, group, everything) for host, group in by_peer.items()]
+    for found in session.side_by_side(peers, max(1, len(peers)) if session.options.jobs > 1 else 1):
+        outcomes += found
     return outcomes
 
 
@@ -263,14 +266,23 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
         return outcomes + [_dry(session, view, advance) for view, advance in plans]
     due = [view for view, advance in plans if not advance.pending and advance.written]
     failed = _take_snapshots(session, due)
-    for view, advance in plans:
-        try:
-            if view.name in failed:
-                raise failed[view.name]
-            outcomes.append(_finish_one(session, view, advance))
-        except ZrepError as error:
-            outcomes.append(Outcome(view.name, error=error.about(view.name)))
-    return outcomes
+    works = [partial(_finish_one, session, view, advance, failed.get(view.name)) for view, advance in plans]
+    if len(works) > 1:
+        for view, _ in plans:
+            view.executor.progress = None  # one line on a terminal cannot show several streams
+    return outcomes + session.side_by_side(works, session.options.jobs)
+
+
+def _finish_one(session: Session, view: View, advance: Advance, failed: ZrepError | None) -> Outcome:
+    """One filesystem to its end; then its locks go, so that it waits for no other one's end before its next run."""
+    try:
+        if failed is not None:
+            raise failed
+        return _complete(session, view, advance)
+    except ZrepError as error:
+        return Outcome(view.name, error=error.about(view.name))
+    finally:
+        session.unlock(view.link)
 
 
 def roll_back(session: Session, view: View) -> tuple[Step, ...]:
@@ -333,7 +345,7 @@ def _check_floor(session: Session, pool: str) -> None:
         )
 
 
-def _finish_one(session: Session, view: View, advance: Advance) -> Outcome:
+def _complete(session: Session, view: View, advance: Advance) -> Outcome:
     """Send what is due and converge; and once more for what was written after a snapshot an earlier run left."""
     notes = tuple(f"{view.name}: foreign snapshot on the replica: {name}" for name in advance.foreign)
     sent: Snapshot | None = None

@@ -55,6 +55,9 @@ class Locks:
             self.drop(dataset)
             raise
 
+    def has(self, dataset: str) -> bool:
+        return self.path(dataset) in self._held
+
     def lend(self, dataset: str) -> None:
         """Free the receive lock for the process about to receive into the dataset."""
         self._release(self.receive_path(dataset))
@@ -76,7 +79,7 @@ class Locks:
     def descriptors(self, datasets: Collection[str] | None = None) -> tuple[int, ...]:
         """The locks' descriptors (of some datasets), for children that must count as busy when zrep is gone."""
         paths = {path for name in datasets or () for path in (self.path(name), self.receive_path(name))}
-        held = [lock for path, lock in self._held.items() if datasets is None or path in paths]
+        held = [lock for path, lock in list(self._held.items()) if datasets is None or path in paths]
         found = (lock._context.lock_file_fd for lock in held)  # filelock has no public name for it
         return tuple(descriptor for descriptor in found if descriptor is not None)
 

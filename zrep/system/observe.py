@@ -42,10 +42,18 @@ def observe(agent: Agent, tag: str, datasets: Sequence[str], *, settle: bool = F
     properties = _properties(agent, tag, datasets)
     snapshots = _snapshots(agent, tag, list(properties))
     return {
-        name: zfs.build_member(tag, name, properties[name], snapshots.get(name, ()))
+        name: _truly_written(agent, zfs.build_member(tag, name, properties[name], snapshots.get(name, ())))
         for name in datasets
         if name in properties
     }
+
+
+def _truly_written(agent: Agent, member: Member) -> Member:
+    """A replica whose ``written`` is not 0 although nothing was written has 0."""
+    suspect = member.role.master is False and not member.mounted and member.snapshots and member.number("written")
+    if not suspect or not agent.untouched(f"{member.name}@{member.snapshots[-1].name}", member.name):
+        return member
+    return replace(member, properties={**member.properties, "written": Value("0", "-")})
 
 
 def together(*readers: Callable[[], Answer]) -> list[Answer]:

@@ -1,7 +1,8 @@
 """The half of zrep that runs on the peer: one process per run, fed requests as lines of JSON on its stdin.
 
-It answers on stdout, one line per request, and sends a beat every few seconds while it works. When the other end
-falls silent for HEARTBEAT_SECONDS or closes the pipe, it gives everything up: its locks lapse with it.
+It answers on stdout, one line per request with the request's number, and sends a beat every few seconds while it
+works. When the other end falls silent for HEARTBEAT_SECONDS or closes the pipe, it gives everything up: its locks
+lapse with it.
 Nothing it reads is ever given to a shell.
 """
 
@@ -36,10 +37,20 @@ class _Server:
         self._say({"greeting": GREETING, "protocol": PROTOCOL})
         for work in (self._listen, self._beat, self._watch_for_silence):
             threading.Thread(target=work, daemon=True).start()
+        working: list[threading.Thread] = []
         while (request := self._requests.get()) is not None:
-            self._say({"id": request["id"], **self._answer(request)})
+            # Side by side: what several filesystems have to write then shares a transaction group, and none waits
+            # for another's lock. Whoever asks waits for the answer, so that no two requests depend on each other.
+            working = [thread for thread in working if thread.is_alive()]
+            working.append(threading.Thread(target=self._carry_out, args=(request,)))
+            working[-1].start()
+        for thread in working:
+            thread.join()
         self._agent.close()
         return 0
+
+    def _carry_out(self, request: dict[str, Any]) -> None:
+        self._say({"id": request["id"], **self._answer(request)})
 
     def _listen(self) -> None:
         """A thread of its own, so that beats count as heard while a long request is being carried out."""
@@ -61,6 +72,7 @@ class _Server:
             "take_role": self._agent.take_role,
             "end_receive": self._agent.end_receive,
             "occupants": self._agent.occupants,
+            "untouched": self._agent.untouched,
             "remember": self._agent.remember,
             "recall": self._agent.recall,
             "dial": self._agent.dial,

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Protocol
 
@@ -44,6 +45,8 @@ class Runner(Protocol):
     """Starts commands. The product has one implementation, Processes; tests have a model."""
 
     def run(self, argv: Sequence[str], *, timeout: float = COMMAND_SECONDS, keep: Sequence[int] = ()) -> Completed: ...
+
+    def stop(self) -> None: ...
 
     def pipe(
         self,
@@ -87,10 +90,28 @@ class Processes:
 
     def __init__(self) -> None:
         self._stall = _stall_seconds()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End every command that runs in any thread, and start no more: FailedError for whoever tries."""
+        self._stopped = True
+        for child in list(self._running):
+            with suppress(OSError):
+                child.terminate()
+
+    def _start(self, argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
+        if self._stopped:
+            raise FailedError("interrupted")
+        child = start(argv, **options)
+        self._running.add(child)
+        if self._stopped:
+            child.terminate()
+        return child
 
     def run(self, argv: Sequence[str], *, timeout: float = COMMAND_SECONDS, keep: Sequence[int] = ()) -> Completed:
         """Run to the end. keep: descriptors (of locks) the child inherits. FailedError when time runs out."""
-        child = start(
+        child = self._start(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep)
         )
         try:
@@ -101,6 +122,8 @@ class Processes:
         except BaseException:
             end(child)
             raise
+        finally:
+            self._running.discard(child)
         return Completed(tuple(argv), child.returncode, _text(out), _text(err))
 
     def pipe(
@@ -117,11 +140,11 @@ class Processes:
         The sender reports progress on stderr once a second (``zfs send -vP``); when that stands still
         for ZREP_STALL seconds (600), both are ended and FailedError says so.
         """
-        first = start(
+        first = self._start(
             sender, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep)
         )
         try:
-            second = start(
+            second = self._start(
                 receiver, stdin=first.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep)
             )
         except BaseException:
@@ -136,6 +159,7 @@ class Processes:
             # Also on Ctrl-C: the lock may only be released once the children that share it have ended.
             end(first)
             end(second)
+            self._running -= {first, second}
         if watch.stalled:
             raise FailedError(f"the stream stopped moving for {self._stall:.0f} s and was cancelled")
         return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import os
 import queue
@@ -12,9 +14,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from zrep.core import errors
 from zrep.core.errors import BugError, FailedError, RefusedError, UnreachableError, UsageError, ZrepError
@@ -37,6 +39,10 @@ _COMMAND = (
 )
 
 
+# Where one thread waits for one answer; None: there will be none.
+_Waiting = queue.SimpleQueue[dict[str, Any] | None]
+
+
 class RemoteAgent:
     """Another host, dialled by the name ssh knows it by. Nothing is started before the first request.
 
@@ -48,9 +54,15 @@ class RemoteAgent:
     def __init__(self, host: str) -> None:
         self.name = host
         self._child: subprocess.Popen[bytes] | None = None
-        self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._greeting: _Waiting = queue.SimpleQueue()
+        self._waiting: dict[int, _Waiting] = {}
+        self._numbers = itertools.count(1)
+        self._heard = 0.0
+        self._greeted = False
+        self._ended = False
         self._write = threading.Lock()
-        self._number = 0
+        self._connecting = threading.RLock()
+        self._failing = threading.RLock()
         self._identity: Identity | None = None
         self._directory = ""
         self._failure: ZrepError | None = None
@@ -83,6 +95,9 @@ class RemoteAgent:
 
     def end_receive(self, dataset: str) -> int:
         return int(self._ask("end_receive", dataset))
+
+    def untouched(self, snapshot: str, dataset: str) -> bool:
+        return bool(self._ask("untouched", snapshot, dataset))
 
     def occupants(self, mountpoint: str) -> list[str]:
         return list(self._ask("occupants", mountpoint))
@@ -134,30 +149,33 @@ class RemoteAgent:
         ]
 
     def _connect(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if self._child is not None:
-            return
-        # In a private directory of this run: nobody else's connection is used, and nobody else uses this one.
-        self._directory = tempfile.mkdtemp(prefix="zrep-")
-        # Errors go to a file: a pipe that nobody reads could fill and stop ssh.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the connection; close() ends it
-        program = os.environ.get("ZREP_PATH") or "zrep"
-        self._child = process.start(
-            [*self._ssh(), "--", self.name, "sh -c " + _quoted([_COMMAND, program, "peer"])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-        )
-        threading.Thread(target=self._read, args=(self._child,), daemon=True).start()
-        self._await_greeting()
-        threading.Thread(target=self._beat, args=(self._child,), daemon=True).start()
+        with self._connecting:
+            if self._failure is not None:
+                raise copy.copy(self._failure)
+            if self._child is not None:
+                return
+            # In a private directory of this run: nobody else's connection is used, and nobody else uses this one.
+            self._directory = tempfile.mkdtemp(prefix="zrep-")
+            # Errors go to a file: a pipe that nobody reads could fill and stop ssh.
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the connection; close() ends it
+            program = os.environ.get("ZREP_PATH") or "zrep"
+            self._child = process.start(
+                [*self._ssh(), "--", self.name, "sh -c " + _quoted([_COMMAND, program, "peer"])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+            )
+            self._heard = time.monotonic()
+            threading.Thread(target=self._read, args=(self._child,), daemon=True).start()
+            self._greet()
+            threading.Thread(target=self._beat, args=(self._child,), daemon=True).start()
 
-    def _await_greeting(self) -> None:
-        greeting = self._next(time.monotonic() + CONNECT_SECONDS + 20)
+    def _greet(self) -> None:
+        greeting = self._wait(self._greeting, CONNECT_SECONDS + 20)
+        self._greeted = True
         if greeting.get("protocol") != PROTOCOL:
             self._fail(
-                RefusedError(
+                lambda: RefusedError(
                     f"zrep on {self.name} speaks another protocol",
                     evidence=f"{greeting.get('protocol')} there, {PROTOCOL} here",
                     advice="install the same zrep on both hosts",
@@ -165,22 +183,28 @@ class RemoteAgent:
             )
 
     def _read(self, child: subprocess.Popen[bytes]) -> None:
-        """Lines from the helper into the queue. What login files print before the greeting is skipped."""
+        """Lines from the helper to whoever waits for them. What login files print before the greeting is skipped."""
         assert child.stdout is not None
         greeted = False
         noise = 0
         with suppress(OSError, ValueError):
             for line in child.stdout:
+                self._heard = time.monotonic()
                 try:
                     answer = json.loads(line)
                 except ValueError:
                     answer = None
-                if isinstance(answer, dict) and (greeted or answer.get("greeting") == GREETING):
+                if isinstance(answer, dict) and greeted:
+                    if waiting := self._waiting.get(answer.get("id", 0)):
+                        waiting.put(answer)
+                elif isinstance(answer, dict) and answer.get("greeting") == GREETING:
                     greeted = True
-                    self._answers.put(answer)
+                    self._greeting.put(answer)
                 elif (noise := noise + 1) > _NOISE_LINES:
                     break
-        self._answers.put(None)
+        self._ended = True
+        for waiting in (self._greeting, *list(self._waiting.values())):
+            waiting.put(None)
 
     def _beat(self, child: subprocess.Popen[bytes]) -> None:
         while child.poll() is None and self._child is child:
@@ -197,47 +221,57 @@ class RemoteAgent:
             child.stdin.flush()
 
     def _ask(self, call: str, *args: Any) -> Any:
+        """One request and its answer; several threads may ask at the same time."""
         self._connect()
-        self._number += 1
-        number = self._number
+        number = next(self._numbers)
+        waiting: _Waiting = queue.SimpleQueue()
+        self._waiting[number] = waiting
         try:
-            self._send({"id": number, "call": call, "args": args})
-        except OSError:
-            self._fail(self._reason())
-        deadline = time.monotonic() + REQUEST_SECONDS
-        while True:
-            answer = self._next(deadline)
-            if answer.get("id") == number:
-                break
+            if self._ended:
+                self._fail(self._reason)
+            try:
+                self._send({"id": number, "call": call, "args": args})
+            except (OSError, ValueError):  # ValueError: another thread has closed it
+                self._fail(self._reason)
+            answer = self._wait(waiting, REQUEST_SECONDS)
+        finally:
+            del self._waiting[number]
         if "error" in answer:
             raise _error(answer["error"])
         return answer["result"]
 
-    def _next(self, deadline: float) -> dict[str, Any]:
-        """The next line that is not a beat; UnreachableError after silence or past the deadline."""
+    def _wait(self, waiting: _Waiting, seconds: float) -> dict[str, Any]:
+        """An answer; UnreachableError after silence (not even a beat) or when the time is up."""
+        deadline = time.monotonic() + seconds
         while True:
-            patience = min(SILENCE_SECONDS + CONNECT_SECONDS, deadline - time.monotonic())
-            try:
-                answer = self._answers.get(timeout=max(0.0, patience))
-            except queue.Empty:
-                self._fail(UnreachableError(f"{self.name} fell silent", evidence=f"no answer for {patience:.0f} s"))
-            if answer is None:
-                self._fail(self._reason())
-            elif "beat" not in answer:
+            now = time.monotonic()
+            patience = min(self._heard + SILENCE_SECONDS + CONNECT_SECONDS, deadline) - now
+            if patience <= 0:
+                self._fail(self._silence)
+            with suppress(queue.Empty):
+                answer = waiting.get(timeout=patience)
+                if answer is None:
+                    self._fail(self._reason)
                 return answer
 
-    def _fail(self, error: ZrepError) -> None:
+    def _silence(self) -> ZrepError:
+        heard = time.monotonic() - self._heard
+        return UnreachableError(f"{self.name} fell silent", evidence=f"last heard of {heard:.0f} s ago")
+
+    def _fail(self, reason: Callable[[], ZrepError]) -> NoReturn:
         """Remember why this peer is lost and raise it, now and at every later request of this run."""
-        child = self._child
-        if child is not None:
-            process.end(child)
-        self.close()
-        self._failure = error
-        raise error
+        with self._failing:
+            if self._failure is None:
+                self._failure = reason()
+                if self._child is not None:
+                    process.end(self._child)
+                self.close()
+        raise copy.copy(self._failure)
 
     def _reason(self) -> ZrepError:
         """Why the helper ended: ssh failed (255), no zrep over there (127), or something that is not this zrep."""
-        assert self._child is not None
+        if self._child is None:
+            return UnreachableError(f"lost {self.name}", evidence="the connection was closed")
         with suppress(subprocess.TimeoutExpired):
             self._child.wait(process.GRACE_SECONDS)
         status = self._child.returncode
@@ -254,7 +288,7 @@ class RemoteAgent:
                 evidence=said,
                 advice="install it there, or set ZREP_PATH to its full path",
             )
-        if self._identity is None and self._number == 0:
+        if not self._greeted:
             return RefusedError(
                 f"what answers as zrep on {self.name} is not this program",
                 evidence=said or f"exit status {status}",

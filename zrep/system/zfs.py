@@ -186,7 +186,10 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         src_fs=local("src-fs"),
         dest_host=local("dest-host"),
         dest_fs=local("dest-fs"),
-        master={"yes": True, "no": False}.get(local("master")),
+        # The shell zrep marks only masters.
+        master={"yes": True, "no": False, "": False if local("src-fs") and not local("gen") else None}.get(
+            local("master")
+        ),
         savecount=int(local("savecount")) if local("savecount").isdigit() else None,
         epoch=int(local("epoch")) if local("epoch").isdigit() else None,
         gen=local("gen"),
