@@ -11,7 +11,7 @@ LAB := tests/lab/lab
 LAB_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/zrep-lab
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-lab demo lab format clean distclean
+.PHONY: help check test test-lab simulate demo lab format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ test: check test-lab ## everything: check, then all tests on two hosts with real
 
 test-lab: $(READY) ## only the tests on real OpenZFS
 	$(AS_ROOT)$(PYTEST) -m lab -p no:cacheprovider -v
+
+SECONDS ?= 600
+simulate: $(READY) ## crashes, cuts and people in any order on the model: SECONDS=600, SEED=… to see a run again
+	$(BIN)/python -m tests.ops.simulate --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 demo: $(READY) ## watch replication, failover and a disaster on two real hosts
 	$(AS_ROOT)$(BIN)/python -m tests.lab.demo
