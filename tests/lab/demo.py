@@ -344,10 +344,11 @@ class Demo:
         self.both(beta, alpha)
 
         self.step("The lost writes are not lost: they are in the split copy.")
-        self.typed(alpha, f"mount -t zfs -o ro {split} /mnt")
+        self.typed(alpha, f"zfs set mountpoint=/mnt {split}")
+        self.typed(alpha, f"zfs mount {split}")
         kept = self.log_lines(alpha, "/mnt")
         self.typed(alpha, f"tail -n2 /mnt/{LOG}")
-        alpha.run("umount /mnt")
+        alpha.run(f"zfs unmount {split}")
         if lost - kept:
             self.fail(alpha, f"{len(lost - kept)} of the {len(lost)} lost writes are not in {split}")
         self.good(f"all {len(lost)} writes that beta never got are in {split}")
