@@ -57,7 +57,9 @@ def main(argv: list[str]) -> int:
         while error is None and (rounds == 0 or time.monotonic() - started < given.seconds):
             error = one_round(first + rounds)
             rounds += 1
+            print(".", end="", flush=True)
     took = time.monotonic() - started
+    print()
     if error is not None:
         tell(first + rounds - 1, error)
     for what, count in sorted(counted.items()):

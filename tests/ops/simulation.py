@@ -500,6 +500,9 @@ class Simulation(RuleBasedStateMachine):
     def _start(self, host: str, command: str) -> Ended:
         counted["runs"] += 1
         work = COMMANDS[command](NAMES[host])
+        dataset = find(self.hosts, host, NAMES[host])
+        if dataset is not None and command.startswith("rejoin"):
+            dataset.mappings = 0  # see test_found.py: a rejoin does not notice who has a file mapped
         before = self.giving_up
         self.giving_up = before | {host} if command.startswith("rejoin") else before
         ended = self.hosts.run(host, work, force=command.endswith(" -f"))
