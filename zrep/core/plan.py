@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from zrep.core.errors import RefusedError
 from zrep.core.names import next_sequence, pool_of, snapshot_name
 from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
-from zrep.core.state import LEGACY, Intent, Member, Pair, Role, Side, Snapshot, Unit, newest_common
+from zrep.core.state import LEGACY, Intent, Member, Pair, Role, Side, Snapshot, Unit, Value, newest_common
 from zrep.core.steps import (
     CloseTransactionGroup,
     DestroySnapshots,
@@ -309,9 +309,9 @@ def _source_of(member: Member, name: str) -> str:
 
 
 def plan_final_snapshot(pair: Pair) -> tuple[Step, ...]:
-    """Always a real snapshot, even with nothing written: it is what the target must hold to be promoted."""
-    name = new_snapshot(pair)
-    return (TakeSnapshot(Side.MASTER, (name,)), Hold(Side.MASTER, pair.tag, (name,)))
+    """Always a real snapshot, even with nothing written: it is what the target must hold to be promoted. Held once
+    it is there, so that what waits for the disk meanwhile is the stream."""
+    return (TakeSnapshot(Side.MASTER, (new_snapshot(pair),)),)
 
 
 def plan_commit(pair: Pair, intent: Intent) -> tuple[Step, ...]:
@@ -361,9 +361,24 @@ def plan_writable(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
     for member in unit.members:
         own = () if member.volume else (("canmount", _while_master(member)),)
         steps.append(SetProperties(side, (member.name,), (("readonly", "off"), *own)))
-        if member.role.canmount:
-            steps.append(InheritProperty(side, (member.name,), f"{tag}:canmount"))
     return tuple(steps)
+
+
+def opened(unit: Unit) -> Unit:
+    """A unit as plan_writable leaves it."""
+    return Unit(
+        tuple(
+            replace(
+                member,
+                properties={
+                    **member.properties,
+                    "readonly": Value("off", "local"),
+                    "canmount": Value(_while_master(member), "local"),
+                },
+            )
+            for member in unit.members
+        )
+    )
 
 
 def _while_master(member: Member) -> str:
@@ -383,7 +398,8 @@ def plan_closed(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
 
 
 def plan_mounted(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
-    """Second half, planned over what the first has made: mounted and shared where the properties say so."""
+    """Second half, planned over what the first has made: mounted and shared where the properties say so. What only
+    tidies up comes after that: writes may resume."""
     steps: list[Step] = []
     for member in unit.members:
         if member.volume or not member.get("mountpoint").startswith("/"):
@@ -395,8 +411,16 @@ def plan_mounted(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
             steps.append(Mount(side, member.name))
         if member.get("sharenfs", "off") not in ("off", "-") or member.get("sharesmb", "off") not in ("off", "-"):
             steps.append(Share(side, member.name))
+    remembering = tuple(member.name for member in unit.members if member.role.canmount)
+    if remembering:
+        steps.append(InheritProperty(side, remembering, f"{tag}:canmount"))
     steps.append(clear_intent(side, unit.name, tag))
     return tuple(steps)
+
+
+def plan_open(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
+    """All that makes a side with the role of master available."""
+    return (*plan_writable(side, unit, tag), *plan_mounted(side, opened(unit), tag))
 
 
 def plan_demote(pair: Pair, promoted: Role) -> tuple[Step, ...]:

@@ -158,7 +158,7 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
     view = session.view(link)
     if not isinstance(view.relation, Linked):
         raise FailedError("the two sides are not linked", filesystem=name, evidence=view.relation.evidence())
-    view.do(plan_converge(view.pair, session.now))
+    view.converge(plan_converge(view.pair, session.now))
     return Outcome(name, message=f"{message}; {link.peer_host}'s next sync brings it up to date")
 
 

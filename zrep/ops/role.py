@@ -7,7 +7,7 @@ undoes everything; after it the old master stays read-only until its peer can be
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.plan import (
@@ -20,17 +20,16 @@ from zrep.core.plan import (
     plan_demote,
     plan_fence,
     plan_final_snapshot,
-    plan_mounted,
+    plan_open,
     plan_quiesce,
     plan_restore,
     plan_stream,
-    plan_writable,
     refuse_modified,
     role_properties,
     role_values,
     take_role,
 )
-from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit, newest_common
+from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit, Value, newest_common
 from zrep.core.steps import (
     DiscardPartial,
     RemountReadOnly,
@@ -44,6 +43,7 @@ from zrep.ops.session import Outcome, Session, View
 from zrep.system import zfs
 from zrep.system.execute import Executor, Line
 from zrep.system.observe import observe
+from zrep.system.process import Completed
 
 # The read-only window opens when what is left to send is at most this, or after as many rounds.
 _SMALL_DELTA = 16 * 1024 * 1024
@@ -106,7 +106,7 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
     if trouble is not None:
         raise trouble
     view = session.turned(session.again(view))
-    view.do(plan_converge(view.pair, session.now))
+    view.converge(plan_converge(view.pair, session.now))
     sync.remember_synced(session, view)
     return Outcome(name, message=f"role moved: {_where(view)}")
 
@@ -186,8 +186,7 @@ def _quiesced(session: Session, view: View, change: RoleChange, generation: str)
         for step in plan_quiesce(view.pair, generation):
             _quiesce_step(session, view, step, change)
         view.do(plan_final_snapshot(view.pair))
-        view, final = sync.send_pending(session, session.again(view, Side.MASTER))
-        view = session.again(view, Side.MASTER, settle=True)
+        view, final = sync.send_pending(session, session.again(view, Side.MASTER), final=True)
         _check_final(view, final)
     except (ZrepError, KeyboardInterrupt) as error:
         _undo(session, view, error)
@@ -269,7 +268,10 @@ def _commit(session: Session, view: View, generation: str) -> View:
     view.do([mark])
     said = ""
     try:
-        said = _ask_to_take(view, take)
+        done = _ask_to_take(view, take)
+        if done.status == 0:
+            return _promoted(view, take)
+        said = done.err.strip()
         view = session.again(view)
     except RefusedError:
         # The guard on the other side said no before it changed anything.
@@ -288,13 +290,22 @@ def _commit(session: Session, view: View, generation: str) -> View:
     raise FailedError("the replica could not take the role", filesystem=view.name, evidence=said)
 
 
-def _ask_to_take(view: View, take: TakeRole) -> str:
-    """The commit step as the one guarded request it is; what was said when it may not have landed."""
+def _ask_to_take(view: View, take: TakeRole) -> Completed:
+    """The commit step as the one guarded request it is."""
     agent = view.executor.agent(take.side)
+    argv = zfs.argv(take)
     try:
-        return agent.take_role(view.tag, take.dataset, take.expected, take.identity, zfs.argv(take)).err.strip()
+        return agent.take_role(view.tag, take.dataset, take.expected, take.identity, argv)
     except FailedError as error:
-        return error.line()
+        return Completed(argv, 1, "", error.line())
+
+
+def _promoted(view: View, take: TakeRole) -> View:
+    """The view after a role was taken: a set that succeeded is whole."""
+    member = view.pair.replica.root
+    properties = {**member.properties, **{name: Value(value, "local") for name, value in take.properties}}
+    unit = Unit((zfs.build_member(view.tag, member.name, properties, member.snapshots),))
+    return replace(view, theirs=unit) if view.link.is_master else replace(view, mine=unit)
 
 
 def _whole_plan(session: Session, view: View) -> list[Step]:
@@ -310,8 +321,7 @@ def _whole_plan(session: Session, view: View) -> list[Step]:
         plan += plan_stream(pair, base, final, {}, "")
     plan += plan_commit(pair, intent)
     plan += [
-        *plan_writable(Side.REPLICA, pair.replica, session.tag),
-        *plan_mounted(Side.REPLICA, pair.replica, session.tag),
+        *plan_open(Side.REPLICA, pair.replica, session.tag),
     ]
     plan += plan_demote(pair, Role(gen=generation, epoch=intent.epoch, parents=pair.replica.role.lineage))
     return plan
@@ -407,9 +417,7 @@ def _loss(session: Session, member: Member) -> Loss:
 
 def _open_alone(session: Session, executor: Executor, name: str, message: str) -> Outcome:
     member = observe(session.local, session.tag, [name])[name]
-    executor.do_all(plan_writable(Side.REPLICA, Unit((member,)), session.tag))
-    member = observe(session.local, session.tag, [name])[name]
-    executor.do_all(plan_mounted(Side.REPLICA, Unit((member,)), session.tag))
+    executor.do_all(plan_open(Side.REPLICA, Unit((member,)), session.tag))
     return Outcome(name, message=message)
 
 

@@ -16,10 +16,10 @@ from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG
 from zrep.core.relation import Relation, relate
 from zrep.core.state import Member, Pair, Role, Side, Unit
-from zrep.core.steps import Step
+from zrep.core.steps import Hold, Step
 from zrep.system.agent import Agent, LocalAgent
 from zrep.system.execute import Executor, Line
-from zrep.system.observe import find_roles, observe, together
+from zrep.system.observe import find_roles, observe, observe_arrival, together
 from zrep.system.process import Progress
 from zrep.system.remote import RemoteAgent
 
@@ -107,6 +107,13 @@ class View:
 
     def do(self, plan: Iterable[Step]) -> None:
         self.executor.do_all(plan)
+
+    def converge(self, plan: Sequence[Step]) -> None:
+        """A plan of plan_converge: what holds the new base first, then each side for itself, at the same time."""
+        self.do([step for step in plan if isinstance(step, Hold)])
+        rest = [step for step in plan if not isinstance(step, Hold)]
+        if rest:
+            together(*(partial(self.do, [step for step in rest if step.side is side]) for side in Side))
 
 
 @dataclass
@@ -299,6 +306,23 @@ class Session:
         if name not in found:
             raise RefusedError(f"{name} vanished from {agent.name} while zrep was working on it")
         return Unit((found[name],))
+
+    def again_all(self, views: Sequence[View]) -> dict[str, View]:
+        """The masters of several views on this host, read anew in as many commands as one."""
+        found = observe(self.local, self.tag, [view.name for view in views])
+        return {
+            view.name: replace(
+                view, mine=Unit((found[view.name],)), relation=relate(found[view.name].role, view.theirs.role)
+            )
+            for view in views
+            if view.name in found
+        }
+
+    def arrived(self, view: View) -> View:
+        """The view after a stream was received on its replica."""
+        root = view.pair.replica.root
+        unit = Unit((observe_arrival(view.executor.replica, self.tag, root),))
+        return replace(view, theirs=unit) if view.link.is_master else replace(view, mine=unit)
 
     def turned(self, view: View) -> View:
         """A view read anew whose roles have moved: the executor's sides follow."""

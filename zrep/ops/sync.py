@@ -15,12 +15,11 @@ from zrep.core.plan import (
     plan_advance,
     plan_converge,
     plan_demote,
-    plan_mounted,
+    plan_open,
     plan_restore,
     plan_stop,
     plan_stream,
     plan_whole,
-    plan_writable,
 )
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
 from zrep.core.state import Role, Side, Snapshot, newest_common
@@ -210,8 +209,7 @@ def finish(session: Session, view: View) -> View:
 
 def open_master(session: Session, view: View, side: Side) -> None:
     """A side that has the role: writable, mounted, shared, and its intent ended."""
-    view.do(plan_writable(side, view.pair.side(side), session.tag))
-    view.do(plan_mounted(side, session.again(view).pair.side(side), session.tag))
+    view.do(plan_open(side, view.pair.side(side), session.tag))
 
 
 def adopt(session: Session, view: View) -> View:
@@ -266,7 +264,11 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
         return outcomes + [_dry(session, view, advance) for view, advance in plans]
     due = [view for view, advance in plans if not advance.pending and advance.written]
     failed = _take_snapshots(session, due)
-    works = [partial(_finish_one, session, view, advance, failed.get(view.name)) for view, advance in plans]
+    taken = session.again_all(due)  # with the snapshots just made, and their guids
+    works = [
+        partial(_finish_one, session, taken.get(view.name, view), advance, failed.get(view.name))
+        for view, advance in plans
+    ]
     if len(works) > 1:
         for view, _ in plans:
             view.executor.progress = None  # one line on a terminal cannot show several streams
@@ -350,9 +352,8 @@ def _complete(session: Session, view: View, advance: Advance) -> Outcome:
     notes = tuple(f"{view.name}: foreign snapshot on the replica: {name}" for name in advance.foreign)
     sent: Snapshot | None = None
     if not advance.idle:
-        view = session.again(view, Side.MASTER)  # the snapshot just made, with its guid
         view, sent = send_pending(session, view)
-    view.do(plan_converge(view.pair, session.now, expire=session.options.expire))
+    view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
     if advance.pending is not None:
         for _ in range(_ROUNDS):
             view, more = sync_view(session, session.again(view, settle=True))
@@ -383,20 +384,24 @@ def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
             raise failed[view.name]
         view = session.again(view, Side.MASTER)
     view, sent = send_pending(session, view)
-    view.do(plan_converge(view.pair, session.now, expire=session.options.expire))
+    view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
     return view, sent
 
 
-def send_pending(session: Session, view: View) -> tuple[View, Snapshot]:
-    """Send the master's newest unsent snapshot on top of the base and see it arrive, by guid."""
+def send_pending(session: Session, view: View, *, final: bool = False) -> tuple[View, Snapshot]:
+    """Send the master's newest unsent snapshot on top of the base and see it arrive, by guid. Held before, or with
+    final after the stream: then nothing is written any more, and both sides are read anew."""
     advance = plan_advance(view.pair)
     if advance.pending is None:
         raise FailedError("the snapshot that was just made is gone", filesystem=view.name)
-    if session.tag not in advance.pending.holds:
-        view.do([Hold(Side.MASTER, session.tag, (f"{view.pair.master.name}@{advance.pending.name}",))])
+    hold = Hold(Side.MASTER, session.tag, (f"{view.pair.master.name}@{advance.pending.name}",))
+    if session.tag not in advance.pending.holds and not final:
+        view.do([hold])
     for step in plan_stream(view.pair, advance.base, advance.pending, read_token(view), view.pair.replica.root.token):
         view.executor.do(step, view.pair.replica.role.gen)
-    view = session.again(view, Side.REPLICA)
+    if final:
+        view.do([hold])  # waits for a transaction group: what was written is told truly after it
+    view = session.again(view) if final else session.arrived(view)
     if view.pair.replica.root.by_guid(advance.pending.guid) is None:
         raise FailedError(
             "the replica does not have the snapshot although its receive succeeded",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from zrep.core import steps
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
@@ -53,8 +54,18 @@ class Executor:
         return self.master if side is Side.MASTER else self.replica
 
     def do_all(self, plan: Iterable[steps.Step]) -> None:
-        for step in plan:
-            self.do(step)
+        """Steps in order; neighbours on one side are one request, which ends at the first that fails."""
+        left = list(plan)
+        while left:
+            if isinstance(left[0], steps.SendStream):
+                self.do(left.pop(0))
+                continue
+            side = left[0].side
+            batch = list(takewhile(lambda s: s.side is side and not isinstance(s, steps.SendStream), left))  # noqa: B023  # used at once
+            done = self.agent(side).run([zfs.argv(step) for step in batch])
+            for step, completed in zip(batch, done, strict=False):
+                self.check(step, completed)
+            left = left[len(done) :]
 
     def do(self, step: steps.Step, generation: str = "") -> None:
         """One step; its typed error when it fails. generation: what a stream's receiver must have ("new": nothing)."""

@@ -34,18 +34,38 @@ def observe(agent: Agent, tag: str, datasets: Sequence[str], *, settle: bool = F
     """
     if not datasets:
         return {}
-    if settle:
-        pools = sorted({pool_of(name) for name in datasets})
-        for done in agent.run([("zpool", "sync", pool) for pool in pools]):
-            if done.status != 0 and "no such pool" not in done.err:
-                raise zfs.error(done)
-    properties = _properties(agent, tag, datasets)
-    snapshots = _snapshots(agent, tag, list(properties))
+    pools = sorted({pool_of(name) for name in datasets}) if settle else []
+    commands = [*(("zpool", "sync", pool) for pool in pools), *_reading(tag, datasets)]
+    done = agent.run(commands)
+    if len(done) == len(commands) and done[-1].status == 0:
+        # One request answered all: nothing is missing.
+        properties, table = zfs.parse_properties(done[-2].out), zfs.parse_snapshots(done[-1].out)
+    else:
+        for sync in done[: len(pools)]:
+            if sync.status != 0 and "no such pool" not in sync.err:
+                raise zfs.error(sync)
+        properties = _properties(agent, tag, datasets)
+        table = _snapshots(agent, tag, list(properties))
+    snapshots = _with_holds(agent, table)
     return {
         name: _truly_written(agent, zfs.build_member(tag, name, properties[name], snapshots.get(name, ())))
         for name in datasets
         if name in properties
     }
+
+
+def observe_arrival(agent: Agent, tag: str, member: Member) -> Member:
+    """A replica right after a stream was received, under its lock: only its snapshots can have changed, nothing is
+    written after them, and the holds are those it had."""
+    found = _snapshots(agent, tag, [member.name]).get(member.name, ())
+    holds = {snapshot.guid: snapshot.holds for snapshot in member.snapshots}
+    properties = {**member.properties, "written": Value("0", "-"), "receive_resume_token": Value("-", "-")}
+    snapshots = tuple(replace(s, holds=holds.get(s.guid, frozenset())) for s in found)
+    return replace(member, properties=properties, snapshots=snapshots)
+
+
+def _reading(tag: str, datasets: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return zfs.get_properties(tag, datasets), zfs.list_snapshots(tag, datasets)
 
 
 def _truly_written(agent: Agent, member: Member) -> Member:
@@ -71,13 +91,16 @@ def _properties(agent: Agent, tag: str, datasets: Sequence[str]) -> dict[str, di
     return zfs.parse_properties(done.out)
 
 
-def _snapshots(agent: Agent, tag: str, datasets: Sequence[str]) -> Mapping[str, Sequence[Snapshot]]:
+def _snapshots(agent: Agent, tag: str, datasets: Sequence[str]) -> dict[str, list[Snapshot]]:
     if not datasets:
         return {}
     [done] = agent.run([zfs.list_snapshots(tag, datasets)])
     if done.status != 0:
         raise zfs.error(done)
-    table = zfs.parse_snapshots(done.out)
+    return zfs.parse_snapshots(done.out)
+
+
+def _with_holds(agent: Agent, table: Mapping[str, Sequence[Snapshot]]) -> Mapping[str, Sequence[Snapshot]]:
     held = [f"{name}@{s.name}" for name, snapshots in table.items() for s in snapshots if s.holds]
     tags: dict[str, frozenset[str]] = {}
     for start in range(0, len(held), _BATCH):

@@ -1,0 +1,76 @@
+"""What each operation costs: commands by kind and host, and transaction groups waited for. Exact: creeping cost shows.
+
+A stream counts as one command on the side that drives it. Reading is of the same cost for any number of filesystems.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.ops import pairs
+from tests.ops.hosts import Hosts, Work
+from tests.ops.pairs import SYNC_ALL, A, B, good
+from zrep.ops.init import Request
+
+READS = ("get", "list", "holds", "sync")
+
+
+def many(hosts: Hosts, count: int) -> list[str]:
+    """So many pairs between alpha and beta."""
+    names = [f"tank/{number}" for number in range(count)]
+    for name in names:
+        hosts["alpha"].sh(f"zfs create {name}")
+        hosts["alpha"].write(name, "one", b"1")
+        good(hosts.run("alpha", pairs.initialising(Request(name, "beta", name))))
+    return names
+
+
+def cost(hosts: Hosts, work: Work, host: str = "alpha") -> dict[str, tuple[int, int, int]]:
+    """By host: commands that read, commands that change something, transaction groups waited for."""
+    for name in ("alpha", "beta"):
+        hosts[name].reset_counters()
+    hosts.wire.reset()
+    good(hosts.run(host, work))
+    found: Counter[tuple[str, bool]] = Counter()
+    for command in hosts.wire.log:
+        found[command.host, not command.stream and command.argv[1] in READS] += 1
+    return {name: (found[name, True], found[name, False], hosts[name].txg_waits()) for name in ("alpha", "beta")}
+
+
+@pytest.mark.parametrize("count", [1, 10, 100])
+def test_sync_all_with_nothing_written_costs_the_same_for_any_number(hosts: Hosts, count: int) -> None:
+    many(hosts, count)
+    assert cost(hosts, SYNC_ALL) == {"alpha": (5, 0, 1), "beta": (4, 0, 1)}
+
+
+@pytest.mark.parametrize(("count", "changed"), [(1, 1), (10, 1), (10, 4), (100, 4)])
+def test_sync_all_costs_what_was_written_to(hosts: Hosts, count: int, changed: int) -> None:
+    names = many(hosts, count)
+    for name in names[:changed]:
+        hosts["alpha"].write(name, "two", b"2")
+    # Read once, and the masters again with their new snapshots; one snapshot and one hold for all of them.
+    # For each: the stream, sent, release, and there its arrival is read, hold, sent, release.
+    assert cost(hosts, SYNC_ALL) == {
+        "alpha": (9, 2 + 3 * changed, 2 + 3 * changed),  # each name of a hold, set or release waits by itself
+        "beta": (4 + changed, 3 * changed, 1 + 6 * changed),  # three of them are those of zfs receive
+    }
+
+
+@pytest.mark.parametrize(
+    ("work", "host", "expected"),
+    [
+        (pairs.failing_over(A), "alpha", {"alpha": (20, 13, 13), "beta": (12, 8, 11)}),
+        (pairs.taking_over(B), "beta", {"alpha": (14, 13, 13), "beta": (18, 8, 11)}),
+        (pairs.forcing(B), "beta", {"alpha": (0, 0, 0), "beta": (18, 8, 8)}),
+        (pairs.expiring(A), "alpha", {"alpha": (10, 0, 1), "beta": (4, 0, 1)}),
+        (pairs.clearing(A), "alpha", {"alpha": (6, 13, 13), "beta": (3, 13, 13)}),
+        (pairs.pausing(A, "x"), "alpha", {"alpha": (6, 1, 1), "beta": (0, 0, 0)}),
+    ],
+    ids=["failover", "takeover", "takeover -L", "expire", "clear", "pause"],
+)
+def test_one_pair(hosts: Hosts, work: Work, host: str, expected: dict[str, tuple[int, int, int]]) -> None:
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    assert cost(hosts, work, host) == expected
