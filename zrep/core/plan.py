@@ -24,6 +24,7 @@ from zrep.core.steps import (
     Release,
     RemountReadOnly,
     RemountWritable,
+    RenameSnapshot,
     SendStream,
     SetProperties,
     Share,
@@ -122,6 +123,15 @@ def plan_stream(
         )
     )
     return tuple(steps)
+
+
+def plan_another_name(pair: Pair, pending: Snapshot) -> tuple[Step, ...]:
+    """A snapshot still to be sent whose name another one has on the replica gets the next number: two sides that each
+    went on alone number alike."""
+    namesake = pair.replica.root.by_name(pending.name)
+    if namesake is None or namesake.guid == pending.guid:
+        return ()
+    return (RenameSnapshot(Side.MASTER, f"{pair.master.name}@{pending.name}", new_snapshot(pair)),)
 
 
 def stream_options(member: Member) -> tuple[str, ...]:

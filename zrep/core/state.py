@@ -150,6 +150,11 @@ class Role:
         return self.src_fs if self.master else self.dest_fs
 
     @property
+    def rejoining(self) -> str:
+        """The filesystem whose unfinished rejoin is recorded here, on itself or on its split copy."""
+        return self.intent.detail.get("fs", "") if self.intent and self.intent.operation == "rejoin" else ""
+
+    @property
     def links(self) -> tuple[str, str, str, str]:
         return (self.src_host, self.src_fs, self.dest_host, self.dest_fs)
 

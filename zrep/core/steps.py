@@ -43,6 +43,8 @@ class DestroySnapshots(Step):
 
 @dataclass(frozen=True, slots=True)
 class RenameSnapshot(Step):
+    """A snapshot's new name, both in full; its guid, holds and marks stay."""
+
     snapshot: str
     new: str
 

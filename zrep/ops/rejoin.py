@@ -86,12 +86,16 @@ def rejoin(session: Session, name: str) -> Outcome:
             filesystem=name,
             advice=f"zrep clear -L {name}; then init from the master to a new target",
         )
+    view = _raise_epoch(session, view)
     readable = _replay_intent_log(session, view)
+    _close(session, name)
     view = session.again(view, settle=True)
     base = view.mine.root.by_guid(base.guid)
     assert base is not None
     written = view.mine.root.written_since(base)
     later = [s.name for s in view.mine.root.after(base)]
+    if written and not later and session.local.untouched(f"{name}@{base.name}", name):
+        written = 0  # a crash, and the replay after it, count as written
     if readable and not written:
         plan = _become_replica(session, view.mine.root, view.theirs.role)
         if session.options.dry_run:
@@ -122,6 +126,17 @@ def _may_rejoin(session: Session, view: View) -> bool:
     raise RefusedError(f"cannot rejoin: {view.relation.word}", filesystem=view.name, evidence=view.relation.evidence())
 
 
+def _raise_epoch(session: Session, view: View) -> View:
+    """Epochs only rise: after a split brain the side that is kept may be behind the one that gives up."""
+    mine, theirs = view.mine.role.epoch or 0, view.theirs.role.epoch or 0
+    if mine <= theirs or session.options.dry_run:
+        return view
+    peer = session.agent(view.link.peer_host)
+    there = Executor(session.local, peer, peer, session.tag)
+    there.do(SetProperties(Side.MASTER, (view.theirs.name,), ((f"{session.tag}:epoch", str(mine)),)))
+    return session.again(view)
+
+
 def _replay_intent_log(session: Session, view: View) -> bool:
     """Stop writes and mount, which replays the intent log: writes acknowledged just before a crash live only there,
     and a receive would discard them silently. False when the dataset cannot be mounted: then it is split."""
@@ -136,6 +151,13 @@ def _replay_intent_log(session: Session, view: View) -> bool:
     if member.key_missing or not member.get("mountpoint").startswith("/"):
         return False
     return executor.try_do(Mount(Side.MASTER, member.name)) is None
+
+
+def _close(session: Session, name: str) -> None:
+    """Unmount it: read-only or not, a process that has mapped a file writable goes on storing into it, and what it
+    stores after the last look would be lost with the next stream. RefusedError when somebody uses it."""
+    if not session.options.dry_run:
+        _unmount(session, observe(session.local, session.tag, [name])[name])
 
 
 def _become_replica(session: Session, member: Member, master: Role) -> list[Step]:

@@ -92,6 +92,7 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
             error.advice = f"if it is gone for good: zrep takeover -L '{name}'"
         raise
     if bool(view.mine.role.master) is become_master:
+        view.converge(plan_converge(view.pair, session.now))
         return Outcome(name, message=f"finished the role change: {_where(view)}")
     _preflight(session, view)
     if session.options.dry_run:

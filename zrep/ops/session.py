@@ -263,20 +263,34 @@ class Session:
         if mine.role.intent is not None and mine.role.intent.operation == "init":
             return Outcome(link.name, error=_unfinished_init(link))
         if theirs is None:
-            return Outcome(
-                link.name,
-                error=RefusedError(
-                    f"{link.peer_name} does not exist on {link.peer_host}",
-                    filesystem=link.name,
-                    evidence="the peer's ZFS says so",
-                    advice=f"if it is lost for good: zrep clear {link.name}, then zrep init again",
-                ),
-            )
+            return Outcome(link.name, error=self._missing(link))
         unusable = self._unusable(mine) or self._unusable(theirs, f" on {link.peer_host}")
         if unusable is not None:
             return Outcome(link.name, error=unusable.about(link.name))
         relation = relate(mine.role, theirs.role)
         return View(link, Unit((mine,)), Unit((theirs,)), relation, self.executor(link), self.tag)
+
+    def _missing(self, link: Link) -> ZrepError:
+        try:
+            self.check_rejoining(link)
+        except ZrepError as error:
+            return error.about(link.name)
+        return RefusedError(
+            f"{link.peer_name} does not exist on {link.peer_host}",
+            filesystem=link.name,
+            evidence="the peer's ZFS says so",
+            advice=f"if it is lost for good: zrep clear {link.name}, then zrep init again",
+        )
+
+    def check_rejoining(self, link: Link) -> None:
+        """RefusedError when the other half is missing, or without its role, because its rejoin was cut."""
+        for role in find_roles(self.agent(link.peer_host), self.tag).values():
+            if role.rejoining == link.peer_name:
+                raise RefusedError(
+                    f"the rejoin of {link.peer_name} on {link.peer_host} is unfinished",
+                    filesystem=link.name,
+                    advice=f"on {link.peer_host}: zrep rejoin '{link.peer_name}'",
+                )
 
     def _unusable(self, member: Member, where: str = "") -> ZrepError | None:
         """Why a side cannot be worked on although it is there: a live shell zrep (a dead one's lock is no
@@ -332,6 +346,10 @@ class Session:
 
 def misfit(name: str, role: Role, where: str = "") -> RefusedError | None:
     """Why a role cannot be the one of the dataset that has it. where: " on HOST" for the peer's."""
+    if role.rejoining:
+        return RefusedError(
+            f"the rejoin of {role.rejoining}{where} is unfinished", advice=f"zrep rejoin '{role.rejoining}'{where}"
+        )
     return unreadable(name, role, where) or _renamed(name, role, where)
 
 

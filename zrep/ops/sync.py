@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
@@ -13,6 +14,7 @@ from zrep.core.plan import (
     plan_abort,
     plan_adopt,
     plan_advance,
+    plan_another_name,
     plan_converge,
     plan_demote,
     plan_open,
@@ -23,7 +25,7 @@ from zrep.core.plan import (
 )
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
 from zrep.core.state import Role, Side, Snapshot, newest_common
-from zrep.core.steps import Hold, Rollback, Step, TakeSnapshot
+from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
 from zrep.ops.session import Link, Outcome, Session, View, misfit
 from zrep.system import zfs
 from zrep.system.execute import Executor, Line
@@ -164,6 +166,7 @@ def prepare(session: Session, view: View) -> View:
                 evidence=view.relation.evidence(),
                 advice="on the side that has the newest data: zrep takeover -L FS",
             )
+    session.check_rejoining(view.link)
     raise RefusedError(
         f"{view.theirs.name} on {view.link.peer_host} is not the other half of this pair",
         filesystem=view.name,
@@ -192,6 +195,10 @@ def finish(session: Session, view: View) -> View:
             view.do(plan_abort(view.pair, intent))
             view = session.again(view)
             session.say(f"{view.name}: undid an unfinished role change")
+    told = view.pair.replica.role
+    if view.mine.role.master and told.master and told.intent and told.intent.identity == view.mine.role.gen:
+        # The old master is the other side: this one took the role and was cut before it could tell.
+        view = _tell(session, view)
     intent = view.pair.master.role.intent
     if intent is not None and intent.operation == "stopped" and isinstance(view.relation, Linked):
         view.do(plan_restore(view.pair, intent))
@@ -205,6 +212,24 @@ def finish(session: Session, view: View) -> View:
             open_master(session, view, side)
             view = session.again(view)
     return view
+
+
+def _tell(session: Session, view: View) -> View:
+    """Demote the old master from the new one's side: the same steps, with the sides seen as they were before."""
+    role = view.mine.role
+    before = replace(
+        role,
+        src_host=role.dest_host,
+        src_fs=role.dest_fs,
+        dest_host=role.src_host,
+        dest_fs=role.src_fs,
+        master=False,
+    )
+    link = Link(view.name, before)
+    old = replace(view, link=link, executor=session.executor(link))
+    old.do(plan_demote(old.pair, role))
+    session.say(f"{view.name}: finished the role change to epoch {role.epoch}")
+    return session.again(view)
 
 
 def open_master(session: Session, view: View, side: Side) -> None:
@@ -294,16 +319,25 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
     lost = replica.written_since(base) if base else 0
     if base is None or not lost:
         return ()
+    known = {snapshot.guid for snapshot in view.pair.master.root.snapshots}
     later = replica.after(base)
-    if later:
+    # The promotion snapshot of a takeover -L that was cut is zrep's own.
+    own = [s for s in later if s in replica.ours(session.tag) and s.guid not in known and s.holds <= {session.tag}]
+    foreign = [snapshot for snapshot in later if snapshot not in own]
+    if foreign:
         raise RefusedError(
             f"the replica has snapshots newer than the base @{base.name}",
             filesystem=view.name,
-            evidence=", ".join(snapshot.name for snapshot in later),
+            evidence=", ".join(snapshot.name for snapshot in foreign),
             advice=f"zrep destroys nothing it did not make: remove them on {view.link.peer_host} yourself",
         )
     session.say(f"{view.name}: dropping {lost} bytes written by hand on {replica.name} since @{base.name}")
-    return (Rollback(Side.REPLICA, f"{replica.name}@{base.name}"),)
+    held = tuple(f"{replica.name}@{snapshot.name}" for snapshot in own if session.tag in snapshot.holds)
+    return (
+        *((Release(Side.REPLICA, session.tag, held),) if held else ()),
+        *((DestroySnapshots(Side.REPLICA, replica.name, tuple(s.name for s in own)),) if own else ()),
+        Rollback(Side.REPLICA, f"{replica.name}@{base.name}"),
+    )
 
 
 def _take_snapshots(session: Session, views: list[View]) -> dict[str, ZrepError]:
@@ -394,6 +428,10 @@ def send_pending(session: Session, view: View, *, final: bool = False) -> tuple[
     advance = plan_advance(view.pair)
     if advance.pending is None:
         raise FailedError("the snapshot that was just made is gone", filesystem=view.name)
+    rename = plan_another_name(view.pair, advance.pending)
+    if rename:
+        view.do(rename)
+        return send_pending(session, session.again(view, Side.MASTER), final=final)
     hold = Hold(Side.MASTER, session.tag, (f"{view.pair.master.name}@{advance.pending.name}",))
     if session.tag not in advance.pending.holds and not final:
         view.do([hold])
