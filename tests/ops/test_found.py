@@ -140,3 +140,22 @@ def test_no_process_writes_into_a_replica_that_has_rejoined(hosts: Hosts) -> Non
     if hosts.run("alpha", pairs.rejoining(A)).code == 0:
         with pytest.raises(OSError, match="Bad address"):
             hosts["alpha"].store_mapped(A, "acknowledged", b"x")
+
+
+def test_cron_of_the_old_master_finishes_the_role_change_and_takes_no_snapshot(hosts: Hosts) -> None:
+    """Killed with the role taken, and something written on the new master since."""
+    pairs.linked(hosts)
+    dumped = hosts.world.dump()
+    hosts.wire.reset()
+    hosts.run("alpha", pairs.failing_over(A))
+    opened = ("zfs", "set", "zrep:inprogress=", B)
+    at = next(number for number, command in enumerate(hosts.wire.log) if command.argv == opened)
+    hosts.load(dumped)
+    hosts.wire.reset(Mode.KILL_AFTER, at)
+    hosts.run("alpha", pairs.failing_over(A))
+    hosts.wire.heal()
+    hosts["beta"].write(B, "later", b"x")
+    before = hosts["beta"].sh("zfs list -H -t snapshot -o name")
+    good(hosts.run("alpha", SYNC_ALL))
+    assert hosts["beta"].sh("zfs list -H -t snapshot -o name") == before
+    good(hosts.run("beta", SYNC_ALL))

@@ -104,10 +104,21 @@ def _sync_peer(session: Session, host: str, links: list[Link], everything: bool)
     ready: list[View] = []
     for view in (item for item in found if isinstance(item, View)):
         try:
-            ready.append(prepare(session, view))
+            view = prepare(session, view)
+            if view.link.is_master:
+                ready.append(view)
+            else:
+                outcomes.append(_now_replica(session, view))
         except ZrepError as error:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
     return outcomes + _advance_all(session, ready)
+
+
+def _now_replica(session: Session, view: View) -> Outcome:
+    """Finishing what was cut has made this side the replica: the other one's sync sends from now on."""
+    view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
+    session.unlock(view.link)
+    return Outcome(view.name, message=f"finished the role change: {view.link.peer_host}:{view.theirs.name} is master")
 
 
 def _unreachable(links: list[Link], error: UnreachableError) -> list[Outcome]:
