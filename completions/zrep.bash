@@ -18,7 +18,7 @@ _zrep_offer() {
 }
 
 _zrep() {
-    local commands="init sync failover takeover rejoin expire list status pause unpause changeconfig clear version"
+    local commands="init sync failover takeover rejoin rehearse expire list status pause unpause changeconfig clear version"
     local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
     local -a words tag=()
     local -i index=1 position=0
@@ -47,6 +47,7 @@ _zrep() {
         failover) options="--force-unmount -n --dry-run -v --verbose" ;;
         takeover) options="-L --yes --force-unmount -n --dry-run -v --verbose" ;;
         rejoin) options="-f -n --dry-run -v --verbose" ;;
+        rehearse) options="-n --dry-run -v --verbose" ;;
         expire | -e) command=expire options="-L -n --dry-run -v --verbose" ;;
         list | -l) command=list options="-L -s -v --verbose -H" ;;
         status | -s) command=status options="-H" ;;
@@ -87,7 +88,7 @@ _zrep() {
         sync:0) _zrep_offer < <(echo all; _zrep_pairs -L) ;;
         expire:0) _zrep_offer < <(echo all; _zrep_pairs) ;;
         sync:* | pause:* | failover:0) _zrep_offer < <(_zrep_pairs -L) ;;
-        takeover:0 | rejoin:0 | changeconfig:0 | clear:0) _zrep_offer < <(_zrep_pairs) ;;
+        takeover:0 | rejoin:0 | rehearse:0 | changeconfig:0 | clear:0) _zrep_offer < <(_zrep_pairs) ;;
         expire:* | list:* | status:* | unpause:*) _zrep_offer < <(_zrep_pairs) ;;
     esac
 } &&

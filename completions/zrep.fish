@@ -66,6 +66,7 @@ complete -c zrep -n __zrep_needs_command -a sync -d 'Bring replicas up to date'
 complete -c zrep -n __zrep_needs_command -a failover -d 'On the master: make the peer the master'
 complete -c zrep -n __zrep_needs_command -a takeover -d 'On the replica: become the master'
 complete -c zrep -n __zrep_needs_command -a rejoin -d 'On an old master that returned: become the replica'
+complete -c zrep -n __zrep_needs_command -a rehearse -d 'Prove on a clone that the replica can be used'
 complete -c zrep -n __zrep_needs_command -a expire -d 'Destroy surplus zrep snapshots'
 complete -c zrep -n __zrep_needs_command -a list -d 'What is replicated from and to this host'
 complete -c zrep -n __zrep_needs_command -a status -d 'How each pair is, after asking the peers'
@@ -76,7 +77,7 @@ complete -c zrep -n __zrep_needs_command -a clear -d 'End a pair on both sides'
 complete -c zrep -n __zrep_needs_command -a version -d 'Print the version'
 
 # options of several commands
-set -l changing init -i sync -S failover takeover rejoin expire -e pause unpause changeconfig -C clear
+set -l changing init -i sync -S failover takeover rejoin rehearse expire -e pause unpause changeconfig -C clear
 complete -c zrep -n "__zrep_command_is $changing" -s n -l dry-run -d 'Print each command with its host, change nothing'
 complete -c zrep -n "__zrep_command_is $changing" -s v -l verbose -d 'Say what was done'
 complete -c zrep -n '__zrep_command_is failover takeover' -l force-unmount -d 'Go on although it is in use'
@@ -102,7 +103,7 @@ complete -c zrep -n '__zrep_argument_is 1 failover' -a '(__zrep_pairs -L)' -d Ma
 complete -c zrep -n '__zrep_command_is takeover' -s L -d 'The master is gone, take over alone'
 complete -c zrep -n '__zrep_command_is takeover' -l yes -d 'With -L: agree to the loss without being asked'
 complete -c zrep -n '__zrep_command_is rejoin' -s f -d 'In a split brain: give the role of this side up'
-complete -c zrep -n '__zrep_argument_is 1 takeover rejoin changeconfig -C clear' -a '(__zrep_pairs)' -d Filesystem
+complete -c zrep -n '__zrep_argument_is 1 takeover rejoin rehearse changeconfig -C clear' -a '(__zrep_pairs)' -d Filesystem
 
 # expire, list, status, unpause
 complete -c zrep -n '__zrep_command_is expire -e list -l status -s unpause' -a '(__zrep_pairs)' -d Filesystem

@@ -231,6 +231,23 @@ def rejoin(
 
 
 @app.command()
+def rehearse(
+    context: typer.Context,
+    filesystem: Filesystem,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- CMD...]", help="Run in the clone; its failure is reported.")
+    ] = None,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """Prove that the replica can be used: clone what was received last, mount it aside, check it, remove it."""
+    from zrep.ops.rehearse import rehearse
+
+    session = _session(context, dry_run=dry_run, verbose=verbose)
+    return _run(session, lambda: rehearse(session, check_dataset(filesystem), command or []), filesystem)
+
+
+@app.command()
 def expire(
     context: typer.Context,
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...|all]")] = None,

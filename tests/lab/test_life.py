@@ -325,6 +325,20 @@ class TestDisaster:
 
 
 class TestSmallerCommands:
+    def test_rehearse_checks_a_clone_and_leaves_no_trace(self, hosts: Hosts) -> None:
+        alpha, beta = pair(hosts)
+        beta.run("zpool sync")
+        before = beta.run("zfs list -H -t all -o name,guid; grep ' zfs ' /proc/mounts").out
+        check = 'grep -q first file && echo changed > file && test "$PWD" = "$ZREP_DIR"'
+        silent(beta, f"zrep rehearse tank/b -- sh -c '{check}'")
+        done = beta.run("zrep rehearse tank/b -- grep second file", check=False)
+        assert (done.rc, "grep: exit status 1" in done.err) == (1, True)
+        silent(beta, "zrep rehearse tank/b")
+        assert beta.run("zfs list -H -t all -o name,guid; grep ' zfs ' /proc/mounts").out == before
+        alpha.run("echo second > /tank/a/file")
+        silent(alpha, "zrep sync all")
+        assert content(beta, "tank/b") == "second"
+
     def test_expire_keeps_the_base_the_held_the_unsent_and_the_foreign(self, hosts: Hosts) -> None:
         alpha, beta = pair(hosts)
         for number in range(4):

@@ -154,6 +154,13 @@ class Clone(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class DestroyClone(Step):
+    """Only what rehearse made; ZFS refuses when anything depends on it."""
+
+    dataset: str
+
+
+@dataclass(frozen=True, slots=True)
 class PromoteClone(Step):
     dataset: str
 

@@ -85,6 +85,15 @@ def start(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
         raise FailedError(f"cannot start {argv[0]}", evidence=error.strerror or str(error)) from None
 
 
+def attended(argv: Sequence[str], extra: Mapping[str, str], folder: str) -> int:
+    """Run an administrator's own command in a folder, with this program's terminal and own environment plus extra;
+    its exit status. RefusedError when there is no such program."""
+    try:
+        return subprocess.run(list(argv), env={**os.environ, **extra}, cwd=folder, check=False).returncode
+    except OSError as error:
+        raise RefusedError(f"cannot run {argv[0]}", evidence=error.strerror or str(error)) from None
+
+
 class Processes:
     """Runner on the real machine. UsageError when ZREP_STALL is not a number of seconds."""
 

@@ -58,6 +58,11 @@ def find_pairs(tag: str) -> Argv:
     return ("zfs", "get", "-Hp", "-s", "local", "-t", "filesystem,volume", "-o", "name,property,value,source", names)
 
 
+def find_marked(name: str) -> Argv:
+    """Every dataset that has this property itself, with its value."""
+    return ("zfs", "get", "-Hp", "-s", "local", "-t", "filesystem,volume", "-o", "name,value", name)
+
+
 def get_properties(tag: str, datasets: Sequence[str]) -> Argv:
     names = ",".join((*NATIVE_PROPERTIES, *(f"{tag}:{name}" for name in ROLE_PROPERTIES)))
     return ("zfs", "get", "-Hp", "-o", "name,property,value,source", names, *datasets)
@@ -272,6 +277,8 @@ def argv(step: steps.Step) -> Argv:
             return ("zfs", "rename", *(() if volume else ("-u",)), dataset, new)
         case steps.Clone(snapshot=snapshot, dataset=dataset, properties=properties):
             return ("zfs", "clone", *_options("-o", _assignments(properties)), snapshot, dataset)
+        case steps.DestroyClone(dataset=dataset):
+            return ("zfs", "destroy", dataset)
         case steps.PromoteClone(dataset=dataset):
             return ("zfs", "promote", dataset)
         case steps.Rollback(snapshot=snapshot):

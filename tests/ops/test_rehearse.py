@@ -1,0 +1,67 @@
+"""rehearse: the clone comes and goes, the pair stays as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ops import pairs
+from tests.ops.hosts import Hosts, Mode, Work
+from tests.ops.pairs import SYNC_ALL, B, good
+from zrep.ops.rehearse import rehearse
+
+
+def rehearsing(*command: str, name: str = B) -> Work:
+    return lambda session: rehearse(session, name, command)
+
+
+@pytest.fixture
+def pair(hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Hosts:
+    monkeypatch.setenv("ZREP_RUNDIR", str(tmp_path))
+    # The model mounts nothing: the command runs where there is a folder.
+    monkeypatch.setattr("zrep.ops.rehearse.attended", _run)
+    pairs.linked(hosts)
+    return hosts
+
+
+def _run(command: tuple[str, ...], extra: dict[str, str], folder: str) -> int:
+    assert folder == extra["ZREP_DIR"]
+    return 0 if command == ("right",) else 3
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        ((), 0, "it could be made available, on a clone of @zrep_000001"),
+        (("right",), 0, "right succeeded"),
+        (("wrong", "x"), 1, "tank/b: the check failed on a clone of @zrep_000001"),
+    ],
+)
+def test_the_pair_is_untouched(pair: Hosts, command: tuple[str, ...], code: int, says: str) -> None:
+    before = pair.world.view()
+    ended = pair.run("beta", rehearsing(*command))
+    assert ended.code == code
+    assert says in (ended.text or "") or (ended.error is not None and says in ended.error.about(B).line())
+    assert pair.world.view() == before
+    good(pair.run("alpha", SYNC_ALL))
+
+
+def test_what_a_killed_run_left_goes_with_the_next(pair: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = pair.world.view()
+    pair.wire.reset()
+    pair.run("beta", rehearsing())
+    at = next(number for number, command in enumerate(pair.wire.log) if command.argv[:2] == ("zfs", "mount"))
+    pair.wire.reset(Mode.KILL_AFTER, at)
+    monkeypatch.setattr("os.getpid", lambda: 2**22 + 1)  # of a process that is no more
+    pair.run("beta", rehearsing())
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    assert any("_rehearse_" in name for name in pair["beta"].names())
+    pair.wire.reset()
+    good(pair.run("beta", rehearsing()))
+    assert pair.world.view() == before
+
+
+def test_a_dry_run_prints_the_plan(pair: Hosts) -> None:
+    before = pair.world.view()
+    lines = good(pair.run("beta", rehearsing("right"), dry_run=True)).lines
+    assert [line.split()[2] for line in lines] == ["clone", "mount", "unmount", "destroy"]
+    assert pair.world.view() == before

@@ -1,0 +1,120 @@
+"""rehearse: prove on the replica that what is there can be used, without touching the pair.
+
+A clone of the newest received snapshot is mounted aside, the administrator's own check runs against it, and the clone
+goes again. The snapshot cannot be destroyed while it is cloned, so that nothing needs to be locked and sync goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from zrep.core.errors import FailedError, RefusedError, ZrepError
+from zrep.core.state import Member, Side, Snapshot
+from zrep.core.steps import Clone, DestroyClone, Mount, Step, Unmount
+from zrep.ops.session import Outcome, Session
+from zrep.system import zfs
+from zrep.system.execute import Executor
+from zrep.system.lock import run_directory
+from zrep.system.observe import observe
+from zrep.system.process import attended
+
+_MARK = "rehearse"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rehearsal:
+    """What is cloned, under which name, and where it is mounted ("" for a volume)."""
+
+    source: Member
+    snapshot: Snapshot
+    clone: str
+    place: str
+
+
+def rehearse(session: Session, name: str, command: Sequence[str]) -> Outcome:
+    """Clone, mount, run the command (without one: only mount), destroy. FailedError when the command fails."""
+    session.link(name)
+    member = observe(session.local, session.tag, [name])[name]
+    job = _prepared(session, member)
+    if session.options.dry_run:
+        plan = [*_up(session, job), *_down(job)]
+        return Outcome(name, lines=tuple(_here(session).lines(plan)))
+    _clear_leftovers(session)
+    started = time.monotonic()
+    try:
+        _here(session).do_all(_up(session, job))
+        status = attended(command, _environment(job), job.place or "/") if command else 0
+    finally:
+        _take_down(session, job)
+    age = max(0, session.now - job.snapshot.creation)
+    about = f"@{job.snapshot.name}, made {age} s ago"
+    if status:
+        raise FailedError(
+            f"the check failed on a clone of {about}", filesystem=name, evidence=f"{command[0]}: exit status {status}"
+        )
+    done = f"{command[0]} succeeded in {time.monotonic() - started:.0f} s" if command else "it could be made available"
+    return Outcome(name, message=f"{done}, on a clone of {about}")
+
+
+def _prepared(session: Session, member: Member) -> _Rehearsal:
+    """The newest snapshot of ours that is complete here. RefusedError when there is none or no key."""
+    ours = [snapshot for snapshot in member.ours(session.tag) if snapshot.sent] or member.ours(session.tag)
+    if not ours:
+        raise RefusedError("there is no snapshot of zrep to clone", filesystem=member.name, advice="zrep sync first")
+    if member.key_missing:
+        raise RefusedError("its key is not loaded", filesystem=member.name, advice=f"zfs load-key '{member.name}'")
+    word = f"{_MARK}_{session.new_identity()[:8]}"
+    place = "" if member.volume else str(run_directory() / word)
+    return _Rehearsal(member, ours[-1], f"{member.name}_{word}", place)
+
+
+def _up(session: Session, job: _Rehearsal) -> list[Step]:
+    """Marked before anything else can be known of it: a clone that a killed run left is found by its mark. It shares
+    nothing, and is mounted nowhere by itself."""
+    mark = (f"{session.tag}:{_MARK}", str(os.getpid()))
+    quiet = (("canmount", "noauto"), ("mountpoint", job.place), ("sharenfs", "off"), ("sharesmb", "off"))
+    snapshot = f"{job.source.name}@{job.snapshot.name}"
+    clone = Clone(Side.REPLICA, snapshot, job.clone, (mark, *(() if job.source.volume else quiet)))
+    return [clone] if job.source.volume else [clone, Mount(Side.REPLICA, job.clone)]
+
+
+def _down(job: _Rehearsal) -> list[Step]:
+    unmount = [] if job.source.volume else [Unmount(Side.REPLICA, job.clone)]
+    return [*unmount, DestroyClone(Side.REPLICA, job.clone)]
+
+
+def _take_down(session: Session, job: _Rehearsal) -> None:
+    """Also after a failure, or Ctrl-C. What cannot go, because the check left something running, is said."""
+    trouble: ZrepError | None = None
+    for step in _down(job):
+        trouble = _here(session).try_do(step)
+    if job.place:
+        with suppress(OSError):
+            Path(job.place).rmdir()
+    if trouble is not None and not isinstance(trouble, zfs.AbsentError):
+        session.say(f"{job.source.name}: {job.clone} could not be removed ({trouble.evidence}); the next rehearse does")
+
+
+def _clear_leftovers(session: Session) -> None:
+    """Clones that killed runs left. One whose run is alive stays, as one that somebody is still at work in."""
+    [done] = session.local.run([zfs.find_marked(f"{session.tag}:{_MARK}")])
+    for row in done.out.splitlines():
+        clone, _, pid = row.partition("\t")
+        if re.search(rf"_{_MARK}_[0-9a-f]{{8}}\Z", clone) and not Path(f"/proc/{pid}").exists():
+            _here(session).try_do(Unmount(Side.REPLICA, clone))
+            _here(session).try_do(DestroyClone(Side.REPLICA, clone))
+
+
+def _environment(job: _Rehearsal) -> Mapping[str, str]:
+    where = {"ZREP_DEVICE": f"/dev/zvol/{job.clone}"} if job.source.volume else {"ZREP_DIR": job.place}
+    return {"ZREP_FS": job.source.name, "ZREP_SNAPSHOT": job.snapshot.name, "ZREP_CLONE": job.clone, **where}
+
+
+def _here(session: Session) -> Executor:
+    return Executor(session.local, session.local, session.local, session.tag)
