@@ -25,8 +25,10 @@ check: $(READY) ## lint, types, man page, and every test that needs no lab (seco
 
 test: check test-lab ## everything: check, then all tests on two hosts with real OpenZFS (the first time builds them, 6 min)
 
+# Built before the tests begin, which would build it in silence; then two pairs of hosts at once, a class of tests on each.
 test-lab: $(READY) ## only the tests on real OpenZFS
-	$(AS_ROOT)$(PYTEST) -m lab -p no:cacheprovider -v
+	$(LAB) build
+	$(AS_ROOT)$(PYTEST) -m lab -p no:cacheprovider -v -n 2 --dist loadscope
 
 SECONDS ?= 600
 simulate: $(READY) ## crashes, cuts and people in any order on the model: SECONDS=600, SEED=… to see a run again

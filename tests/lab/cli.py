@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.lab import build
 from tests.lab.hosts import NAMES, CommandError, Host, Lab
 from tests.lab.progress import LabError, say
 from tests.lab.slot import SLOTS, Slot, kept, release, staying
@@ -14,6 +15,7 @@ HELP = """\
 Two hosts with real OpenZFS on this machine. The first `up` builds them: about 6 minutes.
 
   lab up [alpha beta gamma]     start the hosts (alpha and beta) with this tree's zrep installed; they stay until `down`
+  lab build                     only make what they boot, and keep it
   lab install                   bring them zrep as it is in the tree now; disks and pools are new afterwards
   lab down                      end them and remove every trace
   lab status                    what runs, and what is wrong with the wire
@@ -58,6 +60,9 @@ def _as_root(argv: Sequence[str]) -> int:
 
 def _run(command: str, rest: Sequence[str]) -> int:
     match command, *rest:
+        case ("build",):
+            build.install_tools(build.RECIPE["tools"]["run"])
+            build.image()
         case "up", *names:
             _up(names)
         case ("down",):

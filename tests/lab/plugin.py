@@ -4,6 +4,7 @@ A test that asks for `lab` or `hosts` counts as one that runs on real OpenZFS an
 had, such a test fails: it is never skipped.
 """
 
+from collections import Counter
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -21,7 +22,7 @@ LONGEST = 6000
 
 _lab_of_session = pytest.StashKey[Lab]()
 _image_of_session = pytest.StashKey[Image]()
-_tests_run = pytest.StashKey[int]()
+RAN = "ran on"
 
 
 @pytest.fixture(scope="session")
@@ -64,8 +65,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if item.get_closest_marker("lab") is None:
         return report
     stash = item.config.stash
-    if report.when == "call":
-        stash[_tests_run] = stash.get(_tests_run, 0) + 1
+    image = stash.get(_image_of_session, None)
+    if report.when == "call" and image is not None:
+        # On the report, which reaches the process that sums up: tests run in several.
+        report.user_properties.append((RAN, f"real OpenZFS {image.zfs_version} (kernel {image.kernel_release}-um)"))
     running = stash.get(_lab_of_session, None)
     if report.failed and running is not None:
         for host in running:
@@ -74,10 +77,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if image := config.stash.get(_image_of_session, None):
-        ran, zfs, kernel = config.stash.get(_tests_run, 0), image.zfs_version, image.kernel_release
-        terminalreporter.write_line(f"{ran} tests ran on real OpenZFS {zfs} (kernel {kernel}-um)")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    ran = Counter(
+        value
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name == RAN
+    )
+    for what, count in ran.items():
+        terminalreporter.write_line(f"{count} tests ran on {what}")
 
 
 def _history(commands: list[Ran]) -> str:
