@@ -296,7 +296,6 @@ class Simulation(RuleBasedStateMachine):
         self.number = 0
         self.cut = False
         self.down: set[str] = set()
-        self.giving_up: set[str] = set()
         self.history: list[str] = []
         counted["examples"] += 1
 
@@ -316,8 +315,6 @@ class Simulation(RuleBasedStateMachine):
         self.hosts.wire.after = self.look
 
     def look(self) -> None:
-        for host in self.giving_up:  # see test_found.py: a rejoin takes the other side's epoch, higher or not
-            self.watch.epochs.pop(host, None)
         self.watch.look()
         self.ledger.look()
 
@@ -500,13 +497,7 @@ class Simulation(RuleBasedStateMachine):
     def _start(self, host: str, command: str) -> Ended:
         counted["runs"] += 1
         work = COMMANDS[command](NAMES[host])
-        dataset = find(self.hosts, host, NAMES[host])
-        if dataset is not None and command.startswith("rejoin"):
-            dataset.mappings = 0  # see test_found.py: a rejoin does not notice who has a file mapped
-        before = self.giving_up
-        self.giving_up = before | {host} if command.startswith("rejoin") else before
         ended = self.hosts.run(host, work, force=command.endswith(" -f"))
-        self.giving_up = before
         counted[f"{command}: {'killed' if ended.code is None else ended.code}"] += 1
         self.history.append(f"{host}: {command}: {'killed' if ended.code is None else ended.code} {ended.text[:300]}")
         return ended
@@ -556,7 +547,7 @@ class Simulation(RuleBasedStateMachine):
         moved = command in MOVES and "role moved" in ended.text
         if moved or (said and command.startswith("sync")):
             self.ledger.synced |= had
-        already = "already" in ended.text  # see test_found.py: the new master does not look at the old one
+        already = "already" in ended.text  # see test_found.py: takeover on a master does not look at the other side
         if command in MOVES and not self.ledger.forced and not already:
             master = OTHER[host] if command.startswith("failover") else host
             if [found for found, _ in self.ledger.masters()] != [master] or not self.ledger.whole():
@@ -578,9 +569,6 @@ class Simulation(RuleBasedStateMachine):
         for host in sorted(self.down):
             self.boot(host)
         for host in NAMES:
-            dataset = find(self.hosts, host, NAMES[host])
-            if dataset is not None:
-                dataset.mappings = 0
             self._run(host, "unpause")
         for _ in range(8):
             ended = [self._run(host, "sync all") for host in NAMES]
@@ -600,19 +588,8 @@ class Simulation(RuleBasedStateMachine):
         sides = [settled(self.hosts)[host] for host in NAMES]
         return [sorted({*side["held"], *side["held older"]}) for side in sides if isinstance(side, dict)]
 
-    def _rejoining(self, host: str) -> bool:
-        """Whether a rejoin was cut here: as test_found.py shows, nobody is told to run it again."""
-        intents = [Intent.parse(local(copy, "inprogress")) for copy in family(self.hosts, host, NAMES[host])]
-        return any(intent is not None and intent.operation == "rejoin" for intent in intents)
-
     def _follow(self, ended: list[Ended]) -> None:
-        for host in filter(self._rejoining, NAMES):
-            self._run(host, "rejoin")
-            return
         for host, one in zip(NAMES, ended, strict=True):
-            if "destination already exists" in one.text:
-                self._make_way(host, one.text)
-                return
             advised = next_command(one.text, host, self.keep)
             if advised is not None:
                 event(f"advised: {advised[1]}")
@@ -620,28 +597,29 @@ class Simulation(RuleBasedStateMachine):
                 self._as_told(*advised)
                 return
 
-    def _make_way(self, host: str, text: str) -> None:
-        """Around what test_found.py shows: both sides have a snapshot of one name, and zrep goes on failing."""
-        counted["made way by hand"] += 1
-        there = OTHER[host]
-        [name] = re.findall(rf"{NAMES[there]}@(\S+): destination already exists", text)
-        self.number += 1
-        self.history.append(f"{there}: (renames @{name})")
-        self.hosts[there].sh(f"zfs rename {NAMES[there]}@{name} {NAMES[there]}@renamed-{self.number}")
-
-    def _as_told(self, host: str, command: str) -> None:
-        """Run it; and remove by hand what it says that a person must remove."""
+    def _as_told(self, host: str, command: str) -> Ended:
+        """Run it; where it says what a person must do first, do that and run it again."""
         ended = self._run(host, command)
-        if "remove them on" not in ended.text:
-            return
-        there = OTHER[host]
-        dataset = find(self.hosts, there, NAMES[there])
+        if "remove them on" in ended.text:
+            self._remove(OTHER[host], re.findall(r"newer than the base @\S+ \(([^)]*)\)", ended.text)[0].split(", "))
+        elif "stop the writer" in ended.text or "stop what uses" in ended.text:
+            self._stop_writers()
+        else:
+            return ended
+        return self._run(host, command)
+
+    def _remove(self, host: str, names: list[str]) -> None:
+        dataset = find(self.hosts, host, NAMES[host])
         assert dataset is not None
-        for name in re.findall(r"newer than the base @\S+ \(([^)]*)\)", ended.text)[0].split(", "):
-            self.history.append(f"{there}: (removes @{name})")
-            self.hosts[there].run(["zfs", "release", "zrep", f"{dataset.name}@{name}"])
-            self._destroy_named(there, dataset, name)
-        self._run(host, command)
+        for name in names:
+            self.history.append(f"{host}: (removes @{name})")
+            self.hosts[host].run(["zfs", "release", "zrep", f"{dataset.name}@{name}"])
+            self._destroy_named(host, dataset, name)
+
+    def _stop_writers(self) -> None:
+        self.history.append("(writers stopped)")
+        for dataset in filter(None, (find(self.hosts, *side) for side in SIDES)):
+            dataset.mappings = 0
 
     def _there_and_back(self) -> None:
         """The role moves both ways, with a write on each side, and moving nothing changes nothing."""
@@ -649,7 +627,7 @@ class Simulation(RuleBasedStateMachine):
             [(master, _)] = self.ledger.masters()
             self._act(master, "write")
             for host, command in ((master, "failover"), ("alpha", "sync all"), ("beta", "sync all")):
-                assert self._run(host, command).code == 0, self._story(12)
+                assert self._as_told(host, command).code == 0, self._story(12)
             self._judge()
         assert self._held() == [["base"], ["base"]], f"holds have piled up (17): {self._held()}\n{self._story(12)}"
         before = self.hosts.world.view()
@@ -658,7 +636,10 @@ class Simulation(RuleBasedStateMachine):
         assert self.hosts.world.view() == before, "running it again changed something (11)"
 
 
-ADVICE = re.compile(r"next: (?:on (alpha|beta): )?.*?zrep (rejoin -f|rejoin|takeover -L|takeover|sync -f|sync|unpause)")
+ADVICE = re.compile(
+    r"next: (?:on (alpha|beta): )?.*?zrep (rejoin -f|rejoin|takeover -L|takeover|sync -f|sync|unpause)"
+    r"(?: '[^']*' on (alpha|beta))?"
+)
 
 
 def next_command(text: str, host: str, keep: str) -> tuple[str, str] | None:
@@ -666,12 +647,12 @@ def next_command(text: str, host: str, keep: str) -> tuple[str, str] | None:
     found = ADVICE.search(text)
     if found is None:
         return None
-    where, command = found.groups()
+    where, command, elsewhere = found.groups()
     if command == "rejoin -f":
         where = OTHER[keep]
     elif command == "takeover -L" and "FS" in text[found.start() :]:
         where = keep
-    return where or host, command
+    return where or elsewhere or host, command
 
 
 @contextmanager
