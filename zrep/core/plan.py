@@ -103,7 +103,7 @@ def plan_stream(
     """Send target on top of base, resuming a broken receive when its token is exactly that stream.
 
     token: toguid and fromguid of the replica's token as the master reads it, empty when it cannot.
-    A token that stands for anything else can never complete (DESIGN fact 8), so it is discarded.
+    A token that stands for anything else can never complete, so it is discarded.
     """
     steps: list[Step] = []
     master = pair.master.name

@@ -217,7 +217,7 @@ class Member:
 
     def written_since(self, base: Snapshot) -> int:
         """Bytes written after base: in later snapshots and since the last of them. Zero means nothing was
-        written only after the pool's transaction group has closed (DESIGN fact: an intent log may hold more)."""
+        written only after the pool's transaction group has closed: an intent log may hold more."""
         return self.number("written") + sum(snapshot.written for snapshot in self.after(base))
 
     def ours(self, tag: str) -> tuple[Snapshot, ...]:

@@ -286,7 +286,7 @@ def _commit(session: Session, view: View, generation: str) -> View:
         raise
     if view.pair.replica.role.gen == generation and view.pair.replica.role.master:
         return view
-    # A set that failed can have landed in part (DESIGN fact 4): what was read back decides, not its exit status.
+    # A set that failed can have landed in part: what was read back decides, not its exit status.
     view.do(plan_abort(view.pair, intent))
     raise FailedError("the replica could not take the role", filesystem=view.name, evidence=said)
 

@@ -284,7 +284,7 @@ def argv(step: steps.Step) -> Argv:
         case steps.Rollback(snapshot=snapshot):
             return ("zfs", "rollback", snapshot)
         case steps.Dirty(dataset=dataset, volsize=volsize):
-            # DESIGN fact 1: a property set in the dataset itself dirties it even read-only and unmounted.
+            # Seen on OpenZFS 2.3.2: a property set in the dataset itself dirties it even read-only and unmounted.
             return ("zfs", "set", f"volsize={volsize}" if volsize else "userquota@4294967294=none", dataset)
         case steps.TakeRole(dataset=dataset, properties=properties):
             return ("zfs", "set", *_assignments(properties), dataset)
