@@ -73,17 +73,50 @@ def test_the_epoch_does_not_go_back_on_the_side_that_gives_up(hosts: Hosts) -> N
     """Both sides were promoted, alpha twice: it is at epoch 4, beta at 3, and a person decides for beta."""
     pairs.linked(hosts)
     good(hosts.run("alpha", pairs.failing_over(A)))
-    hosts.wire.cut = True
-    good(hosts.run("alpha", pairs.forcing(A)))
-    for host, name in (("beta", B), ("alpha", A)):
-        hosts.wire.cut = False
-        assert hosts.run(host, SYNC_ALL).code == 3  # it stops its writes
-        hosts.wire.cut = True
-        good(hosts.run(host, pairs.forcing(name)))
-    hosts.wire.cut = False
+    _promote(hosts, "alpha")
+    for host in ("beta", "alpha"):
+        _stop(hosts, host)
+        _promote(hosts, host)
     assert _epoch(hosts, "alpha", A) == 4
     good(hosts.run("alpha", pairs.rejoining(A), force=True))
     assert _epoch(hosts, "alpha", A) >= 4
+
+
+@pytest.mark.xfail(strict=True, reason="_raise_epoch leaves the epoch in a promotion's record, which is what counts")
+def test_nor_when_the_side_that_is_kept_was_killed_before_it_was_opened(hosts: Hosts) -> None:
+    """alpha is at epoch 5, beta at 4 with the record of its promotion, which has the epoch too."""
+    pairs.linked(hosts)
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    _promote(hosts, "alpha")
+    _stop(hosts, "beta")
+    _promote(hosts, "beta")
+    _stop(hosts, "alpha", "beta")
+    _promote(hosts, "alpha")
+    _stop(hosts, "alpha")
+    _promote(hosts, "alpha")
+    dumped = hosts.world.dump()
+    hosts.wire.reset()
+    _promote(hosts, "beta")
+    at = next(number for number, command in enumerate(hosts.wire.log) if command.argv[:2] == ("zfs", "set"))
+    hosts.load(dumped)
+    hosts.wire.reset(Mode.KILL_AFTER, at)
+    hosts.run("beta", pairs.forcing(B))
+    hosts.wire.heal()
+    assert (_epoch(hosts, "alpha", A), _epoch(hosts, "beta", B)) == (5, 4)
+    good(hosts.run("alpha", pairs.rejoining(A), force=True))
+    assert _epoch(hosts, "alpha", A) >= 5
+
+
+def _promote(hosts: Hosts, host: str) -> None:
+    hosts.wire.cut = True
+    good(hosts.run(host, pairs.forcing({"alpha": A, "beta": B}[host])))
+    hosts.wire.cut = False
+
+
+def _stop(hosts: Hosts, *stopped: str) -> None:
+    """Each finds out about the split brain, and stops its writes."""
+    for host in stopped:
+        assert hosts.run(host, SYNC_ALL).code == 3
 
 
 def _epoch(hosts: Hosts, host: str, name: str) -> int:
