@@ -79,6 +79,7 @@ def _session(context: typer.Context, **options: Any) -> Session:
         session.say = lambda text: print(text, flush=True)
     if sys.stderr.isatty():
         session.progress = _progress
+    session.warn = lambda text: print(f"zrep: {text}", file=sys.stderr, flush=True)
     return session
 
 

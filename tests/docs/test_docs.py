@@ -309,7 +309,7 @@ def in_code(cells: Sequence[str]) -> set[str]:
 def test_environment_is_documented() -> None:
     named = set(re.findall(r'"(SSH|ZREP[A-Z_]*)"', SOURCES))
     read = set(re.findall(r'os\.environ(?:\.get\(|\[)"(\w+)"', SOURCES)) - {"PATH", "USER"}
-    given = set(re.findall(r'"(ZREP_[A-Z]+)": ', SOURCES))  # to a command, not read
+    given = set(re.findall(r'"(ZREP_[A-Z_]+)": ', SOURCES))  # to a command, not read
     names = (named | read) - given
     assert given
     assert all(f".Sy {name}" in (ROOT / "man/zrep.8").read_text() for name in given)

@@ -388,6 +388,7 @@ class Hosts:
             clock=lambda: float(self.world.state.now or 0),
             new_identity=lambda: f"{next(self._identities):08x}" * 2,
             say=self.said.append,
+            warn=self.said.append,
         )
         try:
             yield session

@@ -214,3 +214,16 @@ def test_cron_of_the_old_master_finishes_the_role_change_and_takes_no_snapshot(h
     good(hosts.run("alpha", SYNC_ALL))
     assert hosts["beta"].sh("zfs list -H -t snapshot -o name") == before
     good(hosts.run("beta", SYNC_ALL))
+
+
+def test_a_dry_run_leaves_a_stopped_master_stopped(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    record = '{"op":"stopped","id":"1","detail":{"tank/a":"off default"}}'
+    hosts["alpha"].run(["zfs", "set", f"zrep:inprogress={record}", A])
+    hosts["alpha"].sh(f"zfs set readonly=on {A}")
+    before = hosts.world.view()
+    for work in (SYNC_ALL, pairs.taking_over(A)):
+        hosts.run("alpha", work, dry_run=True)
+        assert hosts.world.view() == before
+    good(hosts.run("alpha", SYNC_ALL))
+    assert "off" in hosts["alpha"].sh(f"zfs get -Hp -o value readonly {A}").decode()

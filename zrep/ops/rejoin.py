@@ -25,6 +25,7 @@ from zrep.core.steps import (
     TakeSnapshot,
     Unmount,
 )
+from zrep.ops import hooks
 from zrep.ops.session import Link, Outcome, Session, View
 from zrep.system import zfs
 from zrep.system.execute import Executor
@@ -86,6 +87,9 @@ def rejoin(session: Session, name: str) -> Outcome:
             filesystem=name,
             advice=f"zrep clear -L {name}; then init from the master to a new target",
         )
+    if not session.options.dry_run:
+        peer = (view.link.peer_host, view.link.peer_name)
+        hooks.ask(session, session.local, "before-demote", name, peer, view.theirs.role.epoch or 0)
     view = _raise_epoch(session, view)
     readable = _replay_intent_log(session, view)
     _close(session, name)
@@ -181,6 +185,7 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
     if not isinstance(view.relation, Linked):
         raise FailedError("the two sides are not linked", filesystem=name, evidence=view.relation.evidence())
     view.converge(plan_converge(view.pair, session.now))
+    hooks.tell(session, session.local, "after-demote", name, view.mine.role)
     return Outcome(name, message=f"{message}; {link.peer_host}'s next sync brings it up to date")
 
 

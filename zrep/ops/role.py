@@ -38,7 +38,7 @@ from zrep.core.steps import (
     TakeRole,
     Unmount,
 )
-from zrep.ops import sync
+from zrep.ops import hooks, sync
 from zrep.ops.session import Outcome, Session, View
 from zrep.system import zfs
 from zrep.system.execute import Executor, Line
@@ -92,11 +92,13 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
             error.advice = f"if it is gone for good: zrep takeover -L '{name}'"
         raise
     if bool(view.mine.role.master) is become_master:
-        view.converge(plan_converge(view.pair, session.now))
+        if not session.options.dry_run:
+            view.converge(plan_converge(view.pair, session.now))
         return Outcome(name, message=f"finished the role change: {_where(view)}")
     _preflight(session, view)
     if session.options.dry_run:
         return Outcome(name, lines=tuple(view.executor.lines(_whole_plan(session, view))))
+    _ask_hooks(session, view)
     view = _presync(session, view)
     generation = session.new_identity()
     view = _quiesced(session, view, change, generation)
@@ -109,7 +111,19 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
     view = session.turned(session.again(view))
     view.converge(plan_converge(view.pair, session.now))
     sync.remember_synced(session, view)
+    for side, event in ((Side.REPLICA, "after-demote"), (Side.MASTER, "after-promote")):
+        unit = view.pair.side(side)
+        hooks.tell(session, view.executor.agent(side), event, unit.name, unit.role)
     return Outcome(name, message=f"role moved: {_where(view)}")
+
+
+def _ask_hooks(session: Session, view: View) -> None:
+    """Each side's own programs may say no while nothing has been changed."""
+    role = view.pair.master.role
+    epoch = next_epoch(role, view.pair.replica.role)
+    master, replica = view.pair.master.name, view.pair.replica.name
+    hooks.ask(session, view.executor.master, "before-demote", master, (role.dest_host, role.dest_fs), epoch)
+    hooks.ask(session, view.executor.replica, "before-promote", replica, (role.src_host, role.src_fs), epoch)
 
 
 def _try_open(session: Session, view: View) -> ZrepError | None:
@@ -371,6 +385,8 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     member = observe(session.local, session.tag, [name], settle=True)[name]
     if member.role.links != link.role.links or member.role.master:
         raise BusyError("its role changed meanwhile", filesystem=name)
+    peer = (member.role.src_host, member.role.src_fs)
+    hooks.ask(session, session.local, "before-promote", name, peer, next_epoch(member.role))
     *before, take = _forced_plan(session, member, generation)
     assert isinstance(take, TakeRole)
     executor.do_all(before)
@@ -419,6 +435,7 @@ def _loss(session: Session, member: Member) -> Loss:
 def _open_alone(session: Session, executor: Executor, name: str, message: str) -> Outcome:
     member = observe(session.local, session.tag, [name])[name]
     executor.do_all(plan_open(Side.REPLICA, Unit((member,)), session.tag))
+    hooks.tell(session, session.local, "after-promote", name, member.role)
     return Outcome(name, message=message)
 
 

@@ -127,6 +127,7 @@ class Session:
     sleep: Callable[[float], None] = time.sleep
     new_identity: Callable[[], str] = lambda: secrets.token_hex(8)
     say: Callable[[str], None] = lambda text: None
+    warn: Callable[[str], None] = lambda text: None
     progress: Callable[[Progress], None] | None = None
     _remotes: dict[str, Agent] = field(default_factory=dict)
 

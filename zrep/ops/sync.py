@@ -26,6 +26,7 @@ from zrep.core.plan import (
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
 from zrep.core.state import Role, Side, Snapshot, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
+from zrep.ops import hooks
 from zrep.ops.session import Link, Outcome, Session, View, misfit
 from zrep.system import zfs
 from zrep.system.execute import Executor, Line
@@ -148,7 +149,8 @@ def prepare(session: Session, view: View) -> View:
         raise RefusedError(
             "a role change is unfinished", filesystem=view.name, advice="run this without -n to finish or undo it"
         )
-    view = finish(session, view)
+    if not session.options.dry_run:
+        view = finish(session, view)
     match view.relation:
         case Linked():
             return adopt(session, view)
@@ -202,6 +204,8 @@ def finish(session: Session, view: View) -> View:
             view.do(plan_demote(view.pair, promoted))
             view = session.turned(session.again(view))
             session.say(f"{view.name}: finished the role change to epoch {promoted.epoch}")
+            old = view.pair.replica
+            hooks.tell(session, view.executor.replica, "after-demote", old.name, old.role)
         elif isinstance(view.relation, Linked):
             view.do(plan_abort(view.pair, intent))
             view = session.again(view)
@@ -222,6 +226,8 @@ def finish(session: Session, view: View) -> View:
         if unit.role.intent and unit.role.intent.operation == "promote" and unit.role.master:
             open_master(session, view, side)
             view = session.again(view)
+            opened = view.pair.side(side)
+            hooks.tell(session, view.executor.agent(side), "after-promote", opened.name, opened.role)
     return view
 
 
@@ -240,7 +246,9 @@ def _tell(session: Session, view: View) -> View:
     old = replace(view, link=link, executor=session.executor(link))
     old.do(plan_demote(old.pair, role))
     session.say(f"{view.name}: finished the role change to epoch {role.epoch}")
-    return session.again(view)
+    view = session.again(view)
+    hooks.tell(session, view.executor.replica, "after-demote", view.theirs.name, view.theirs.role)
+    return view
 
 
 def open_master(session: Session, view: View, side: Side) -> None:

@@ -26,6 +26,8 @@ from zrep.system.lock import Locks, run_directory
 from zrep.system.process import Completed, Runner
 
 PROTOCOL = 1
+HOOKS = "/etc/zrep/hooks.d"
+HOOK_SECONDS = 60.0
 RECEIVE_BUSY = 75
 RECEIVE_OTHER_GENERATION = 76
 # The line after which the stdout of a command on another host is its own.
@@ -82,6 +84,7 @@ class Agent(Protocol):
     def end_receive(self, dataset: str) -> int: ...
     def occupants(self, mountpoint: str) -> list[str]: ...
     def untouched(self, snapshot: str, dataset: str) -> bool: ...
+    def hooks(self, event: str, about: dict[str, str]) -> list[str]: ...
     def remember(self, key: str, record: dict[str, object]) -> None: ...
     def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]: ...
     def dial(self, host: str) -> Identity: ...
@@ -217,6 +220,15 @@ class LocalAgent:
             if any(inside.match(_target(link)) for link in links) or f" {mountpoint}/" in maps:
                 found.append(f"{_read(f'/proc/{pid}/comm').strip()} ({pid})")
         return found
+
+    def hooks(self, event: str, about: dict[str, str]) -> list[str]:
+        """Tell every executable of the hook directory of an event, in the order of their names; what failed."""
+        folder = Path(os.environ.get("ZREP_HOOKS") or HOOKS)
+        with suppress(OSError):
+            programs = [path for path in sorted(folder.iterdir()) if path.is_file() and os.access(path, os.X_OK)]
+            about = {"ZREP_EVENT": event, **about}
+            return [text for path in programs if (text := process.hook(str(path), event, about, HOOK_SECONDS))]
+        return []
 
     def remember(self, key: str, record: dict[str, object]) -> None:
         """Volatile bookkeeping: losing it changes nothing, so failing to keep it is no error."""

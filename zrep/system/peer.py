@@ -73,6 +73,7 @@ class _Server:
             "end_receive": self._agent.end_receive,
             "occupants": self._agent.occupants,
             "untouched": self._agent.untouched,
+            "hooks": self._agent.hooks,
             "remember": self._agent.remember,
             "recall": self._agent.recall,
             "dial": self._agent.dial,

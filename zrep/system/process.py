@@ -6,7 +6,9 @@ import os
 import re
 import selectors
 import shutil
+import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -92,6 +94,40 @@ def attended(argv: Sequence[str], extra: Mapping[str, str], folder: str) -> int:
         return subprocess.run(list(argv), env={**os.environ, **extra}, cwd=folder, check=False).returncode
     except OSError as error:
         raise RefusedError(f"cannot run {argv[0]}", evidence=error.strerror or str(error)) from None
+
+
+def hook(program: str, event: str, extra: Mapping[str, str], seconds: float) -> str:
+    """Run an administrator's program with the event as its argument; "" when it succeeded, else what went wrong.
+    With all it started it is ended when its time is up. Its output goes to a file: a service that it starts may keep
+    a pipe open for ever."""
+    with tempfile.TemporaryFile() as said:
+        try:
+            child = subprocess.Popen(
+                [program, event],
+                env={**environment(), **extra},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return f"{program}: {error.strerror}"
+        try:
+            status = child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            return f"{program}: not done after {seconds:.0f} s, ended"
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            raise
+        if status == 0:
+            return ""
+        said.seek(0)
+        lines = _text(said.read()[-2000:]).strip().splitlines()
+        return f"{program}: exit status {status}" + (f": {lines[-1].strip()}" if lines else "")
 
 
 class Processes:

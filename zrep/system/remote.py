@@ -102,6 +102,9 @@ class RemoteAgent:
     def occupants(self, mountpoint: str) -> list[str]:
         return list(self._ask("occupants", mountpoint))
 
+    def hooks(self, event: str, about: dict[str, str]) -> list[str]:
+        return list(self._ask("hooks", event, about))
+
     def remember(self, key: str, record: dict[str, object]) -> None:
         self._ask("remember", key, record)
 

@@ -1,0 +1,122 @@
+"""Hooks: who is told of what, and what a failure stops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.ops import pairs
+from tests.ops.hosts import Hosts, Work
+from tests.ops.pairs import SYNC_ALL, A, B, good
+from zrep.system import agent
+
+SCRIPT = """#!/bin/sh
+echo "$1 $ZREP_EVENT $ZREP_FS $ZREP_TAG $ZREP_EPOCH $ZREP_PEER $ZREP_PEER_FS" >> {log}
+{more}
+"""
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    (tmp_path / "hooks.d").mkdir()
+    monkeypatch.setenv("ZREP_HOOKS", str(tmp_path / "hooks.d"))
+    return tmp_path / "log"
+
+
+def install(log: Path, more: str = "", name: str = "50-service", mode: int = 0o755) -> None:
+    program = log.parent / "hooks.d" / name
+    program.write_text(SCRIPT.format(log=log, more=more))
+    program.chmod(mode)
+
+
+def told(log: Path) -> list[str]:
+    """What the hooks were told: the event, then filesystem, epoch and peer."""
+    words = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+    assert all(line[0] == line[1] and line[3] == "zrep" for line in words)
+    return [" ".join((line[0], line[2], *line[4:])) for line in words]
+
+
+MOVED = [
+    f"before-demote {A} 2 beta {B}",
+    f"before-promote {B} 2 alpha {A}",
+    f"after-demote {A} 2 beta {B}",
+    f"after-promote {B} 2 alpha {A}",
+]
+
+
+@pytest.mark.parametrize(
+    ("work", "host", "events"),
+    [
+        (pairs.failing_over(A), "alpha", MOVED),
+        (pairs.taking_over(B), "beta", MOVED),
+        (pairs.forcing(B), "beta", [MOVED[1], MOVED[3]]),
+        (SYNC_ALL, "alpha", []),
+        (pairs.taking_over(A), "alpha", []),
+        (pairs.rejoining(A), "alpha", []),
+    ],
+    ids=["failover", "takeover", "takeover -L", "sync", "already master", "nothing to rejoin"],
+)
+def test_each_side_is_told_what_becomes_of_it(
+    hosts: Hosts, log: Path, work: Work, host: str, events: list[str]
+) -> None:
+    pairs.linked(hosts)
+    install(log)
+    good(hosts.run(host, work))
+    assert told(log) == events
+
+
+def test_an_old_master_that_rejoins_is_told(hosts: Hosts, log: Path) -> None:
+    pairs.forced(hosts)
+    install(log)
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    assert told(log) == [MOVED[0], MOVED[2]]
+
+
+@pytest.mark.parametrize("event", ["before-demote", "before-promote"])
+def test_a_before_hook_that_fails_stops_it_while_nothing_is_changed(hosts: Hosts, log: Path, event: str) -> None:
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    install(log, f"test $1 != {event} || {{ echo not now; exit 7; }}")
+    before = hosts.world.view()
+    ended = hosts.run("alpha", pairs.failing_over(A))
+    assert ended.code == 1
+    assert f"a {event} hook on" in ended.text
+    assert "50-service: exit status 7: not now" in ended.text
+    assert hosts.world.view() == before
+
+
+@pytest.mark.parametrize("event", ["after-demote", "after-promote"])
+def test_an_after_hook_that_fails_is_reported_and_undoes_nothing(hosts: Hosts, log: Path, event: str) -> None:
+    pairs.linked(hosts)
+    install(log, f"test $1 != {event}")
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    assert [line for line in hosts.said if f"a {event} hook on" in line and "the role change stands" in line]
+    good(hosts.run("beta", SYNC_ALL))
+
+
+def test_a_hook_has_a_time_limit(hosts: Hosts, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "HOOK_SECONDS", 0.3)
+    pairs.linked(hosts)
+    install(log, "sleep 60")
+    ended = hosts.run("alpha", pairs.failing_over(A))
+    assert ended.code == 1
+    assert "not done after 0 s, ended" in ended.text
+
+
+def test_all_executables_are_told_in_order_and_nothing_else(hosts: Hosts, log: Path) -> None:
+    pairs.linked(hosts)
+    install(log, name="90-last")
+    install(log, name="10-first", more="exit 1")
+    install(log, name="50-note", mode=0o644)
+    ended = hosts.run("alpha", pairs.failing_over(A))
+    assert told(log) == [MOVED[0], MOVED[0]]
+    assert "10-first" in ended.text
+
+
+def test_a_dry_run_tells_nobody(hosts: Hosts, log: Path) -> None:
+    pairs.forced(hosts)
+    install(log)
+    hosts.run("alpha", pairs.rejoining(A), dry_run=True)
+    hosts.run("beta", pairs.failing_over(B), dry_run=True)
+    assert told(log) == []

@@ -1,0 +1,46 @@
+"""Telling an administrator's own programs of role changes, on the host where each side lives.
+
+before-demote and before-promote run before anything has changed: one that fails ends the operation. after-promote and
+after-demote run when the role has moved and both sides know: one that fails is reported, and undoes nothing.
+"""
+
+from __future__ import annotations
+
+from zrep.core.errors import FailedError, ZrepError
+from zrep.core.state import Role
+from zrep.ops.session import Session
+from zrep.system.agent import Agent
+
+
+def ask(session: Session, agent: Agent, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:
+    """A before-hook. FailedError when one fails: nothing has been changed yet. peer: its host and dataset."""
+    failed = agent.hooks(event, _about(session, name, peer, epoch))
+    if failed:
+        raise FailedError(
+            f"a {event} hook on {agent.name} failed; nothing was changed",
+            filesystem=name,
+            evidence="; ".join(failed),
+            advice="mend what it complains about and run this again",
+        )
+
+
+def tell(session: Session, agent: Agent, event: str, name: str, role: Role) -> None:
+    """An after-hook, for a side with the role it has now."""
+    here_master = bool(role.master)
+    peer = (role.dest_host, role.dest_fs) if here_master else (role.src_host, role.src_fs)
+    try:
+        failed = agent.hooks(event, _about(session, name, peer, role.epoch or 0))
+    except ZrepError as error:
+        failed = [error.line()]
+    for line in failed:
+        session.warn(f"{name}: a {event} hook on {agent.name} failed ({line}); the role change stands")
+
+
+def _about(session: Session, name: str, peer: tuple[str, str], epoch: int) -> dict[str, str]:
+    return {
+        "ZREP_FS": name,
+        "ZREP_TAG": session.tag,
+        "ZREP_EPOCH": str(epoch),
+        "ZREP_PEER": peer[0],
+        "ZREP_PEER_FS": peer[1],
+    }
