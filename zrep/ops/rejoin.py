@@ -7,7 +7,7 @@ its name, and promote makes the history up to the base the clone's. Each sub-ste
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import split_dataset, split_snapshot
@@ -137,7 +137,12 @@ def _raise_epoch(session: Session, view: View) -> View:
         return view
     peer = session.agent(view.link.peer_host)
     there = Executor(session.local, peer, peer, session.tag)
-    there.do(SetProperties(Side.MASTER, (view.theirs.name,), ((f"{session.tag}:epoch", str(mine)),)))
+    properties = [(f"{session.tag}:epoch", str(mine))]
+    intent = view.theirs.role.intent
+    if intent and intent.role:  # the record of a role that is not finished is what counts
+        record = replace(intent, role={**intent.role, "epoch": str(mine)})
+        properties.insert(0, intent_property(session.tag, record))
+    there.do(SetProperties(Side.MASTER, (view.theirs.name,), tuple(properties)))
     return session.again(view)
 
 

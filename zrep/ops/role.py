@@ -75,11 +75,19 @@ def failover(session: Session, name: str, change: RoleChange) -> Outcome:
 
 
 def takeover(session: Session, name: str, change: RoleChange) -> Outcome:
-    """Planned, run on the replica: this side becomes master."""
+    """Planned, run on the replica: this side becomes master. On the master, what is left of an earlier role change
+    is finished, if the peer can be asked."""
     link = session.link(name)
-    if link.is_master and not link.role.intent:
-        return Outcome(name, message="it is the master here already")
-    return _move(session, name, change, become_master=True)
+    already = Outcome(name, message="it is the master here already")
+    if not link.is_master:
+        return _move(session, name, change, become_master=True)
+    try:
+        done = _move(session, name, change, become_master=True)
+    except UnreachableError:
+        if link.role.intent:
+            raise
+        return Outcome(name, message=f"it is the master here; {link.peer_host} could not be asked")
+    return done if link.role.intent else already
 
 
 def _move(session: Session, name: str, change: RoleChange, *, become_master: bool) -> Outcome:
