@@ -410,3 +410,13 @@ def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for document in DOCUMENTS:
         assert set(re.findall(r"`make ([a-z-]+)`", document.read_text())) <= targets
+
+
+def test_every_fault_names_a_test_that_there_is() -> None:
+    rows = re.findall(r"^\|.*\| `(\S+)` \|$", (ROOT / "tests/FAULTS.md").read_text(), re.MULTILINE)
+    assert len(rows) > 20
+    for row in rows:
+        file, *names = row.split("::")
+        text = (ROOT / "tests" / file).read_text()
+        for name in names:
+            assert re.search(rf"(?:class|def) {name}\b", text), row
