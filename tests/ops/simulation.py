@@ -296,6 +296,7 @@ class Simulation(RuleBasedStateMachine):
         self.number = 0
         self.cut = False
         self.down: set[str] = set()
+        self.insisted: set[str] = set()
         self.history: list[str] = []
         counted["examples"] += 1
 
@@ -451,6 +452,7 @@ class Simulation(RuleBasedStateMachine):
         dataset = find(self.hosts, host, name)
         if dataset is not None and dataset.kind == "volume":
             how = "write"  # the model replays the intent log of what is mounted only
+        given_up = how == "store" and dataset is not None and self._insisted_past(host, dataset)
         try:
             if how == "store":
                 self.hosts[host].store_mapped(name, key, b"mapped")
@@ -458,7 +460,20 @@ class Simulation(RuleBasedStateMachine):
                 self.hosts[host].write(name, key, b"written", flushed=how == "write", fsync=how == "fsync")
         except OSError:
             return
-        self.ledger.acknowledge(host, key)
+        if not given_up:
+            self.ledger.acknowledge(host, key)
+
+    def _insisted_past(self, host: str, dataset: Dataset) -> bool:
+        """Whether zrep has looked for the last time: a failover --force-unmount, as its manual says, does not stop who
+        has a file mapped, and what is stored from then on is nobody's loss but of the person who insisted."""
+        if host not in self.insisted or local(dataset, "master") == "no":
+            return host in self.insisted
+        intent = Intent.parse(local(dataset, "inprogress"))
+        there = find(self.hosts, OTHER[host], NAMES[OTHER[host]])
+        if intent is None or intent.operation != "failover" or there is None:
+            return False
+        final = dataset.snapshots[-1]
+        return "zrep" in final.holds and any(snapshot.guid == final.guid for snapshot in there.snapshots)
 
     def _destroy(self, host: str, dataset: Dataset, pick: int) -> None:
         """Any snapshot that nothing holds: ZFS refuses the others."""
@@ -497,6 +512,9 @@ class Simulation(RuleBasedStateMachine):
     def _start(self, host: str, command: str) -> Ended:
         counted["runs"] += 1
         work = COMMANDS[command](NAMES[host])
+        dataset = find(self.hosts, host, NAMES[host])
+        if command == "failover --force-unmount" and dataset is not None and dataset.mappings:
+            self.insisted.add(host)
         ended = self.hosts.run(host, work, force=command.endswith(" -f"))
         counted[f"{command}: {'killed' if ended.code is None else ended.code}"] += 1
         self.history.append(f"{host}: {command}: {'killed' if ended.code is None else ended.code} {ended.text[:300]}")
