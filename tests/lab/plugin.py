@@ -1,7 +1,7 @@
 """For pytest: two real hosts for a session, clean ones for every test, and what they did when a test fails.
 
-A test that asks for `lab` or `hosts` counts as one that runs on real OpenZFS and is marked `lab`. Where no lab can be
-had, such a test fails: it is never skipped.
+A test that asks for `lab`, itself or through a fixture such as `hosts`, counts as one that runs on real OpenZFS and is
+marked `lab`. Where no lab can be had, such a test fails: it is never skipped.
 """
 
 from collections import Counter
@@ -55,7 +55,7 @@ def hosts(lab: Lab) -> tuple[Host, Host]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if {"lab", "hosts"} & set(getattr(item, "fixturenames", ())):
+        if "lab" in getattr(item, "fixturenames", ()):  # asked for itself, or by a fixture that was
             item.add_marker("lab")
 
 

@@ -348,8 +348,9 @@ class Session:
 def misfit(name: str, role: Role, where: str = "") -> RefusedError | None:
     """Why a role cannot be the one of the dataset that has it. where: " on HOST" for the peer's."""
     if role.rejoining:
+        there = f"{where.strip()}: " if where else ""
         return RefusedError(
-            f"the rejoin of {role.rejoining}{where} is unfinished", advice=f"zrep rejoin '{role.rejoining}'{where}"
+            f"the rejoin of {role.rejoining}{where} is unfinished", advice=f"{there}zrep rejoin '{role.rejoining}'"
         )
     return unreadable(name, role, where) or _renamed(name, role, where)
 
@@ -370,7 +371,8 @@ def _renamed(name: str, role: Role, where: str) -> RefusedError | None:
     return RefusedError(
         f"{name}{where} was renamed",
         evidence=f"its pair knows it as {role.own_fs}",
-        advice=f"zrep changeconfig '{name}'{where}, and on the other host: zrep changeconfig FS HOST '{name}'",
+        advice=f"{where.strip() or 'here'}: zrep changeconfig '{name}'; on the other host: "
+        f"zrep changeconfig FS HOST '{name}'",
     )
 
 
