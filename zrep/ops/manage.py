@@ -14,14 +14,8 @@ from zrep.core.state import Member, Side, Snapshot
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, SetProperties, Step
 from zrep.ops.session import Link, Outcome, Session, each, unreadable
 from zrep.system.agent import Agent
-from zrep.system.execute import Executor, Line
+from zrep.system.execute import Line
 from zrep.system.observe import observe
-
-
-def _alone(session: Session, agent: Agent | None = None) -> Executor:
-    """An executor for steps on one host: both sides are that host."""
-    host = agent or session.local
-    return Executor(session.local, host, host, session.tag)
 
 
 def _lock_here(session: Session, name: str) -> Member:
@@ -35,7 +29,7 @@ def _lock_here(session: Session, name: str) -> Member:
 
 
 def _apply(session: Session, name: str, plan: Sequence[Step], message: str, agent: Agent | None = None) -> Outcome:
-    executor = _alone(session, agent)
+    executor = session.alone(agent)
     if session.options.dry_run:
         return Outcome(name, lines=tuple(executor.lines(plan)))
     executor.do_all(plan)
@@ -170,10 +164,10 @@ def clear(session: Session, name: str, here_only: bool) -> Outcome:
         lines += _clear_peer(session, Link(name, member.role))
     member = _lock_here(session, name)
     plan = _clear_plan(session, member)
-    lines += _alone(session).lines(plan)
+    lines += session.alone().lines(plan)
     if session.options.dry_run:
         return Outcome(name, lines=tuple(lines))
-    _alone(session).do_all(plan)
+    session.alone().do_all(plan)
     for snapshot in member.ours(session.tag):
         if snapshot.clones:
             session.say(f"{name}: @{snapshot.name} stays, {', '.join(snapshot.clones)} is its clone")
@@ -207,7 +201,7 @@ def _clear_peer(session: Session, link: Link) -> list[Line]:
         if member is None or member.role.paired:
             return []
     plan = _clear_plan(session, member)
-    executor = _alone(session, peer)
+    executor = session.alone(peer)
     if not session.options.dry_run:
         executor.do_all(plan)
     return executor.lines(plan)

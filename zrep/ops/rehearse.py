@@ -19,7 +19,6 @@ from zrep.core.state import Member, Side, Snapshot
 from zrep.core.steps import Clone, DestroyClone, Mount, Step, Unmount
 from zrep.ops.session import Outcome, Session
 from zrep.system import zfs
-from zrep.system.execute import Executor
 from zrep.system.lock import run_directory
 from zrep.system.observe import observe
 from zrep.system.process import attended
@@ -44,11 +43,11 @@ def rehearse(session: Session, name: str, command: Sequence[str]) -> Outcome:
     job = _prepared(session, member)
     if session.options.dry_run:
         plan = [*_up(session, job), *_down(job)]
-        return Outcome(name, lines=tuple(_here(session).lines(plan)))
+        return Outcome(name, lines=tuple(session.alone().lines(plan)))
     _clear_leftovers(session)
     started = time.monotonic()
     try:
-        _here(session).do_all(_up(session, job))
+        session.alone().do_all(_up(session, job))
         status = attended(command, _environment(job), job.place or "/") if command else 0
     finally:
         _take_down(session, job)
@@ -93,7 +92,7 @@ def _take_down(session: Session, job: _Rehearsal) -> None:
     """Also after a failure, or Ctrl-C. What cannot go, because the check left something running, is said."""
     trouble: ZrepError | None = None
     for step in _down(job):
-        trouble = _here(session).try_do(step)
+        trouble = session.alone().try_do(step)
     if job.place:
         with suppress(OSError):
             Path(job.place).rmdir()
@@ -107,14 +106,10 @@ def _clear_leftovers(session: Session) -> None:
     for row in done.out.splitlines():
         clone, _, pid = row.partition("\t")
         if re.search(rf"_{_MARK}_[0-9a-f]{{8}}\Z", clone) and not Path(f"/proc/{pid}").exists():
-            _here(session).try_do(Unmount(Side.REPLICA, clone))
-            _here(session).try_do(DestroyClone(Side.REPLICA, clone))
+            session.alone().try_do(Unmount(Side.REPLICA, clone))
+            session.alone().try_do(DestroyClone(Side.REPLICA, clone))
 
 
 def _environment(job: _Rehearsal) -> Mapping[str, str]:
     where = {"ZREP_DEVICE": f"/dev/zvol/{job.clone}"} if job.source.volume else {"ZREP_DIR": job.place}
     return {"ZREP_FS": job.source.name, "ZREP_SNAPSHOT": job.snapshot.name, "ZREP_CLONE": job.clone, **where}
-
-
-def _here(session: Session) -> Executor:
-    return Executor(session.local, session.local, session.local, session.tag)

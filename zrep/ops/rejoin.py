@@ -103,8 +103,8 @@ def rejoin(session: Session, name: str) -> Outcome:
     if readable and not written:
         plan = _become_replica(session, view.mine.root, view.theirs.role)
         if session.options.dry_run:
-            return Outcome(name, message="nothing was written since the base", lines=tuple(_here(session).lines(plan)))
-        _here(session).do_all(plan)
+            return Outcome(name, message="nothing was written since the base", lines=tuple(session.alone().lines(plan)))
+        session.alone().do_all(plan)
         return _linked_again(session, name, f"rejoined at @{base.name}; nothing had been written since")
     return _split(session, view, base, written, later)
 
@@ -150,7 +150,7 @@ def _replay_intent_log(session: Session, view: View) -> bool:
     """Stop writes and mount, which replays the intent log: writes acknowledged just before a crash live only there,
     and a receive would discard them silently. False when the dataset cannot be mounted: then it is split."""
     member = view.mine.root
-    executor = _here(session)
+    executor = session.alone()
     if session.options.dry_run:
         return True
     if not member.readonly:
@@ -179,10 +179,6 @@ def _become_replica(session: Session, member: Member, master: Role) -> list[Step
     ]
 
 
-def _here(session: Session) -> Executor:
-    return Executor(session.local, session.local, session.local, session.tag)
-
-
 def _linked_again(session: Session, name: str, message: str) -> Outcome:
     """Converge holds and marks over the new roles."""
     link = session.link(name)
@@ -208,10 +204,10 @@ def _split(session: Session, view: View, base: Snapshot, written: int, later: li
     if session.options.dry_run:
         message = f"{written} bytes in {len(later)} snapshots and after them would stay in {job.split}"
         plan = [*_begin(session, job, member), *_move(session, job, base.name), *_end(session, job, master, member)]
-        return Outcome(member.name, message=message, lines=tuple(_here(session).lines(plan)))
+        return Outcome(member.name, message=message, lines=tuple(session.alone().lines(plan)))
     session.say(f"{member.name}: {written} bytes were written here after @{base.name}; they stay in {job.split}")
     _unmount(session, member)
-    _here(session).do_all(_begin(session, job, member))
+    session.alone().do_all(_begin(session, job, member))
     return _carry_on(session, job, view.theirs)
 
 
@@ -265,7 +261,7 @@ def _refuse_children(session: Session, member: Member) -> None:
 def _unmount(session: Session, member: Member) -> None:
     if not member.mounted:
         return
-    error = _here(session).try_do(Unmount(Side.MASTER, member.name))
+    error = session.alone().try_do(Unmount(Side.MASTER, member.name))
     if error is not None:
         occupants = session.local.occupants(member.get("mountpoint"))
         raise RefusedError(
@@ -358,7 +354,7 @@ def _resume(session: Session, job: _Rejoin) -> Outcome:
 
 def _carry_on(session: Session, job: _Rejoin, theirs: Unit) -> Outcome:
     """From wherever it stands, by what is there."""
-    executor = _here(session)
+    executor = session.alone()
     found = observe(session.local, session.tag, [job.name, job.split])
     if job.split not in found:
         member = found[job.name]

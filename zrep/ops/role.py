@@ -7,7 +7,7 @@ undoes everything; after it the old master stays read-only until its peer can be
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.plan import (
@@ -328,7 +328,7 @@ def _promoted(view: View, take: TakeRole) -> View:
     member = view.pair.replica.root
     properties = {**member.properties, **{name: Value(value, "local") for name, value in take.properties}}
     unit = Unit((zfs.build_member(view.tag, member.name, properties, member.snapshots),))
-    return replace(view, theirs=unit) if view.link.is_master else replace(view, mine=unit)
+    return view.with_replica(unit)
 
 
 def _whole_plan(session: Session, view: View) -> list[Step]:
@@ -343,9 +343,7 @@ def _whole_plan(session: Session, view: View) -> list[Step]:
     if base is not None:
         plan += plan_stream(pair, base, final, {}, "")
     plan += plan_commit(pair, intent)
-    plan += [
-        *plan_open(Side.REPLICA, pair.replica, session.tag),
-    ]
+    plan += plan_open(Side.REPLICA, pair.replica, session.tag)
     plan += plan_demote(pair, Role(gen=generation, epoch=intent.epoch, parents=pair.replica.role.lineage))
     return plan
 
@@ -374,7 +372,7 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     link = session.link(name)
     if link.is_master and not link.role.intent:
         return Outcome(name, message="it is the master here already")
-    executor = Executor(session.local, session.local, session.local, session.tag)
+    executor = session.alone()
     member = observe(session.local, session.tag, [name], settle=not session.options.dry_run)[name]
     if member.role.master:
         return _insist(session, executor, member, agree)

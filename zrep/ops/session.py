@@ -105,6 +105,10 @@ class View:
         master, replica = (self.mine, self.theirs) if self.link.is_master else (self.theirs, self.mine)
         return Pair(self.tag, master, replica)
 
+    def with_replica(self, unit: Unit) -> View:
+        """The same view with another reading of the replica."""
+        return replace(self, theirs=unit) if self.link.is_master else replace(self, mine=unit)
+
     def do(self, plan: Iterable[Step]) -> None:
         self.executor.do_all(plan)
 
@@ -210,6 +214,11 @@ class Session:
         peer = self.agent(link.peer_host)
         master, replica = (self.local, peer) if link.is_master else (peer, self.local)
         return Executor(self.local, master, replica, self.tag, self.progress)
+
+    def alone(self, agent: Agent | None = None) -> Executor:
+        """An executor for steps on one host, this one unless another is given: both sides are that host."""
+        host = agent or self.local
+        return Executor(self.local, host, host, self.tag)
 
     def lock(self, links: Sequence[Link], wait: float = LOCK_SECONDS) -> list[str]:
         """Lock both halves of links with one peer and one direction, master's side first (the order is fixed, so
@@ -337,7 +346,7 @@ class Session:
         """The view after a stream was received on its replica."""
         root = view.pair.replica.root
         unit = Unit((observe_arrival(view.executor.replica, self.tag, root),))
-        return replace(view, theirs=unit) if view.link.is_master else replace(view, mine=unit)
+        return view.with_replica(unit)
 
     def turned(self, view: View) -> View:
         """A view read anew whose roles have moved: the executor's sides follow."""

@@ -29,7 +29,7 @@ from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, Tak
 from zrep.ops import hooks
 from zrep.ops.session import Link, Outcome, Session, View, misfit
 from zrep.system import zfs
-from zrep.system.execute import Executor, Line
+from zrep.system.execute import Line
 
 # Below this share of the pool free, a new snapshot would pin space that the master's writers need more.
 _FLOOR_PERCENT = 1
@@ -281,7 +281,7 @@ def _stop(session: Session, view: View) -> str:
     plan = plan_stop(Side.MASTER, view.mine, session.tag) if view.mine.role.master else ()
     if not plan or session.options.dry_run:
         return ""
-    Executor(session.local, session.local, session.local, session.tag).do_all(plan)
+    session.alone().do_all(plan)
     return "; it is read-only here now"
 
 

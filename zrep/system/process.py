@@ -73,7 +73,9 @@ def find(program: str) -> str | None:
 
 
 def start(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
-    """The only call that creates a process. RefusedError when the program is not there."""
+    """The only call that creates a process, but for what an administrator wrote (attended, hook).
+
+    RefusedError when the program is not there."""
     try:
         # subprocess looks the program up on this process's own PATH, not on the one the child gets.
         program = find(argv[0]) or argv[0]
@@ -115,13 +117,11 @@ def hook(program: str, event: str, extra: Mapping[str, str], seconds: float) -> 
             return f"{program}: {error.strerror}"
         try:
             status = child.wait(seconds)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:  # its time is up, or Ctrl-C
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-            return f"{program}: not done after {seconds:.0f} s, ended"
-        except BaseException:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                return f"{program}: not done after {seconds:.0f} s, ended"
             raise
         if status == 0:
             return ""
