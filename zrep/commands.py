@@ -84,7 +84,7 @@ def _session(context: typer.Context, **options: Any) -> Session:
 
 
 def _progress(progress: Progress) -> None:
-    from zrep.render import size
+    from zrep.core.words import size
 
     share = f" of {size(progress.total)} ({100 * progress.sent // progress.total} %)" if progress.total else ""
     print(f"\r\033[K{size(progress.sent)}{share} sent", end="\r", file=sys.stderr, flush=True)
@@ -164,7 +164,10 @@ def sync(
     if force and not names:
         raise UsageError("-f wants its filesystems named", evidence="it throws data away")
     expire = not os.environ.get("ZREP_SKIP_EXPIRE")
-    session = _session(context, quiet=quiet, force=force, expire=expire, jobs=jobs, dry_run=dry_run, verbose=verbose)
+    repeat = verbose or sys.stderr.isatty()  # a person wants to hear it again, cron does not
+    session = _session(
+        context, quiet=quiet, force=force, expire=expire, jobs=jobs, repeat=repeat, dry_run=dry_run, verbose=verbose
+    )
     return _run(session, lambda: sync(session, names))
 
 
@@ -189,17 +192,23 @@ def takeover(
     filesystem: Filesystem,
     local: Alone = False,
     yes: Annotated[bool, typer.Option("--yes", help="With -L: agree to the loss without being asked.")] = False,
+    fence_cmd: Annotated[
+        str,
+        typer.Option(metavar="CMD", envvar="ZREP_FENCE_CMD", help="With -L: run first; only if it ends 0, take over."),
+    ] = "",
     force_unmount: ForceUnmount = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
 ) -> int:
     """On the replica: become the master. Planned and without loss; with -L after a disaster."""
-    from zrep.ops.role import RoleChange, forced_takeover, takeover
-
     name = check_dataset(filesystem)
-    session = _session(context, dry_run=dry_run, verbose=verbose)
+    session = _session(context, fence=fence_cmd, dry_run=dry_run, verbose=verbose)
     if not local:
+        from zrep.ops.role import RoleChange, takeover
+
         return _run(session, lambda: takeover(session, name, RoleChange(force_unmount)), name)
+    from zrep.ops.forced import forced_takeover
+
     return _run(session, lambda: forced_takeover(session, name, _agreement(yes)), name)
 
 

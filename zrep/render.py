@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zrep.core.errors import ZrepError, worst
+from zrep.core.words import duration, size
 
 if TYPE_CHECKING:  # ops brings in everything that starts a process: not for printing a version
     from zrep.ops.session import Outcome
@@ -23,13 +24,17 @@ def report(outcomes: Iterable[Outcome], *, verbose: bool, terminal: bool) -> int
         codes.append(outcome.code)
         for line in outcome.lines:
             print(f"{line.host}: {shlex.join(line.argv)}")
+        for blocker in outcome.blockers:
+            complain(blocker.about(outcome.filesystem))
+        if outcome.error is not None and outcome.told:
+            continue
         if outcome.error is not None and not outcome.skipped:
             complain(outcome.error)
         elif outcome.error is not None and (verbose or terminal):
             print(f"{outcome.error.line()}: skipped")
         elif outcome.message and (verbose or terminal or outcome.lines):
             print(f"{outcome.filesystem}: {outcome.message}")
-        if verbose:
+        if verbose or outcome.lines:
             for note in outcome.notes:
                 print(note)
     return worst(codes)
@@ -103,22 +108,3 @@ def snapshots(values: Mapping[str, Sequence[tuple[str, int | None, int]]], *, ta
             else:
                 when = "not sent" if sent is None else f"sent {duration(max(0, now - sent))} ago"
                 print(f"{name}@{snapshot}  {when}  {size(used)}")
-
-
-def duration(seconds: int) -> str:
-    """5s, 3m 20s, 2h 5m, 4d 1h."""
-    for unit, letter, smaller, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
-        if seconds >= unit:
-            rest = seconds % unit // smaller
-            return f"{seconds // unit}{letter}" + (f" {rest}{small}" if rest else "")
-    return f"{seconds}s"
-
-
-def size(count: int) -> str:
-    """Bytes for a person: 512B, 3.4M."""
-    value = float(count)
-    for unit in ("B", "K", "M", "G", "T"):
-        if value < 1024:
-            return f"{count}B" if unit == "B" else f"{value:.1f}{unit}"
-        value /= 1024
-    return f"{value:.1f}P"

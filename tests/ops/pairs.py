@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.ops.hosts import Ended, Hosts, Work
+from zrep.ops import forced as disaster
 from zrep.ops import manage, rejoin, role, sync
 from zrep.ops.init import Request, init
 
@@ -36,7 +37,7 @@ def taking_over(name: str, insist: bool = False) -> Work:
 
 
 def forcing(name: str, agreed: bool = True) -> Work:
-    return lambda session: role.forced_takeover(session, name, lambda loss: agreed)
+    return lambda session: disaster.forced_takeover(session, name, lambda loss: agreed)
 
 
 def rejoining(name: str) -> Work:

@@ -72,7 +72,7 @@ class Impatient(LocalAgent):
     def end_receive(self, dataset: str) -> int:
         return 0
 
-    def occupants(self, mountpoint: str) -> list[str]:
+    def occupants(self, mountpoint: str, writing: bool = False) -> list[str]:
         return []
 
 

@@ -27,6 +27,8 @@ ROLE_PROPERTIES = (
     "infilter",
     "split",
     "canmount",
+    "lease",
+    "minfree",
     "lock-pid",
     "lock-time",
 )

@@ -106,8 +106,9 @@ class Intent:
 @dataclass(frozen=True, slots=True)
 class Role:
     """The zrep:* properties of one dataset, only those with source ``local``. torn: some of them are not yet what
-    the record of a new role says; everything here is as the record says. unreadable: the properties whose
-    values zrep never writes, as evidence."""
+    the record of a new role says; everything here is as the record says. lease: seconds a master may go without its
+    peer, 0 for ever; minfree: what must stay free in its pool, as floor_bytes reads it. unreadable: the properties
+    whose values zrep never writes, as evidence."""
 
     src_host: str = ""
     src_fs: str = ""
@@ -125,6 +126,8 @@ class Role:
     infilter: str = ""
     split: str = ""
     canmount: str = ""
+    lease: int = 0
+    minfree: str = ""
     lock_pid: str = ""
     lock_time: str = ""
     torn: bool = False

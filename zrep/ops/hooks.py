@@ -14,7 +14,7 @@ from zrep.system.agent import Agent
 
 def ask(session: Session, agent: Agent, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:
     """A before-hook. FailedError when one fails: nothing has been changed yet. peer: its host and dataset."""
-    failed = agent.hooks(event, _about(session, name, peer, epoch))
+    failed = agent.hooks(event, about(session, name, peer, epoch))
     if failed:
         raise FailedError(
             f"a {event} hook on {agent.name} failed; nothing was changed",
@@ -29,14 +29,15 @@ def tell(session: Session, agent: Agent, event: str, name: str, role: Role) -> N
     here_master = bool(role.master)
     peer = (role.dest_host, role.dest_fs) if here_master else (role.src_host, role.src_fs)
     try:
-        failed = agent.hooks(event, _about(session, name, peer, role.epoch or 0))
+        failed = agent.hooks(event, about(session, name, peer, role.epoch or 0))
     except ZrepError as error:
         failed = [error.line()]
     for line in failed:
         session.warn(f"{name}: a {event} hook on {agent.name} failed ({line}); the role change stands")
 
 
-def _about(session: Session, name: str, peer: tuple[str, str], epoch: int) -> dict[str, str]:
+def about(session: Session, name: str, peer: tuple[str, str], epoch: int) -> dict[str, str]:
+    """What an administrator's program finds in its environment. peer: its host and dataset."""
     return {
         "ZREP_FS": name,
         "ZREP_TAG": session.tag,

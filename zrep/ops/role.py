@@ -6,10 +6,9 @@ undoes everything; after it the old master stays read-only until its peer can be
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
+from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.plan import (
     new_snapshot,
     next_epoch,
@@ -18,31 +17,24 @@ from zrep.core.plan import (
     plan_commit,
     plan_converge,
     plan_demote,
-    plan_fence,
     plan_final_snapshot,
     plan_open,
     plan_quiesce,
     plan_restore,
     plan_stream,
-    refuse_modified,
-    role_properties,
-    role_values,
-    take_role,
 )
-from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit, Value, newest_common
+from zrep.core.state import Intent, Role, Side, Snapshot, Unit, Value, newest_common
 from zrep.core.steps import (
-    DiscardPartial,
     RemountReadOnly,
-    SetProperties,
     Step,
     TakeRole,
     Unmount,
 )
 from zrep.ops import hooks, sync
+from zrep.ops.foresee import blockers, foresee
+from zrep.ops.prepare import open_master, prepare
 from zrep.ops.session import Outcome, Session, View
 from zrep.system import zfs
-from zrep.system.execute import Executor, Line
-from zrep.system.observe import observe
 from zrep.system.process import Completed
 
 # The read-only window opens when what is left to send is at most this, or after as many rounds.
@@ -94,7 +86,7 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
     """Exchange the roles, unless finishing or undoing what an earlier run left has brought about what is wanted:
     a takeover that is run again must not give the role away."""
     try:
-        view = sync.prepare(session, session.open(name))
+        view = prepare(session, session.open(name))
     except UnreachableError as error:
         if become_master:
             error.advice = f"if it is gone for good: zrep takeover -L '{name}'"
@@ -103,9 +95,10 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
         if not session.options.dry_run:
             view.converge(plan_converge(view.pair, session.now))
         return Outcome(name, message=f"finished the role change: {_where(view)}")
-    _preflight(session, view)
     if session.options.dry_run:
-        return Outcome(name, lines=tuple(view.executor.lines(_whole_plan(session, view))))
+        return _foreseen(session, view, change)
+    for blocker in blockers(view):
+        raise blocker.about(name)
     _ask_hooks(session, view)
     view = _presync(session, view)
     generation = session.new_identity()
@@ -118,11 +111,18 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
         raise trouble
     view = session.turned(session.again(view))
     view.converge(plan_converge(view.pair, session.now))
-    sync.remember_synced(session, view)
+    sync.remember_synced(session, [view])
     for side, event in ((Side.REPLICA, "after-demote"), (Side.MASTER, "after-promote")):
         unit = view.pair.side(side)
         hooks.tell(session, view.executor.agent(side), event, unit.name, unit.role)
     return Outcome(name, message=f"role moved: {_where(view)}")
+
+
+def _foreseen(session: Session, view: View, change: RoleChange) -> Outcome:
+    """The plan, what to expect, and everything that would stop it."""
+    ahead = foresee(session, view, insist=change.insist)
+    lines = tuple(view.executor.lines(_whole_plan(session, view)))
+    return Outcome(view.name, message=ahead.text, lines=lines, notes=ahead.notes, blockers=ahead.blockers)
 
 
 def _ask_hooks(session: Session, view: View) -> None:
@@ -137,7 +137,7 @@ def _ask_hooks(session: Session, view: View) -> None:
 def _try_open(session: Session, view: View) -> ZrepError | None:
     """A new master that cannot be mounted is master all the same: the old one is told first, the person then."""
     try:
-        sync.open_master(session, view, Side.REPLICA)
+        open_master(session, view, Side.REPLICA)
     except ZrepError as error:
         host = view.executor.replica.name
         return FailedError(
@@ -152,44 +152,6 @@ def _try_open(session: Session, view: View) -> ZrepError | None:
 def _where(view: View) -> str:
     role = view.mine.role
     return f"master is {role.src_host}:{role.src_fs}, epoch {role.epoch}"
-
-
-def _preflight(session: Session, view: View) -> None:
-    """Refuse now what would fail half way."""
-    pair = view.pair
-    base = newest_common(pair.master.root, pair.replica.root)
-    if base is None:
-        plan_advance(pair)
-    else:
-        refuse_modified(pair, base)
-    replica_host = view.executor.replica.name
-    for member in pair.replica.members:
-        if member.key_missing:
-            raise RefusedError(
-                f"the key of {member.name} is not loaded on {replica_host}",
-                filesystem=view.name,
-                advice=f"on {replica_host}: zfs load-key '{member.name}'",
-            )
-    _check_mountpoints(view)
-
-
-def _check_mountpoints(view: View) -> None:
-    """RefusedError when another mounted filesystem sits where the new master would be mounted."""
-    wanted = {m.get("mountpoint"): m.name for m in view.pair.replica.members if m.get("mountpoint").startswith("/")}
-    if not wanted:
-        return
-    [done] = view.executor.replica.run([("zfs", "list", "-H", "-t", "filesystem", "-o", "name,mounted,mountpoint")])
-    if done.status != 0:
-        raise zfs.error(done)
-    for line in done.out.splitlines():
-        name, mounted, mountpoint = line.split("\t")
-        if mounted == "yes" and mountpoint in wanted and name != wanted[mountpoint]:
-            raise RefusedError(
-                f"{name} is mounted on {mountpoint}, where {wanted[mountpoint]} belongs",
-                filesystem=view.name,
-                evidence=f"on {view.executor.replica.name}",
-                advice=f"unmount it, or: zfs set mountpoint=… '{wanted[mountpoint]}' there",
-            )
 
 
 def _presync(session: Session, view: View) -> View:
@@ -346,112 +308,3 @@ def _whole_plan(session: Session, view: View) -> list[Step]:
     plan += plan_open(Side.REPLICA, pair.replica, session.tag)
     plan += plan_demote(pair, Role(gen=generation, epoch=intent.epoch, parents=pair.replica.role.lineage))
     return plan
-
-
-# --- takeover -L -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """What a forced takeover gives up: everything the old master wrote after this snapshot. age in seconds."""
-
-    snapshot: str
-    age: int
-    partial: bool
-
-    def text(self) -> str:
-        half = "; a half received stream is discarded" if self.partial else ""
-        return f"what was written after @{self.snapshot}, received {self.age} s ago, is lost to this side{half}"
-
-
-def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -> Outcome:
-    """The master is gone: promote this side alone. agree: told of the loss, says whether the person wants it.
-
-    Nothing is touched before the person has agreed, an orphan receive of ours included.
-    """
-    link = session.link(name)
-    if link.is_master and not link.role.intent:
-        return Outcome(name, message="it is the master here already")
-    executor = session.alone()
-    member = observe(session.local, session.tag, [name], settle=not session.options.dry_run)[name]
-    if member.role.master:
-        return _insist(session, executor, member, agree)
-    if member.key_missing:
-        raise RefusedError("its key is not loaded", filesystem=name, advice=f"zfs load-key '{name}'")
-    loss = _loss(session, member)
-    generation = session.new_identity()
-    if session.options.dry_run:
-        plan = _forced_plan(session, member, generation)
-        lines = tuple(Line(session.local.name, zfs.argv(step)) for step in plan)
-        return Outcome(name, message=loss.text(), lines=lines)
-    _need_yes(name, loss.text(), agree)
-    session.local.end_receive(name)
-    if session.local.lock([name], 20.0):
-        raise BusyError("busy", filesystem=name, evidence="another zrep or a stream is still at work on it")
-    member = observe(session.local, session.tag, [name], settle=True)[name]
-    if member.role.links != link.role.links or member.role.master:
-        raise BusyError("its role changed meanwhile", filesystem=name)
-    peer = (member.role.src_host, member.role.src_fs)
-    hooks.ask(session, session.local, "before-promote", name, peer, next_epoch(member.role))
-    *before, take = _forced_plan(session, member, generation)
-    assert isinstance(take, TakeRole)
-    executor.do_all(before)
-    done = session.local.take_role(session.tag, name, take.expected, take.identity, zfs.argv(take))
-    member = observe(session.local, session.tag, [name])[name]
-    if member.role.gen != generation or not member.role.master:
-        raise FailedError("could not take the role", filesystem=name, evidence=done.err.strip())
-    return _open_alone(session, executor, name, f"this side is master now, epoch {member.role.epoch}; {loss.text()}")
-
-
-def _need_yes(name: str, what: str, agree: Callable[[str], bool]) -> None:
-    if not agree(f"{name}: {what}"):
-        raise RefusedError("this needs a yes", filesystem=name, evidence=what, advice="add --yes")
-
-
-def _forced_plan(session: Session, member: Member, generation: str) -> tuple[Step, ...]:
-    """Forget what is half received, fence, take the role: the last step is the TakeRole."""
-    unit = Unit((member,))
-    discard = (DiscardPartial(Side.REPLICA, member.name),) if member.token else ()
-    take = take_role(Pair(session.tag, unit, unit), generation, next_epoch(member.role))
-    return (*discard, *plan_fence(Side.REPLICA, member, session.tag), take)
-
-
-def _insist(session: Session, executor: Executor, member: Member, agree: Callable[[str], bool]) -> Outcome:
-    """A master with an intent: one that only has to be opened, or one whose peer never answers."""
-    name = member.name
-    stuck = member.role.intent is not None and member.role.intent.operation in ("failover", "stopped")
-    if session.options.dry_run:
-        return Outcome(name, message="would go on as master of a new generation" if stuck else "would be opened")
-    if stuck:
-        _need_yes(name, "its peer may be master; this side would go on as master of its own all the same", agree)
-    if session.local.lock([name], 20.0):
-        raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
-    if not stuck:
-        return _open_alone(session, executor, name, "finished becoming master")
-    return _stuck_master(session, executor, name)
-
-
-def _loss(session: Session, member: Member) -> Loss:
-    if not member.snapshots:
-        raise RefusedError("nothing was ever received here", filesystem=member.name)
-    newest = member.snapshots[-1]
-    return Loss(newest.name, max(0, session.now - (newest.sent or newest.creation)), bool(member.token))
-
-
-def _open_alone(session: Session, executor: Executor, name: str, message: str) -> Outcome:
-    member = observe(session.local, session.tag, [name])[name]
-    executor.do_all(plan_open(Side.REPLICA, Unit((member,)), session.tag))
-    hooks.tell(session, session.local, "after-promote", name, member.role)
-    return Outcome(name, message=message)
-
-
-def _stuck_master(session: Session, executor: Executor, name: str) -> Outcome:
-    """A master whose peer will never say whether it took the role: a person insists that this side goes on, as a
-    new generation, so that a peer that did take it is recognised as the other half of a split brain."""
-    member = observe(session.local, session.tag, [name])[name]
-    role = member.role
-    generation = session.new_identity()
-    values = role_values(role, master=True, swap=False, epoch=next_epoch(role), gen=generation, parents=role.lineage)
-    properties = role_properties(session.tag, "promote", generation, values)
-    executor.do(SetProperties(Side.MASTER, (name,), properties))
-    return _open_alone(session, executor, name, "this side goes on as master of a new generation")

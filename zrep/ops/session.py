@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from zrep.core.errors import BusyError, RefusedError, ZrepError
+from zrep.core.errors import BusyError, RefusedError, ZrepError, worst
 from zrep.core.names import DEFAULT_TAG
 from zrep.core.relation import Relation, relate
 from zrep.core.state import Member, Pair, Role, Side, Unit
@@ -33,7 +33,8 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"}
 class Options:
     """What the command line and the environment settled. quiet: seconds for which busy is no news (-q);
     expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not); jobs: filesystems that one peer is
-    sent at the same time."""
+    sent at the same time; fence: the command that takeover -L runs first, "" for none; repeat: say again what an
+    earlier run of ``sync all`` has said."""
 
     tag: str = DEFAULT_TAG
     force: bool = False
@@ -42,14 +43,17 @@ class Options:
     quiet: int = 0
     expire: bool = True
     jobs: int = 1
+    fence: str = ""
+    repeat: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one filesystem: its exit code is that of the error, 0 without one.
 
-    message: what was done, said on a terminal or with -v; lines: the plan of a dry run;
-    notes: what a person should know although nothing failed; skipped: not worth a word under ``all``.
+    message: what was done, said on a terminal or with -v; lines: the plan of a dry run; blockers: what would stop it;
+    notes: what a person should know although nothing failed; skipped: not worth a word under ``all``;
+    told: an earlier run has said it already, it still counts.
     """
 
     filesystem: str
@@ -57,11 +61,14 @@ class Outcome:
     error: ZrepError | None = None
     lines: tuple[Line, ...] = ()
     notes: tuple[str, ...] = ()
+    blockers: tuple[ZrepError, ...] = ()
     skipped: bool = False
+    told: bool = False
 
     @property
     def code(self) -> int:
-        return self.error.exit_code if self.error and not self.skipped else 0
+        errors = (*self.blockers, *((self.error,) if self.error and not self.skipped else ()))
+        return worst(error.exit_code for error in errors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +158,12 @@ class Session:
             self._remotes[host] = self.connect(host)
         return self._remotes[host]
 
-    def unlock(self, link: Link) -> None:
-        """Give a filesystem back, on both hosts, before the run ends. A peer that is lost has done so itself."""
-        self.local.unlock([link.name])
+    def unlock(self, *links: Link) -> None:
+        """Give filesystems with one peer back, on both hosts, before the run ends. A peer that is lost has done so
+        itself."""
+        self.local.unlock([link.name for link in links])
         with suppress(ZrepError):
-            self.agent(link.peer_host).unlock([link.peer_name])
+            self.agent(links[0].peer_host).unlock([link.peer_name for link in links])
 
     def abandon(self) -> None:
         """Interrupted: end what runs in other threads, so that they end."""

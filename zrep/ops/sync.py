@@ -1,38 +1,27 @@
-"""sync: bring replicas up to date. And what every operation does first: finish what a crashed run left."""
+"""sync: bring replicas up to date."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
 from functools import partial
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key, pool_of
-from zrep.core.plan import (
-    Advance,
-    new_snapshot,
-    plan_abort,
-    plan_adopt,
-    plan_advance,
-    plan_another_name,
-    plan_converge,
-    plan_demote,
-    plan_open,
-    plan_restore,
-    plan_stop,
-    plan_stream,
-    plan_whole,
-)
-from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
-from zrep.core.state import Role, Side, Snapshot, newest_common
+from zrep.core.plan import Advance, new_snapshot, plan_advance, plan_another_name, plan_converge, plan_stream
+from zrep.core.state import Side, Snapshot, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
-from zrep.ops import hooks
+from zrep.core.words import floor_bytes, size
+from zrep.ops.lease import not_reached, reached
+from zrep.ops.news import only_news
+from zrep.ops.prepare import prepare
 from zrep.ops.session import Link, Outcome, Session, View, misfit
 from zrep.system import zfs
 from zrep.system.execute import Line
 
-# Below this share of the pool free, a new snapshot would pin space that the master's writers need more.
-_FLOOR_PERCENT = 1
+# What must stay free in the master's pool unless zrep:minfree says otherwise: a snapshot pins space that the master's
+# writers would need more.
+_MINFREE = "1%"
 # A run sends what an earlier one left, then what was written since: two rounds reach the end.
 _ROUNDS = 3
 
@@ -63,6 +52,8 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
     peers = [partial(_sync_peer, session, host, group, everything) for host, group in by_peer.items()]
     for found in session.side_by_side(peers, max(1, len(peers)) if session.options.jobs > 1 else 1):
         outcomes += found
+    if everything and not session.options.repeat and not session.options.dry_run:
+        return only_news(session, outcomes)
     return outcomes
 
 
@@ -97,9 +88,11 @@ def _sync_peer(session: Session, host: str, links: list[Link], everything: bool)
         busy = set(session.lock(links, 0.5 if everything else 2.0))
         found = session.views([link for link in links if link.name not in busy]) if len(busy) < len(links) else []
     except UnreachableError as error:
+        not_reached(session, links)
         return _unreachable(links, error)
     except ZrepError as error:
         return [Outcome(link.name, error=error.about(link.name)) for link in links]
+    reached(session, links)
     outcomes = [_busy(session, link, everything) for link in links if link.name in busy]
     outcomes += [item for item in found if isinstance(item, Outcome)]
     ready: list[View] = []
@@ -139,152 +132,6 @@ def _busy(session: Session, link: Link, everything: bool) -> Outcome:
     return Outcome(link.name, error=error, skipped=everything or fresh)
 
 
-# --- before anything else: is this pair healthy, and can what is unfinished be finished? ---
-
-
-def prepare(session: Session, view: View) -> View:
-    """The view of a healthy pair, after finishing or undoing what an earlier run left. RefusedError with the
-    verdict when the two sides do not belong together."""
-    if session.options.dry_run and any(_unfinished(unit.role) for unit in (view.mine, view.theirs)):
-        raise RefusedError(
-            "a role change is unfinished", filesystem=view.name, advice="run this without -n to finish or undo it"
-        )
-    if not session.options.dry_run:
-        view = finish(session, view)
-    match view.relation:
-        case Linked():
-            return adopt(session, view)
-        case Adoptable():
-            return adopt(session, view)
-        case Stale():
-            raise step_back(session, view)
-        case PeerStale():
-            raise RefusedError(
-                f"the old master {view.theirs.name} on {view.link.peer_host} has not rejoined",
-                filesystem=view.name,
-                evidence=view.relation.evidence(),
-                advice=f"on {view.link.peer_host}: zrep rejoin {view.theirs.name}",
-            )
-        case SplitBrain():
-            raise RefusedError(
-                "split brain: both sides were made master",
-                filesystem=view.name,
-                evidence=view.relation.evidence() + _stop(session, view),
-                advice="decide which side to keep; on the other one: zrep rejoin -f FS",
-            )
-        case Interrupted():
-            raise RefusedError(
-                "neither side is master",
-                filesystem=view.name,
-                evidence=view.relation.evidence(),
-                advice="on the side that has the newest data: zrep takeover -L FS",
-            )
-    session.check_rejoining(view.link)
-    raise RefusedError(
-        f"{view.theirs.name} on {view.link.peer_host} is not the other half of this pair",
-        filesystem=view.name,
-        evidence=view.relation.evidence(),
-        advice=f"zrep status {view.name}; to start over: zrep clear, then zrep init",
-    )
-
-
-def _unfinished(role: Role) -> bool:
-    return role.intent is not None and not role.intent.settled and role.intent.operation != "stopped"
-
-
-def finish(session: Session, view: View) -> View:
-    """Finish or undo a role change that was cut short, from whichever side this runs on.
-
-    Both locks are held, so no late request of the earlier run is still alive: what the peer says now is final.
-    """
-    intent = view.pair.master.role.intent
-    if intent is not None and intent.operation == "failover":
-        if view.pair.replica.role.gen == intent.identity:
-            promoted = view.pair.replica.role
-            view.do(plan_demote(view.pair, promoted))
-            view = session.turned(session.again(view))
-            session.say(f"{view.name}: finished the role change to epoch {promoted.epoch}")
-            old = view.pair.replica
-            hooks.tell(session, view.executor.replica, "after-demote", old.name, old.role)
-        elif isinstance(view.relation, Linked):
-            view.do(plan_abort(view.pair, intent))
-            view = session.again(view)
-            session.say(f"{view.name}: undid an unfinished role change")
-    told = view.pair.replica.role
-    if view.mine.role.master and told.master and told.intent and told.intent.identity == view.mine.role.gen:
-        # The old master is the other side: this one took the role and was cut before it could tell.
-        view = _tell(session, view)
-    intent = view.pair.master.role.intent
-    if intent is not None and intent.operation == "stopped" and isinstance(view.relation, Linked):
-        view.do(plan_restore(view.pair, intent))
-        view = session.again(view, Side.MASTER)
-        session.say(f"{view.name}: it is the master after all, and writable again")
-    for unit, side in ((view.pair.master, Side.MASTER), (view.pair.replica, Side.REPLICA)):
-        if unit.role.torn:
-            view.do(plan_whole(side, unit, session.tag))
-            view = session.again(view)
-        if unit.role.intent and unit.role.intent.operation == "promote" and unit.role.master:
-            open_master(session, view, side)
-            view = session.again(view)
-            opened = view.pair.side(side)
-            hooks.tell(session, view.executor.agent(side), "after-promote", opened.name, opened.role)
-    return view
-
-
-def _tell(session: Session, view: View) -> View:
-    """Demote the old master from the new one's side: the same steps, with the sides seen as they were before."""
-    role = view.mine.role
-    before = replace(
-        role,
-        src_host=role.dest_host,
-        src_fs=role.dest_fs,
-        dest_host=role.src_host,
-        dest_fs=role.src_fs,
-        master=False,
-    )
-    link = Link(view.name, before)
-    old = replace(view, link=link, executor=session.executor(link))
-    old.do(plan_demote(old.pair, role))
-    session.say(f"{view.name}: finished the role change to epoch {role.epoch}")
-    view = session.again(view)
-    hooks.tell(session, view.executor.replica, "after-demote", view.theirs.name, view.theirs.role)
-    return view
-
-
-def open_master(session: Session, view: View, side: Side) -> None:
-    """A side that has the role: writable, mounted, shared, and its intent ended."""
-    view.do(plan_open(side, view.pair.side(side), session.tag))
-
-
-def adopt(session: Session, view: View) -> View:
-    """A pair of the shell zrep gets its first generation."""
-    if view.pair.master.role.gen and view.pair.replica.role.gen:
-        return view
-    if session.options.dry_run:
-        return view
-    view.do(plan_adopt(view.pair, session.new_identity()))
-    return session.again(view)
-
-
-def step_back(session: Session, view: View) -> ZrepError:
-    """I am an old master: create nothing, stop writes, and say what to do."""
-    return RefusedError(
-        f"the master role has moved to {view.theirs.name} on {view.link.peer_host}",
-        filesystem=view.name,
-        evidence=view.relation.evidence() + _stop(session, view),
-        advice=f"zrep rejoin {view.name}",
-    )
-
-
-def _stop(session: Session, view: View) -> str:
-    """Make my side read-only if it claims to be master; what to add to the evidence."""
-    plan = plan_stop(Side.MASTER, view.mine, session.tag) if view.mine.role.master else ()
-    if not plan or session.options.dry_run:
-        return ""
-    session.alone().do_all(plan)
-    return "; it is read-only here now"
-
-
 # --- moving data ---
 
 
@@ -306,17 +153,50 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
     if session.options.dry_run:
         return outcomes + [_dry(session, view, advance) for view, advance in plans]
-    due = [view for view, advance in plans if not advance.pending and advance.written]
+    moving = [(view, advance) for view, advance in plans if not advance.idle]
+    outcomes += _stand_still(session, [(view, advance) for view, advance in plans if advance.idle])
+    _announce(session, moving)
+    due = [view for view, advance in moving if not advance.pending]
     failed = _take_snapshots(session, due)
     taken = session.again_all(due)  # with the snapshots just made, and their guids
     works = [
         partial(_finish_one, session, taken.get(view.name, view), advance, failed.get(view.name))
-        for view, advance in plans
+        for view, advance in moving
     ]
     if len(works) > 1:
-        for view, _ in plans:
+        for view, _ in moving:
             view.executor.progress = None  # one line on a terminal cannot show several streams
     return outcomes + session.side_by_side(works, session.options.jobs)
+
+
+def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Outcome]:
+    """Those to which nothing was written: what is left to converge, then all of them are remembered and given back
+    in as many requests as one."""
+    outcomes: list[Outcome] = []
+    for view, advance in plans:
+        try:
+            view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
+            message = f"nothing written since the last sync to {_target(view)}"
+            outcomes.append(Outcome(view.name, message=message, notes=_foreign(view, advance)))
+        except ZrepError as error:
+            outcomes.append(Outcome(view.name, error=error.about(view.name)))
+    well = {outcome.filesystem for outcome in outcomes if outcome.error is None}
+    remember_synced(session, [view for view, _ in plans if view.name in well])
+    if plans:
+        session.unlock(*(view.link for view, _ in plans))
+    return outcomes
+
+
+def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
+    """Let the replica's host know what is about to come: should the master be lost now, takeover -L says how much."""
+    if not plans:
+        return
+    told: dict[str, dict[str, object]] = {}
+    for view, advance in plans:
+        unsent = advance.written + (advance.pending.written if advance.pending else 0)
+        told[memory_key(session.tag, view.theirs.name)] = {"told": session.now, "unsent": unsent}
+    with suppress(ZrepError):  # only a courtesy; a peer that is lost is noticed at once
+        plans[0][0].executor.replica.remember(told)
 
 
 def _finish_one(session: Session, view: View, advance: Advance, failed: ZrepError | None) -> Outcome:
@@ -367,10 +247,10 @@ def _take_snapshots(session: Session, views: list[View]) -> dict[str, ZrepError]
     for view in views:
         by_pool.setdefault(pool_of(view.name), []).append(view)
     for pool, group in by_pool.items():
-        try:
-            _check_floor(session, pool)
-        except ZrepError as error:
-            failed.update({view.name: error for view in group})
+        short = _below_floor(session, pool, group)
+        failed.update(short)
+        group = [view for view in group if view.name not in short]
+        if not group:
             continue
         for batch in [group] if _snapshot(session, group) is None else [[view] for view in group]:
             error_or_none = None if batch is group else _snapshot(session, batch)
@@ -386,27 +266,27 @@ def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
     return taken or executor.try_do(Hold(Side.MASTER, session.tag, names))
 
 
-def _check_floor(session: Session, pool: str) -> None:
-    """FailedError when the master's pool is too full for a snapshot to be a kindness."""
+def _below_floor(session: Session, pool: str, views: list[View]) -> dict[str, ZrepError]:
+    """Those for which the master's pool is too full for a snapshot to be a kindness, each by its own floor."""
     [done] = session.local.run([zfs.pool_free(pool)])
     if done.status != 0:
-        raise zfs.error(done)
+        return {view.name: zfs.error(done) for view in views}
     fields = done.out.strip().split("\t")
-    size, free = int(fields[1]), int(fields[2])
-    if free * 100 < size * _FLOOR_PERCENT:
-        raise FailedError(
+    total, free = int(fields[1]), int(fields[2])
+    return {
+        view.name: FailedError(
             f"pool {pool} is too full for a new snapshot",
-            evidence=f"{free} of {size} bytes free, the floor is {_FLOOR_PERCENT} %",
+            evidence=f"{size(free)} of {size(total)} free, the floor is {floor}",
             advice="free some space",
         )
+        for view in views
+        if free < (floor_bytes(floor := view.mine.role.minfree or _MINFREE, total) or 0)
+    }
 
 
 def _complete(session: Session, view: View, advance: Advance) -> Outcome:
     """Send what is due and converge; and once more for what was written after a snapshot an earlier run left."""
-    notes = tuple(f"{view.name}: foreign snapshot on the replica: {name}" for name in advance.foreign)
-    sent: Snapshot | None = None
-    if not advance.idle:
-        view, sent = send_pending(session, view)
+    view, sent = send_pending(session, view)
     view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
     if advance.pending is not None:
         for _ in range(_ROUNDS):
@@ -414,16 +294,30 @@ def _complete(session: Session, view: View, advance: Advance) -> Outcome:
             if more is None:
                 break
             sent = more
-    remember_synced(session, view)
-    message = f"sent @{sent.name}" if sent else "nothing written since the last sync"
-    return Outcome(view.name, message=f"{message} to {view.link.peer_host}:{view.theirs.name}", notes=notes)
+    remember_synced(session, [view])
+    return Outcome(view.name, message=f"sent @{sent.name} to {_target(view)}", notes=_foreign(view, advance))
 
 
-def remember_synced(session: Session, view: View) -> None:
-    """When both sides were last known equal, for list and status; volatile."""
-    record: dict[str, object] = {"synced": session.now}
+def _foreign(view: View, advance: Advance) -> tuple[str, ...]:
+    return tuple(f"{view.name}: foreign snapshot on the replica: {name}" for name in advance.foreign)
+
+
+def _target(view: View) -> str:
+    return f"{view.link.peer_host}:{view.theirs.name}"
+
+
+def remember_synced(session: Session, views: Sequence[View]) -> None:
+    """When both sides of pairs with one peer were last known equal, and how fast the last stream was, if it took long
+    enough to tell (bytes a second); for list, status, and what takeover -L and dry runs say. Volatile."""
     for side in Side:
-        view.executor.agent(side).remember(memory_key(session.tag, view.pair.side(side).name), record)
+        records: dict[str, dict[str, object]] = {}
+        for view in views:
+            record: dict[str, object] = {"synced": session.now, "told": None, "unsent": None}
+            if view.executor.pace:
+                record["pace"] = view.executor.pace
+            records[memory_key(session.tag, view.pair.side(side).name)] = record
+        if records:
+            views[0].executor.agent(side).remember(records)
 
 
 def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:

@@ -28,6 +28,7 @@ from zrep.system.process import Completed, Runner
 PROTOCOL = 1
 HOOKS = "/etc/zrep/hooks.d"
 HOOK_SECONDS = 60.0
+FENCE_SECONDS = 120.0
 RECEIVE_BUSY = 75
 RECEIVE_OTHER_GENERATION = 76
 # The line after which the stdout of a command on another host is its own.
@@ -82,10 +83,10 @@ class Agent(Protocol):
     def regain(self, dataset: str) -> None: ...
     def take_role(self, tag: str, dataset: str, expected: str, identity: str, command: Sequence[str]) -> Completed: ...
     def end_receive(self, dataset: str) -> int: ...
-    def occupants(self, mountpoint: str) -> list[str]: ...
+    def occupants(self, mountpoint: str, writing: bool = False) -> list[str]: ...
     def untouched(self, snapshot: str, dataset: str) -> bool: ...
     def hooks(self, event: str, about: dict[str, str]) -> list[str]: ...
-    def remember(self, key: str, record: dict[str, object]) -> None: ...
+    def remember(self, records: dict[str, dict[str, object]]) -> None: ...
     def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]: ...
     def dial(self, host: str) -> Identity: ...
     def lock_path(self, dataset: str) -> str: ...
@@ -208,16 +209,18 @@ class LocalAgent:
                 self.locks.drop(dataset)
         return done.status == 0 and done.out.strip() == str(UNTOUCHED_BYTES)
 
-    def occupants(self, mountpoint: str) -> list[str]:
-        """Processes that have something below mountpoint open, as "name (pid)"; needs root to see all."""
-        found = []
+    def occupants(self, mountpoint: str, writing: bool = False) -> list[str]:
+        """Processes that have something below mountpoint open, as "name (pid)"; needs root to see all. writing: only
+        those that have a file open, or mapped, to write to it."""
         inside = re.compile(re.escape(mountpoint) + r"(/.*)?\Z")
+        mapped = re.compile(rf"^\S+ {'.w.s' if writing else '....'} .* {re.escape(mountpoint)}/", re.MULTILINE)
+        found = []
         for pid in _processes():
-            links = [f"/proc/{pid}/cwd", f"/proc/{pid}/root"]
+            places = [] if writing else [f"/proc/{pid}/cwd", f"/proc/{pid}/root"]
             with suppress(OSError):
-                links += [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
-            maps = _read(f"/proc/{pid}/maps")
-            if any(inside.match(_target(link)) for link in links) or f" {mountpoint}/" in maps:
+                numbers = [n for n in os.listdir(f"/proc/{pid}/fd") if not writing or _open_for_writing(pid, n)]
+                places += [f"/proc/{pid}/fd/{number}" for number in numbers]
+            if any(inside.match(_target(place)) for place in places) or mapped.search(_read(f"/proc/{pid}/maps")):
                 found.append(f"{_read(f'/proc/{pid}/comm').strip()} ({pid})")
         return found
 
@@ -227,17 +230,26 @@ class LocalAgent:
         with suppress(OSError):
             programs = [path for path in sorted(folder.iterdir()) if path.is_file() and os.access(path, os.X_OK)]
             about = {"ZREP_EVENT": event, **about}
-            return [text for path in programs if (text := process.hook(str(path), event, about, HOOK_SECONDS))]
+            return [text for path in programs if (text := _hook(path, event, about))]
         return []
 
-    def remember(self, key: str, record: dict[str, object]) -> None:
-        """Volatile bookkeeping: losing it changes nothing, so failing to keep it is no error."""
+    def fence(self, command: str, about: dict[str, str]) -> tuple[int | None, str]:
+        """Run a fence command, a line for sh; see process.bounded for the answer."""
+        return process.bounded(("sh", "-c", command), about, FENCE_SECONDS)
+
+    def remember(self, records: dict[str, dict[str, object]]) -> None:
+        """Volatile bookkeeping by key: what is new is added to what is remembered already, None forgets. Losing it
+        changes nothing, so failing to keep it is no error."""
+        known = self.recall(list(records))
         with suppress(OSError, RefusedError):
-            path = (self.directory or run_directory()) / "state" / key.replace("/", "%")
-            path.parent.mkdir(exist_ok=True)
-            temporary = path.with_name(f"{path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(record))
-            temporary.replace(path)
+            folder = (self.directory or run_directory()) / "state"
+            folder.mkdir(exist_ok=True)
+            for key, news in records.items():
+                record = {name: value for name, value in {**known.get(key, {}), **news}.items() if value is not None}
+                path = folder / key.replace("/", "%")
+                temporary = path.with_name(f"{path.name}.{os.getpid()}")
+                temporary.write_text(json.dumps(record))
+                temporary.replace(path)
 
     def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]:
         """What was remembered under each key; nothing for those it was not."""
@@ -290,8 +302,22 @@ def stream_refusal(status: int, dataset: str) -> FailedError | RefusedError | Bu
     return None
 
 
+def _hook(path: Path, event: str, about: dict[str, str]) -> str:
+    """Tell one program of an event; "" when it succeeded, else what went wrong."""
+    status, said = process.bounded((str(path), event), about, HOOK_SECONDS)
+    if status == 0:
+        return ""
+    return f"{path}: {said}" if status is None else f"{path}: exit status {status}" + (f": {said}" if said else "")
+
+
 def _processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()] if sys.platform == "linux" else []
+
+
+def _open_for_writing(pid: int, number: str) -> bool:
+    """Whether an open file's access mode is other than read-only (proc_pid_fdinfo(5): flags, octal)."""
+    flags = re.search(r"^flags:\s*([0-7]+)", _read(f"/proc/{pid}/fdinfo/{number}"), re.MULTILINE)
+    return flags is not None and int(flags.group(1), 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def _read(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -49,6 +50,8 @@ class Executor:
         self.replica = replica
         self.tag = tag
         self.progress = progress
+        # Bytes a second of the last stream that was long enough to tell.
+        self.pace = 0
 
     def agent(self, side: Side) -> Agent:
         return self.master if side is Side.MASTER else self.replica
@@ -103,18 +106,28 @@ class Executor:
         )
         sender = self.master.stream_argv(zfs.send(step))
         self.replica.lend(step.target)
+        started = time.monotonic()
+        seen: list[Progress] = []
+
+        def note(progress: Progress) -> None:
+            seen[:] = [progress]
+            if self.progress:
+                self.progress(progress)
+
         try:
             sent, received = self.driver.runner.pipe(
                 sender,
                 receiver,
                 keep=self.driver.locks.descriptors({step.snapshot.partition("@")[0], step.target}),
-                progress=self.progress,
+                progress=note,
             )
         except ZrepError:
             with suppress(ZrepError):
                 self.replica.regain(step.target)
             raise
         self.replica.regain(step.target)
+        if seen:  # zfs send tells how far it is once a second: this one took longer
+            self.pace = int(max(seen[0].sent, seen[0].total) / (time.monotonic() - started))
         # Named by the command itself, not by the ssh that carried it.
         _judge(step, replace(sent, argv=zfs.send(step)), replace(received, argv=zfs.receive(step)))
 

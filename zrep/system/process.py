@@ -73,7 +73,7 @@ def find(program: str) -> str | None:
 
 
 def start(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
-    """The only call that creates a process, but for what an administrator wrote (attended, hook).
+    """The only call that creates a process, but for what an administrator wrote (attended, bounded).
 
     RefusedError when the program is not there."""
     try:
@@ -98,14 +98,14 @@ def attended(argv: Sequence[str], extra: Mapping[str, str], folder: str) -> int:
         raise RefusedError(f"cannot run {argv[0]}", evidence=error.strerror or str(error)) from None
 
 
-def hook(program: str, event: str, extra: Mapping[str, str], seconds: float) -> str:
-    """Run an administrator's program with the event as its argument; "" when it succeeded, else what went wrong.
-    With all it started it is ended when its time is up. Its output goes to a file: a service that it starts may keep
-    a pipe open for ever."""
+def bounded(argv: Sequence[str], extra: Mapping[str, str], seconds: float) -> tuple[int | None, str]:
+    """Run an administrator's program to its end; its exit status and the last line it printed. A status of None: it
+    could not be started, or was ended, with all it had started, when its time was up; the line says which.
+    Its output goes to a file: a service that it starts may keep a pipe open for ever."""
     with tempfile.TemporaryFile() as said:
         try:
             child = subprocess.Popen(
-                [program, event],
+                list(argv),
                 env={**environment(), **extra},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -114,20 +114,18 @@ def hook(program: str, event: str, extra: Mapping[str, str], seconds: float) -> 
                 start_new_session=True,
             )
         except OSError as error:
-            return f"{program}: {error.strerror}"
+            return None, error.strerror or str(error)
         try:
             status = child.wait(seconds)
         except BaseException as error:  # its time is up, or Ctrl-C
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             if isinstance(error, subprocess.TimeoutExpired):
-                return f"{program}: not done after {seconds:.0f} s, ended"
+                return None, f"not done after {seconds:.0f} s, ended"
             raise
-        if status == 0:
-            return ""
         said.seek(0)
         lines = _text(said.read()[-2000:]).strip().splitlines()
-        return f"{program}: exit status {status}" + (f": {lines[-1].strip()}" if lines else "")
+        return status, lines[-1].strip() if lines else ""
 
 
 class Processes:

@@ -99,14 +99,14 @@ class RemoteAgent:
     def untouched(self, snapshot: str, dataset: str) -> bool:
         return bool(self._ask("untouched", snapshot, dataset))
 
-    def occupants(self, mountpoint: str) -> list[str]:
-        return list(self._ask("occupants", mountpoint))
+    def occupants(self, mountpoint: str, writing: bool = False) -> list[str]:
+        return list(self._ask("occupants", mountpoint, writing))
 
     def hooks(self, event: str, about: dict[str, str]) -> list[str]:
         return list(self._ask("hooks", event, about))
 
-    def remember(self, key: str, record: dict[str, object]) -> None:
-        self._ask("remember", key, record)
+    def remember(self, records: dict[str, dict[str, object]]) -> None:
+        self._ask("remember", records)
 
     def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]:
         return dict(self._ask("recall", list(keys)))

@@ -12,6 +12,7 @@ from zrep.core import steps
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.names import ROLE_PROPERTIES
 from zrep.core.state import UNKNOWN, Intent, Member, Role, Snapshot, Value
+from zrep.core.words import floor_bytes
 from zrep.system.process import Completed
 
 NATIVE_PROPERTIES = (
@@ -100,9 +101,9 @@ def stream_size(step: steps.SendStream) -> Argv:
 
 
 def parse_token(text: str) -> Mapping[str, str]:
-    """toguid, fromguid (decimal, as ``zfs get guid``) and toname of ``zfs send -nvP -t``."""
+    """toguid, fromguid, bytes (decimal, as ``zfs get guid``) and toname of ``zfs send -nvP -t``."""
     found: dict[str, str] = {}
-    for key, value in re.findall(r"^\s*(toguid|fromguid|toname) = (.+)$", text, re.MULTILINE):
+    for key, value in re.findall(r"^\s*(toguid|fromguid|toname|bytes) = (.+)$", text, re.MULTILINE):
         found[key] = str(int(value, 16)) if value.startswith("0x") else value
     return found
 
@@ -157,6 +158,8 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "master": re.compile(r"yes|no").fullmatch,
     "epoch": str.isdecimal,
     "savecount": str.isdecimal,
+    "lease": str.isdecimal,
+    "minfree": lambda text: floor_bytes(text, 0) is not None,
     "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
 }
 
@@ -206,6 +209,8 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         flags=properties[f"{tag}:flags"].value if local("flags") else None,
         split=local("split"),
         canmount=local("canmount"),
+        lease=int(local("lease")) if local("lease").isdigit() else 0,
+        minfree=local("minfree"),
         lock_pid=local("lock-pid"),
         lock_time=local("lock-time"),
         unreadable=", ".join(

@@ -1,0 +1,53 @@
+"""The lease: a master that could not reach its peer for longer than zrep:lease seconds stops taking writes.
+
+Best effort, and off unless set: it takes a run of sync to notice, and the clock to be right. What it buys: once the
+lease is over, a peer that took the role alone is the only side that is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zrep.core.names import memory_key
+from zrep.core.plan import plan_stop
+from zrep.core.state import Member, Side, Unit
+from zrep.core.words import duration
+from zrep.ops.session import Link, Session
+from zrep.system.observe import observe
+
+
+def reached(session: Session, links: Sequence[Link]) -> None:
+    """Their peer has answered."""
+    leased = {memory_key(session.tag, link.name): {"reached": session.now} for link in links if link.role.lease}
+    if leased and not session.options.dry_run:
+        session.local.remember({key: dict(record) for key, record in leased.items()})
+
+
+def not_reached(session: Session, links: Sequence[Link]) -> None:
+    """Their peer has not answered: those whose lease is over become read-only, and say so. What they were is recorded,
+    as for every master that cannot be shown to be the right one: the run that reaches the peer undoes it."""
+    leased = [link for link in links if link.role.lease]
+    if not leased or session.options.dry_run:
+        return
+    mine = [
+        link.name for link in leased if session.local.locks.has(link.name) or not session.local.lock([link.name], 0)
+    ]
+    for name, member in observe(session.local, session.tag, mine).items():
+        silent = session.now - _last_contact(session, member)
+        plan = plan_stop(Side.MASTER, Unit((member,)), session.tag)
+        if not (plan and member.role.master and silent > member.role.lease):
+            continue
+        session.alone().do_all(plan)
+        session.warn(
+            f"{name}: read-only from now on: {member.role.dest_host} was not reached for {duration(silent)}, "
+            f"longer than its lease of {duration(member.role.lease)}"
+        )
+
+
+def _last_contact(session: Session, member: Member) -> int:
+    """When the peer was last known to answer, seconds since 1970. The record of it is lost at a reboot: then it is the
+    newest snapshot's mark, which may be older, never newer."""
+    key = memory_key(session.tag, member.name)
+    record = session.local.recall([key]).get(key, {})
+    known = [value for name in ("reached", "synced") if isinstance(value := record.get(name), int)]
+    return max([*known, *(snapshot.sent for snapshot in member.snapshots if snapshot.sent)], default=0)

@@ -1,0 +1,50 @@
+"""What cron's mails say: a line when something changes, not one a minute; and again after a day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from zrep.core.words import duration
+from zrep.ops.session import Outcome, Session
+
+_DAY = 86400
+
+
+def only_news(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes of a run over all filesystems, those told that an earlier run has said; what ended is said too.
+
+    Errors are compared by what they state and advise: their evidence may count bytes or minutes. The record is
+    volatile: without it everything is said once more.
+    """
+    key = f"{session.tag}@news"
+    record = session.local.recall([key]).get(key, {}).get("said")
+    said = dict(record) if isinstance(record, dict) else {}
+    before = dict(said)
+    found = [_judge(session, outcome, said) for outcome in outcomes]
+    if said != before:
+        session.local.remember({key: {"said": said}})
+    return found
+
+
+def _judge(session: Session, outcome: Outcome, said: dict[str, object]) -> Outcome:
+    """One outcome; said (filesystem → what, when it began, when it was said last) is brought up to date."""
+    what, since, last = _entry(said.get(outcome.filesystem), session.now)
+    if outcome.skipped:
+        return outcome
+    if outcome.error is None:
+        if said.pop(outcome.filesystem, None):
+            session.warn(f"{outcome.filesystem}: in order again after {duration(max(0, session.now - since))} ({what})")
+        return outcome
+    now = f"{outcome.error.what}; {outcome.error.advice}".rstrip("; ")
+    if now == what and 0 <= session.now - last < _DAY:
+        return replace(outcome, told=True)
+    said[outcome.filesystem] = [now, since if now == what else session.now, session.now]
+    return outcome
+
+
+def _entry(entry: object, now: int) -> tuple[str, int, int]:
+    match entry:
+        case [str(what), int(since), int(last)]:
+            return what, since, last
+    return "", now, now

@@ -1,0 +1,155 @@
+"""What every operation does first: is this pair healthy, and can what a crashed run left be finished?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.plan import plan_abort, plan_adopt, plan_demote, plan_open, plan_restore, plan_stop, plan_whole
+from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
+from zrep.core.state import Role, Side
+from zrep.ops import hooks
+from zrep.ops.session import Link, Session, View
+
+
+def prepare(session: Session, view: View) -> View:
+    """The view of a healthy pair, after finishing or undoing what an earlier run left. RefusedError with the
+    verdict when the two sides do not belong together."""
+    if session.options.dry_run and any(_unfinished(unit.role) for unit in (view.mine, view.theirs)):
+        raise RefusedError(
+            "a role change is unfinished", filesystem=view.name, advice="run this without -n to finish or undo it"
+        )
+    if not session.options.dry_run:
+        view = finish(session, view)
+    match view.relation:
+        case Linked():
+            return adopt(session, view)
+        case Adoptable():
+            return adopt(session, view)
+        case Stale():
+            raise step_back(session, view)
+        case PeerStale():
+            raise RefusedError(
+                f"the old master {view.theirs.name} on {view.link.peer_host} has not rejoined",
+                filesystem=view.name,
+                evidence=view.relation.evidence(),
+                advice=f"on {view.link.peer_host}: zrep rejoin {view.theirs.name}",
+            )
+        case SplitBrain():
+            raise RefusedError(
+                "split brain: both sides were made master",
+                filesystem=view.name,
+                evidence=view.relation.evidence() + _stop(session, view),
+                advice="decide which side to keep; on the other one: zrep rejoin -f FS",
+            )
+        case Interrupted():
+            raise RefusedError(
+                "neither side is master",
+                filesystem=view.name,
+                evidence=view.relation.evidence(),
+                advice="on the side that has the newest data: zrep takeover -L FS",
+            )
+    session.check_rejoining(view.link)
+    raise RefusedError(
+        f"{view.theirs.name} on {view.link.peer_host} is not the other half of this pair",
+        filesystem=view.name,
+        evidence=view.relation.evidence(),
+        advice=f"zrep status {view.name}; to start over: zrep clear, then zrep init",
+    )
+
+
+def _unfinished(role: Role) -> bool:
+    return role.intent is not None and not role.intent.settled and role.intent.operation != "stopped"
+
+
+def finish(session: Session, view: View) -> View:
+    """Finish or undo a role change that was cut short, from whichever side this runs on.
+
+    Both locks are held, so no late request of the earlier run is still alive: what the peer says now is final.
+    """
+    intent = view.pair.master.role.intent
+    if intent is not None and intent.operation == "failover":
+        if view.pair.replica.role.gen == intent.identity:
+            promoted = view.pair.replica.role
+            view.do(plan_demote(view.pair, promoted))
+            view = session.turned(session.again(view))
+            session.say(f"{view.name}: finished the role change to epoch {promoted.epoch}")
+            old = view.pair.replica
+            hooks.tell(session, view.executor.replica, "after-demote", old.name, old.role)
+        elif isinstance(view.relation, Linked):
+            view.do(plan_abort(view.pair, intent))
+            view = session.again(view)
+            session.say(f"{view.name}: undid an unfinished role change")
+    told = view.pair.replica.role
+    if view.mine.role.master and told.master and told.intent and told.intent.identity == view.mine.role.gen:
+        # The old master is the other side: this one took the role and was cut before it could tell.
+        view = _tell(session, view)
+    intent = view.pair.master.role.intent
+    if intent is not None and intent.operation == "stopped" and isinstance(view.relation, Linked):
+        view.do(plan_restore(view.pair, intent))
+        view = session.again(view, Side.MASTER)
+        session.say(f"{view.name}: it is the master after all, and writable again")
+    for unit, side in ((view.pair.master, Side.MASTER), (view.pair.replica, Side.REPLICA)):
+        if unit.role.torn:
+            view.do(plan_whole(side, unit, session.tag))
+            view = session.again(view)
+        if unit.role.intent and unit.role.intent.operation == "promote" and unit.role.master:
+            open_master(session, view, side)
+            view = session.again(view)
+            opened = view.pair.side(side)
+            hooks.tell(session, view.executor.agent(side), "after-promote", opened.name, opened.role)
+    return view
+
+
+def _tell(session: Session, view: View) -> View:
+    """Demote the old master from the new one's side: the same steps, with the sides seen as they were before."""
+    role = view.mine.role
+    before = replace(
+        role,
+        src_host=role.dest_host,
+        src_fs=role.dest_fs,
+        dest_host=role.src_host,
+        dest_fs=role.src_fs,
+        master=False,
+    )
+    link = Link(view.name, before)
+    old = replace(view, link=link, executor=session.executor(link))
+    old.do(plan_demote(old.pair, role))
+    session.say(f"{view.name}: finished the role change to epoch {role.epoch}")
+    view = session.again(view)
+    hooks.tell(session, view.executor.replica, "after-demote", view.theirs.name, view.theirs.role)
+    return view
+
+
+def open_master(session: Session, view: View, side: Side) -> None:
+    """A side that has the role: writable, mounted, shared, and its intent ended."""
+    view.do(plan_open(side, view.pair.side(side), session.tag))
+
+
+def adopt(session: Session, view: View) -> View:
+    """A pair of the shell zrep gets its first generation."""
+    if view.pair.master.role.gen and view.pair.replica.role.gen:
+        return view
+    if session.options.dry_run:
+        return view
+    view.do(plan_adopt(view.pair, session.new_identity()))
+    return session.again(view)
+
+
+def step_back(session: Session, view: View) -> ZrepError:
+    """I am an old master: create nothing, stop writes, and say what to do."""
+    return RefusedError(
+        f"the master role has moved to {view.theirs.name} on {view.link.peer_host}",
+        filesystem=view.name,
+        evidence=view.relation.evidence() + _stop(session, view),
+        advice=f"zrep rejoin {view.name}",
+    )
+
+
+def _stop(session: Session, view: View) -> str:
+    """Make my side read-only if it claims to be master; what to add to the evidence."""
+    plan = plan_stop(Side.MASTER, view.mine, session.tag) if view.mine.role.master else ()
+    if not plan or session.options.dry_run:
+        return ""
+    session.alone().do_all(plan)
+    return "; it is read-only here now"
