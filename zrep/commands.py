@@ -364,6 +364,11 @@ def changeconfig(
     target: Annotated[str, typer.Argument(metavar="[PEER_FS]", help="The other half's new name there.")] = "",
     own_host: Annotated[str, typer.Option(metavar="NAME", help="The name by which the peer reaches this host.")] = "",
     savecount: Annotated[int, typer.Option(metavar="N", min=0, help="Snapshots this side keeps.")] = 0,
+    lease: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", min=0, help="As master: read-only after so long without the peer; 0: never."),
+    ] = None,
+    minfree: Annotated[str, typer.Option(metavar="SIZE", help="Of this side's pool, to keep free: 2% or 10G.")] = "",
     dry_run: DryRun = False,
     verbose: Verbose = False,
 ) -> int:
@@ -371,7 +376,7 @@ def changeconfig(
     from zrep.ops.manage import Config, changeconfig
 
     session = _session(context, dry_run=dry_run, verbose=verbose)
-    config = Config(host, target, own_host, savecount)
+    config = Config(host, target, own_host, savecount, lease, minfree)
     return _run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
 
 

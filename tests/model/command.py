@@ -22,7 +22,7 @@ class Result:
 
 
 _ZFS: dict[str, Callable[[Machine, list[str]], int | None]] = {
-    "get": reading.do_get, "list": reading.do_list, "holds": reading.do_holds,
+    "get": reading.do_get, "list": reading.do_list, "holds": reading.do_holds, "diff": reading.do_diff,
     "set": setting.do_set, "inherit": setting.do_inherit,
     "create": datasets.do_create, "destroy": datasets.do_destroy, "snapshot": datasets.do_snapshot,
     "snap": datasets.do_snapshot, "hold": datasets.do_hold, "release": datasets.do_release,

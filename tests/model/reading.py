@@ -192,3 +192,20 @@ def do_holds(machine: Machine, args: list[str]) -> int:
     if not printed:
         machine.err.append("no datasets available")
     return int(failed)
+
+
+def do_diff(machine: Machine, args: list[str]) -> int:
+    """zfs diff -H SNAPSHOT FILESYSTEM: files added and modified, the directory that a new one is in last."""
+    since, name = parse(args, "FHth").rest
+    dataset, _ = machine.open(name, frozenset({FILESYSTEM, SNAPSHOT}))
+    snapshot = dataset.snapshot(since.partition("@")[2])
+    if snapshot is None:
+        raise RefusalError("Unable to obtain diffs: No such file or directory")
+    if dataset.mounted_at is None:
+        raise RefusalError("Cannot diff an unmounted snapshot: operation not applicable to datasets of this type")
+    for key, data in dataset.data.items():
+        if snapshot.data.get(key) != data:
+            machine.out.append(f"{'M' if key in snapshot.data else '+'}\t{dataset.mounted_at}/{key}")
+    if set(dataset.data) - set(snapshot.data):
+        machine.out.append(f"M\t{dataset.mounted_at}/")
+    return 0

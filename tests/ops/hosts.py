@@ -20,6 +20,7 @@ from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
 from zrep.ops.session import Options, Outcome, Session
 from zrep.ops.view import Row
 from zrep.system.agent import (
+    DIFFERENCES_SCRIPT,
     RECEIVE_BUSY,
     RECEIVE_OTHER_GENERATION,
     RECEIVE_SCRIPT,
@@ -215,6 +216,8 @@ class Wire:
     def _do(self, command: Command) -> Completed:
         if command.argv[:3] == ("sh", "-c", UNTOUCHED_SCRIPT):
             return self._untouched(command)
+        if command.argv[:3] == ("sh", "-c", DIFFERENCES_SCRIPT):
+            return self._do(Command(command.host, ("zfs", "diff", "-H", *command.argv[4:])))
         done = self._host(command.host).run(list(command.argv))
         return Completed(command.argv, done.rc, done.out.decode(), done.err.decode())
 

@@ -153,7 +153,7 @@ def _fence(session: Session, link: Link) -> None:
 def _loss(session: Session, member: Member) -> Loss:
     if not member.snapshots:
         raise RefusedError("nothing was ever received here", filesystem=member.name)
-    newest = member.snapshots[-1]
+    newest = (member.ours(session.tag) or member.snapshots)[-1]  # somebody else's snapshot here was not received
     age = max(0, session.now - (newest.sent or newest.creation))
     return Loss(newest.name, age, _last_told(session, member), _partial(session, member))
 

@@ -12,6 +12,7 @@ from zrep.core.plan import expire_side, plan_expire
 from zrep.core.relation import Linked
 from zrep.core.state import Member, Side, Snapshot
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, SetProperties, Step
+from zrep.core.words import floor_bytes
 from zrep.ops.session import Link, Outcome, Session, each, unreadable
 from zrep.system.agent import Agent
 from zrep.system.execute import Line
@@ -111,16 +112,19 @@ def _set_paused(session: Session, name: str, text: str) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What changeconfig changes on this side; empty or 0: as it is. Names are the peer's."""
+    """What changeconfig changes on this side; empty, 0 or None: as it is. Names are the peer's; lease: seconds, 0 for
+    none."""
 
     peer_host: str = ""
     peer_fs: str = ""
     own_host: str = ""
     savecount: int = 0
+    lease: int | None = None
+    minfree: str = ""
 
 
 def changeconfig(session: Session, name: str, config: Config) -> Outcome:
-    """Change where this side finds its peer, or how many snapshots it keeps; a dataset that was renamed learns its
+    """Change where this side finds its peer, or its own limits; a dataset that was renamed learns its
     own name. Only this side is changed."""
     link = session.link(name, strict=False)
     if garbage := unreadable(name, link.role):
@@ -137,6 +141,12 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
         changes[f"{ours}-host"] = check_host(config.own_host)
     if config.savecount:
         changes["savecount"] = str(config.savecount)
+    if config.lease is not None:
+        changes["lease"] = str(config.lease)
+    if config.minfree:
+        changes["minfree"] = config.minfree
+        if floor_bytes(config.minfree, 0) is None:
+            raise UsageError(f"{config.minfree!r} is no floor", filesystem=name, evidence="expected 2% or 10G")
     if not changes:
         raise UsageError("nothing to change", filesystem=name, advice="see: zrep changeconfig --help")
     _lock_here(session, name)

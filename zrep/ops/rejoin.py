@@ -25,9 +25,11 @@ from zrep.core.steps import (
     TakeSnapshot,
     Unmount,
 )
+from zrep.core.words import size
 from zrep.ops import hooks
 from zrep.ops.session import Link, Outcome, Session, View
 from zrep.system import zfs
+from zrep.system.agent import DIFFERENCES_KEPT
 from zrep.system.execute import Executor
 from zrep.system.observe import find_roles, observe
 
@@ -50,6 +52,8 @@ _NOT_COPIED = frozenset(
 # Set last: a limit must not stand in the way of the clone, nor count twice while both exist.
 _LIMITS = frozenset(["quota", "refquota", "reservation", "refreservation"])
 _PROPERTY = "property "
+# So many of the differences are shown one by one.
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ def rejoin(session: Session, name: str) -> Outcome:
         hooks.ask(session, session.local, "before-demote", name, peer, view.theirs.role.epoch or 0)
     view = _raise_epoch(session, view)
     readable = _replay_intent_log(session, view)
+    listed = _differences(session, view, base) if readable else []
     _close(session, name)
     view = session.again(view, settle=True)
     base = view.mine.root.by_guid(base.guid)
@@ -106,7 +111,7 @@ def rejoin(session: Session, name: str) -> Outcome:
             return Outcome(name, message="nothing was written since the base", lines=tuple(session.alone().lines(plan)))
         session.alone().do_all(plan)
         return _linked_again(session, name, f"rejoined at @{base.name}; nothing had been written since")
-    return _split(session, view, base, written, later)
+    return _split(session, view, base, written, later, listed)
 
 
 def _may_rejoin(session: Session, view: View) -> bool:
@@ -162,6 +167,22 @@ def _replay_intent_log(session: Session, view: View) -> bool:
     return executor.try_do(Mount(Side.MASTER, member.name)) is None
 
 
+def _differences(session: Session, view: View, base: Snapshot) -> list[str]:
+    """What was written here alone, for a person: counts by kind, and the first of them. It can be told only while it
+    is mounted; of a volume only how much."""
+    root = view.mine.root
+    if root.volume or (session.options.dry_run and not root.mounted):
+        return []
+    found = session.local.differences(f"{root.name}@{base.name}", root.name)
+    kinds = (("+", "added"), ("M", "modified"), ("-", "removed"), ("R", "renamed"))
+    counts = [(sum(kind == letter for kind, _ in found), word) for letter, word in kinds]
+    some = ", ".join(f"{count} {word}" for count, word in counts if count)
+    if not found:
+        return []
+    more = " or more" if len(found) >= DIFFERENCES_KEPT else ""
+    return [f"{some}{more}, among them:", *(f"  {letter} {path}" for letter, path in found[:_SHOWN])]
+
+
 def _close(session: Session, name: str) -> None:
     """Unmount it: read-only or not, a process that has mapped a file writable goes on storing into it, and what it
     stores after the last look would be lost with the next stream. RefusedError when somebody uses it."""
@@ -193,7 +214,7 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
 # --- the split ---
 
 
-def _split(session: Session, view: View, base: Snapshot, written: int, later: list[str]) -> Outcome:
+def _split(session: Session, view: View, base: Snapshot, written: int, later: list[str], listed: list[str]) -> Outcome:
     member, master = view.mine.root, view.theirs.role
     _refuse_children(session, member)
     job = _Rejoin(
@@ -202,10 +223,12 @@ def _split(session: Session, view: View, base: Snapshot, written: int, later: li
         Intent("rejoin", master.gen, "split", member.role.epoch or 0, _detail(session, view, base, written)),
     )
     if session.options.dry_run:
-        message = f"{written} bytes in {len(later)} snapshots and after them would stay in {job.split}"
+        message = f"{size(written)} in {len(later)} snapshots and after them would stay in {job.split}"
         plan = [*_begin(session, job, member), *_move(session, job, base.name), *_end(session, job, master, member)]
-        return Outcome(member.name, message=message, lines=tuple(session.alone().lines(plan)))
-    session.say(f"{member.name}: {written} bytes were written here after @{base.name}; they stay in {job.split}")
+        return Outcome(member.name, message=message, lines=tuple(session.alone().lines(plan)), notes=tuple(listed))
+    session.say(f"{member.name}: {size(written)} were written here after @{base.name} and stay in {job.split}")
+    for line in listed:
+        session.say(f"{member.name}: {line}")
     _unmount(session, member)
     session.alone().do_all(_begin(session, job, member))
     return _carry_on(session, job, view.theirs)

@@ -57,6 +57,12 @@ UNTOUCHED_BYTES = 624
 UNTOUCHED_SCRIPT = f'zfs send -w -i "$1" "$2" | head -c {UNTOUCHED_BYTES + 1} | wc -c'
 
 
+# What differs, a line for each file; no more of them than a person would want to see counted.
+DIFFERENCES_KEPT = 10000
+DIFFERENCES_SECONDS = 120.0
+DIFFERENCES_SCRIPT = f'zfs diff -H "$1" "$2" | head -n {DIFFERENCES_KEPT}'
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who a host is: short name, kernel boot id (two names of one boot are one host), versions, clock in seconds."""
@@ -208,6 +214,17 @@ class LocalAgent:
             if not locked:
                 self.locks.drop(dataset)
         return done.status == 0 and done.out.strip() == str(UNTOUCHED_BYTES)
+
+    def differences(self, snapshot: str, dataset: str) -> list[tuple[str, str]]:
+        """What was added (+), removed (-), modified (M) and renamed (R) in a mounted filesystem since a snapshot of
+        it, with its path; at most DIFFERENCES_KEPT, none where it cannot be told."""
+        try:
+            words = ("sh", "-c", DIFFERENCES_SCRIPT, "zrep", snapshot, dataset)
+            done = self.runner.run(words, timeout=DIFFERENCES_SECONDS)
+        except ZrepError:
+            return []
+        rows = [line.split("\t") for line in done.out.splitlines()]
+        return [(row[0], row[1]) for row in rows if len(row) > 1]
 
     def occupants(self, mountpoint: str, writing: bool = False) -> list[str]:
         """Processes that have something below mountpoint open, as "name (pid)"; needs root to see all. writing: only

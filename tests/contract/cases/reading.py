@@ -140,6 +140,30 @@ READING = [
         """,
     ),
     case(
+        "diff",
+        "What was written after a snapshot, by file; only of what is mounted.",
+        """
+        zfs create tank/c/a
+        write tank/c/a f one
+        write tank/c/a g one
+        zfs snapshot tank/c/a@1
+        zfs diff -H tank/c/a@1 tank/c/a
+        append tank/c/a f two
+        zfs diff -H tank/c/a@1 tank/c/a
+        write tank/c/a h new
+        zfs diff -H tank/c/a@1 tank/c/a
+        zfs set readonly=on tank/c/a
+        zfs diff -H tank/c/a@1 tank/c/a
+        zfs list -H -t snapshot -o name tank/c/a
+        zfs diff -H tank/c/a@none tank/c/a
+        zfs unmount tank/c/a
+        zfs diff -H tank/c/a@1 tank/c/a
+        zfs create -V 16M tank/c/v
+        zfs snapshot tank/c/v@1
+        zfs diff -H tank/c/v@1 tank/c/v
+        """,
+    ),
+    case(
         "zpool",
         "What there is to know about a pool.",
         """

@@ -1,0 +1,94 @@
+"""takeover -L: what it says before, and what the fence command decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.ops import pairs
+from tests.ops.hosts import Hosts, Mode
+from tests.ops.pairs import SYNC_ALL, A, B, good
+
+ENVIRONMENT = "$ZREP_FS $ZREP_TAG $ZREP_EPOCH $ZREP_PEER $ZREP_PEER_FS"
+
+
+def value(hosts: Hosts, host: str, name: str, prop: str) -> str:
+    return hosts[host].sh(f"zfs get -Hp -o value {prop} {name}").decode().strip()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        ("exit 0", 0, "this side is master now"),
+        ("echo powered off", 0, "this side is master now"),
+        ("echo it answers; exit 1", 3, "is alive and was not fenced; nothing was changed (exit status 1: it answers)"),
+        ("exit 2", 3, "could not tell whether alpha is down"),
+        ("exit 3", 1, "counts as not fenced; nothing was changed (exit status 3)"),
+        ("/no/such/program", 1, "counts as not fenced"),
+        ("kill -9 $$", 1, "counts as not fenced; nothing was changed (exit status -9)"),
+    ],
+)  # fmt: skip
+def test_only_a_fenced_peer_is_replaced(hosts: Hosts, command: str, code: int, says: str) -> None:
+    pairs.linked(hosts)
+    hosts.wire.cut = True
+    before = hosts.world.dump()
+    ended = hosts.run("beta", pairs.forcing(B), fence=command)
+    assert (ended.code, says in ended.text) == (code, True), ended.text
+    if code:
+        hosts.world.load(before)
+    assert value(hosts, "beta", B, "zrep:master") == ("no" if code else "yes")
+    assert value(hosts, "beta", B, "readonly") == ("on" if code else "off")
+
+
+def test_the_fence_command_is_told_whom_to_fence(hosts: Hosts, tmp_path: Path) -> None:
+    pairs.linked(hosts)
+    good(hosts.run("beta", pairs.forcing(B), fence=f'echo "{ENVIRONMENT}" > {tmp_path}/told'))
+    assert (tmp_path / "told").read_text() == f"{B} zrep 2 alpha {A}\n"
+
+
+def test_the_fence_command_waits_for_the_yes(hosts: Hosts, tmp_path: Path) -> None:
+    pairs.linked(hosts)
+    for options, agreed in (({}, False), ({"dry_run": True}, True)):
+        hosts.run("beta", pairs.forcing(B, agreed), fence=f"touch {tmp_path}/ran", **options)
+        assert not (tmp_path / "ran").exists()
+
+
+def test_a_dry_run_shows_the_fence_command_first(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    ended = good(hosts.run("beta", pairs.forcing(B), fence="power off $ZREP_PEER", dry_run=True))
+    assert ended.lines[0] == "beta: sh -c power off $ZREP_PEER"
+
+
+def test_a_stuck_master_fences_before_it_goes_on(hosts: Hosts) -> None:
+    pairs.forced(hosts)
+    assert hosts.run("alpha", SYNC_ALL).code == 3
+    hosts.wire.cut = True
+    assert "was not fenced" in hosts.run("alpha", pairs.forcing(A), fence="exit 1").text
+    assert value(hosts, "alpha", A, "readonly") == "on"
+    good(hosts.run("alpha", pairs.forcing(A), fence="exit 0"))
+    assert value(hosts, "alpha", A, "readonly") == "off"
+
+
+class TestLoss:
+    def test_a_master_that_was_in_step(self, hosts: Hosts) -> None:
+        pairs.linked(hosts)
+        good(hosts.run("alpha", SYNC_ALL))
+        ended = good(hosts.run("beta", pairs.forcing(B), dry_run=True))
+        assert "what was written after @zrep_000001, received" in ended.text
+        assert "its master had nothing more 1m ago" in ended.text
+
+    def test_a_master_that_was_about_to_send(self, hosts: Hosts) -> None:
+        pairs.linked(hosts)
+        pairs.written(hosts)
+        hosts.wire.reset()
+        good(hosts.run("alpha", SYNC_ALL))
+        sends = [n for n, command in enumerate(hosts.wire.log) if command.stream]
+        hosts.wire.reset()
+        pairs.written(hosts, key="more")
+        hosts.wire.reset(Mode.TORN_CUT, sends[0])
+        assert hosts.run("alpha", SYNC_ALL).code != 0
+        hosts.wire.reset()
+        ended = good(hosts.run("beta", pairs.forcing(B), dry_run=True))
+        assert "K more 1m ago" in ended.text, ended.text
+        assert "a half received stream (" in ended.text
