@@ -45,7 +45,7 @@ _zrep() {
             takes="--src-host --savecount --send-flags" ;;
         sync | -S) command=sync options="-q -j -f -n --dry-run -v --verbose" takes="-q -j" ;;
         failover) options="--force-unmount -n --dry-run -v --verbose" ;;
-        takeover) options="-L --yes --force-unmount -n --dry-run -v --verbose" ;;
+        takeover) options="-L --yes --fence-cmd --force-unmount -n --dry-run -v --verbose" takes="--fence-cmd" ;;
         rejoin) options="-f -n --dry-run -v --verbose" ;;
         rehearse) options="-n --dry-run -v --verbose" ;;
         expire | -e) command=expire options="-L -n --dry-run -v --verbose" ;;
@@ -53,8 +53,9 @@ _zrep() {
         status | -s) command=status options="-H" ;;
         pause) options="--reason -n --dry-run -v --verbose" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose" ;;
-        changeconfig | -C) command=changeconfig options="--own-host --savecount -n --dry-run -v --verbose"
-            takes="--own-host --savecount" ;;
+        changeconfig | -C) command=changeconfig
+            options="--own-host --savecount --lease --minfree -n --dry-run -v --verbose"
+            takes="--own-host --savecount --lease --minfree" ;;
         clear) options="-L -n --dry-run -v --verbose" ;;
         version) ;;
         *) return ;;

@@ -32,7 +32,7 @@ function __zrep_argument_is
     for word in $words[2..]
         if test $skip = yes
             set skip no
-        else if contains -- $word --src-host --savecount --send-flags --own-host --reason -q -j
+        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --lease --minfree -q -j
             set skip yes
         else if not string match -q -- '-*' $word
             set -a arguments $word
@@ -102,6 +102,7 @@ complete -c zrep -n '__zrep_command_is sync -S pause' -a '(__zrep_pairs -L)' -d 
 complete -c zrep -n '__zrep_argument_is 1 failover' -a '(__zrep_pairs -L)' -d Master
 complete -c zrep -n '__zrep_command_is takeover' -s L -d 'The master is gone, take over alone'
 complete -c zrep -n '__zrep_command_is takeover' -l yes -d 'With -L: agree to the loss without being asked'
+complete -c zrep -n '__zrep_command_is takeover' -l fence-cmd -x -d 'With -L: run first, take over only if it ends 0'
 complete -c zrep -n '__zrep_command_is rejoin' -s f -d 'In a split brain: give the role of this side up'
 complete -c zrep -n '__zrep_argument_is 1 takeover rejoin rehearse changeconfig -C clear' -a '(__zrep_pairs)' -d Filesystem
 
@@ -117,3 +118,5 @@ complete -c zrep -n '__zrep_command_is pause' -l reason -x -d 'Kept with the pau
 # changeconfig
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l own-host -x -a '(__fish_print_hostnames)' -d 'The name by which the peer reaches this host'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l savecount -x -d 'Snapshots this side keeps'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l lease -x -d 'As master: read-only after so many seconds without the peer'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l minfree -x -d 'What to keep free in the pool of this side'

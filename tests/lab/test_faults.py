@@ -27,8 +27,10 @@ from tests.lab.zrep_on import (
     made,
     newest_guid,
     one_line,
+    recovers,
     silent,
     snapshots,
+    still,
     unchanged,
 )
 
@@ -612,14 +614,16 @@ class TestReturn:
         text(beta, "of the new master")
         alpha.boot()
         before = [snapshots(host, "tank/a") for host in pair]
-        for _ in range(2):
-            tells(alpha, CRON, REFUSED, "tank/a: the master role has moved to tank/a on beta.*zrep rejoin tank/a")
-            assert not may_write(alpha)
+        tells(alpha, CRON, REFUSED, "tank/a: the master role has moved to tank/a on beta.*zrep rejoin tank/a")
+        assert not may_write(alpha)
+        still(alpha, CRON, REFUSED)
+        tells(alpha, SYNC, REFUSED, "tank/a: the master role has moved to tank/a on beta.*zrep rejoin tank/a")
+        assert not may_write(alpha)
         tells(beta, CRON, REFUSED, "old master tank/a on alpha has not rejoined.*on alpha: zrep rejoin tank/a")
         assert [snapshots(host, "tank/a") for host in pair] == before
         assert beta.run("cat /tank/a/file").out == "of the new master\n"
         silent(alpha, "zrep rejoin tank/a")
-        silent(beta, CRON)
+        recovers(beta, CRON)
         whole(beta, alpha)
         assert self.split(alpha) == "never sent"
 
@@ -767,7 +771,7 @@ class TestPartition:
         alpha.run("zfs destroy tank/mark@hand")
         beta.run("zfs destroy tank/mark@hand")
         silent(alpha, "zrep rejoin -f tank/mark")
-        silent(beta, CRON)
+        recovers(beta, CRON)
         assert may_write(beta, "tank/mark")
         whole(beta, alpha, "tank/mark")
         assert content(beta, "tank/mark") == "written on beta"
@@ -830,11 +834,63 @@ class TestPeerDown:
         before = snapshots(alpha, "tank/a")
         for n in range(3):
             text(alpha, f"while it is down {n}")
-            tells(alpha, CRON, UNREACHABLE, "tank/a: cannot reach beta")
+            if n == 0:
+                tells(alpha, CRON, UNREACHABLE, "tank/a: cannot reach beta")
+            else:
+                still(alpha, CRON, UNREACHABLE)
             no_lock_left(alpha)
         assert snapshots(alpha, "tank/a") == before
         assert alpha.run("ls -d /tmp/zrep*", check=False).rc != 0
         beta.boot()
+        recovers(alpha, CRON)
         silent(alpha, CRON)
         whole(alpha, beta)
         assert content(beta, "tank/a") == "while it is down 2"
+
+    def test_a_master_with_a_lease_stops_and_goes_on_by_itself(self, lab: Lab, pair: Hosts) -> None:
+        alpha, beta = pair
+        silent(alpha, "zrep changeconfig --lease 5 tank/a")
+        silent(alpha, CRON)
+        lab.cut(beta)
+        time.sleep(6)
+        done = alpha.run(CRON, check=False, timeout=60)
+        first, second = done.err.splitlines()
+        assert done.rc == UNREACHABLE
+        assert "tank/a: read-only from now on: beta was not reached for" in first
+        assert "longer than its lease of 5s" in first
+        assert "cannot reach beta" in second
+        assert not may_write(alpha)
+        still(alpha, CRON, UNREACHABLE)
+        lab.heal()
+        recovers(alpha, CRON)
+        assert may_write(alpha)
+        text(alpha, "it goes on")
+        silent(alpha, FAILOVER)
+        whole(beta, alpha)
+        assert beta.run("cat /tank/a/file").out == "it goes on\n"
+
+
+class TestFenceCommand:
+    """The exit status of the administrator's own program decides: here one that looks whether alpha answers."""
+
+    CHECK = "/root/fence"
+    PROGRAM = """#!/bin/sh
+echo "$ZREP_FS $ZREP_PEER $ZREP_PEER_FS $ZREP_EPOCH" > /tmp/told
+ssh -o BatchMode=yes -o ConnectTimeout=3 "$ZREP_PEER" true || exit 0
+echo "$ZREP_PEER answers"
+exit 1
+"""
+
+    def test_a_peer_that_is_alive_is_not_replaced_and_one_that_is_off_is(self, lab: Lab, pair: Hosts) -> None:
+        alpha, beta = pair
+        beta.put(self.PROGRAM.encode(), self.CHECK, mode="755")
+        fenced = f"ZREP_FENCE_CMD={self.CHECK} {ALONE}"
+        check(lab, Case("alive", fenced, REFUSED, r"alpha is alive and was not fenced.*alpha answers", on="beta"))
+        assert beta.run("cat /tmp/told").out == "tank/a alpha tank/a 2\n"
+        unsure = "zrep takeover -L --yes --fence-cmd 'exit 2' tank/a"
+        check(lab, Case("unsure", unsure, REFUSED, "could not tell whether alpha is down", on="beta"))
+        broken = "zrep takeover -L --yes --fence-cmd /root/none tank/a"
+        check(lab, Case("broken", broken, FAILED, "alpha counts as not fenced", on="beta"))
+        alpha.power_off()
+        silent(beta, fenced)
+        assert may_write(beta)

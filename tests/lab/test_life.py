@@ -233,6 +233,10 @@ class TestFailover:
         assert re.search(r"tank/a is being written on alpha; nothing was changed \(.*bash \(\d+\).*\)", done.err)
         alpha.run("echo still writable > /tank/a/file")
         assert state(alpha) == "ok"
+        foreseen = alpha.run("zrep failover -n tank/a", check=False)
+        assert foreseen.rc == REFUSED
+        assert re.search(r"^zrep: tank/a: tank/a is being written on alpha \(bash \(\d+\)\); next: ", foreseen.err)
+        assert "to send" in foreseen.out
         silent(alpha, "zrep failover --force-unmount tank/a")
         assert beta.run("cat /tank/b/file").out == "still writable\n"
         _, said = writer.communicate("\n")
@@ -274,7 +278,11 @@ class TestDisaster:
         done = alpha.run("zrep sync all", check=False)
         assert (done.rc, "zrep rejoin tank/a" in done.err) == (REFUSED, True)
         assert (value(alpha, "tank/a", "readonly"), state(alpha), state(beta)) == ("on", "stale master", "peer stale")
-        silent(alpha, "zrep rejoin tank/a")
+        done = alpha.run("zrep rejoin -v tank/a")
+        assert re.search(
+            r"^tank/a: \S+ were written here after @zrep_000001 and stay in tank/a_split_1_", done.out, re.M
+        )
+        assert "tank/a: 1 modified, among them:\ntank/a:   M /tank/a/file\n" in done.out
         silent(beta, "zrep sync all")
         assert in_step(beta, "tank/b", alpha, "tank/a")
         [split] = [row[0] for row in rows(alpha) if row[1] == "split"]

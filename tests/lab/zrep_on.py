@@ -108,6 +108,19 @@ def silent(host: Host, command: str) -> None:
     assert (done.out, done.err) == ("", ""), done
 
 
+def recovers(host: Host, command: str) -> None:
+    """A run of cron that succeeds after some that did not: one line says so."""
+    done = host.run(command, timeout=120)
+    assert done.out == "", done
+    assert re.fullmatch(r"zrep: [^\n]*: in order again after [^\n]+\n", done.err), done
+
+
+def still(host: Host, command: str, code: int) -> None:
+    """A run of cron that ends like the one before it: that has been said."""
+    done = host.run(command, check=False, timeout=120)
+    assert (done.rc, done.out, done.err) == (code, "", ""), done
+
+
 def made(host: Host, filesystem: str, **properties: str) -> str:
     """A new filesystem with a file in it; its name."""
     options = " ".join(shlex.quote(f"-o{name}={value}") for name, value in properties.items())

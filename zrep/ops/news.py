@@ -19,8 +19,8 @@ def only_news(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """
     key = f"{session.tag}@news"
     record = session.local.recall([key]).get(key, {}).get("said")
-    said = dict(record) if isinstance(record, dict) else {}
-    before = dict(said)
+    before = record if isinstance(record, dict) else {}
+    said = {outcome.filesystem: before[outcome.filesystem] for outcome in outcomes if outcome.filesystem in before}
     found = [_judge(session, outcome, said) for outcome in outcomes]
     if said != before:
         session.local.remember({key: {"said": said}})
