@@ -119,12 +119,11 @@ class Demo:
     def typed(self, host: Host, command: str, *, rc: int = 0, cron: bool = False) -> str:
         """Run a command as an administrator does, at a terminal, or as cron does, without one; show all of it."""
         print(f"   {green(host.name + '#')} {command}", flush=True)
-        argv = host.ssh(
-            command if cron else f"COLUMNS={COLUMNS} TERM=xterm; export COLUMNS TERM; {command}", tty=not cron
-        )
+        # The terminal is of script(1), not of ssh, which loses the exit status of a short command now and then.
+        terminal = f"COLUMNS={COLUMNS} TERM=xterm script -q -e -c {shlex.quote(command)} /dev/null"
         try:
             done = subprocess.run(
-                argv,
+                host.ssh(command if cron else terminal),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
