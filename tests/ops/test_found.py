@@ -195,3 +195,13 @@ def test_a_dry_run_leaves_a_stopped_master_stopped(hosts: Hosts) -> None:
         assert hosts.world.view() == before
     good(hosts.run("alpha", SYNC_ALL))
     assert "off" in hosts["alpha"].sh(f"zfs get -Hp -o value readonly {A}").decode()
+
+
+def test_a_snapshot_made_on_the_replica_while_a_stream_is_half_received_stops_no_later_sync(hosts: Hosts) -> None:
+    """What is half received there can never be completed: "kernel modules must be upgraded to receive this stream"."""
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    _hit(hosts, "alpha", SYNC_ALL, Mode.TORN, "zfs", "send")
+    hosts.wire.heal()
+    hosts["beta"].sh(f"zfs snapshot {B}@by-hand")
+    good(hosts.run("alpha", SYNC_ALL))
