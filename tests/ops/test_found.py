@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode, Work
 from tests.ops.judge import find, local
 from tests.ops.pairs import SYNC_ALL, A, B, good
+from tests.ops.turns import in_turns
 
 
 def _hit(hosts: Hosts, host: str, work: Work, mode: Mode, *words: str) -> None:
@@ -205,3 +208,15 @@ def test_a_snapshot_made_on_the_replica_while_a_stream_is_half_received_stops_no
     hosts.wire.heal()
     hosts["beta"].sh(f"zfs snapshot {B}@by-hand")
     good(hosts.run("alpha", SYNC_ALL))
+
+
+def test_who_insists_while_the_role_moves_is_told_that_it_has_moved(hosts: Hosts) -> None:
+    """takeover -L on the master waits for the locks of a failover, which succeeds."""
+    pairs.linked(hosts)
+    alpha = find(hosts, "alpha", A)
+    assert alpha is not None
+    begun = iter(lambda: bool(local(alpha, "inprogress")), None)
+    works = [("alpha", partial(hosts.run, "alpha", work)) for work in (pairs.failing_over(A), pairs.forcing(A))]
+    codes = [run.ended and run.ended.code for run in in_turns(hosts, works, begun, 0.01)]
+    assert codes == [0, 4]
+    assert local(alpha, "master") == "no"
