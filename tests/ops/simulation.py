@@ -6,7 +6,6 @@ applications were promised is kept in a ledger of its own, beside what judge.py 
 
 from __future__ import annotations
 
-import itertools
 import re
 import tempfile
 from collections import Counter
@@ -25,7 +24,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Command, Ended, Hosts, Mode, Ways, Wire, Work
 from tests.ops.judge import SIDES, Watch, family, find, local, settled, writable
 from tests.ops.test_crash import applies
-from tests.ops.turns import Run, Schedule, in_turns
+from tests.ops.turns import Run, in_turns, schedule
 from zrep.core.state import Intent
 from zrep.ops.manage import Config
 
@@ -245,10 +244,6 @@ class Overlap:
     @property
     def commands(self) -> list[str]:
         return [command for _, command in self.runs]
-
-    @property
-    def schedule(self) -> Schedule:
-        return itertools.chain(self.turns, itertools.repeat(self.then))
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,7 +502,7 @@ class Simulation(RuleBasedStateMachine):
             had = {host: self.ledger.on(host) for host in NAMES}
             self.history.append(f"(at the same time: {which})")
             works = [(host, partial(self._start, host, command)) for host, command in which]
-            runs = in_turns(self.hosts, works, overlap.schedule, overlap.pace)
+            runs = in_turns(self.hosts, works, schedule(overlap.turns, overlap.then), overlap.pace)
         for (host, command), run in zip(which, runs, strict=True):
             # What another run has done to the roles since is judged by what comes after.
             if run.ended and run.ended.code == 0 and (command not in MOVES or len(runs) == 1):

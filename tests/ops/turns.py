@@ -7,6 +7,7 @@ only commands and waits move: the same schedule is the same run, and no wait cos
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -16,6 +17,11 @@ POLL_SECONDS = 0.1
 
 # Whether the other run comes first, at each command.
 Schedule = Iterator[bool]
+
+
+def schedule(turns: Sequence[bool], then: bool) -> Schedule:
+    """As they come; then always the same."""
+    return itertools.chain(turns, itertools.repeat(then))
 
 
 class Run:
@@ -47,8 +53,8 @@ class Run:
 class Turns:
     """Who is next. pace: seconds that a command takes, beside POLL_SECONDS between two looks at a lock."""
 
-    def __init__(self, hosts: Hosts, runs: Sequence[Run], schedule: Schedule, pace: float) -> None:
-        self._hosts, self._runs, self._schedule, self._pace = hosts, runs, schedule, pace
+    def __init__(self, hosts: Hosts, runs: Sequence[Run], turns: Schedule, pace: float) -> None:
+        self._hosts, self._runs, self._schedule, self._pace = hosts, runs, turns, pace
         self._now = runs[0]
         self._finished = threading.Semaphore(0)
 
@@ -102,11 +108,9 @@ class Turns:
         return chosen
 
 
-def in_turns(
-    hosts: Hosts, works: Sequence[tuple[str, Callable[[], Ended]]], schedule: Schedule, pace: float
-) -> list[Run]:
+def in_turns(hosts: Hosts, works: Sequence[tuple[str, Callable[[], Ended]]], turns: Schedule, pace: float) -> list[Run]:
     """Runs that begin at the same time, each on a host; they have all ended."""
     runs = [Run(*work) for work in works]
     if runs:
-        Turns(hosts, runs, schedule, pace).until_all_have_ended()
+        Turns(hosts, runs, turns, pace).until_all_have_ended()
     return runs
