@@ -8,7 +8,7 @@ import pytest
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode, Work
-from tests.ops.judge import find, local
+from tests.ops.judge import SIDES, Watch, base, find, held, local
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.turns import in_turns
 
@@ -220,3 +220,33 @@ def test_who_insists_while_the_role_moves_is_told_that_it_has_moved(hosts: Hosts
     codes = [run.ended and run.ended.code for run in in_turns(hosts, works, begun, 0.01)]
     assert codes == [0, 4]
     assert local(alpha, "master") == "no"
+
+
+def test_a_planned_failover_leaves_its_final_snapshot_held_on_both_sides(hosts: Hosts) -> None:
+    """It is the base of the new master: the next sync, and nothing else, lets go of it."""
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    final = [side.snapshots[-1].guid for side in (find(hosts, *side) for side in SIDES) if side]
+    assert final == [base(hosts)] * 2
+    assert [held(hosts, *side) for side in SIDES] == [{final[0]}] * 2
+
+
+@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, Mode.FAIL, Mode.CUT])
+def test_wherever_a_planned_failover_is_cut_a_common_snapshot_is_held_on_both_sides(hosts: Hosts, mode: Mode) -> None:
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    dumped = hosts.world.dump()
+    hosts.wire.reset()
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    for at in range(len(hosts.wire.log)):
+        hosts.load(dumped)
+        watch = Watch(hosts, forced=False, linked=True)
+        hosts.wire.after = watch.look
+        hosts.wire.reset(mode, at)
+        hosts.run("alpha", pairs.failing_over(A))
+        hosts.wire.heal()
+        for host in ("alpha", "beta", "alpha"):
+            hosts.run(host, SYNC_ALL)
+        assert watch.broken == [], f"at {at}"
+        assert [held(hosts, *side) for side in SIDES] == [{base(hosts)}] * 2, f"at {at}"
