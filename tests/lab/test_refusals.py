@@ -123,6 +123,8 @@ COMMANDS = (
     "init {} beta tank/new",
 )
 NEED_A_PAIR = tuple(command for command in COMMANDS if not command.startswith(("init", "clear")))
+MOST = ("sync all", "failover tank/a")
+TAKEOVERS = ("takeover tank/a", "takeover -L --yes tank/a")
 
 
 def of(commands: tuple[str, ...], name: str, code: int, says: str) -> list[Case]:
@@ -270,57 +272,18 @@ class TestRoles:
             silent(pair[host], command)
 
     @rows(
-        Case(f"{obstacle.put} on {obstacle.host}: {command}", command, REFUSED, f"tank/a: .*{text}", on, obstacle)
-        for obstacle, text, on, commands in (
-            (
-                says("inprogress=garbage", "alpha", "set zrep:inprogress="),
-                "inprogress.*garbage",
-                "alpha",
-                (
-                    "zrep sync tank/a",
-                    "zrep sync all",
-                    "zrep failover tank/a",
-                    "zrep expire tank/a",
-                ),
-            ),
-            (
-                says("inprogress=garbage", "beta", "inherit zrep:inprogress"),
-                "inprogress.*garbage",
-                "alpha",
-                ("zrep sync all", "zrep failover tank/a"),
-            ),
-            (
-                says("inprogress=garbage", "beta", "inherit zrep:inprogress"),
-                "inprogress.*garbage",
-                "beta",
-                ("zrep takeover tank/a", "zrep takeover -L --yes tank/a"),
-            ),
-            (
-                says("epoch=abc", "alpha", "set zrep:epoch=1"),
-                "epoch.*abc",
-                "alpha",
-                ("zrep sync tank/a", "zrep failover tank/a"),
-            ),
-            (
-                says("epoch=abc", "beta", "set zrep:epoch=1"),
-                "epoch.*abc",
-                "beta",
-                ("zrep takeover tank/a", "zrep takeover -L --yes tank/a"),
-            ),
-            (
-                says("master=maybe", "alpha", "set zrep:master=yes"),
-                "master.*maybe",
-                "alpha",
-                ("zrep sync tank/a", "zrep sync all", "zrep failover tank/a", "zrep takeover tank/a"),
-            ),
-            (
-                says("savecount=lots", "alpha", "set zrep:savecount=5"),
-                "savecount.*lots",
-                "alpha",
-                ("zrep sync tank/a", "zrep expire -L tank/a"),
-            ),
+        Case(f"{o.put} on {o.host}: {command}", command, REFUSED, f"tank/a: .*{text.replace('=', '.*')}", on, o)
+        for text, put_on, undo, on, commands in (
+            ("inprogress=garbage", "alpha", "set zrep:inprogress=", "alpha", ("sync tank/a", *MOST, "expire tank/a")),
+            ("inprogress=garbage", "beta", "inherit zrep:inprogress", "alpha", MOST),
+            ("inprogress=garbage", "beta", "inherit zrep:inprogress", "beta", TAKEOVERS),
+            ("epoch=abc", "alpha", "set zrep:epoch=1", "alpha", ("sync tank/a", "failover tank/a")),
+            ("epoch=abc", "beta", "set zrep:epoch=1", "beta", TAKEOVERS),
+            ("master=maybe", "alpha", "set zrep:master=yes", "alpha", ("sync tank/a", *MOST, "takeover tank/a")),
+            ("savecount=lots", "alpha", "set zrep:savecount=5", "alpha", ("sync tank/a", "expire -L tank/a")),
         )
-        for command in commands
+        for o in (says(text, put_on, undo),)
+        for command in (f"zrep {words}" for words in commands)
     )
     def test_garbage_in_a_property(self, pair: Lab, case: Case) -> None:
         check(pair, case)

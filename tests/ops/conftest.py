@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
-from tests.ops.hosts import Hosts
-from zrep.ops import session
-
-Answer = TypeVar("Answer")
-
-
-def one_after_the_other(*readers: Callable[[], Answer]) -> list[Answer]:
-    """In place of threads: the order of commands is the same in every run, so that a number names one of them."""
-    return [reader() for reader in readers]
+from tests.ops.hosts import Hosts, in_order
 
 
 @pytest.fixture(autouse=True)
-def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "together", one_after_the_other)
+def _in_order() -> Iterator[None]:
+    with in_order():
+        yield
 
 
 @pytest.fixture

@@ -12,13 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
+
+import pytest
 
 from tests.model import Host, World
 from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
+from zrep.ops import session
 from zrep.ops.session import Options, Outcome, Session
 from zrep.ops.view import Row
+from zrep.system import lock as locks
 from zrep.system.agent import (
     DIFFERENCES_SCRIPT,
     RECEIVE_BUSY,
@@ -34,6 +39,27 @@ from zrep.system.process import COMMAND_SECONDS, Completed, Progress
 
 Answer = TypeVar("Answer")
 _SUSPENDED = "cannot do that: pool I/O is currently suspended\n"
+
+
+class Clock:
+    """Stands in for the module time where zrep waits. Nobody else goes on meanwhile: waiting is over at once."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.meanwhile: Callable[[], None] | None = None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """How long zrep waits between two tries is random: here it is always the same."""
+        if self.meanwhile is None:
+            self.now += 3600.0
+        else:
+            self.meanwhile()
+
+
+CLOCK = Clock()
 
 
 class Killed(BaseException):  # no error: the end of zrep's process
@@ -70,6 +96,15 @@ class Command:
         return f"{self.host}: {' '.join(self.argv)}{' | receive' if self.stream else ''}"
 
 
+@dataclass(frozen=True, slots=True)
+class Ways(Generic[Answer]):
+    """How one command may go: as it should, not at all, and (a stream) torn in the middle."""
+
+    do: Callable[[], Answer]
+    fail: Callable[[], Answer]
+    tear: Callable[[], Answer] | None = None
+
+
 @dataclass
 class Wire:
     """All that zrep starts goes through here, in order, and is counted; at one number something may happen."""
@@ -83,6 +118,7 @@ class Wire:
     log: list[Command] = field(default_factory=list)
     driver: str = ""
     power_lost: set[str] = field(default_factory=set)
+    before: Callable[[], None] = lambda: None
     after: Callable[[], None] = lambda: None
 
     def reset(self, mode: Mode | None = None, at: int = -1) -> None:
@@ -97,12 +133,14 @@ class Wire:
             raise UnreachableError(f"lost {host}", evidence="the link is cut")
 
     def run(self, host: str, argv: Sequence[str]) -> Completed:
+        self.before()
         self.reach(host)
         command = Command(host, tuple(argv), remote=host != self.driver)
         failed = Completed(command.argv, 1, "", _SUSPENDED)
-        return self._at(command, lambda: self._do(command), lambda: failed)
+        return self._at(command, Ways(lambda: self._do(command), lambda: failed))
 
     def pipe(self, sender: Sequence[str], receiver: Sequence[str]) -> tuple[Completed, Completed]:
+        self.before()
         if self.dead:
             raise Killed
         here, there = self._place(sender), self._place(receiver)
@@ -118,60 +156,49 @@ class Wire:
         if self.cut and remote:
             self.log.append(command)
             return fail()
-        return self._at(command, lambda: self._stream(here, there), fail, lambda: self._stream(here, there, torn=True))
+        torn = partial(self._stream, here, there, torn=True)
+        return self._at(command, Ways(partial(self._stream, here, there), fail, torn))
 
     # --- what happens ---
 
-    def _at(
-        self,
-        command: Command,
-        do: Callable[[], Answer],
-        fail: Callable[[], Answer],
-        tear: Callable[[], Answer] | None = None,
-    ) -> Answer:
+    def _at(self, command: Command, ways: Ways[Answer]) -> Answer:
         number = len(self.log)
         self.log.append(command)
         if number == self.at:
-            answer = self._inject(command, do, fail, tear)
+            answer = self._inject(command, ways)
         elif self.failing:
-            answer = fail()
+            answer = ways.fail()
         else:
-            answer = do()
+            answer = ways.do()
         self.after()
         return answer
 
-    def _inject(
-        self,
-        command: Command,
-        do: Callable[[], Answer],
-        fail: Callable[[], Answer],
-        tear: Callable[[], Answer] | None,
-    ) -> Answer:
+    def _inject(self, command: Command, ways: Ways[Answer]) -> Answer:
         mode = self.mode
         if mode is Mode.KILL_BEFORE:
             self._die()
         if mode is Mode.FAIL_ON:
             self.failing = True
         if mode in (Mode.FAIL, Mode.FAIL_ON):
-            return fail()
+            return ways.fail()
         if mode is Mode.HANG:
             raise FailedError(f"{' '.join(command.argv[:2])} did not finish in 600 s and was ended")
         if mode is Mode.CUT:
             self.cut = True
             if command.stream:
-                return fail()
+                return ways.fail()
             self.reach(command.host)
         if mode is Mode.PART:
             return cast(Answer, self._part(command))
         if mode in (Mode.TORN, Mode.TORN_CUT):
-            assert tear is not None
+            assert ways.tear is not None
             self.cut = mode is Mode.TORN_CUT
-            return tear()
-        answer = do()
+            return ways.tear()
+        answer = ways.do()
         if mode is Mode.LOST:
             if command.stream:
                 self.cut = True
-                return fail()
+                return ways.fail()
             if command.remote:
                 self.cut = True
                 self.after()
@@ -188,7 +215,7 @@ class Wire:
                 if name != self.driver:
                     self._power(name)
             if command.stream:
-                return fail()
+                return ways.fail()
             self.after()
             self.reach(command.host)
         return answer
@@ -299,6 +326,25 @@ class ModelRunner:
         return self.wire.pipe(sender, receiver)
 
 
+class ModelAgent(LocalAgent):
+    """An agent that sees no process of the machine the tests run on. Taking a lock is a moment at which another run
+    may come first, as every command is."""
+
+    def __init__(self, wire: Wire, host: str, directory: Path) -> None:
+        super().__init__(ModelRunner(wire, host), name=host, directory=directory)
+        self._wire = wire
+
+    def lock(self, datasets: Sequence[str], wait: float) -> list[str]:
+        self._wire.before()
+        return super().lock(datasets, wait)
+
+    def end_receive(self, dataset: str) -> int:
+        return 0
+
+    def occupants(self, mountpoint: str, writing: bool = False) -> list[str]:
+        return []
+
+
 class Peer:
     """The agent of the other host, behind a link that may be cut. It dials back as this host's own agent would."""
 
@@ -325,7 +371,7 @@ class Peer:
         self._wire.reach(self.name)
         if host not in self._wire.world.state.hosts:
             raise UnreachableError(f"cannot reach {host}")
-        return LocalAgent(ModelRunner(self._wire, host), name=host, directory=self._directory / host).identity()
+        return ModelAgent(self._wire, host, self._directory / host).identity()
 
     def close(self) -> None:
         self._agent.close()
@@ -374,7 +420,7 @@ class Hosts:
         self.wire.reset()
 
     def agent(self, name: str) -> LocalAgent:
-        return LocalAgent(ModelRunner(self.wire, name), name=name, directory=self.directory / name)
+        return ModelAgent(self.wire, name, self.directory / name)
 
     def peer(self, name: str) -> Agent:
         if name not in self.world.state.hosts:
@@ -389,6 +435,7 @@ class Hosts:
             local=self.agent(here),
             connect=self.peer,
             clock=lambda: float(self.world.state.now or 0),
+            sleep=CLOCK.sleep,
             new_identity=lambda: f"{next(self._identities):08x}" * 2,
             say=self.said.append,
             warn=self.said.append,
@@ -412,3 +459,17 @@ class Hosts:
         outcomes = tuple(item for item in found if isinstance(item, Outcome))
         rows = tuple(item for item in found if isinstance(item, Row))
         return Ended(worst(item.code for item in found), outcomes, rows)
+
+
+def one_after_the_other(*readers: Callable[[], Answer]) -> list[Answer]:
+    """In place of threads: the order of commands is the same in every run, so that a number names one of them."""
+    return [reader() for reader in readers]
+
+
+@contextmanager
+def in_order() -> Iterator[None]:
+    """One host is read after the other, and no wait takes time: a run is the same whenever and wherever it runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "together", one_after_the_other)
+        patch.setattr(locks, "time", CLOCK)
+        yield

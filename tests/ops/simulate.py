@@ -14,7 +14,8 @@ import time
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.ops.simulation import Simulation, counted, in_order
+from tests.ops.hosts import in_order
+from tests.ops.simulation import Simulation, counted
 
 EXAMPLES = 40
 STEPS = 30

@@ -12,25 +12,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import pytest
-from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.model.state import Dataset
 from tests.ops import pairs
-from tests.ops.conftest import one_after_the_other
-from tests.ops.hosts import Command, Ended, Hosts, Mode, ModelRunner, Wire, Work
+from tests.ops.hosts import Command, Ended, Hosts, Mode, Ways, Wire, Work
 from tests.ops.judge import SIDES, Watch, family, find, local, settled, writable
 from tests.ops.test_crash import applies
+from tests.ops.turns import Run, in_turns, schedule
 from zrep.core.state import Intent
-from zrep.ops import session
 from zrep.ops.manage import Config
-from zrep.ops.session import Session
-from zrep.system.agent import LocalAgent
 
 Answer = TypeVar("Answer")
 NAMES = dict(SIDES)
@@ -60,39 +56,17 @@ MOVES = {"failover", "failover --force-unmount", "takeover"}
 # --- two hosts on which time and chance play no part --------------------------------------------------------
 
 
-class Impatient(LocalAgent):
-    """An agent that does not wait, and sees no process of the machine the simulation runs on."""
-
-    def lock(self, datasets: Any, wait: float) -> list[str]:
-        return super().lock(datasets, 0.0)
-
-    def regain(self, dataset: str) -> None:
-        self.locks.regain(dataset, 0.0)
-
-    def end_receive(self, dataset: str) -> int:
-        return 0
-
-    def occupants(self, mountpoint: str, writing: bool = False) -> list[str]:
-        return []
-
-
 @dataclass
 class Line(Wire):
     """A fault falls on the first command from its number on at which it means anything."""
 
     before_power: Callable[[str], None] = lambda host: None
 
-    def _inject(
-        self,
-        command: Command,
-        do: Callable[[], Answer],
-        fail: Callable[[], Answer],
-        tear: Callable[[], Answer] | None,
-    ) -> Answer:
+    def _inject(self, command: Command, ways: Ways[Answer]) -> Answer:
         if self.mode is not None and applies(self.mode, command):
-            return super()._inject(command, do, fail, tear)
+            return super()._inject(command, ways)
         self.at += 1
-        return do()
+        return ways.do()
 
     def _power(self, name: str) -> None:
         self.before_power(name)
@@ -106,15 +80,6 @@ class Pair(Hosts):
         super().__init__(directory)
         self.line = Line(self.world)
         self.wire = self.line
-
-    def agent(self, name: str) -> LocalAgent:
-        return Impatient(ModelRunner(self.wire, name), name=name, directory=self.directory / name)
-
-    @contextmanager
-    def session(self, here: str, **options: Any) -> Iterator[Session]:
-        with super().session(here, **options) as found:
-            found.sleep = lambda seconds: None
-            yield found
 
 
 # --- what was promised --------------------------------------------------------------------------------------
@@ -267,6 +232,21 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlap:
+    """Two runs at the same time, each a host and a command: whether the other one comes first, at each command (then:
+    at all further ones), and how many seconds a command takes (who waits for a lock does so for a time)."""
+
+    runs: tuple[tuple[str, str], tuple[str, str]]
+    turns: list[bool]
+    pace: float
+    then: bool = True
+
+    @property
+    def commands(self) -> list[str]:
+        return [command for _, command in self.runs]
+
+
+@dataclass(frozen=True, slots=True)
 class Meanwhile:
     """What somebody else does, on which host, once a run has carried out its command number `at`: a command of
     zrep (a second run), or a word of ACTIONS."""
@@ -283,6 +263,10 @@ FAULT = st.builds(Fault, st.sampled_from(list(Mode)), AT)
 MEANWHILE = st.builds(Meanwhile, AT, HOST, st.sampled_from([*ACTIONS, *DRAWN]))
 PICK = st.integers(0, 9)
 COMMAND = st.sampled_from(DRAWN)
+RUN = st.tuples(HOST, COMMAND)
+OVERLAP = st.builds(
+    Overlap, st.tuples(RUN, RUN), st.lists(st.booleans(), max_size=80), st.sampled_from([0.01, 0.05, 0.5])
+)
 counted: Counter[str] = Counter()
 
 
@@ -374,6 +358,15 @@ class Simulation(RuleBasedStateMachine):
     def run_while(self, host: str, command: str, meanwhile: Meanwhile) -> None:
         if host not in self.down:
             self._run(host, command, meanwhile=meanwhile)
+
+    @rule(overlap=OVERLAP)
+    def run_both(self, overlap: Overlap) -> None:
+        self.overlapping(overlap)
+
+    @rule(overlap=OVERLAP, fault=FAULT)
+    def run_both_with(self, overlap: Overlap, fault: Fault) -> None:
+        """The fault falls on whichever of the two is at it: a kill ends that one, a lost link is lost for both."""
+        self.overlapping(overlap, fault)
 
     # --- the surroundings ---
 
@@ -489,25 +482,54 @@ class Simulation(RuleBasedStateMachine):
             self.watch.foreign.discard((host, dataset.name, snapshot.guid))
 
     def _run(self, host: str, command: str, fault: Fault | None = None, meanwhile: Meanwhile | None = None) -> Ended:
+        also = [meanwhile.what] if meanwhile else []
+        with self._judged([command, *also], fault):
+            self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down - {host})
+            self.hosts.wire.after = self._looking(meanwhile)
+            had = self.ledger.on(host)
+            ended = self._start(host, command)
+        if ended.code == 0 and meanwhile is None:
+            self._reached(host, command, ended, had)
+        self._settle()
+        return ended
+
+    def overlapping(self, overlap: Overlap, fault: Fault | None = None) -> list[Run]:
+        """Both, or the one whose host is up."""
+        which = [run for run in overlap.runs if run[0] not in self.down]
+        counted["overlaps"] += 1
+        with self._judged(overlap.commands, fault):
+            self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down)
+            had = {host: self.ledger.on(host) for host in NAMES}
+            self.history.append(f"(at the same time: {which})")
+            works = [(host, partial(self._start, host, command)) for host, command in which]
+            runs = in_turns(self.hosts, works, schedule(overlap.turns, overlap.then), overlap.pace)
+        for (host, command), run in zip(which, runs, strict=True):
+            # What another run has done to the roles since is judged by what comes after.
+            if run.ended and run.ended.code == 0 and (command not in MOVES or len(runs) == 1):
+                self._reached(host, command, run.ended, had[host])
+        self._settle()
+        return runs
+
+    @contextmanager
+    def _judged(self, commands: list[str], fault: Fault | None) -> Iterator[None]:
+        """Runs of zrep, maybe with a fault: after each command all is looked at."""
         wire, forced = self.hosts.line, self.ledger.forced
         wire.reset(fault.mode if fault else None, fault.at if fault else -1)
-        wire.cut = self.cut or bool(self.down - {host})
-        wire.after = self._looking(meanwhile)
-        before, had = self._roles(), self.ledger.on(host)
-        self._force(forced or "takeover -L" in (command, meanwhile and meanwhile.what))
+        wire.cut, wire.after = self.cut, self.look
+        before = self._roles()
+        self._force(forced or "takeover -L" in commands)
         if fault:
-            self.history.append(f"{host}: ({fault.mode.name} from {fault.at} on)")
-        ended = self._start(host, command)
+            self.history.append(f"({fault.mode.name} from {fault.at} on)")
+        yield
         wire.after = self.look
         self._after_faults(fault)
         if not forced and self._roles() == before:
             self._force(False)
-        if ended.code == 0 and meanwhile is None:
-            self._reached(host, command, ended, had)
+
+    def _settle(self) -> None:
         if self.ledger.whole() and not self.down:
             self._force(False)
             self.ledger.settle()
-        return ended
 
     def _start(self, host: str, command: str) -> Ended:
         counted["runs"] += 1
@@ -610,7 +632,6 @@ class Simulation(RuleBasedStateMachine):
         for host, one in zip(NAMES, ended, strict=True):
             advised = next_command(one.text, host, self.keep)
             if advised is not None:
-                event(f"advised: {advised[1]}")
                 counted[f"advised: {advised[1]}"] += 1
                 self._as_told(*advised)
                 return
@@ -671,11 +692,3 @@ def next_command(text: str, host: str, keep: str) -> tuple[str, str] | None:
     elif command == "takeover -L" and "FS" in text[found.start() :]:
         where = keep
     return where or elsewhere or host, command
-
-
-@contextmanager
-def in_order() -> Iterator[None]:
-    """One host is read after the other: the order of commands is the same in every run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "together", one_after_the_other)
-        yield

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.ops import pairs
-from tests.ops.hosts import Ended, Hosts, Work
+from tests.ops.hosts import Ended, Hosts, ModelAgent, Work
 from tests.ops.pairs import A, B, good
 from zrep.core.names import memory_key
 from zrep.ops.manage import Config
@@ -65,7 +65,7 @@ def test_all_of_them_are_said_at_once(hosts: Hosts) -> None:
 def test_a_writer_would_stop_it_unless_forced(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs.linked(hosts)
     occupied = lambda self, mountpoint, writing=False: ["postgres (7)"] if writing else []  # noqa: E731  # a stub
-    monkeypatch.setattr(LocalAgent, "occupants", occupied)
+    monkeypatch.setattr(ModelAgent, "occupants", occupied)
     [said] = blocked(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
     assert "tank/a is being written on alpha (postgres (7))" in said
     ended = good(hosts.run("alpha", pairs.failing_over(A, insist=True), dry_run=True))

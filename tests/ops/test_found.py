@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.ops import pairs
-from tests.ops.hosts import Hosts, Mode
-from tests.ops.judge import find, local
+from tests.ops.hosts import Hosts, Mode, Work
+from tests.ops.judge import SIDES, Watch, base, find, held, local
 from tests.ops.pairs import SYNC_ALL, A, B, good
+from tests.ops.turns import in_turns
+
+
+def _hit(hosts: Hosts, host: str, work: Work, mode: Mode, *words: str) -> None:
+    """A run with a fault at its first command that begins so."""
+    dumped = hosts.world.dump()
+    hosts.wire.reset()
+    hosts.run(host, work)
+    at = next(number for number, command in enumerate(hosts.wire.log) if command.argv[: len(words)] == words)
+    hosts.load(dumped)
+    hosts.wire.reset(mode, at)
+    hosts.run(host, work)
 
 
 def test_an_old_master_that_lost_power_as_a_replica_is_brought_up_to_date(hosts: Hosts) -> None:
@@ -26,13 +40,7 @@ def test_a_forced_takeover_that_was_cut_is_undone_by_what_sync_advises(hosts: Ho
     pairs.linked(hosts)
     pairs.written(hosts)
     hosts.run("alpha", SYNC_ALL)
-    dumped = hosts.world.dump()
-    hosts.wire.reset()
-    hosts.run("beta", pairs.forcing(B))
-    at = next(number for number, command in enumerate(hosts.wire.log) if command.argv[:2] == ("zfs", "hold"))
-    hosts.load(dumped)
-    hosts.wire.reset(Mode.KILL_AFTER, at)
-    hosts.run("beta", pairs.forcing(B))
+    _hit(hosts, "beta", pairs.forcing(B), Mode.KILL_AFTER, "zfs", "hold")
     hosts.wire.heal()
     assert "zrep sync -f" in hosts.run("alpha", SYNC_ALL).text
     good(hosts.run("alpha", pairs.syncing(A), force=True))
@@ -41,13 +49,7 @@ def test_a_forced_takeover_that_was_cut_is_undone_by_what_sync_advises(hosts: Ho
 def test_a_master_that_died_after_its_final_snapshot_is_brought_up_to_date_once_it_has_rejoined(hosts: Hosts) -> None:
     """Its unsent snapshot and the promotion snapshot of the forced takeover have the same number."""
     pairs.linked(hosts)
-    dumped = hosts.world.dump()
-    hosts.wire.reset()
-    hosts.run("alpha", pairs.failing_over(A))
-    at = next(number for number, command in enumerate(hosts.wire.log) if command.argv[:2] == ("zfs", "snapshot"))
-    hosts.load(dumped)
-    hosts.wire.reset(Mode.POWER_HERE, at)
-    hosts.run("alpha", pairs.failing_over(A))
+    _hit(hosts, "alpha", pairs.failing_over(A), Mode.POWER_HERE, "zfs", "snapshot")
     lost = hosts.wire.power_lost
     hosts.wire.reset()
     hosts.wire.cut = True
@@ -93,13 +95,7 @@ def test_nor_when_the_side_that_is_kept_was_killed_before_it_was_opened(hosts: H
     _promote(hosts, "alpha")
     _stop(hosts, "alpha")
     _promote(hosts, "alpha")
-    dumped = hosts.world.dump()
-    hosts.wire.reset()
-    _promote(hosts, "beta")
-    at = next(number for number, command in enumerate(hosts.wire.log) if command.argv[:2] == ("zfs", "set"))
-    hosts.load(dumped)
-    hosts.wire.reset(Mode.KILL_AFTER, at)
-    hosts.run("beta", pairs.forcing(B))
+    _hit(hosts, "beta", pairs.forcing(B), Mode.KILL_AFTER, "zfs", "set")
     hosts.wire.heal()
     assert (_epoch(hosts, "alpha", A), _epoch(hosts, "beta", B)) == (5, 4)
     good(hosts.run("alpha", pairs.rejoining(A), force=True))
@@ -127,14 +123,7 @@ def _epoch(hosts: Hosts, host: str, name: str) -> int:
 def _untold(hosts: Hosts) -> None:
     """Killed with beta opened and alpha not yet told."""
     pairs.linked(hosts)
-    dumped = hosts.world.dump()
-    hosts.wire.reset()
-    hosts.run("alpha", pairs.failing_over(A))
-    opened = ("zfs", "set", "zrep:inprogress=", B)
-    at = next(number for number, command in enumerate(hosts.wire.log) if command.argv == opened)
-    hosts.load(dumped)
-    hosts.wire.reset(Mode.KILL_AFTER, at)
-    hosts.run("alpha", pairs.failing_over(A))
+    _hit(hosts, "alpha", pairs.failing_over(A), Mode.KILL_AFTER, "zfs", "set", "zrep:inprogress=", B)
     hosts.wire.heal()
 
 
@@ -162,13 +151,7 @@ def test_a_takeover_of_an_old_master_that_is_back_does_not_say_that_all_is_well(
 def _cut_rejoin(hosts: Hosts) -> None:
     """The clone is there, its role is not: zrep was killed in between."""
     pairs.diverged(hosts)
-    dumped = hosts.world.dump()
-    hosts.wire.reset()
-    hosts.run("alpha", pairs.rejoining(A))
-    at = next(number for number, command in enumerate(hosts.wire.log) if command.argv[:2] == ("zfs", "clone"))
-    hosts.load(dumped)
-    hosts.wire.reset(Mode.KILL_AFTER, at)
-    hosts.run("alpha", pairs.rejoining(A))
+    _hit(hosts, "alpha", pairs.rejoining(A), Mode.KILL_AFTER, "zfs", "clone")
     hosts.wire.heal()
 
 
@@ -195,17 +178,8 @@ def test_no_process_writes_into_a_replica_that_has_rejoined(hosts: Hosts) -> Non
 
 
 def test_cron_of_the_old_master_finishes_the_role_change_and_takes_no_snapshot(hosts: Hosts) -> None:
-    """Killed with the role taken, and something written on the new master since."""
-    pairs.linked(hosts)
-    dumped = hosts.world.dump()
-    hosts.wire.reset()
-    hosts.run("alpha", pairs.failing_over(A))
-    opened = ("zfs", "set", "zrep:inprogress=", B)
-    at = next(number for number, command in enumerate(hosts.wire.log) if command.argv == opened)
-    hosts.load(dumped)
-    hosts.wire.reset(Mode.KILL_AFTER, at)
-    hosts.run("alpha", pairs.failing_over(A))
-    hosts.wire.heal()
+    """Something was written on the new master since."""
+    _untold(hosts)
     hosts["beta"].write(B, "later", b"x")
     before = hosts["beta"].sh("zfs list -H -t snapshot -o name")
     good(hosts.run("alpha", SYNC_ALL))
@@ -224,3 +198,55 @@ def test_a_dry_run_leaves_a_stopped_master_stopped(hosts: Hosts) -> None:
         assert hosts.world.view() == before
     good(hosts.run("alpha", SYNC_ALL))
     assert "off" in hosts["alpha"].sh(f"zfs get -Hp -o value readonly {A}").decode()
+
+
+def test_a_snapshot_made_on_the_replica_while_a_stream_is_half_received_stops_no_later_sync(hosts: Hosts) -> None:
+    """What is half received there can never be completed: "kernel modules must be upgraded to receive this stream"."""
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    _hit(hosts, "alpha", SYNC_ALL, Mode.TORN, "zfs", "send")
+    hosts.wire.heal()
+    hosts["beta"].sh(f"zfs snapshot {B}@by-hand")
+    good(hosts.run("alpha", SYNC_ALL))
+
+
+def test_who_insists_while_the_role_moves_is_told_that_it_has_moved(hosts: Hosts) -> None:
+    """takeover -L on the master waits for the locks of a failover, which succeeds."""
+    pairs.linked(hosts)
+    alpha = find(hosts, "alpha", A)
+    assert alpha is not None
+    begun = iter(lambda: bool(local(alpha, "inprogress")), None)
+    works = [("alpha", partial(hosts.run, "alpha", work)) for work in (pairs.failing_over(A), pairs.forcing(A))]
+    codes = [run.ended and run.ended.code for run in in_turns(hosts, works, begun, 0.01)]
+    assert codes == [0, 4]
+    assert local(alpha, "master") == "no"
+
+
+def test_a_planned_failover_leaves_its_final_snapshot_held_on_both_sides(hosts: Hosts) -> None:
+    """It is the base of the new master: the next sync, and nothing else, lets go of it."""
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    final = [side.snapshots[-1].guid for side in (find(hosts, *side) for side in SIDES) if side]
+    assert final == [base(hosts)] * 2
+    assert [held(hosts, *side) for side in SIDES] == [{final[0]}] * 2
+
+
+@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, Mode.FAIL, Mode.CUT])
+def test_wherever_a_planned_failover_is_cut_a_common_snapshot_is_held_on_both_sides(hosts: Hosts, mode: Mode) -> None:
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    dumped = hosts.world.dump()
+    hosts.wire.reset()
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    for at in range(len(hosts.wire.log)):
+        hosts.load(dumped)
+        watch = Watch(hosts, forced=False, linked=True)
+        hosts.wire.after = watch.look
+        hosts.wire.reset(mode, at)
+        hosts.run("alpha", pairs.failing_over(A))
+        hosts.wire.heal()
+        for host in ("alpha", "beta", "alpha"):
+            hosts.run(host, SYNC_ALL)
+        assert watch.broken == [], f"at {at}"
+        assert [held(hosts, *side) for side in SIDES] == [{base(hosts)}] * 2, f"at {at}"

@@ -111,9 +111,13 @@ def _insist(session: Session, executor: Executor, member: Member, agree: Callabl
         _fence(session, Link(name, member.role))
     if session.local.lock([name], 20.0):
         raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
+    found = observe(session.local, session.tag, [name]).get(name)
+    if found is None or found.role != member.role:
+        # What had it locked was the role change itself, which has ended meanwhile.
+        raise BusyError("its role changed meanwhile", filesystem=name)
     if not stuck:
         return _open_alone(session, executor, name, "finished becoming master")
-    return _stuck_master(session, executor, name)
+    return _stuck_master(session, executor, found)
 
 
 def _fence(session: Session, link: Link) -> None:
@@ -185,11 +189,10 @@ def _open_alone(session: Session, executor: Executor, name: str, message: str) -
     return Outcome(name, message=message)
 
 
-def _stuck_master(session: Session, executor: Executor, name: str) -> Outcome:
+def _stuck_master(session: Session, executor: Executor, member: Member) -> Outcome:
     """A master whose peer will never say whether it took the role: a person insists that this side goes on, as a
     new generation, so that a peer that did take it is recognised as the other half of a split brain."""
-    member = observe(session.local, session.tag, [name])[name]
-    role = member.role
+    name, role = member.name, member.role
     generation = session.new_identity()
     values = role_values(role, master=True, swap=False, epoch=next_epoch(role), gen=generation, parents=role.lineage)
     properties = role_properties(session.tag, "promote", generation, values)

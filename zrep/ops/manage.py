@@ -10,7 +10,7 @@ from zrep.core.errors import BusyError, RefusedError, UnreachableError, UsageErr
 from zrep.core.names import ROLE_PROPERTIES, check_dataset, check_host
 from zrep.core.plan import expire_side, plan_expire
 from zrep.core.relation import Linked
-from zrep.core.state import Member, Side, Snapshot
+from zrep.core.state import Member, Role, Side, Snapshot
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, SetProperties, Step
 from zrep.core.words import floor_bytes
 from zrep.ops.session import Link, Outcome, Session, each, unreadable
@@ -19,13 +19,16 @@ from zrep.system.execute import Line
 from zrep.system.observe import observe
 
 
-def _lock_here(session: Session, name: str) -> Member:
-    """Lock and read one dataset of this host."""
+def _lock_here(session: Session, name: str, seen: Role | None = None) -> Member:
+    """Lock and read one dataset of this host. BusyError when its role is not the one seen before any more."""
     if session.local.lock([name], 2.0):
         raise BusyError("busy", filesystem=name, evidence="another zrep or a stream of ours is working on it")
     found = observe(session.local, session.tag, [name])
     if name not in found:
         raise RefusedError("no such filesystem here", filesystem=name)
+    role = found[name].role
+    if seen is not None and (role.links, role.master) != (seen.links, seen.master):
+        raise BusyError("its role changed meanwhile", filesystem=name)
     return found[name]
 
 
@@ -98,7 +101,7 @@ def _set_paused(session: Session, name: str, text: str) -> Outcome:
     role = session.link(name).role
     if bool(role.paused) == bool(text):
         return Outcome(name, message="paused already" if text else "not paused")
-    _lock_here(session, name)
+    _lock_here(session, name, role)
     step: Step = (
         SetProperties(Side.MASTER, (name,), ((f"{session.tag}:paused", text),))
         if text
@@ -149,7 +152,7 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
             raise UsageError(f"{config.minfree!r} is no floor", filesystem=name, evidence="expected 2% or 10G")
     if not changes:
         raise UsageError("nothing to change", filesystem=name, advice="see: zrep changeconfig --help")
-    _lock_here(session, name)
+    _lock_here(session, name, link.role)
     properties = tuple((f"{session.tag}:{key}", value) for key, value in changes.items())
     text = ", ".join(f"{key}={value}" for key, value in changes.items())
     return _apply(session, name, [SetProperties(Side.MASTER, (name,), properties)], f"set {text}")
@@ -171,8 +174,12 @@ def clear(session: Session, name: str, here_only: bool) -> Outcome:
         return Outcome(name, message="nothing of zrep is on it")
     lines: list[Line] = []
     if member.role.paired and not here_only:
+        # Both before anything is changed: what is seen of the roles now may be over when the locks are free.
+        _lock_both(session, Link(name, member.role))
+        member = _lock_here(session, name, member.role)
         lines += _clear_peer(session, Link(name, member.role))
-    member = _lock_here(session, name)
+    else:
+        member = _lock_here(session, name)
     plan = _clear_plan(session, member)
     lines += session.alone().lines(plan)
     if session.options.dry_run:
@@ -189,20 +196,30 @@ def _traces(session: Session, member: Member) -> bool:
     return has_properties or bool(member.ours(session.tag))
 
 
+def _lock_both(session: Session, link: Link) -> None:
+    try:
+        busy = session.lock([link], 2.0)
+    except UnreachableError as error:
+        raise _uncleared(link, error) from None
+    if busy:
+        raise BusyError("busy", filesystem=link.name, evidence="another zrep or a stream of ours is working on it")
+
+
+def _uncleared(link: Link, error: UnreachableError) -> UnreachableError:
+    return UnreachableError(
+        f"cannot reach {link.peer_host} to clear its half; nothing was changed",
+        filesystem=link.name,
+        evidence=error.evidence or error.what,
+        advice=f"to clear only this side: zrep clear -L '{link.name}'",
+    )
+
+
 def _clear_peer(session: Session, link: Link) -> list[Line]:
     peer = session.agent(link.peer_host)
     try:
-        busy = peer.lock([link.peer_name], 2.0)
-        found = {} if busy else observe(peer, session.tag, [link.peer_name])
+        found = observe(peer, session.tag, [link.peer_name])
     except UnreachableError as error:
-        raise UnreachableError(
-            f"cannot reach {link.peer_host} to clear its half; nothing was changed",
-            filesystem=link.name,
-            evidence=error.evidence or error.what,
-            advice=f"to clear only this side: zrep clear -L '{link.name}'",
-        ) from None
-    if busy:
-        raise BusyError(f"{link.peer_name} on {link.peer_host} is busy", filesystem=link.name)
+        raise _uncleared(link, error) from None
     member = found.get(link.peer_name)
     if member is None or not (member.role.src_fs == link.role.src_fs and member.role.dest_fs == link.role.dest_fs):
         # The other side is not ours any more: its settings belong to someone else's pair.

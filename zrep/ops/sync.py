@@ -349,8 +349,7 @@ def send_pending(session: Session, view: View, *, final: bool = False) -> tuple[
     hold = Hold(Side.MASTER, session.tag, (f"{view.pair.master.name}@{advance.pending.name}",))
     if session.tag not in advance.pending.holds and not final:
         view.do([hold])
-    for step in plan_stream(view.pair, advance.base, advance.pending, read_token(view), view.pair.replica.root.token):
-        view.executor.do(step, view.pair.replica.role.gen)
+    _stream(view, advance.base, advance.pending)
     if final:
         view.do([hold])  # waits for a transaction group: what was written is told truly after it
     view = session.again(view) if final else session.arrived(view)
@@ -361,6 +360,19 @@ def send_pending(session: Session, view: View, *, final: bool = False) -> tuple[
             evidence=f"no guid {advance.pending.guid} on {view.pair.replica.name}",
         )
     return view, advance.pending
+
+
+def _stream(view: View, base: Snapshot, target: Snapshot) -> None:
+    """One stream, on top of what is half received where that can be completed."""
+    pair, token = view.pair, view.pair.replica.root.token
+    try:
+        for step in plan_stream(pair, base, target, read_token(view), token):
+            view.executor.do(step, pair.replica.role.gen)
+    except zfs.StaleTokenError:
+        if not token:
+            raise
+        for step in plan_stream(pair, base, target, {}, token):
+            view.executor.do(step, pair.replica.role.gen)
 
 
 def read_token(view: View) -> dict[str, str]:

@@ -351,6 +351,10 @@ class BrokenStreamError(FailedError):
     """The stream ended too early: its cause is at the other end."""
 
 
+class StaleTokenError(FailedError):
+    """What is half received can never be completed: a snapshot was made there since."""
+
+
 _ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
     (r"dataset does not exist|no such pool|could not find any snapshots|does not exist$", AbsentError),
     (r"has been modified", ModifiedError),
@@ -368,6 +372,7 @@ _ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
         r"input/output error|Broken pipe|signal received",
         BrokenStreamError,
     ),
+    (r"kernel modules must be upgraded", StaleTokenError),
 )
 
 
