@@ -18,7 +18,7 @@ from tests.bench.place import prepare
 from tests.lab.hosts import CommandError, Lab
 from tests.lab.progress import LabError, say
 
-ROWS = ("start", "small", "unchanged")
+ROWS = ("start", "small", "unchanged", "changed", "large", "failover", "many", "generated")
 RESULTS = Path(__file__).with_name("results")
 
 

@@ -107,14 +107,14 @@ def row_from(record: dict[str, Any]) -> Row:
 
 def number(value: float) -> str:
     """Three significant digits, and never an exponent."""
-    if value == 0 or abs(value) >= 100 or value == int(value):
+    if abs(value) >= 100 or value == int(value):  # a count has no decimals
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
 
 
 def spread(series: Series) -> str:
     """Median and range with the unit: "0.52 s (0.48 to 0.61)"; the value alone when all are equal."""
-    unit = series.unit if series.unit in ("×", "%") else f" {series.unit}"
+    unit = series.unit if series.unit in ("", "×", "%") else f" {series.unit}"
     text = f"{number(series.middle)}{unit}"
     if number(series.low) == number(series.high):
         return text
