@@ -65,8 +65,8 @@ def run(lab: Lab) -> list[Row]:
             lines += _measure(place, size)
     how = (
         f"On this machine, with stand-ins for zfs and ssh that print what OpenZFS would for N filesystems with "
-        f"{SNAPSHOTS} snapshots each: zrep's own time and memory, without ZFS's. The floor is the same stand-ins by themselves. "
-        "Nothing had changed."
+        f"{SNAPSHOTS} snapshots each: zrep's own time and memory, without ZFS's. The floor is the stand-ins' "
+        "output by itself. Nothing had changed."
     )
     return [Row("generated", "How cost grows", how, tuple(lines))]
 
