@@ -37,8 +37,8 @@ def run(lab: Lab) -> list[Row]:
     how = (
         "A writer on each host tries every 20 ms to append a line and fsync it; the gap is from the last write that "
         "the old master acknowledged to the first of the new one. Against a shell script over a connection that is up: "
-        "remount read-only, readonly=on, snapshot, send | receive, the role's properties, readonly=off and mount there. "
-        f"{ROUNDS} moves of each, back and forth, in turn; no acknowledged write was lost."
+        "remount read-only, readonly=on, snapshot, send | receive, the role's properties, readonly=off and mount "
+        f"there. {ROUNDS} moves of each, back and forth, in turn; no acknowledged write was lost."
     )
     line = Line("seconds without a writable side", measured["zrep"], measured["bare"], 1.5)
     return [Row("failover", "Planned failover", how, (line,))]
