@@ -118,7 +118,7 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
         raise trouble
     view = session.turned(session.again(view))
     view.converge(plan_converge(view.pair, session.now))
-    sync.remember_synced(session, view)
+    sync.remember_synced(session, [view])
     for side, event in ((Side.REPLICA, "after-demote"), (Side.MASTER, "after-promote")):
         unit = view.pair.side(side)
         hooks.tell(session, view.executor.agent(side), event, unit.name, unit.role)

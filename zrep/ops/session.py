@@ -151,11 +151,12 @@ class Session:
             self._remotes[host] = self.connect(host)
         return self._remotes[host]
 
-    def unlock(self, link: Link) -> None:
-        """Give a filesystem back, on both hosts, before the run ends. A peer that is lost has done so itself."""
-        self.local.unlock([link.name])
+    def unlock(self, links: Sequence[Link]) -> None:
+        """Give filesystems with one peer back, on both hosts, before the run ends. A peer that is lost has done so
+        itself."""
+        self.local.unlock([link.name for link in links])
         with suppress(ZrepError):
-            self.agent(link.peer_host).unlock([link.peer_name])
+            self.agent(links[0].peer_host).unlock([link.peer_name for link in links])
 
     def abandon(self) -> None:
         """Interrupted: end what runs in other threads, so that they end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -118,7 +119,7 @@ def _sync_peer(session: Session, host: str, links: list[Link], everything: bool)
 def _now_replica(session: Session, view: View) -> Outcome:
     """Finishing what was cut has made this side the replica: the other one's sync sends from now on."""
     view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
-    session.unlock(view.link)
+    session.unlock([view.link])
     return Outcome(view.name, message=f"finished the role change: {view.link.peer_host}:{view.theirs.name} is master")
 
 
@@ -306,6 +307,15 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
     if session.options.dry_run:
         return outcomes + [_dry(session, view, advance) for view, advance in plans]
+    settled = [
+        (view, advance)
+        for view, advance in plans
+        if advance.idle and not plan_converge(view.pair, session.now, expire=session.options.expire)
+    ]
+    if settled:
+        outcomes += _finish_settled(session, settled)
+        names = {view.name for view, _ in settled}
+        plans = [(view, advance) for view, advance in plans if view.name not in names]
     due = [view for view, advance in plans if not advance.pending and advance.written]
     failed = _take_snapshots(session, due)
     taken = session.again_all(due)  # with the snapshots just made, and their guids
@@ -319,6 +329,20 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
     return outcomes + session.side_by_side(works, session.options.jobs)
 
 
+def _finish_settled(session: Session, plans: Sequence[tuple[View, Advance]]) -> list[Outcome]:
+    """Filesystems with nothing to do at all: for any number of them as many requests as for one."""
+    views = [view for view, _ in plans]
+    try:
+        remember_synced(session, views)
+        return [_synced(view, advance, None) for view, advance in plans]
+    except UnreachableError as error:
+        return _unreachable([view.link for view in views], error)
+    except ZrepError as error:
+        return [Outcome(view.name, error=copy.copy(error).about(view.name)) for view in views]
+    finally:
+        session.unlock([view.link for view in views])
+
+
 def _finish_one(session: Session, view: View, advance: Advance, failed: ZrepError | None) -> Outcome:
     """One filesystem to its end; then its locks go, so that it waits for no other one's end before its next run."""
     try:
@@ -328,7 +352,7 @@ def _finish_one(session: Session, view: View, advance: Advance, failed: ZrepErro
     except ZrepError as error:
         return Outcome(view.name, error=error.about(view.name))
     finally:
-        session.unlock(view.link)
+        session.unlock([view.link])
 
 
 def roll_back(session: Session, view: View) -> tuple[Step, ...]:
@@ -403,7 +427,6 @@ def _check_floor(session: Session, pool: str) -> None:
 
 def _complete(session: Session, view: View, advance: Advance) -> Outcome:
     """Send what is due and converge; and once more for what was written after a snapshot an earlier run left."""
-    notes = tuple(f"{view.name}: foreign snapshot on the replica: {name}" for name in advance.foreign)
     sent: Snapshot | None = None
     if not advance.idle:
         view, sent = send_pending(session, view)
@@ -414,16 +437,22 @@ def _complete(session: Session, view: View, advance: Advance) -> Outcome:
             if more is None:
                 break
             sent = more
-    remember_synced(session, view)
+    remember_synced(session, [view])
+    return _synced(view, advance, sent)
+
+
+def _synced(view: View, advance: Advance, sent: Snapshot | None) -> Outcome:
+    notes = tuple(f"{view.name}: foreign snapshot on the replica: {name}" for name in advance.foreign)
     message = f"sent @{sent.name}" if sent else "nothing written since the last sync"
     return Outcome(view.name, message=f"{message} to {view.link.peer_host}:{view.theirs.name}", notes=notes)
 
 
-def remember_synced(session: Session, view: View) -> None:
-    """When both sides were last known equal, for list and status; volatile."""
+def remember_synced(session: Session, views: Sequence[View]) -> None:
+    """When both sides of views with one peer and one direction were last known equal, for list and status; volatile."""
     record: dict[str, object] = {"synced": session.now}
     for side in Side:
-        view.executor.agent(side).remember(memory_key(session.tag, view.pair.side(side).name), record)
+        keys = [memory_key(session.tag, view.pair.side(side).name) for view in views]
+        views[0].executor.agent(side).remember(keys, record)
 
 
 def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:

@@ -85,7 +85,7 @@ class Agent(Protocol):
     def occupants(self, mountpoint: str) -> list[str]: ...
     def untouched(self, snapshot: str, dataset: str) -> bool: ...
     def hooks(self, event: str, about: dict[str, str]) -> list[str]: ...
-    def remember(self, key: str, record: dict[str, object]) -> None: ...
+    def remember(self, keys: Sequence[str], record: dict[str, object]) -> None: ...
     def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]: ...
     def dial(self, host: str) -> Identity: ...
     def lock_path(self, dataset: str) -> str: ...
@@ -230,14 +230,19 @@ class LocalAgent:
             return [text for path in programs if (text := process.hook(str(path), event, about, HOOK_SECONDS))]
         return []
 
-    def remember(self, key: str, record: dict[str, object]) -> None:
-        """Volatile bookkeeping: losing it changes nothing, so failing to keep it is no error."""
+    def remember(self, keys: Sequence[str], record: dict[str, object]) -> None:
+        """The same record under each key. Volatile bookkeeping: losing it changes nothing, so failing to keep it is
+        no error."""
         with suppress(OSError, RefusedError):
-            path = (self.directory or run_directory()) / "state" / key.replace("/", "%")
-            path.parent.mkdir(exist_ok=True)
-            temporary = path.with_name(f"{path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(record))
-            temporary.replace(path)
+            folder = str((self.directory or run_directory()) / "state")
+            os.makedirs(folder, exist_ok=True)
+            text = json.dumps(record)
+            for key in keys:
+                path = f"{folder}/{key.replace('/', '%')}"
+                temporary = f"{path}.{os.getpid()}"
+                with open(temporary, "w") as file:
+                    file.write(text)
+                os.replace(temporary, path)
 
     def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]:
         """What was remembered under each key; nothing for those it was not."""

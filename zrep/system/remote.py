@@ -105,8 +105,8 @@ class RemoteAgent:
     def hooks(self, event: str, about: dict[str, str]) -> list[str]:
         return list(self._ask("hooks", event, about))
 
-    def remember(self, key: str, record: dict[str, object]) -> None:
-        self._ask("remember", key, record)
+    def remember(self, keys: Sequence[str], record: dict[str, object]) -> None:
+        self._ask("remember", list(keys), record)
 
     def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]:
         return dict(self._ask("recall", list(keys)))
