@@ -11,7 +11,7 @@ LAB := tests/lab/lab
 LAB_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/zrep-lab
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-crash test-lab simulate demo lab format clean distclean
+.PHONY: help check test test-crash test-lab simulate demo bench lab format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ simulate: $(READY) ## crashes, cuts and people in any order on the model: SECOND
 
 demo: $(READY) ## watch replication, failover and a disaster on two real hosts
 	$(AS_ROOT)$(BIN)/python -m tests.lab.demo
+
+bench: $(READY) ## what zrep costs, in ratios, on two real hosts (25 minutes): ROWS="small start" for some of it
+	$(LAB) build
+	$(AS_ROOT)$(BIN)/python -m tests.bench $(ROWS)
 
 lab: $(READY) ## start two real hosts to play with
 	@$(LAB) up

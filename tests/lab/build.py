@@ -184,7 +184,7 @@ def _publish_text(path: Path, text: str) -> None:
     tmp.replace(path)
 
 
-class _Apt:
+class Apt:
     """apt with its own sources and lists, taken from the mirror this machine already uses."""
 
     def __init__(self, folder: Path) -> None:
@@ -248,14 +248,14 @@ class _Build:
 
     def run(self) -> Image:
         install_tools(RECIPE["tools"]["build"])
-        apt = _Apt(self.cache / "apt")
+        apt = Apt(self.cache / "apt")
         apt.update(self.log)
         versions = apt.versions([*FROM_BACKPORTS, *GUEST_PACKAGES])
         kernel = self.kernel(apt, versions)
         base = self.base(apt, versions)
         return self.root(kernel, base)
 
-    def kernel(self, apt: _Apt, versions: dict[str, str]) -> Path:
+    def kernel(self, apt: Apt, versions: dict[str, str]) -> Path:
         """A folder with `linux`, `modules/` and versions.json."""
         source, zfs = versions[KERNEL["package"]], versions["zfs-dkms"]
         compiler = output(["gcc", "-dumpfullversion"]).strip()
@@ -281,7 +281,7 @@ class _Build:
             (out / "versions.json").write_text(json.dumps({"kernel": release, "zfs": upstream}))
         return target
 
-    def _linux(self, apt: _Apt, version: str, work: Path) -> Path:
+    def _linux(self, apt: Apt, version: str, work: Path) -> Path:
         say(f"kernel: Linux {version} as a user-mode kernel, about 3 minutes")
         apt.unpack(KERNEL["package"], version, work / "linux-deb", self.log)
         (archive,) = (work / "linux-deb/usr/src").glob("*.tar.xz")
@@ -307,7 +307,7 @@ class _Build:
         step("compile the kernel", [*make, "linux", "modules"], self.log, cwd=tree)
         return tree
 
-    def _zfs(self, apt: _Apt, version: str, work: Path, tree: Path) -> list[Path]:
+    def _zfs(self, apt: Apt, version: str, work: Path, tree: Path) -> list[Path]:
         say(f"OpenZFS {version} for that kernel, about 2 minutes")
         apt.unpack("zfs-dkms", version, work / "zfs-deb", self.log)
         (source,) = (work / "zfs-deb/usr/src").glob("zfs-*")
@@ -320,7 +320,7 @@ class _Build:
             raise LabError(f"OpenZFS built no module; see {self.log}")
         return modules
 
-    def base(self, apt: _Apt, versions: dict[str, str]) -> Path:
+    def base(self, apt: Apt, versions: dict[str, str]) -> Path:
         """A folder with `root/`: Debian as the mirror has it, nothing of ours."""
         wanted = {p: versions[p] for p in (*GUEST_PACKAGES, "zfsutils-linux")}
         target = self.cache / f"base-{SUITE}-{_digest(wanted)}"

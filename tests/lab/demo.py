@@ -34,7 +34,7 @@ while not select.select([sys.stdin], [], [], 0.02)[0]:
     n += 1
     line = f"{{sys.argv[2]}} {{host}} {{n}} {{time.time():.3f}}"
     try:
-        file = os.open("{TOP}/{LOG}", os.O_WRONLY | os.O_APPEND)
+        file = os.open(f"{{sys.argv[3]}}/{LOG}", os.O_WRONLY | os.O_APPEND)
         try:
             os.write(file, line.encode() + b"\\n")
             os.fsync(file)
@@ -61,12 +61,12 @@ class Ack:
 
 
 class Writer:
-    """The program above, running on one host."""
+    """The program above, running on one host, on the log in the folder `top`."""
 
-    def __init__(self, host: Host, name: str) -> None:
+    def __init__(self, host: Host, name: str, top: str = TOP) -> None:
         self.host = host
         self.acks: list[Ack] = []
-        self._process = host.popen(shlex.join(["python3", "-c", WRITER, host.name, name]))
+        self._process = host.popen(shlex.join(["python3", "-c", WRITER, host.name, name, top]))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -98,7 +98,7 @@ def _digest(*parts: str) -> str:
 
 def _download(needs: list[str], wheels: Path) -> None:
     what = ["--only-binary=:all:", f"--python-version={GUEST_PYTHON}", "-d", str(wheels), *needs]
-    step("download what zrep depends on", [*_pip(), "download", *what], cache_dir() / "install.log")
+    step("download what zrep depends on", [*pip(), "download", *what], cache_dir() / "install.log")
 
 
 def _build(wheels: Path) -> None:
@@ -110,12 +110,12 @@ def _build(wheels: Path) -> None:
                 shutil.copy(REPO / name, scratch)
         step(
             "build zrep's wheel",
-            [*_pip(), "wheel", "--no-deps", "-w", str(wheels), scratch],
+            [*pip(), "wheel", "--no-deps", "-w", str(wheels), scratch],
             cache_dir() / "install.log",
         )
 
 
-def _pip() -> list[str]:
+def pip() -> list[str]:
     """A Python with pip: the one running, or that of the working tree's venv."""
     for python in (sys.executable, str(REPO / ".venv/bin/python")):
         if (

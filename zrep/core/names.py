@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from zrep.core.errors import UsageError
 
@@ -84,9 +85,14 @@ def snapshot_name(tag: str, sequence: int) -> str:
     return f"{tag}_{sequence:06x}"
 
 
+@cache
+def _own_name(tag: str) -> re.Pattern[str]:
+    return re.compile(re.escape(tag) + r"_([0-9a-f]{6,15})")
+
+
 def sequence_of(tag: str, snapshot: str) -> int | None:
     """The number in one of zrep's own snapshot names, None for any other name (``_unsent`` included)."""
-    match = re.fullmatch(re.escape(tag) + r"_([0-9a-f]{6,15})", snapshot)
+    match = _own_name(tag).fullmatch(snapshot)
     return int(match.group(1), 16) if match else None
 
 

@@ -206,16 +206,14 @@ def expire_side(side: Side, member: Member, tag: str, base: Snapshot | None) -> 
 
 
 def _without_hold(member: Member, tag: str, base: Snapshot) -> Member:
+    own = member.by_guid(base.guid)
+    if own is None:
+        return member
     snapshots = tuple(
-        replace(s, holds=s.holds - {tag}) if s.guid != base.guid and s.createtxg < _place(member, base) else s
+        replace(s, holds=s.holds - {tag}) if tag in s.holds and s.createtxg < own.createtxg else s
         for s in member.snapshots
     )
     return replace(member, snapshots=snapshots)
-
-
-def _place(member: Member, base: Snapshot) -> int:
-    own = member.by_guid(base.guid)
-    return own.createtxg if own else 0
 
 
 def plan_stop(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:

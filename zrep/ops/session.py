@@ -19,7 +19,7 @@ from zrep.core.state import Member, Pair, Role, Side, Unit
 from zrep.core.steps import Hold, Step
 from zrep.system.agent import Agent, LocalAgent
 from zrep.system.execute import Executor, Line
-from zrep.system.observe import find_roles, observe, observe_arrival, together
+from zrep.system.observe import find_roles, observe, observe_arrival, observe_taken, together
 from zrep.system.process import Progress
 from zrep.system.remote import RemoteAgent
 
@@ -340,8 +340,8 @@ class Session:
         return Unit((found[name],))
 
     def again_all(self, views: Sequence[View]) -> dict[str, View]:
-        """The masters of several views on this host, read anew in as many commands as one."""
-        found = observe(self.local, self.tag, [view.name for view in views])
+        """The masters of several views on this host, right after a new snapshot of each, in one command."""
+        found = observe_taken(self.local, self.tag, [view.mine.root for view in views])
         return {
             view.name: replace(
                 view, mine=Unit((found[view.name],)), relation=relate(found[view.name].role, view.theirs.role)

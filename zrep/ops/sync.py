@@ -173,17 +173,24 @@ def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Ou
     """Those to which nothing was written: what is left to converge, then all of them are remembered and given back
     in as many requests as one."""
     outcomes: list[Outcome] = []
+    well: list[View] = []
     for view, advance in plans:
         try:
             view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
-            message = f"nothing written since the last sync to {_target(view)}"
-            outcomes.append(Outcome(view.name, message=message, notes=_foreign(view, advance)))
         except ZrepError as error:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
-    well = {outcome.filesystem for outcome in outcomes if outcome.error is None}
-    remember_synced(session, [view for view, _ in plans if view.name in well])
-    if plans:
-        session.unlock(*(view.link for view, _ in plans))
+            continue
+        well.append(view)
+        message = f"nothing written since the last sync to {_target(view)}"
+        outcomes.append(Outcome(view.name, message=message, notes=_foreign(view, advance)))
+    try:
+        remember_synced(session, well)
+    except UnreachableError as error:  # lost at the very end: nothing is missing there, but nobody can say so
+        outcomes = [outcome for outcome in outcomes if outcome.error]
+        outcomes += _unreachable([view.link for view in well], error)
+    finally:
+        if plans:
+            session.unlock(*(view.link for view, _ in plans))
     return outcomes
 
 

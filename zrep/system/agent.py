@@ -259,14 +259,15 @@ class LocalAgent:
         changes nothing, so failing to keep it is no error."""
         known = self.recall(list(records))
         with suppress(OSError, RefusedError):
-            folder = (self.directory or run_directory()) / "state"
-            folder.mkdir(exist_ok=True)
+            folder = str((self.directory or run_directory()) / "state")  # no Path below: there may be thousands
+            os.makedirs(folder, exist_ok=True)
             for key, news in records.items():
                 record = {name: value for name, value in {**known.get(key, {}), **news}.items() if value is not None}
-                path = folder / key.replace("/", "%")
-                temporary = path.with_name(f"{path.name}.{os.getpid()}")
-                temporary.write_text(json.dumps(record))
-                temporary.replace(path)
+                path = f"{folder}/{key.replace('/', '%')}"
+                temporary = f"{path}.{os.getpid()}"
+                with open(temporary, "w") as file:
+                    file.write(json.dumps(record))
+                os.replace(temporary, path)
 
     def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]:
         """What was remembered under each key; nothing for those it was not."""

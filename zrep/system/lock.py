@@ -8,10 +8,13 @@ nothing can go stale, kill -9 and power loss included.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
+import resource
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -42,6 +45,8 @@ class Locks:
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
         self._held: dict[Path, FileLock] = {}
+        self._unlocked: list[FileLock] = []
+        _allow_descriptors()
 
     def take(self, dataset: str, wait: float = TRY_SECONDS) -> None:
         """Lock a dataset, waiting at most wait seconds; BusyError when another zrep or a stream has it.
@@ -75,13 +80,15 @@ class Locks:
     def drop_all(self) -> None:
         for path in list(self._held):
             self._release(path)
+        for lock in self._unlocked:
+            lock.release()
+        self._unlocked.clear()
 
     def descriptors(self, datasets: Collection[str] | None = None) -> tuple[int, ...]:
         """The locks' descriptors (of some datasets), for children that must count as busy when zrep is gone."""
         paths = {path for name in datasets or () for path in (self.path(name), self.receive_path(name))}
         held = [lock for path, lock in list(self._held.items()) if datasets is None or path in paths]
-        found = (lock._context.lock_file_fd for lock in held)  # filelock has no public name for it
-        return tuple(descriptor for descriptor in found if descriptor is not None)
+        return tuple(_descriptor(lock) for lock in held)
 
     def path(self, dataset: str) -> Path:
         return (self._directory or run_directory()) / lock_file(dataset)
@@ -114,6 +121,22 @@ class Locks:
                 return
 
     def _release(self, path: Path) -> None:
+        """Unlocked now, closed at the end: another thread may be starting a process that is to inherit the descriptor,
+        and would find it closed, or find another file in its place."""
         lock = self._held.pop(path, None)
         if lock is not None:
-            lock.release()
+            fcntl.flock(_descriptor(lock), fcntl.LOCK_UN)
+            self._unlocked.append(lock)
+
+
+def _allow_descriptors() -> None:
+    """As many open files as this process may have: two locks a dataset, and cron's usual limit is 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _descriptor(lock: FileLock) -> int:
+    descriptor = lock._context.lock_file_fd  # filelock has no public name for it
+    assert descriptor is not None
+    return descriptor

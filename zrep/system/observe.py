@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-from zrep.core.names import pool_of
+from zrep.core.names import pool_of, sequence_of
 from zrep.core.state import Member, Role, Snapshot, Value
 from zrep.system import zfs
 from zrep.system.agent import Agent
@@ -62,6 +62,26 @@ def observe_arrival(agent: Agent, tag: str, member: Member) -> Member:
     properties = {**member.properties, "written": Value("0", "-"), "receive_resume_token": Value("-", "-")}
     snapshots = tuple(replace(s, holds=holds.get(s.guid, frozenset())) for s in found)
     return replace(member, properties=properties, snapshots=snapshots)
+
+
+def observe_taken(agent: Agent, tag: str, members: Sequence[Member]) -> dict[str, Member]:
+    """Masters right after a snapshot of each was taken and held, under their locks: nothing else of them has changed
+    but ``written``, and the holds of the older snapshots are those they had."""
+    names = [member.name for member in members]
+    try:
+        found = _snapshots(agent, tag, names)
+    except zfs.AbsentError:  # one is gone: the others are read without it
+        return observe(agent, tag, names)
+    taken = {}
+    for member in members:
+        holds = {snapshot.guid: snapshot.holds for snapshot in member.snapshots}
+        own = frozenset({tag})
+        snapshots = (
+            replace(s, holds=holds.get(s.guid, own if s.holds and sequence_of(tag, s.name) else s.holds))
+            for s in found.get(member.name, ())
+        )
+        taken[member.name] = replace(member, snapshots=tuple(snapshots))
+    return taken
 
 
 def _reading(tag: str, datasets: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
