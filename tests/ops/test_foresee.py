@@ -76,7 +76,7 @@ def test_children_that_stay_behind_are_named(hosts: Hosts) -> None:
     pairs.linked(hosts)
     hosts["alpha"].sh(f"zfs create {A}/home")
     ended = good(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
-    assert notes(ended) == [f"{A}: not replicated, and so not part of this: {A}/home"]
+    assert notes(ended) == [f"{A}: not replicated with it: {A}/home"]
 
 
 def notes(ended: Ended) -> list[str]:

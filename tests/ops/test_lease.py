@@ -72,3 +72,11 @@ def test_a_dry_run_takes_no_writes_away(hosts: Hosts) -> None:
     for _ in range(4):
         assert hosts.run("alpha", SYNC_ALL, dry_run=True).code == 5
     assert value(hosts, "alpha", A, "readonly") == "off"
+
+
+def test_a_rejoin_with_a_split_copy_keeps_it(hosts: Hosts) -> None:
+    pairs.diverged(hosts)
+    good(hosts.run("alpha", pairs.changing(A, Config(lease=MINUTE, minfree="2%"))))
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    assert value(hosts, "alpha", A, "zrep:lease") == str(MINUTE)
+    assert value(hosts, "alpha", A, "zrep:minfree") == "2%"

@@ -44,7 +44,11 @@ def foresee(session: Session, view: View, *, insist: bool) -> Forecast:
     writers = _writers(view)
     if not insist:
         found += writers
-    notes = [*([error.line() for error in writers] if insist else []), *_children(session, view), *_gaps(session, view)]
+    notes = [
+        *([error.line() for error in writers] if insist else []),
+        *left_out(session, view.executor.master, view.pair.master.name),
+        *_gaps(session, view),
+    ]
     return Forecast(tuple(found), "" if _unusable_data(view) else _amount(session, view), tuple(notes))
 
 
@@ -113,9 +117,8 @@ def _writers(view: View) -> list[ZrepError]:
     return found
 
 
-def _children(session: Session, view: View) -> list[str]:
-    """Filesystems below the master that no pair takes along."""
-    host, name = view.executor.master, view.pair.master.name
+def left_out(session: Session, host: Agent, name: str) -> list[str]:
+    """What is below a master and in no pair: a line that names some of it, or nothing."""
     [done] = host.run([("zfs", "list", "-H", "-r", "-t", "filesystem,volume", "-o", "name", name)])
     below = [line for line in done.out.splitlines() if line != name] if done.status == 0 else []
     paired = {child for child, role in find_roles(host, session.tag).items() if role.paired} if below else set()
@@ -123,7 +126,7 @@ def _children(session: Session, view: View) -> list[str]:
     if not left:
         return []
     more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
-    return [f"{view.name}: not replicated, and so not part of this: {', '.join(left[:_NAMED])}{more}"]
+    return [f"{name}: not replicated with it: {', '.join(left[:_NAMED])}{more}"]
 
 
 def _gaps(session: Session, view: View) -> list[str]:

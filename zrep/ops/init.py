@@ -11,6 +11,7 @@ from zrep.core.plan import intent_property, named, plan_converge, role_values
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import CreateParent, DiscardPartial, Hold, SendStream, SetProperties, Step, TakeSnapshot
+from zrep.ops.foresee import left_out
 from zrep.ops.session import Link, Outcome, Session
 from zrep.system import zfs
 from zrep.system.agent import Agent, Identity
@@ -311,6 +312,8 @@ def _link_both(session: Session, ground: _Ground) -> list[Step]:
 
 def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
     executor = ground.executor
+    for line in left_out(session, session.local, request.filesystem):
+        session.say(line)
     for step in _parents(ground):
         session.say(f"{request.filesystem}: creating the parent {zfs.argv(step)[-1]} on {request.host}, unmounted")
         executor.do(step)

@@ -260,9 +260,15 @@ def _detail(session: Session, view: View, base: Snapshot, written: int) -> dict[
     settings = {f"{_PROPERTY}{session.tag}:savecount": str(role.savecount)} if role.savecount else {}
     if not member.volume:
         settings[f"{_PROPERTY}{session.tag}:canmount"] = member.master_canmount
-    for key, text in (("flags", role.flags), ("outfilter", role.outfilter), ("infilter", role.infilter)):
-        if text:
-            settings[f"{_PROPERTY}{session.tag}:{key}"] = text
+    for key, value in (
+        ("flags", role.flags),
+        ("outfilter", role.outfilter),
+        ("infilter", role.infilter),
+        ("lease", role.lease),
+        ("minfree", role.minfree),
+    ):
+        if value:
+            settings[f"{_PROPERTY}{session.tag}:{key}"] = str(value)
     return {"fs": member.name, "base": base.guid, "written": str(written), **peer, **copied, **settings}
 
 
@@ -395,5 +401,6 @@ def _carry_on(session: Session, job: _Rejoin, theirs: Unit) -> Outcome:
         executor.do(PromoteClone(Side.MASTER, job.name))
     executor.do_all(_end(session, job, theirs.role, observe(session.local, session.tag, [job.split])[job.split]))
     key = f"; before it can be mounted again: zfs load-key '{job.name}'" if split.encrypted else ""
-    message = f"rejoined; {job.intent.detail['written']} bytes it had written alone are in {job.split}{key}"
+    alone = size(int(job.intent.detail["written"]))
+    message = f"rejoined; {alone} that it had written alone are in {job.split}{key}"
     return _linked_again(session, job.name, message)
