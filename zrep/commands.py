@@ -101,6 +101,8 @@ def _run(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name
         raise error.about(name) from None
     finally:
         session.close()
+        if session.progress is not None:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)  # how far a stream got is of no interest any more
     outcomes = [done] if isinstance(done, Outcome) else list(done)
     return report(outcomes, verbose=session.options.verbose, terminal=sys.stdout.isatty())
 

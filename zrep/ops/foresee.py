@@ -44,11 +44,9 @@ def foresee(session: Session, view: View, *, insist: bool) -> Forecast:
     writers = _writers(view)
     if not insist:
         found += writers
-    notes = [
-        *([error.line() for error in writers] if insist else []),
-        *left_out(session, view.executor.master, view.pair.master.name),
-        *_gaps(session, view),
-    ]
+    notes = [error.line() for error in writers] if insist else []
+    notes += left_out(session, view.executor.master, view.pair.master.name)
+    notes += _gaps(session, view)
     return Forecast(tuple(found), "" if _unusable_data(view) else _amount(session, view), tuple(notes))
 
 
