@@ -23,8 +23,8 @@ check: $(READY) ## lint, types, man page, and every test that needs no lab (seco
 	@for page in man/*.[1-8]; do [ -e "$$page" ] || continue; echo "mandoc -T lint $$page"; mandoc -T lint -W warning "$$page" || exit 1; done
 	$(PYTEST) -q -m "not lab" -n auto
 
-test-crash: $(READY) ## every case of the crash loop, on the model (check runs a part of them)
-	$(PYTEST) -q tests/ops/test_crash.py --crash all -n auto
+test-crash: $(READY) ## every case of crashes and of two runs at the same time, on the model (check runs a part)
+	$(PYTEST) -q tests/ops/test_crash.py tests/ops/test_interleaved.py tests/process/test_crash.py --crash all -n auto
 
 test: check test-crash test-lab ## everything: check, then all tests on two hosts with real OpenZFS (the first time builds them, 6 min)
 

@@ -15,7 +15,7 @@ from .command import Result
 from .errors import RefusalError
 from .machine import Machine
 from .receiving import Receive
-from .state import WorldState
+from .state import Trap, WorldState
 from .world import World
 
 if TYPE_CHECKING:
@@ -50,6 +50,39 @@ def main(argv: list[str]) -> int:
         return Ssh(world, host, argv[1:]).run()
     if program in ("mount", "umount") and not _is_ours(world, host, argv[-1]):
         return _the_real(argv)
+    trap = _sprung(world)
+    if trap is None:
+        return _carry_out(world, host, argv)
+    if trap.what == "fail":
+        return _answer(Result(1, b"", b"cannot do that: pool I/O is currently suspended\n"))
+    if trap.what == "kill before":
+        _kill(trap)
+        return 1
+    if trap.what == "cut":
+        names = list(world.state.hosts)
+        world.cut(names[0], names[1])
+    status = _carry_out(world, host, argv)
+    if trap.what == "kill after":
+        _kill(trap)
+    return status
+
+
+def _sprung(world: World) -> Trap | None:
+    """The trap, at its command."""
+    if world.state.trap is None:
+        return None
+    with world.transaction() as state:
+        assert state.trap is not None
+        state.trap.seen += 1
+        return state.trap if state.trap.seen == state.trap.at + 1 else None
+
+
+def _kill(trap: Trap) -> None:
+    with open(trap.pid_file) as file:
+        os.kill(int(file.read()), signal.SIGKILL)
+
+
+def _carry_out(world: World, host: str, argv: list[str]) -> int:
     if command.is_receive(argv):
         return _answer(_receive(world, host, argv))
     result = world.host(host).run(argv)
@@ -199,7 +232,7 @@ class Ssh:
                     flags = ""
                     if letter == "o":
                         key, _, setting = value.replace(" ", "=", 1).partition("=")
-                        self.settings[key.lower()] = setting.strip("= ")
+                        self.settings.setdefault(key.lower(), setting.strip("= "))  # the first one counts
                     if letter == "O":
                         self.control = value
                 elif letter == "N":

@@ -132,6 +132,19 @@ class Fault:
 
 
 @dataclass(slots=True)
+class Trap:
+    """What happens at one command of all that programs of the model carry out, on whichever host, counted from 0.
+
+    what: "kill before", "kill after", "fail" or "cut" (all links, before it); pid_file: of the process to be killed.
+    """
+
+    what: str
+    at: int
+    pid_file: str
+    seen: int = 0
+
+
+@dataclass(slots=True)
 class WorldState:
     hosts: dict[str, HostState] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)  # other names ssh knows a host by
@@ -140,3 +153,4 @@ class WorldState:
     counter: int = 0
     seed: int = 1
     record_delay: float = 0.0  # seconds that the zfs program takes to send each record
+    trap: Trap | None = None

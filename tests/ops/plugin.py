@@ -1,4 +1,4 @@
-"""How much of the crash loop runs, and how many cases that were."""
+"""How much of the crash loop, and of two runs at the same time, is run, and how many cases that were."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ CASES = "crash cases"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--crash", choices=["some", "all"], default="some", help="how much of the crash loop to run")
+    parser.addoption(
+        "--crash",
+        choices=["some", "all"],
+        default="some",
+        help="how much of the crash loop, and of two runs at the same time",
+    )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

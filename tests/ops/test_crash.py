@@ -226,18 +226,22 @@ class Loop:
             hosts.wire.power_lost = power
         hosts.wire.heal()
         second = self.run()
+        return self.judged(watch, first, second)
+
+    def judged(self, watch: Watch, first: Ended, second: Ended) -> list[str]:
+        """What is wrong at the end, after a run with a fault and the same one again."""
         self.cron()
         broken = list(watch.broken)
-        end = settled(hosts)
+        end = settled(self.hosts)
         if end != self.end:
             broken.append(f"another end (10): {differences(self.end, end)}; first {said(first)}; then {said(second)}")
         for host, name, key in self.scenario.keep:
-            if key not in files(hosts, host, name):
+            if key not in files(self.hosts, host, name):
                 broken.append(f"{key} is lost (9)")
-        before = hosts.world.view()
+        before = self.hosts.world.view()
         again = self.run()
         self.cron()
-        if hosts.world.view() != before:
+        if self.hosts.world.view() != before:
             broken.append(f"running it again changed something (11); it said {said(again)}")
         return broken
 

@@ -144,6 +144,21 @@ def test_two_runs_at_the_same_time(table: Table, row: int) -> None:
     assert not table.broken, "\n".join(table.broken)
 
 
+def test_the_same_schedule_is_the_same_run() -> None:
+    def play() -> tuple[list[str], dict[str, object]]:
+        simulation = Simulation()
+        try:
+            simulation.a_pair(volume=False, keep="beta")
+            written(simulation)
+            turns = [number % 3 == 0 for number in range(30)]
+            simulation.overlapping(Overlap((("alpha", "failover"), ("beta", "takeover")), turns, 0.05))
+            return simulation.history, simulation.hosts.world.view()
+        finally:
+            simulation.directory.cleanup()
+
+    assert play() == play()
+
+
 # --- beside runs that end a pair, begin one or change it ---
 
 

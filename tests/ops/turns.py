@@ -61,6 +61,7 @@ class Turns:
     def until_all_have_ended(self) -> None:
         wire = self._hosts.wire
         wire.before, CLOCK.meanwhile = self._command, self._sleep
+        CLOCK.now = 0.0  # sums of fractions come out the same only from the same beginning
         threads = [threading.Thread(target=run.carry_out, args=(self._end,), daemon=True) for run in self._runs]
         try:
             for thread in threads:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.model import World
-from tests.model.programs import environment
+from tests.process.program import Program
 
 Zrep = Callable[..., "subprocess.CompletedProcess[str]"]
-
-# zrep on a host of the model: its own name and its own locks, as two machines would have.
-WRAPPER = """#!/bin/sh
-export ZREP_HOST="$ZREP_MODEL_HOST" ZREP_RUNDIR="{run}/$ZREP_MODEL_HOST"
-exec {python} -c 'from zrep.cli import main; main()' "$@"
-"""
 
 
 @pytest.fixture
@@ -30,21 +22,10 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def zrep(world: World, tmp_path: Path) -> Zrep:
     """Run zrep on a host; the exit code must be the expected one, and an error is one line."""
-    program = tmp_path / "zrep"
-    program.write_text(WRAPPER.format(run=tmp_path, python=sys.executable))
-    program.chmod(0o755)
+    program = Program(world, tmp_path)
 
     def run(host: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        base = {**os.environ, "ZREP_PATH": str(program), "PYTHONPATH": os.getcwd()}
-        done = subprocess.run(
-            [str(program), *arguments],
-            env=environment(world, host, base),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = program.run(host, *arguments)
         assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
         assert len(done.stderr.splitlines()) == (1 if code else 0), done.stderr
         return done
