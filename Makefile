@@ -11,7 +11,7 @@ LAB := tests/lab/lab
 LAB_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/zrep-lab
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-crash test-lab simulate demo bench lab format clean distclean
+.PHONY: help check test test-model test-pairs test-lab simulate demo bench lab format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,12 +21,16 @@ check: $(READY) ## lint, types, man page, and every test that needs no lab (seco
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy zrep tests
 	@for page in man/*.[1-8]; do [ -e "$$page" ] || continue; echo "mandoc -T lint $$page"; mandoc -T lint -W warning "$$page" || exit 1; done
-	$(PYTEST) -q -m "not lab" -n auto
+	$(PYTEST) -q -m "not lab and not thorough" -n auto
 
-test-crash: $(READY) ## every case of crashes and of two runs at the same time, on the model (check runs a part)
-	$(PYTEST) -q tests/ops/test_crash.py tests/ops/test_interleaved.py tests/process/test_crash.py --crash all -n auto
+test-model: $(READY) ## what takes minutes on the model: real processes, two runs at the same time, every case of the crash loop
+	$(PYTEST) -q -m thorough -n auto
+	$(PYTEST) -q tests/ops/test_crash.py --crash all -n auto
 
-test: check test-crash test-lab ## everything: check, then all tests on two hosts with real OpenZFS (the first time builds them, 6 min)
+test-pairs: $(READY) ## the same at every moment of two runs, and for more real processes (an hour)
+	$(PYTEST) -q -m thorough --crash all -n auto
+
+test: check test-model test-lab ## everything: check, then all tests on two hosts with real OpenZFS (the first time builds them, 6 min)
 
 # Built before the tests begin, which would build it in silence; then two pairs of hosts at once, a class of tests on each.
 test-lab: $(READY) ## only the tests on real OpenZFS

@@ -23,6 +23,8 @@ from tests.ops.simulation import Ledger, Overlap, Simulation
 from tests.ops.turns import in_turns, schedule
 from zrep.ops.manage import Config
 
+pytestmark = pytest.mark.thorough
+
 Start = Callable[[Simulation], None]
 
 

@@ -20,6 +20,8 @@ from tests.ops.test_crash import SCENARIOS, Loop, Scenario
 from tests.process.program import Program
 from zrep.core.errors import FailedError
 
+pytestmark = pytest.mark.thorough
+
 ARGUMENTS = {
     "init": ("init", A, "beta", B),
     "sync": ("sync", "all"),

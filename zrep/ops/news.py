@@ -28,23 +28,24 @@ def only_news(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _judge(session: Session, outcome: Outcome, said: dict[str, object]) -> Outcome:
-    """One outcome; said (filesystem → what, when it began, when it was said last) is brought up to date."""
-    what, since, last = _entry(said.get(outcome.filesystem), session.now)
+    """One outcome; said (filesystem → what, advice, when it began, when it was said last) is brought up to date."""
+    *before, since, last = _entry(said.get(outcome.filesystem), session.now)
     if outcome.skipped:
         return outcome
     if outcome.error is None:
         if said.pop(outcome.filesystem, None):
-            session.warn(f"{outcome.filesystem}: in order again after {duration(max(0, session.now - since))} ({what})")
+            lasted = duration(max(0, session.now - since))
+            session.warn(f"{outcome.filesystem}: in order again after {lasted} ({before[0]})")
         return outcome
-    now = f"{outcome.error.what}; {outcome.error.advice}".rstrip("; ")
-    if now == what and 0 <= session.now - last < _DAY:
+    now = [outcome.error.what, outcome.error.advice]
+    if now == before and 0 <= session.now - last < _DAY:
         return replace(outcome, told=True)
-    said[outcome.filesystem] = [now, since if now == what else session.now, session.now]
+    said[outcome.filesystem] = [*now, since if now == before else session.now, session.now]
     return outcome
 
 
-def _entry(entry: object, now: int) -> tuple[str, int, int]:
+def _entry(entry: object, now: int) -> tuple[str, str, int, int]:
     match entry:
-        case [str(what), int(since), int(last)]:
-            return what, since, last
-    return "", now, now
+        case [str(what), str(advice), int(since), int(last)]:
+            return what, advice, since, last
+    return "", "", now, now
