@@ -54,6 +54,7 @@ case "$*" in
     *'"phase":"prepare"'*/prepare) held prepare ;;
     *'"phase":"commit"'*/mark) held mark ;;
     *zrep:master=yes*/take) held take ;;
+    'promote '*) held promote ;;
 esac
 exec /usr/sbin/zfs "$@"
 """
@@ -356,7 +357,7 @@ class TestKilledWhileThePeerTakesTheRole:
     """kill -9 of the failover; the peer is master, and the old one does not know it."""
 
     @pytest.fixture
-    def pair(self, hosts: Hosts) -> Hosts:
+    def stalled(self, hosts: Hosts) -> Hosts:
         alpha, beta = hosts
         made(alpha, "tank/take")
         alpha.run("zrep init tank/take beta tank/take")
@@ -365,10 +366,32 @@ class TestKilledWhileThePeerTakesTheRole:
         run = started(alpha, "zrep failover tank/take")
         wait_held(beta, "take")
         alpha.run("kill -9 $(cat /tmp/pid)")
-        let_go(beta)
         ended(run)
-        beta.run("until zfs get -H -o value zrep:master tank/take | grep -q yes; do sleep 0.1; done")
         return hosts
+
+    @pytest.fixture
+    def pair(self, stalled: Hosts) -> Hosts:
+        self.arrives(stalled[1])
+        return stalled
+
+    def arrives(self, beta: Host) -> None:
+        let_go(beta)
+        beta.run("until zfs get -H -o value zrep:master tank/take | grep -q yes; do sleep 0.1; done")
+
+    def test_as_long_as_it_stalls_nobody_undoes_it(self, stalled: Hosts) -> None:
+        """Were the old master made writable now, there would be two when the new one's role arrives after all."""
+        alpha, beta = stalled
+        for wait in (0, 16):  # zrep's half there gives up after 12 seconds of silence
+            time.sleep(wait)
+            tells(alpha, "zrep sync tank/take", BUSY, "tank/take: busy")
+            tells(beta, "zrep takeover tank/take", BUSY, "tank/take: busy")
+            silent(alpha, CRON)
+            assert not may_write(alpha, "tank/take")
+        self.arrives(beta)
+        silent(alpha, CRON)
+        silent(beta, CRON)
+        whole(beta, alpha, "tank/take")
+        assert beta.run("cat /tank/take/file").out == "the last word\n"
 
     @pytest.mark.parametrize("first", ["old", "new"])
     def test_cron_of_either_side_finishes_it(self, pair: Hosts, first: str) -> None:
@@ -395,6 +418,36 @@ class TestKilledWhileThePeerTakesTheRole:
         if other:
             whole(alpha, beta, "tank/other")
             assert content(beta, "tank/other") == "due"
+
+
+class TestRejoinCut:
+    """The old master or the new one loses power while the old one moves what it wrote alone aside."""
+
+    @pytest.mark.parametrize("lost", ["old", "new"])
+    def test_the_same_command_finishes_it(self, pair: Hosts, lost: str) -> None:
+        alpha, beta = pair
+        text(alpha, "of the old master alone")
+        alpha.run("zpool sync")
+        silent(beta, ALONE)
+        text(beta, "of the new master")
+        set_trap(alpha)
+        run = started(alpha, "zrep rejoin tank/a")
+        wait_held(alpha, "promote")
+        host = alpha if lost == "old" else beta
+        host.power_off()
+        if lost == "new":
+            let_go(alpha)
+        assert ended(run).rc not in (0, 70)
+        host.boot()
+        alpha.run(f"rm -f {TRAP_FILE}")
+        done = beta.run(CRON, check=False, timeout=60)
+        assert done.rc in (0, REFUSED), done
+        again(alpha, "zrep rejoin tank/a")
+        assert beta.run(CRON, timeout=60).out == ""
+        whole(beta, alpha)
+        assert content(alpha, "tank/a") == "of the new master"
+        [split] = [line for line in alpha.run("zfs list -H -o name").lines if "_split_" in line]
+        assert content(alpha, split) == "of the old master alone"
 
 
 class TestKilled:
