@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.bench import report
 from tests.bench.figures import Row, row_from
-from tests.bench.place import prepare
+from tests.bench.place import QUICK, prepare
 from tests.lab.hosts import CommandError, Lab
 from tests.lab.progress import LabError, say
 
@@ -59,6 +59,7 @@ def _run(lab: Lab, name: str, about: dict[str, str]) -> list[str]:
         run: Callable[[Lab], list[Row]] = import_module(f"tests.bench.row_{name}").run
         found = run(lab)
     except (CommandError, LabError, ValueError) as error:
+        say(f"row {name} broke: {error}")
         return [f"row {name} broke: {error}"]
     for row in found:
         print(f"\n{row.title}", flush=True)
@@ -97,7 +98,8 @@ def _about(lab: Lab) -> dict[str, str]:
         "OpenZFS": lab.image.zfs_version,
         "kernel": f"{lab.image.kernel_release}, User-Mode Linux, one CPU and 1 GiB for each host",
         "machine": f"{len(os.sched_getaffinity(0))} CPUs,{model.partition(':')[2]}",
-        "load": f"{os.getloadavg()[0]:.1f} when it began",
+        "load": f"{os.getloadavg()[0]:.1f} processes wanted to run when it began",
+        **({"quick": "two rounds only, small streams: not to be quoted"} if QUICK else {}),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ HERE = "/opt/bench"
 """Where the benchmark's own files are in a guest: a place that a reset of the lab leaves alone."""
 PYTHON = "/opt/zrep/bin/python3"
 COUNTED = ("zfs", "zpool", "ssh")
+QUICK = bool(os.environ.get("QUICK"))
+"""A short run, to see whether the benchmark works: two rounds of everything, and a small stream for a large one."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,11 @@ def time_all(host: Host, jobs: Sequence[Job], *, quiet: bool = False) -> list[Ti
 def series(timed: Iterable[Timed], name: str) -> Series:
     """The wall seconds of one job's runs, in order."""
     return Series(name, "s", tuple(t.seconds for t in timed if t.name == name))
+
+
+def runs(count: int) -> int:
+    """How often to run something that is usually run so often."""
+    return min(count, 2) if QUICK else count
 
 
 def rounds(jobs: Sequence[Job], count: int) -> list[Job]:

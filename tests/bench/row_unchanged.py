@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.bench.figures import Line, Row, Series
-from tests.bench.place import count, counting, job, make_pairs, rounds, series, time_all
+from tests.bench.place import count, counting, job, make_pairs, rounds, runs, series, time_all
 from tests.lab.hosts import Lab
 from tests.lab.progress import say
 from zrep.system import zfs
@@ -43,7 +43,7 @@ def measure(lab: Lab, names: list[str]) -> list[Line]:
         host.put(script.encode(), "/run/floor", mode="755")
     alpha.put(b"#!/bin/sh\nssh beta /run/floor &\n/run/floor && wait $!\n", "/run/floor-both", mode="755")
     jobs = [job("floor", "/run/floor-both"), job("zrep sync all", "zrep sync all")]
-    timed = time_all(alpha, rounds(jobs, RUNS[size]))
+    timed = time_all(alpha, rounds(jobs, runs(RUNS[size])))
     zrep, floor = series(timed, "zrep sync all"), series(timed, "floor")
 
     def counted(what: str, value: int, bar: float | None = None) -> Line:
