@@ -36,7 +36,7 @@ def measure(lab: Lab, names: list[str]) -> list[Line]:
     size, alpha = len(names), lab.alpha
     with counting(lab):
         cost = count(lab, alpha, "zrep sync all")
-    say(f"    commands: {cost.lines['alpha'] and [line[:60] for line in cost.lines['alpha']]}")
+    say(f"    here: {'; '.join(' '.join(line.split()[:3]) for line in cost.lines['alpha'])}")
     for host in lab:
         get, snapshots = zfs.get_properties("zrep", names), zfs.list_snapshots("zrep", names)
         script = f"#!/bin/sh\n{' '.join(get)} > /dev/null && {' '.join(snapshots)} > /dev/null\n"
