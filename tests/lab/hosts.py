@@ -327,7 +327,7 @@ class Lab:
 
     @classmethod
     def start(cls, names: Iterable[str] = ("alpha", "beta"), *, stay: bool = False, memory: str = MEMORY) -> "Lab":
-        """Boot new hosts with the working tree's zrep, each with so much memory. Unless `stay`, they end with this process, however it ends."""
+        """Boot new hosts with the working tree's zrep. Unless `stay`, they end with this process, however it ends."""
         build.install_tools(build.RECIPE["tools"]["run"])
         image = build.image()
         slot, keeper = take(stay=stay)
