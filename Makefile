@@ -46,7 +46,7 @@ demo: $(READY) ## watch replication, failover and a disaster on two real hosts
 
 bench: $(READY) ## what zrep costs, in ratios, on two real hosts (25 minutes): ROWS="small start" for some of it
 	$(LAB) build
-	$(AS_ROOT)$(BIN)/python -m tests.bench $(ROWS)
+	$(if $(QUICK),QUICK=1 )$(AS_ROOT)$(BIN)/python -m tests.bench $(ROWS)
 
 lab: $(READY) ## start two real hosts to play with
 	@$(LAB) up

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ HERE = "/opt/bench"
 """Where the benchmark's own files are in a guest: a place that a reset of the lab leaves alone."""
 PYTHON = "/opt/zrep/bin/python3"
 COUNTED = ("zfs", "zpool", "ssh")
+QUICK = bool(os.environ.get("QUICK"))
+"""A short run, to see whether the benchmark works: two rounds of everything, and a small stream for a large one."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,11 @@ def series(timed: Iterable[Timed], name: str) -> Series:
     return Series(name, "s", tuple(t.seconds for t in timed if t.name == name))
 
 
+def runs(count: int) -> int:
+    """How often to run something that is usually run so often."""
+    return min(count, 2) if QUICK else count
+
+
 def rounds(jobs: Sequence[Job], count: int) -> list[Job]:
     """Interleaved: each round has every job once, beginning with another one each time."""
     return [jobs[(start + place) % len(jobs)] for start in range(count) for place in range(len(jobs))]
@@ -149,8 +157,8 @@ def _numbers(host: Host, pool: str) -> tuple[int, int]:
 
 def make_pairs(lab: Lab, group: str, count: int, snapshots: int) -> list[str]:
     """So many healthy pairs tank/GROUP/1… from alpha to beta, mounted there, each with so many of zrep's snapshots on
-    both sides; the names. As `zrep init` and many syncs leave them, but made in seconds: one replication stream, and
-    the properties by channel programs."""
+    both sides; the names. As `zrep init` and many syncs leave them, but made in seconds: beta's pool becomes a copy of
+    alpha's, bit by bit. What beta's had before is gone."""
     alpha, beta = lab.alpha, lab.beta
     top = f"tank/{group}"
     names = [f"{top}/{number}" for number in range(1, count + 1)]
@@ -166,39 +174,43 @@ def make_pairs(lab: Lab, group: str, count: int, snapshots: int) -> list[str]:
     for number in range(1, snapshots + 1):
         alpha.run(f"zfs snapshot -r {top}@zrep_{number:06x}", timeout=300)
     last = f"zrep_{snapshots:06x}"
-    say("    a replication stream")
-    alpha.run(f"set -o pipefail; zfs send -R {top}@{last} | ssh beta zfs receive -u -o readonly=on {top}", timeout=1800)
-    for host, master in ((alpha, "yes"), (beta, "no")):
-        say(f"    properties and holds on {host.name}")
-        _mark(host, names, master, last)
-    for number in range(1, snapshots + 1):  # those of the parent, which is in no pair
-        for host in lab:
-            if number < snapshots:
-                host.run(f"zfs destroy {top}@zrep_{number:06x}")
+    say("    properties, holds, and a copy of the pool")
+    _mark(alpha, names, {**_ROLE, "sent": alpha.run("date +%s").out.strip()})
+    # Recursive: one transaction group for all of them. The parent is in no pair.
+    alpha.run(f"zfs hold -r zrep {top}@{last} && zfs release zrep {top}@{last}", timeout=300)
+    alpha.run(f"zfs destroy {top}@zrep_{1:06x}%{last}", timeout=300)
+    beta.run("zpool destroy -f tank && rm -f /pool/tank.img", timeout=300)
+    alpha.run("zpool export tank", timeout=600)
+    alpha.run("set -o pipefail; tar -cSf - -C /pool tank.img | ssh beta tar -xSf - -C /pool", timeout=1200)
+    alpha.run("zpool import -d /pool tank", timeout=600)
+    beta.run(f"zpool import -N -d /pool tank && zfs set readonly=on {top}", timeout=300)
+    _mark(beta, _paired(beta), {"master": "no", "canmount": "on"})
     return names
 
 
-def _mark(host: Host, names: Sequence[str], master: str, last: str) -> None:
-    now = int(host.run("date +%s").out)
-    roles = {
-        "epoch": "1", "gen": "00000000000000aa", "parent": "", "savecount": "20", "flags": "-p -L -e -c",
-        "src-host": "alpha", "dest-host": "beta", "master": master,
-    }  # fmt: skip
-    if master == "no":
-        roles["canmount"] = "on"
-    sets = "\n".join(f'  zfs.sync.set_prop(fs, "zrep:{name}", "{value}")' for name, value in roles.items())
-    program = (
-        'args = ...\nlist = args["argv"]\nfor i = 1, #list do\n  fs = list[i]\n'
-        + sets
-        + '\n  zfs.sync.set_prop(fs, "zrep:src-fs", fs)\n  zfs.sync.set_prop(fs, "zrep:dest-fs", fs)\n'
-        + f'  for s in zfs.list.snapshots(fs) do zfs.sync.set_prop(s, "zrep:sent", "{now - 60}") end\nend\n'
+_ROLE = {
+    "epoch": "1", "gen": "00000000000000aa", "parent": "", "savecount": "20", "flags": "-p -L -e -c",
+    "src-host": "alpha", "dest-host": "beta", "master": "yes",
+}  # fmt: skip
+
+
+def _paired(host: Host) -> list[str]:
+    """The filesystems there that are in a pair."""
+    return host.run("zfs get -H -s local -o name -t filesystem zrep:master").lines
+
+
+def _mark(host: Host, names: Sequence[str], properties: dict[str, str]) -> None:
+    """Set properties of zrep's on filesystems, and `sent` on all their snapshots, by a channel program: one transaction
+    group for many."""
+    sets = "".join(
+        f'  zfs.sync.set_prop(fs, "zrep:{name}", "{value}")\n' for name, value in properties.items() if name != "sent"
     )
+    if "sent" in properties:
+        sets += '  zfs.sync.set_prop(fs, "zrep:src-fs", fs)\n  zfs.sync.set_prop(fs, "zrep:dest-fs", fs)\n'
+        sent = f'zfs.sync.set_prop(s, "zrep:sent", "{properties["sent"]}")'
+        sets += f"  for s in zfs.list.snapshots(fs) do {sent} end\n"
+    program = f'args = ...\nlist = args["argv"]\nfor i = 1, #list do\n  fs = list[i]\n{sets}end\n'
     host.put(program.encode(), "/run/mark.lua")
     for start in range(0, len(names), 50):
-        host.run(
-            f"zfs program -t 100000000 -m 100000000 tank /run/mark.lua {' '.join(names[start : start + 50])}",
-            timeout=300,
-        )
-    # One hold command waits for one transaction group only when it is recursive.
-    parent = names[0].rpartition("/")[0]
-    host.run(f"zfs hold -r zrep {parent}@{last} && zfs release zrep {parent}@{last}", timeout=300)
+        some = " ".join(names[start : start + 50])
+        host.run(f"zfs program -t 100000000 -m 100000000 tank /run/mark.lua {some}", timeout=300)

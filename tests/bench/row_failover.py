@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 
 from tests.bench.figures import Line, Row, Series
-from tests.bench.place import HERE
+from tests.bench.place import HERE, runs
 from tests.lab.demo import Writer
 from tests.lab.hosts import CommandError, Host, Lab
 from tests.lab.progress import say
 
-ROUNDS = 6
+ROUNDS = runs(6)
 SOCKET = "/run/bench-warm"
 
 

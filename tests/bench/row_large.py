@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tests.bench.figures import Line, Row, Series
-from tests.bench.place import Job, Timed, job, series, time_all
+from tests.bench.place import QUICK, Job, Timed, job, runs, series, time_all
 from tests.lab.hosts import Lab
 from tests.lab.progress import say
 
-MIB = 1024
-ROUNDS = 3
+MIB = 64 if QUICK else 1024
+ROUNDS = runs(3)
 RANDOM = "/pool/random"
 PLACES = {"ssh": "beta", "local": "localhost"}
 BAR = 1.1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.bench.figures import Line, Row
-from tests.bench.place import job, make_pairs, rounds, series, time_all
+from tests.bench.place import job, make_pairs, rounds, runs, series, time_all
 from tests.lab.hosts import Lab
 
-COUNT, DELAY, RUNS = 8, "20ms", 5
+COUNT, DELAY, RUNS = 8, "20ms", runs(5)
 
 
 def run(lab: Lab) -> list[Row]:

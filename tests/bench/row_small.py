@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tests.bench import others
 from tests.bench.figures import Line, Row
-from tests.bench.place import HERE, Job, job, series, time_all
+from tests.bench.place import HERE, Job, job, runs, series, time_all
 from tests.lab.hosts import CommandError, Lab
 from tests.lab.progress import say
 
-ROUNDS = 7
+ROUNDS = runs(7)
 FILESYSTEMS = "abcd"
 COLD, WARM = "bare, cold connection", "bare, warm connection"
 ZREP = "zrep sync all"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.bench.figures import Line, Row
-from tests.bench.place import HERE, PYTHON, job, rounds, series, time_all
+from tests.bench.place import HERE, PYTHON, job, rounds, runs, series, time_all
 from tests.lab.hosts import Lab
 
-RUNS = 12
+RUNS = runs(12)
 BARS = {"zrep --version": 6.0, "zrep sync FS, until its first command": 9.0, "zrep list": 13.0}
 
 

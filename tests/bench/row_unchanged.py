@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.bench.figures import Line, Row, Series
-from tests.bench.place import count, counting, job, make_pairs, rounds, series, time_all
+from tests.bench.place import count, counting, job, make_pairs, rounds, runs, series, time_all
 from tests.lab.hosts import Lab
 from tests.lab.progress import say
 from zrep.system import zfs
@@ -36,14 +36,14 @@ def measure(lab: Lab, names: list[str]) -> list[Line]:
     size, alpha = len(names), lab.alpha
     with counting(lab):
         cost = count(lab, alpha, "zrep sync all")
-    say(f"    commands: {cost.lines['alpha'] and [line[:60] for line in cost.lines['alpha']]}")
+    say(f"    here: {'; '.join(' '.join(line.split()[:3]) for line in cost.lines['alpha'])}")
     for host in lab:
         get, snapshots = zfs.get_properties("zrep", names), zfs.list_snapshots("zrep", names)
         script = f"#!/bin/sh\n{' '.join(get)} > /dev/null && {' '.join(snapshots)} > /dev/null\n"
         host.put(script.encode(), "/run/floor", mode="755")
     alpha.put(b"#!/bin/sh\nssh beta /run/floor &\n/run/floor && wait $!\n", "/run/floor-both", mode="755")
     jobs = [job("floor", "/run/floor-both"), job("zrep sync all", "zrep sync all")]
-    timed = time_all(alpha, rounds(jobs, RUNS[size]))
+    timed = time_all(alpha, rounds(jobs, runs(RUNS[size])))
     zrep, floor = series(timed, "zrep sync all"), series(timed, "floor")
 
     def counted(what: str, value: int, bar: float | None = None) -> Line:

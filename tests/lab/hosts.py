@@ -62,6 +62,7 @@ class Host:
     image: Image
     first_root: Path | None = None
     """What the root disk has on top of the image on the first day."""
+    memory: str = MEMORY
     history: deque[Ran] = field(default_factory=lambda: deque(maxlen=40))
 
     @property
@@ -158,7 +159,7 @@ class Host:
                 output(["cp", "--sparse=always", str(first), str(disk)])
         cpus = sorted(os.sched_getaffinity(0))
         argv = self.slot.inside("taskset", "-c", str(cpus[(self.n - 1) % len(cpus)]), str(self.image.kernel))
-        argv += [f"umid={self.name}", f"uml_dir={self.slot.sockets}/", f"mem={MEMORY}"]
+        argv += [f"umid={self.name}", f"uml_dir={self.slot.sockets}/", f"mem={self.memory}"]
         argv += [f"ubd0={self._root},{self.image.root}", f"ubd1={self._disk}"]
         argv += ["root=/dev/ubda", "rw", "init=/lab/init", "con=null", "con0=null,fd:1", "quiet"]
         for i, (tap, kind) in enumerate(((self.tap, 0), (f"control-{self.n}", 1))):
@@ -318,19 +319,19 @@ class Host:
 class Lab:
     """The hosts of one slot and the wire between them."""
 
-    def __init__(self, slot: Slot, image: Image, names: Iterable[str]) -> None:
+    def __init__(self, slot: Slot, image: Image, names: Iterable[str], memory: str = MEMORY) -> None:
         self.slot = slot
         self.image = image
-        self.hosts = {name: Host(name, slot, image) for name in names}
+        self.hosts = {name: Host(name, slot, image, memory=memory) for name in names}
         self._keeper: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def start(cls, names: Iterable[str] = ("alpha", "beta"), *, stay: bool = False) -> "Lab":
+    def start(cls, names: Iterable[str] = ("alpha", "beta"), *, stay: bool = False, memory: str = MEMORY) -> "Lab":
         """Boot new hosts with the working tree's zrep. Unless `stay`, they end with this process, however it ends."""
         build.install_tools(build.RECIPE["tools"]["run"])
         image = build.image()
         slot, keeper = take(stay=stay)
-        lab = cls(slot, image, names)
+        lab = cls(slot, image, names, memory)
         lab._keeper = keeper
         try:
             for host in lab:

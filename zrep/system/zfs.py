@@ -6,6 +6,7 @@ Shapes and wordings are those of OpenZFS 2.1 to 2.3; the contract suite (tests/c
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from zrep.core import steps
@@ -130,7 +131,7 @@ def parse_snapshots(text: str) -> dict[str, list[Snapshot]]:
         dataset, _, name = full.partition("@")
         table.setdefault(dataset, []).append(
             Snapshot(
-                name=name,
+                name=sys.intern(name),  # many filesystems have snapshots of the same names
                 guid=guid,
                 createtxg=_integer(createtxg, full),
                 creation=_integer(creation, full),
@@ -225,11 +226,16 @@ def build_member(tag: str, name: str, properties: Mapping[str, Value], snapshots
 
 
 def _rows(text: str, columns: int, command: str) -> Iterator[list[str]]:
-    for line in text.splitlines():
-        row = line.split("\t")
+    # Line by line: a list of all of them is as large as the text once more.
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        row = text[start:end].split("\t")
         if len(row) != columns:
-            raise FailedError(f"{command} printed something zrep does not understand", evidence=line[:120])
+            raise FailedError(f"{command} printed something zrep does not understand", evidence=text[start:end][:120])
         yield row
+        start = end + 1
 
 
 def _integer(text: str, what: str) -> int:
