@@ -130,7 +130,7 @@ class Host:
     def ssh(self, command: str | None = None, *, tty: bool = False) -> list[str]:
         """The argv that runs a command on this host, over one warm connection."""
         if not self.is_on or not self._socket.exists():
-            self._connect()
+            self.wait()
         argv = ["ssh", "-q", *(["-tt"] if tty else []), "-S", str(self._socket), *self._ssh_options(), self._control_ip]
         return self.slot.inside(*argv, *([command] if command is not None else []))
 
@@ -180,6 +180,8 @@ class Host:
 
     def wait(self) -> None:
         """Wait until a guest that was powered on takes commands."""
+        if not self.is_on:
+            raise LabError(f"{self.name} is off: boot it first")
         deadline = time.monotonic() + BOOT_SECONDS
         while "READY after" not in (console := self._log.read_text(errors="replace")):
             if not self.is_on or time.monotonic() > deadline:
@@ -237,8 +239,6 @@ class Host:
         return self._root
 
     def _connect(self) -> None:
-        if not self.is_on:
-            raise LabError(f"{self.name} is off: boot it first")
         if session_lives(self._master_pid) and self._socket.exists():
             return
         end_session(self._master_pid)

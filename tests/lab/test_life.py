@@ -17,6 +17,7 @@ from tests.lab.zrep_on import (
     local,
     made,
     newest_guid,
+    recovers,
     silent,
     snapshots,
     unchanged,
@@ -274,7 +275,7 @@ class TestDisaster:
         assert (done.rc, "--yes" in done.err, "is lost to this side" in done.err) == (REFUSED, True, True)
         silent(beta, "zrep takeover -L --yes tank/b")
         assert beta.run("cat /tank/b/file; echo new > /tank/b/file").out == "first\n"
-        alpha.power_on()
+        alpha.boot()
         done = alpha.run("zrep sync all", check=False)
         assert (done.rc, "zrep rejoin tank/a" in done.err) == (REFUSED, True)
         assert (value(alpha, "tank/a", "readonly"), state(alpha), state(beta)) == ("on", "stale master", "peer stale")
@@ -296,7 +297,7 @@ class TestDisaster:
         alpha.power_off()
         silent(beta, "zrep takeover -L --yes tank/b")
         beta.run("echo new > /tank/b/file")
-        alpha.power_on()
+        alpha.boot()
         silent(alpha, "zrep rejoin tank/a")
         silent(beta, "zrep sync all")
         assert content(alpha, "tank/a") == "new"
@@ -404,7 +405,8 @@ class TestSmallerCommands:
         assert (done.rc, "was renamed" in done.err) == (REFUSED, True)
         silent(beta, "zrep changeconfig tank/moved")
         alpha.run("echo second > /tank/a/file")
-        silent(alpha, "zrep sync all && zrep failover tank/a")
+        recovers(alpha, "zrep sync all")
+        silent(alpha, "zrep failover tank/a")
         assert beta.run("cat /tank/moved/file").out == "second\n"
 
 
@@ -459,7 +461,7 @@ class TestShellPair:
         alpha.power_off()
         silent(beta, "zrep takeover -L --yes tank/b")
         beta.run("echo new > /tank/b/file")
-        alpha.power_on()
+        alpha.boot()
         assert alpha.run("zrep sync all", check=False).rc == REFUSED
         silent(alpha, "zrep rejoin tank/a")
         silent(beta, "zrep sync all")
