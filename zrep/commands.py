@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zrep.core.errors import UsageError, ZrepError
+from zrep.core.errors import RefusedError, UsageError, ZrepError
 from zrep.core.names import DEFAULT_TAG, check_dataset, check_tag
 
 if TYPE_CHECKING:  # each command imports what it uses: the program starts every minute on small machines
@@ -95,16 +96,35 @@ def _run(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name
     from zrep.ops.session import Outcome
     from zrep.render import report
 
+    with _closing(session):
+        try:
+            done = work()
+        except ZrepError as error:
+            raise error.about(name) from None
+    outcomes = [done] if isinstance(done, Outcome) else list(done)
+    tag = _spoken(session)
+    for outcome in outcomes:
+        for trouble in (*outcome.blockers, *([outcome.error] if outcome.error else [])):
+            trouble.tagged(tag)
+    return report(outcomes, verbose=session.options.verbose, terminal=sys.stdout.isatty())
+
+
+@contextmanager
+def _closing(session: Session) -> Iterator[None]:
+    """Give everything back in the end; an error leaves with advice for the tag of the session."""
     try:
-        done = work()
+        yield
     except ZrepError as error:
-        raise error.about(name) from None
+        raise error.tagged(_spoken(session)) from None
     finally:
         session.close()
         if session.progress is not None:
             print("\r\033[K", end="", file=sys.stderr, flush=True)  # how far a stream got is of no interest any more
-    outcomes = [done] if isinstance(done, Outcome) else list(done)
-    return report(outcomes, verbose=session.options.verbose, terminal=sys.stdout.isatty())
+
+
+def _spoken(session: Session) -> str:
+    """The tag, as far as a command line has to name it."""
+    return "" if session.tag == DEFAULT_TAG else session.tag
 
 
 def _names(words: list[str]) -> list[str]:
@@ -205,6 +225,10 @@ def takeover(
     """On the replica: become the master. Planned and without loss; with -L after a disaster."""
     name = check_dataset(filesystem)
     session = _session(context, fence=fence_cmd, dry_run=dry_run, verbose=verbose)
+    for option, given in (("yes", yes), ("fence_cmd", fence_cmd)):
+        source = context.get_parameter_source(option)
+        if given and not local and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--{option.replace('_', '-')} goes with -L", evidence="without it the master is asked")
     if not local:
         from zrep.ops.role import RoleChange, takeover
 
@@ -220,7 +244,11 @@ def _agreement(yes: bool) -> Callable[[str], bool]:
     def agree(loss: str) -> bool:
         if yes:
             return True
-        return sys.stdin.isatty() and typer.confirm(f"{loss}. Take over?")
+        if not sys.stdin.isatty():
+            return False
+        if typer.confirm(f"{loss}. Take over?"):
+            return True
+        raise RefusedError("you said no: nothing was changed")
 
     return agree
 
@@ -289,7 +317,7 @@ def list_(
 
     names = [check_dataset(name) for name in filesystems or []]
     session = _session(context)
-    try:
+    with _closing(session):
         known = {row.name for row in view.listing(session, False)} if names else set()
         for name in names:
             if name not in known:
@@ -301,8 +329,6 @@ def list_(
         else:
             rows = [row for row in view.listing(session, masters) if not names or row.name in names]
             render.table(rows, tabs=tabs, now=session.now)
-    finally:
-        session.close()
     return 0
 
 
@@ -321,11 +347,9 @@ def status(
 
     names = [] if all_ else _names(filesystems or ["all"])
     session = _session(context)
-    try:
+    with _closing(session):
         rows = view.status(session, names)
         render.table(rows, tabs=tabs, now=session.now)
-    finally:
-        session.close()
     return worst(row.code for row in rows)
 
 
@@ -365,7 +389,7 @@ def changeconfig(
     host: Annotated[str, typer.Argument(metavar="[HOST]", help="The peer's new name for ssh.")] = "",
     target: Annotated[str, typer.Argument(metavar="[PEER_FS]", help="The other half's new name there.")] = "",
     own_host: Annotated[str, typer.Option(metavar="NAME", help="The name by which the peer reaches this host.")] = "",
-    savecount: Annotated[int, typer.Option(metavar="N", min=0, help="Snapshots this side keeps.")] = 0,
+    savecount: Annotated[int | None, typer.Option(metavar="N", min=1, help="Snapshots this side keeps.")] = None,
     lease: Annotated[
         int | None,
         typer.Option(metavar="SECONDS", min=0, help="As master: read-only after so long without the peer; 0: never."),
@@ -378,7 +402,7 @@ def changeconfig(
     from zrep.ops.manage import Config, changeconfig
 
     session = _session(context, dry_run=dry_run, verbose=verbose)
-    config = Config(host, target, own_host, savecount, lease, minfree)
+    config = Config(host, target, own_host, savecount or 0, lease, minfree)
     return _run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
 
 

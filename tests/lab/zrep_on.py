@@ -113,7 +113,7 @@ def recovers(host: Host, command: str) -> None:
     """A run of cron that succeeds after some that did not: one line says so."""
     done = host.run(command, timeout=120)
     assert done.out == "", done
-    assert re.fullmatch(r"zrep: [^\n]*: in order again after [^\n]+\n", done.err), done
+    assert re.fullmatch(r"zrep: [^\n]*: over after [^\n]+\n", done.err), done
 
 
 def still(host: Host, command: str, code: int) -> None:

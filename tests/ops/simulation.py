@@ -216,6 +216,12 @@ def settled_intent(text: str) -> bool:
     return intent is None or intent.settled
 
 
+def _is_replica(dataset: Dataset) -> bool:
+    """By its role, or by the record of a new one."""
+    intent = Intent.parse(local(dataset, "inprogress"))
+    return (intent.role if intent else {}).get("master", local(dataset, "master")) == "no"
+
+
 def _epoch(dataset: Dataset) -> int:
     return int(local(dataset, "epoch") or 0)
 
@@ -446,6 +452,10 @@ class Simulation(RuleBasedStateMachine):
         if dataset is not None and dataset.kind == "volume":
             how = "write"  # the model replays the intent log of what is mounted only
         given_up = how == "store" and dataset is not None and self._insisted_past(host, dataset)
+        if dataset is not None and _is_replica(dataset):
+            given_up = (
+                True  # a takeover -L of a volume that was cut left it writable: this is by hand, sync -f's to drop
+            )
         try:
             if how == "store":
                 self.hosts[host].store_mapped(name, key, b"mapped")

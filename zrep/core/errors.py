@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+# A command line of zrep in an advice: its command works on the pairs of a tag.
+_COMMAND = re.compile(
+    r"\bzrep (?=(?:init|sync|failover|takeover|rejoin|rehearse|expire|list|status|pause|unpause|changeconfig|clear)\b)"
+)
 
 
 class ZrepError(Exception):
@@ -30,6 +36,12 @@ class ZrepError(Exception):
         if self.advice:
             text += f"; next: {self.advice}"
         return " ".join(text.split())
+
+    def tagged(self, tag: str) -> ZrepError:
+        """The same error, its advice for the pairs of a tag ("": the default one, which needs no word)."""
+        if tag:
+            self.advice = _COMMAND.sub(f"zrep -t {tag} ", self.advice)
+        return self
 
     def about(self, filesystem: str) -> ZrepError:
         """The same error, naming filesystem if it named none."""

@@ -28,6 +28,7 @@ ROLE_PROPERTIES = (
     "infilter",
     "split",
     "canmount",
+    "alone",
     "lease",
     "minfree",
     "lock-pid",

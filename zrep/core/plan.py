@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from shlex import quote
 
 from zrep.core.errors import RefusedError
 from zrep.core.names import next_sequence, pool_of, snapshot_name
@@ -67,7 +68,7 @@ def plan_advance(pair: Pair) -> Advance:
             "the two sides have no common snapshot",
             filesystem=master.name,
             evidence=f"{len(master.snapshots)} snapshots here, {len(replica.snapshots)} there",
-            advice=f"zrep clear {master.name}, then zrep init to a new target",
+            advice=f"zrep clear {quote(master.name)}, then zrep init to a new target",
         )
     refuse_modified(pair, base)
     later = [snapshot for snapshot in master.ours(pair.tag) if snapshot.createtxg > base.createtxg]
@@ -88,7 +89,7 @@ def refuse_modified(pair: Pair, base: Snapshot) -> None:
             f"the replica {pair.replica.name} was changed by hand",
             filesystem=pair.master.name,
             evidence=f"{written} bytes written there since @{base.name}",
-            advice=f"to throw those away: zrep sync -f {pair.master.name}",
+            advice=f"to throw those away: zrep sync -f {quote(pair.master.name)}",
         )
 
 
@@ -277,6 +278,10 @@ def named(tag: str, values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((f"{tag}:{name}", value) for name, value in values.items())
 
 
+# Of a side that is promoted without its peer, until it has met it.
+ALONE = {"alone": "yes"}
+
+
 def role_properties(tag: str, operation: str, identity: str, values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """One set of a new role, its record first: of a set that lands in part, the record decides (see Intent)."""
     return (intent_property(tag, Intent(operation, identity, role=values)), *named(tag, values))
@@ -304,7 +309,7 @@ def plan_quiesce(pair: Pair, generation: str) -> tuple[Step, ...]:
     steps += [
         RemountReadOnly(Side.MASTER, member.name, member.get("mountpoint"))
         for member in pair.master.members
-        if member.mounted
+        if member.placed
     ]
     steps.append(SetProperties(Side.MASTER, tuple(m.name for m in pair.master.members), (("readonly", "on"),)))
     steps.append(CloseTransactionGroup(Side.MASTER, pool_of(pair.master.name)))
@@ -332,20 +337,16 @@ def plan_commit(pair: Pair, intent: Intent) -> tuple[Step, ...]:
     )
 
 
-def take_role(pair: Pair, generation: str, epoch: int) -> TakeRole:
+def take_role(pair: Pair, generation: str, epoch: int, *, alone: bool = False) -> TakeRole:
     """The replica becomes master of a new generation; what is left to do there is its own intent."""
     role = pair.replica.role
+    values = role_values(role, master=True, swap=True, epoch=epoch, gen=generation, parents=role.lineage)
     return TakeRole(
         Side.REPLICA,
         pair.replica.name,
         expected=role.generation,
         identity=generation,
-        properties=role_properties(
-            pair.tag,
-            "promote",
-            generation,
-            role_values(role, master=True, swap=True, epoch=epoch, gen=generation, parents=role.lineage),
-        ),
+        properties=role_properties(pair.tag, "promote", generation, {**values, **(ALONE if alone else {})}),
     )
 
 
@@ -466,7 +467,7 @@ def plan_restore(pair: Pair, intent: Intent) -> tuple[Step, ...]:
             steps.append(SetProperties(Side.MASTER, (member.name,), (("readonly", value),)))
         else:
             steps.append(InheritProperty(Side.MASTER, (member.name,), "readonly", received=source == "received"))
-        if member.mounted and value == "off":
+        if member.placed and value == "off":
             steps.append(RemountWritable(Side.MASTER, member.name, member.get("mountpoint")))
     steps.append(clear_intent(Side.MASTER, pair.master.name, pair.tag))
     return tuple(steps)

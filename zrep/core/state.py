@@ -106,9 +106,9 @@ class Intent:
 @dataclass(frozen=True, slots=True)
 class Role:
     """The zrep:* properties of one dataset, only those with source ``local``. torn: some of them are not yet what
-    the record of a new role says; everything here is as the record says. lease: seconds a master may go without its
-    peer, 0 for ever; minfree: what must stay free in its pool, as floor_bytes reads it. unreadable: the properties
-    whose values zrep never writes, as evidence."""
+    the record of a new role says; everything here is as the record says. alone: promoted without its peer, and not met
+    it since; lease: seconds a master may go without its peer, 0 for ever; minfree: what must stay free in its pool,
+    as floor_bytes reads it. unreadable: the properties whose values zrep never writes, as evidence."""
 
     src_host: str = ""
     src_fs: str = ""
@@ -126,6 +126,7 @@ class Role:
     infilter: str = ""
     split: str = ""
     canmount: str = ""
+    alone: bool = False
     lease: int = 0
     minfree: str = ""
     lock_pid: str = ""
@@ -190,6 +191,11 @@ class Member:
     @property
     def mounted(self) -> bool:
         return self.get("mounted") == "yes"
+
+    @property
+    def placed(self) -> bool:
+        """Mounted where its mountpoint says, and not by hand (mountpoint=legacy)."""
+        return self.mounted and self.get("mountpoint").startswith("/")
 
     @property
     def master_canmount(self) -> str:

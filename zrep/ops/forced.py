@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import memory_key
-from zrep.core.plan import next_epoch, plan_fence, plan_open, role_properties, role_values, take_role
+from zrep.core.plan import ALONE, next_epoch, plan_fence, plan_open, role_properties, role_values, take_role
 from zrep.core.state import Member, Pair, Side, Unit
 from zrep.core.steps import DiscardPartial, SetProperties, Step, TakeRole
 from zrep.core.words import duration, size
 from zrep.ops import hooks
 from zrep.ops.foresee import foresee_alone
-from zrep.ops.session import Link, Outcome, Session
+from zrep.ops.session import Link, Outcome, Session, unfinished_init
 from zrep.system import zfs
 from zrep.system.execute import Executor, Line
 from zrep.system.observe import observe
@@ -65,6 +65,7 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     if session.options.dry_run:
         plan = _forced_plan(session, member, generation)
         fence = [Line(session.local.name, ("sh", "-c", session.options.fence))] if session.options.fence else []
+        plan = (*plan, *plan_open(Side.REPLICA, Unit((member,)), session.tag))
         lines = (*fence, *(Line(session.local.name, zfs.argv(step)) for step in plan))
         return Outcome(name, message=loss.text(), lines=lines, notes=tuple(foresee_alone(session, member)))
     _need_yes(name, loss.text(), agree)
@@ -96,13 +97,15 @@ def _forced_plan(session: Session, member: Member, generation: str) -> tuple[Ste
     """Forget what is half received, fence, take the role: the last step is the TakeRole."""
     unit = Unit((member,))
     discard = (DiscardPartial(Side.REPLICA, member.name),) if member.token else ()
-    take = take_role(Pair(session.tag, unit, unit), generation, next_epoch(member.role))
+    take = take_role(Pair(session.tag, unit, unit), generation, next_epoch(member.role), alone=True)
     return (*discard, *plan_fence(Side.REPLICA, member, session.tag), take)
 
 
 def _insist(session: Session, executor: Executor, member: Member, agree: Callable[[str], bool]) -> Outcome:
     """A master with an intent: one that only has to be opened, or one whose peer never answers."""
     name = member.name
+    if member.role.intent is not None and member.role.intent.operation == "init":
+        raise unfinished_init(Link(name, member.role))
     stuck = member.role.intent is not None and member.role.intent.operation in ("failover", "stopped")
     if session.options.dry_run:
         return Outcome(name, message="would go on as master of a new generation" if stuck else "would be opened")
@@ -157,7 +160,10 @@ def _fence(session: Session, link: Link) -> None:
 def _loss(session: Session, member: Member) -> Loss:
     if not member.snapshots:
         raise RefusedError("nothing was ever received here", filesystem=member.name)
-    newest = (member.ours(session.tag) or member.snapshots)[-1]  # somebody else's snapshot here was not received
+    # Somebody else's snapshot here was not received, nor was the one by which an earlier attempt has fenced this side;
+    # of ours, those that are known to be on both sides were.
+    ours = member.ours(session.tag)
+    newest = ([s for s in ours if s.sent] or ours or member.snapshots)[-1]
     age = max(0, session.now - (newest.sent or newest.creation))
     return Loss(newest.name, age, _last_told(session, member), _partial(session, member))
 
@@ -195,6 +201,6 @@ def _stuck_master(session: Session, executor: Executor, member: Member) -> Outco
     name, role = member.name, member.role
     generation = session.new_identity()
     values = role_values(role, master=True, swap=False, epoch=next_epoch(role), gen=generation, parents=role.lineage)
-    properties = role_properties(session.tag, "promote", generation, values)
+    properties = role_properties(session.tag, "promote", generation, {**values, **ALONE})
     executor.do(SetProperties(Side.MASTER, (name,), properties))
     return _open_alone(session, executor, name, "this side goes on as master of a new generation")

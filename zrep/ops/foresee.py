@@ -35,7 +35,8 @@ def blockers(view: View) -> list[ZrepError]:
     host = view.executor.replica
     members = view.pair.replica.members
     data = _unusable_data(view)
-    return [*([data] if data else []), *_missing_keys(host, members), *_mountpoints_taken(host, members)]
+    found = [*([data] if data else []), *_mounted_by_hand(view)]
+    return [*found, *_missing_keys(host, members), *_mountpoints_taken(host, members)]
 
 
 def foresee(session: Session, view: View, *, insist: bool) -> Forecast:
@@ -44,7 +45,7 @@ def foresee(session: Session, view: View, *, insist: bool) -> Forecast:
     writers = _writers(view)
     if not insist:
         found += writers
-    notes = [error.line() for error in writers] if insist else []
+    notes = [f"{error.what} ({error.evidence}): it would be forced out" for error in writers] if insist else []
     notes += left_out(session, view.executor.master, view.pair.master.name)
     notes += _gaps(session, view)
     return Forecast(tuple(found), "" if _unusable_data(view) else _amount(session, view), tuple(notes))
@@ -68,6 +69,19 @@ def _unusable_data(view: View) -> ZrepError | None:
     return None
 
 
+def _mounted_by_hand(view: View) -> list[ZrepError]:
+    """Where a legacy mount is, ZFS does not say: that nobody writes to it cannot be made sure of."""
+    return [
+        RefusedError(
+            f"{member.name} is mounted by hand on {view.executor.master.name}",
+            evidence=f"mountpoint is {member.get('mountpoint')}",
+            advice="unmount it and run this again, or give it a mountpoint",
+        )
+        for member in view.pair.master.members
+        if member.mounted and not member.placed
+    ]
+
+
 def _missing_keys(host: Agent, members: Sequence[Member]) -> list[ZrepError]:
     return [
         RefusedError(
@@ -87,7 +101,7 @@ def _mountpoints_taken(host: Agent, members: Sequence[Member]) -> list[ZrepError
     [done] = host.run([("zfs", "list", "-H", "-t", "filesystem", "-o", "name,mounted,mountpoint")])
     if done.status != 0:
         raise zfs.error(done)
-    rows = [line.split("\t") for line in done.out.splitlines()]
+    rows = [line.split("\t", 2) for line in done.out.splitlines()]
     return [
         RefusedError(
             f"{name} is mounted on {mountpoint}, where {wanted[mountpoint]} belongs",

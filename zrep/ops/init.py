@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from shlex import quote
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ROLE_PROPERTIES, ancestors, check_dataset, check_host, next_sequence, pool_of, snapshot_name
@@ -125,7 +126,7 @@ def _check(session: Session, request: Request, link: Link, peer: Agent, here: Id
             f"it is already {kind} in a pair under the tag {session.tag!r}",
             filesystem=name,
             evidence=f"{source.role.src_host}:{source.role.src_fs} to {source.role.dest_host}:{source.role.dest_fs}",
-            advice=f"another destination: zrep -t OTHERTAG init …; to start over: zrep clear {name}",
+            advice=f"another destination: zrep -t OTHERTAG init …; to start over: zrep clear {quote(name)}",
         )
     if source.key_missing and not _raw(role):
         raise RefusedError("its key is not loaded", filesystem=name, advice=f"zfs load-key '{name}'")
@@ -312,6 +313,9 @@ def _link_both(session: Session, ground: _Ground) -> list[Step]:
 
 def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
     executor = ground.executor
+    if ground.source.readonly and not ground.source.volume:
+        advice = f"zfs set readonly=off {quote(request.filesystem)}"
+        session.warn(f"{request.filesystem}: it is read-only here, as a master should not be; next: {advice}")
     for line in left_out(session, session.local, request.filesystem):
         session.say(line)
     for step in _parents(ground):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zrep.core.errors import ZrepError
 from zrep.core.names import memory_key
 from zrep.core.plan import plan_stop
 from zrep.core.state import Member, Side, Unit
@@ -17,26 +18,41 @@ from zrep.system.observe import observe
 
 
 def reached(session: Session, links: Sequence[Link]) -> None:
-    """Their peer has answered."""
-    leased = {memory_key(session.tag, link.name): {"reached": session.now} for link in links if link.role.lease}
+    """Their peer has answered as the zrep it is."""
+    leased: dict[str, dict[str, object]] = {
+        memory_key(session.tag, link.name): {"reached": session.now} for link in links if link.role.lease
+    }
     if leased and not session.options.dry_run:
-        session.local.remember({key: dict(record) for key, record in leased.items()})
+        session.local.remember(leased)
 
 
 def not_reached(session: Session, links: Sequence[Link]) -> None:
     """Their peer has not answered: those whose lease is over become read-only, and say so. What they were is recorded,
-    as for every master that cannot be shown to be the right one: the run that reaches the peer undoes it."""
-    leased = [link for link in links if link.role.lease]
-    if not leased or session.options.dry_run:
+    as for every master that cannot be shown to be the right one: the run that reaches the peer undoes it.
+
+    Not a side that was promoted alone and has not met its peer since: that it goes on without it was the decision.
+    """
+    if session.options.dry_run:
         return
-    mine = [
-        link.name for link in leased if session.local.locks.has(link.name) or not session.local.lock([link.name], 0)
-    ]
-    for name, member in observe(session.local, session.tag, mine).items():
-        silent = session.now - _last_contact(session, member)
-        plan = plan_stop(Side.MASTER, Unit((member,)), session.tag)
-        if not (plan and member.role.master and silent > member.role.lease):
-            continue
+    for link in links:
+        if link.role.lease and link.is_master and not link.role.alone:
+            try:
+                _enforce(session, link.name)
+            except ZrepError as error:
+                session.warn(error.about(link.name).line())
+
+
+def _enforce(session: Session, name: str) -> None:
+    if not session.local.locks.has(name) and session.local.lock([name], 0):
+        return
+    member = observe(session.local, session.tag, [name])[name]
+    silent = session.now - _last_contact(session, member)
+    # One whose init is unfinished has no replica that could take over; and its record is another one.
+    beginning = member.role.intent is not None and member.role.intent.operation == "init"
+    if not member.role.master or beginning or silent <= member.role.lease:
+        return
+    plan = plan_stop(Side.MASTER, Unit((member,)), session.tag)
+    if plan:
         session.alone().do_all(plan)
         session.warn(
             f"{name}: read-only from now on: {member.role.dest_host} was not reached for {duration(silent)}, "
@@ -46,8 +62,9 @@ def not_reached(session: Session, links: Sequence[Link]) -> None:
 
 def _last_contact(session: Session, member: Member) -> int:
     """When the peer was last known to answer, seconds since 1970. The record of it is lost at a reboot: then it is the
-    newest snapshot's mark, which may be older, never newer."""
+    newest snapshot's mark, which may be older, never newer. A time to come is that of a clock that was wrong."""
     key = memory_key(session.tag, member.name)
     record = session.local.recall([key]).get(key, {})
     known = [value for name in ("reached", "synced") if isinstance(value := record.get(name), int)]
-    return max([*known, *(snapshot.sent for snapshot in member.snapshots if snapshot.sent)], default=0)
+    known += [snapshot.sent for snapshot in member.snapshots if snapshot.sent]
+    return max((when for when in known if when <= session.now), default=0)

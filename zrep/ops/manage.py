@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from zrep.core.errors import BusyError, RefusedError, UnreachableError, UsageError
 from zrep.core.names import ROLE_PROPERTIES, check_dataset, check_host
-from zrep.core.plan import expire_side, plan_expire
-from zrep.core.relation import Linked
-from zrep.core.state import Member, Role, Side, Snapshot
+from zrep.core.plan import expire_side, plan_expire, plan_restore
+from zrep.core.relation import Linked, Unrelated, relate
+from zrep.core.state import Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, SetProperties, Step
 from zrep.core.words import floor_bytes
 from zrep.ops.session import Link, Outcome, Session, each, unreadable
@@ -101,6 +102,12 @@ def _set_paused(session: Session, name: str, text: str) -> Outcome:
     role = session.link(name).role
     if bool(role.paused) == bool(text):
         return Outcome(name, message="paused already" if text else "not paused")
+    if text and not role.master:
+        raise RefusedError(
+            "it is the replica here, and only the master's sync can be paused",
+            filesystem=name,
+            advice=f"on {role.src_host}: zrep pause {quote(role.src_fs)}",
+        )
     _lock_here(session, name, role)
     step: Step = (
         SetProperties(Side.MASTER, (name,), ((f"{session.tag}:paused", text),))
@@ -132,6 +139,12 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     link = session.link(name, strict=False)
     if garbage := unreadable(name, link.role):
         raise garbage
+    if link.role.intent is not None and link.role.intent.role:
+        raise RefusedError(
+            "a role change is unfinished, and its record would undo this",
+            filesystem=name,
+            advice=f"finish it first: zrep sync {quote(name)}",
+        )
     changes: dict[str, str] = {}
     ours, theirs = ("src", "dest") if link.is_master else ("dest", "src")
     if config.peer_host:
@@ -221,12 +234,12 @@ def _clear_peer(session: Session, link: Link) -> list[Line]:
     except UnreachableError as error:
         raise _uncleared(link, error) from None
     member = found.get(link.peer_name)
-    if member is None or not (member.role.src_fs == link.role.src_fs and member.role.dest_fs == link.role.dest_fs):
-        # The other side is not ours any more: its settings belong to someone else's pair.
-        if member is not None and member.role.paired and member.role.gen not in ("", link.role.gen):
-            session.say(f"{link.name}: {link.peer_name} on {link.peer_host} belongs to another pair; left alone")
-        if member is None or member.role.paired:
-            return []
+    if member is None:
+        return []
+    if member.role.paired and not _other_half(link.role, member.role):
+        # Everything is called tank/data everywhere: equal names are no proof.
+        session.say(f"{link.name}: {link.peer_name} on {link.peer_host} belongs to another pair; left alone")
+        return []
     plan = _clear_plan(session, member)
     executor = session.alone(peer)
     if not session.options.dry_run:
@@ -234,11 +247,23 @@ def _clear_peer(session: Session, link: Link) -> list[Line]:
     return executor.lines(plan)
 
 
+def _other_half(mine: Role, theirs: Role) -> bool:
+    """Whether two roles are, or were, of one pair: by descent; without any, as the shell zrep left it, by names."""
+    if not mine.gen and not theirs.gen:
+        return mine.links == theirs.links or mine.links == theirs.links[2:] + theirs.links[:2]
+    return not isinstance(relate(mine, theirs), Unrelated)
+
+
 def _clear_plan(session: Session, member: Member) -> list[Step]:
     """Holds first (nothing held can be destroyed), then snapshots of ours without clones, properties last: a run
     that is cut finds the role and goes on. A former replica stays read-only: to write to it is the next decision."""
     tag, name, side = session.tag, member.name, Side.MASTER
     plan: list[Step] = []
+    intent = member.role.intent
+    if member.role.master and intent is not None and intent.operation in ("failover", "stopped"):
+        # zrep made it read-only for a while: with the record goes the only one who would undo that.
+        unit = Unit((member,))
+        plan += plan_restore(Pair(tag, unit, unit), intent)
     if member.token:
         plan.append(DiscardPartial(side, name))
     held = tuple(f"{name}@{s.name}" for s in member.snapshots if tag in s.holds)

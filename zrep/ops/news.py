@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from zrep.core.errors import UnreachableError
 from zrep.core.words import duration
 from zrep.ops.session import Outcome, Session
 
 _DAY = 86400
+_PEER = "peer: "
 
 
 def only_news(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -20,28 +22,49 @@ def only_news(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
     key = f"{session.tag}@news"
     record = session.local.recall([key]).get(key, {}).get("said")
     before = record if isinstance(record, dict) else {}
-    said = {outcome.filesystem: before[outcome.filesystem] for outcome in outcomes if outcome.filesystem in before}
+    subjects = {_subject(outcome) for outcome in outcomes} | {subject for subject in before if _is_peer(subject)}
+    said = {subject: entry for subject, entry in before.items() if subject in subjects}
     found = [_judge(session, outcome, said) for outcome in outcomes]
+    if any(outcome.error is None and not outcome.skipped for outcome in outcomes):
+        for subject in [subject for subject in said if _is_peer(subject) and subject not in map(_subject, outcomes)]:
+            _is_over(session, subject.removeprefix(_PEER), said.pop(subject))
     if said != before:
         session.local.remember({key: {"said": said}})
     return found
 
 
+def _subject(outcome: Outcome) -> str:
+    """What an outcome is news of: its filesystem, or for all of a peer that is down at once, that peer."""
+    if isinstance(outcome.error, UnreachableError) and not outcome.skipped:
+        return _PEER + outcome.error.what
+    return outcome.filesystem
+
+
+def _is_peer(subject: str) -> bool:
+    return subject.startswith(_PEER)
+
+
 def _judge(session: Session, outcome: Outcome, said: dict[str, object]) -> Outcome:
-    """One outcome; said (filesystem → what, advice, when it began, when it was said last) is brought up to date."""
-    *before, since, last = _entry(said.get(outcome.filesystem), session.now)
+    """One outcome; said (subject → what, advice, when it began, when it was said last) is brought up to date."""
     if outcome.skipped:
         return outcome
+    subject = _subject(outcome)
     if outcome.error is None:
-        if said.pop(outcome.filesystem, None):
-            lasted = duration(max(0, session.now - since))
-            session.warn(f"{outcome.filesystem}: in order again after {lasted} ({before[0]})")
+        if entry := said.pop(subject, None):
+            _is_over(session, subject, entry)
         return outcome
+    *before, since, last = _entry(said.get(subject), session.now)
     now = [outcome.error.what, outcome.error.advice]
     if now == before and 0 <= session.now - last < _DAY:
         return replace(outcome, told=True)
-    said[outcome.filesystem] = [*now, since if now == before else session.now, session.now]
+    said[subject] = [*now, since if now == before else session.now, session.now]
     return outcome
+
+
+def _is_over(session: Session, subject: str, entry: object) -> None:
+    what, _, since, _ = _entry(entry, session.now)
+    was = "" if subject == what else f" (it was: {what})"
+    session.warn(f"{subject}: over after {duration(max(0, session.now - since))}{was}")
 
 
 def _entry(entry: object, now: int) -> tuple[str, str, int, int]:

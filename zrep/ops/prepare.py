@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from shlex import quote
 
 from zrep.core.errors import RefusedError, ZrepError
-from zrep.core.plan import plan_abort, plan_adopt, plan_demote, plan_open, plan_restore, plan_stop, plan_whole
+from zrep.core.plan import (
+    clear_intent,
+    plan_abort,
+    plan_adopt,
+    plan_demote,
+    plan_open,
+    plan_restore,
+    plan_stop,
+    plan_whole,
+)
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
-from zrep.core.state import Role, Side
+from zrep.core.state import Role, Side, Value
+from zrep.core.steps import InheritProperty
 from zrep.ops import hooks
 from zrep.ops.session import Link, Session, View
+from zrep.system import zfs
+
+_REPLICA = Value("no", "local")
 
 
 def prepare(session: Session, view: View) -> View:
@@ -33,7 +47,7 @@ def prepare(session: Session, view: View) -> View:
                 f"the old master {view.theirs.name} on {view.link.peer_host} has not rejoined",
                 filesystem=view.name,
                 evidence=view.relation.evidence(),
-                advice=f"on {view.link.peer_host}: zrep rejoin {view.theirs.name}",
+                advice=f"on {view.link.peer_host}: zrep rejoin {quote(view.theirs.name)}",
             )
         case SplitBrain():
             raise RefusedError(
@@ -54,7 +68,7 @@ def prepare(session: Session, view: View) -> View:
         f"{view.theirs.name} on {view.link.peer_host} is not the other half of this pair",
         filesystem=view.name,
         evidence=view.relation.evidence(),
-        advice=f"zrep status {view.name}; to start over: zrep clear, then zrep init",
+        advice=f"zrep status {quote(view.name)}; to start over: zrep clear, then zrep init",
     )
 
 
@@ -81,14 +95,20 @@ def finish(session: Session, view: View) -> View:
             view = session.again(view)
             session.say(f"{view.name}: undid an unfinished role change")
     told = view.pair.replica.role
-    if view.mine.role.master and told.master and told.intent and told.intent.identity == view.mine.role.gen:
+    record = told.intent
+    moved = record is not None and (record.operation, record.identity) == ("failover", view.mine.role.gen)
+    if view.mine.role.master and told.master and moved:
         # The old master is the other side: this one took the role and was cut before it could tell.
         view = _tell(session, view)
     intent = view.pair.master.role.intent
     if intent is not None and intent.operation == "stopped" and isinstance(view.relation, Linked):
-        view.do(plan_restore(view.pair, intent))
+        if other := _replica_of(view):
+            view.do([clear_intent(Side.MASTER, view.pair.master.name, session.tag)])
+            session.say(f"{view.name}: it stays read-only, as the replica it is under the tag {other}")
+        else:
+            view.do(plan_restore(view.pair, intent))
+            session.say(f"{view.name}: it is the master after all, and writable again")
         view = session.again(view, Side.MASTER)
-        session.say(f"{view.name}: it is the master after all, and writable again")
     for unit, side in ((view.pair.master, Side.MASTER), (view.pair.replica, Side.REPLICA)):
         if unit.role.torn:
             view.do(plan_whole(side, unit, session.tag))
@@ -98,7 +118,21 @@ def finish(session: Session, view: View) -> View:
             view = session.again(view)
             opened = view.pair.side(side)
             hooks.tell(session, view.executor.agent(side), "after-promote", opened.name, opened.role)
+    if view.pair.master.role.alone and isinstance(view.relation, Linked):
+        view.do([InheritProperty(Side.MASTER, (view.pair.master.name,), f"{session.tag}:alone")])
+        view = session.again(view, Side.MASTER)
     return view
+
+
+def _replica_of(view: View) -> str:
+    """Another tag under which the master is a replica: its role may have moved while this pair was stopped."""
+    name = view.pair.master.name
+    [done] = view.executor.master.run([zfs.get_all(name)])
+    if done.status != 0:
+        raise zfs.error(done)
+    roles = zfs.parse_properties(done.out).get(name, {}).items()
+    others = [key.removesuffix(":master") for key, value in roles if key.endswith(":master") and value == _REPLICA]
+    return next((tag for tag in others if tag != view.tag), "")
 
 
 def _tell(session: Session, view: View) -> View:
@@ -142,7 +176,7 @@ def step_back(session: Session, view: View) -> ZrepError:
         f"the master role has moved to {view.theirs.name} on {view.link.peer_host}",
         filesystem=view.name,
         evidence=view.relation.evidence() + _stop(session, view),
-        advice=f"zrep rejoin {view.name}",
+        advice=f"zrep rejoin {quote(view.name)}",
     )
 
 

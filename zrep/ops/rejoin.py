@@ -8,6 +8,7 @@ its name, and promote makes the history up to the base the clone's. Each sub-ste
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from shlex import quote
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import split_dataset, split_snapshot
@@ -89,7 +90,7 @@ def rejoin(session: Session, name: str) -> Outcome:
         raise RefusedError(
             "the two sides have no common snapshot, so it cannot become a replica without starting over",
             filesystem=name,
-            advice=f"zrep clear -L {name}; then init from the master to a new target",
+            advice=f"zrep clear -L {quote(name)}; then init from the master to a new target",
         )
     if not session.options.dry_run:
         peer = (view.link.peer_host, view.link.peer_name)
@@ -130,7 +131,7 @@ def _may_rejoin(session: Session, view: View) -> bool:
                 "split brain: both sides were made master",
                 filesystem=view.name,
                 evidence=view.relation.evidence(),
-                advice=f"to give up this side (its data stays in a split copy): zrep rejoin -f {view.name}",
+                advice=f"to give up this side (its data stays in a split copy): zrep rejoin -f {quote(view.name)}",
             )
     raise RefusedError(f"cannot rejoin: {view.relation.word}", filesystem=view.name, evidence=view.relation.evidence())
 

@@ -6,7 +6,9 @@ undoes everything; after it the old master stays read-only until its peer can be
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from shlex import quote
 
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.plan import (
@@ -61,7 +63,7 @@ def failover(session: Session, name: str, change: RoleChange) -> Outcome:
             "it is the replica here",
             filesystem=name,
             evidence=f"epoch {link.role.epoch}, master is {link.peer_host}",
-            advice=f"to make this side the master: zrep takeover {name}",
+            advice=f"to make this side the master: zrep takeover {quote(name)}",
         )
     return _move(session, name, change, become_master=False)
 
@@ -88,8 +90,9 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
     try:
         view = prepare(session, session.open(name))
     except UnreachableError as error:
-        if become_master:
-            error.advice = f"if it is gone for good: zrep takeover -L '{name}'"
+        # One that answers, if only to refuse, is not gone: the disaster's command would make a second master.
+        if become_master and not re.search("denied|verification|refused", error.evidence):
+            error.advice = f"if it is gone for good: zrep takeover -L {quote(name)}"
         raise
     if bool(view.mine.role.master) is become_master:
         if not session.options.dry_run:
@@ -250,7 +253,11 @@ def _commit(session: Session, view: View, generation: str) -> View:
         raise FailedError("the record of this role change is gone", filesystem=view.name)
     mark, take = plan_commit(view.pair, intent)
     assert isinstance(take, TakeRole)
-    view.do([mark])
+    try:
+        view.do([mark])
+    except ZrepError as error:
+        _undo(session, view, error)  # whether it landed or not: nobody was asked to take the role
+        raise
     said = ""
     try:
         done = _ask_to_take(view, take)

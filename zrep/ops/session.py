@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TypeVar
 
 from zrep.core.errors import BusyError, RefusedError, ZrepError, worst
@@ -210,7 +211,7 @@ class Session:
                 "it is not replicated by zrep here",
                 filesystem=name,
                 evidence=f"no local {self.tag}: properties",
-                advice=f"zrep init {name} HOST DEST_FS",
+                advice=f"zrep init {quote(name)} HOST DEST_FS",
             )
         if strict and (unusable := misfit(name, role)):
             raise unusable
@@ -279,7 +280,7 @@ class Session:
         if mine.role.links != link.role.links or mine.role.master != link.role.master:
             return Outcome(link.name, error=BusyError("its role changed meanwhile", filesystem=link.name))
         if mine.role.intent is not None and mine.role.intent.operation == "init":
-            return Outcome(link.name, error=_unfinished_init(link))
+            return Outcome(link.name, error=unfinished_init(link))
         if theirs is None:
             return Outcome(link.name, error=self._missing(link))
         unusable = self._unusable(mine) or self._unusable(theirs, f" on {link.peer_host}")
@@ -297,7 +298,7 @@ class Session:
             f"{link.peer_name} does not exist on {link.peer_host}",
             filesystem=link.name,
             evidence="the peer's ZFS says so",
-            advice=f"if it is lost for good: zrep clear {link.name}, then zrep init again",
+            advice=f"if it is lost for good: zrep clear {quote(link.name)}, then zrep init again",
         )
 
     def check_rejoining(self, link: Link) -> None:
@@ -393,7 +394,7 @@ def _renamed(name: str, role: Role, where: str) -> RefusedError | None:
     )
 
 
-def _unfinished_init(link: Link) -> RefusedError:
+def unfinished_init(link: Link) -> RefusedError:
     return RefusedError(
         "its init was interrupted",
         filesystem=link.name,

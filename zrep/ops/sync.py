@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from shlex import quote
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key, pool_of
@@ -34,10 +36,11 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
     if everything:
         for name, role in session.roles().items():
             if unusable := misfit(name, role):
+                not_reached(session, [Link(name, role)])
                 outcomes.append(Outcome(name, error=unusable.about(name)))
             elif role.master:
                 links.append(Link(name, role))
-    for name in names:
+    for name in dict.fromkeys(names):
         try:
             links.append(_master_link(session, name))
         except ZrepError as error:
@@ -64,7 +67,7 @@ def _master_link(session: Session, name: str) -> Link:
             "it is a replica here",
             filesystem=name,
             evidence=f"{session.tag}:master is not yes",
-            advice=f"run it on {link.peer_host}, or make this side the master: zrep takeover {name}",
+            advice=f"run it on {link.peer_host}, or make this side the master: zrep takeover {quote(name)}",
         )
     return link
 
@@ -76,23 +79,23 @@ def _paused(link: Link, everything: bool) -> Outcome:
         error=None
         if everything
         else RefusedError(
-            "it is paused", filesystem=link.name, evidence=link.role.paused, advice=f"zrep unpause {link.name}"
+            "it is paused", filesystem=link.name, evidence=link.role.paused, advice=f"zrep unpause {quote(link.name)}"
         ),
         skipped=everything,
     )
 
 
 def _sync_peer(session: Session, host: str, links: list[Link], everything: bool) -> list[Outcome]:
-    """All pairs with one peer over one connection; with the peer down: one attempt, one line, no snapshot."""
+    """All pairs with one peer over one connection; with the peer down: one attempt, one line, no snapshot. What goes
+    wrong here ends nothing of the other peers."""
     try:
         busy = set(session.lock(links, 0.5 if everything else 2.0))
-        found = session.views([link for link in links if link.name not in busy]) if len(busy) < len(links) else []
-    except UnreachableError as error:
-        not_reached(session, links)
-        return _unreachable(links, error)
+        free = [link for link in links if link.name not in busy]
+        found = session.views(free) if free else []
+        reached(session, free)
     except ZrepError as error:
-        return [Outcome(link.name, error=error.about(link.name)) for link in links]
-    reached(session, links)
+        not_reached(session, links)
+        return _all_failed(links, error)
     outcomes = [_busy(session, link, everything) for link in links if link.name in busy]
     outcomes += [item for item in found if isinstance(item, Outcome)]
     ready: list[View] = []
@@ -105,13 +108,30 @@ def _sync_peer(session: Session, host: str, links: list[Link], everything: bool)
                 outcomes.append(_now_replica(session, view))
         except ZrepError as error:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
-    return outcomes + _advance_all(session, ready)
+    done = {view.name for view in ready}
+    # Nobody has to wait for the streams of others to do what was advised.
+    _give_back(session, [link for link in links if link.name not in done])
+    try:
+        return outcomes + _advance_all(session, ready)
+    except ZrepError as error:
+        _give_back(session, [view.link for view in ready])
+        return outcomes + _all_failed([view.link for view in ready], error)
+
+
+def _give_back(session: Session, links: list[Link]) -> None:
+    if links:
+        session.unlock(*links)
+
+
+def _all_failed(links: list[Link], error: ZrepError) -> list[Outcome]:
+    if isinstance(error, UnreachableError):
+        return _unreachable(links, error)
+    return [Outcome(link.name, error=copy.copy(error).about(link.name)) for link in links]
 
 
 def _now_replica(session: Session, view: View) -> Outcome:
     """Finishing what was cut has made this side the replica: the other one's sync sends from now on."""
     view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
-    session.unlock(view.link)
     return Outcome(view.name, message=f"finished the role change: {view.link.peer_host}:{view.theirs.name} is master")
 
 
@@ -151,6 +171,7 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
             plans.append((view, plan_advance(view.pair)))
         except ZrepError as error:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
+            session.unlock(view.link)
     if session.options.dry_run:
         return outcomes + [_dry(session, view, advance) for view, advance in plans]
     moving = [(view, advance) for view, advance in plans if not advance.idle]
@@ -275,9 +296,12 @@ def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
 
 def _below_floor(session: Session, pool: str, views: list[View]) -> dict[str, ZrepError]:
     """Those for which the master's pool is too full for a snapshot to be a kindness, each by its own floor."""
-    [done] = session.local.run([zfs.pool_free(pool)])
-    if done.status != 0:
-        return {view.name: zfs.error(done) for view in views}
+    try:
+        [done] = session.local.run([zfs.pool_free(pool)])
+        if done.status != 0:
+            raise zfs.error(done)
+    except ZrepError as error:
+        return {view.name: copy.copy(error) for view in views}
     fields = done.out.strip().split("\t")
     total, free = int(fields[1]), int(fields[2])
     return {

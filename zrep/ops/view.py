@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
 
 from zrep.core.errors import UnreachableError, ZrepError
 from zrep.core.names import memory_key
@@ -96,19 +97,26 @@ def _row(session: Session, member: Member, recalled: dict[str, object]) -> Row:
         member.name,
         {True: "master", False: "replica", None: "none"}[role.master],
         f"{link.peer_host}:{link.peer_name}",
-        _own_state(role),
+        _own_state(role, member.name),
         sent,
         lag,
         behind,
         unsent,
-        role.unreadable or role.paused,
-        code=3 if role.unreadable else 0,
+        role.unreadable or _renamed(role, member.name) or role.paused,
+        code=3 if role.unreadable or _renamed(role, member.name) else 0,
     )
 
 
-def _own_state(role: Role) -> str:
+def _renamed(role: Role, name: str) -> str:
+    """What its pair knows a renamed dataset as; "" for one that was not."""
+    return f"its pair knows it as {role.own_fs}; next: zrep changeconfig {quote(name)}" if role.own_fs != name else ""
+
+
+def _own_state(role: Role, name: str) -> str:
     if role.unreadable:
         return "unreadable"
+    if _renamed(role, name):
+        return "renamed"
     if role.intent is not None and role.intent.operation == "init":
         return "init unfinished"
     if role.intent is not None and role.intent.operation == "rejoin":
@@ -121,7 +129,7 @@ def _own_state(role: Role) -> str:
 
 
 def _compare(session: Session, row: Row, mine: Member, theirs: Member | ZrepError | None) -> Row:
-    if row.role == "split" or mine.role.unreadable:
+    if row.role == "split" or row.state in ("unreadable", "renamed"):
         return row
     if isinstance(theirs, ZrepError):
         word = "peer unknown" if row.state in ("ok", "paused") else row.state

@@ -147,11 +147,12 @@ class LocalAgent:
         return done
 
     def lock(self, datasets: Sequence[str], wait: float) -> list[str]:
-        """Lock what is free of datasets; the ones that are busy come back."""
+        """Lock what is free of datasets, waiting so many seconds in all; the ones that are busy come back."""
         busy = []
+        give_up = time.monotonic() + wait
         for dataset in datasets:
             try:
-                self.locks.take(dataset, wait)
+                self.locks.take(dataset, max(0.0, give_up - time.monotonic()))
             except BusyError:
                 busy.append(dataset)
         return busy
@@ -258,13 +259,15 @@ class LocalAgent:
         """Volatile bookkeeping by key: what is new is added to what is remembered already, None forgets. Losing it
         changes nothing, so failing to keep it is no error."""
         known = self.recall(list(records))
+        folder = ""
         with suppress(OSError, RefusedError):
             folder = str((self.directory or run_directory()) / "state")  # no Path below: there may be thousands
             os.makedirs(folder, exist_ok=True)
-            for key, news in records.items():
-                record = {name: value for name, value in {**known.get(key, {}), **news}.items() if value is not None}
-                path = f"{folder}/{key.replace('/', '%')}"
-                temporary = f"{path}.{os.getpid()}"
+        for key, news in records.items() if folder else ():
+            record = {name: value for name, value in {**known.get(key, {}), **news}.items() if value is not None}
+            path = f"{folder}/{key.replace('/', '%')}"
+            temporary = f"{path}.{os.getpid()}"
+            with suppress(OSError):
                 with open(temporary, "w") as file:
                     file.write(json.dumps(record))
                 os.replace(temporary, path)
@@ -276,7 +279,7 @@ class LocalAgent:
             with suppress(OSError, RefusedError, ValueError):
                 record = json.loads(((self.directory or run_directory()) / "state" / key.replace("/", "%")).read_text())
                 if isinstance(record, dict):
-                    found[key] = record
+                    found[key] = {name: value for name, value in record.items() if _sane(value)}
         return found
 
     def dial(self, host: str) -> Identity:
@@ -318,6 +321,11 @@ def stream_refusal(status: int, dataset: str) -> FailedError | RefusedError | Bu
             "the stream was not accepted", filesystem=dataset, evidence="it is no longer a replica of this generation"
         )
     return None
+
+
+def _sane(value: object) -> bool:
+    """Not a number that no clock and no disk could give: whoever wrote that was not zrep."""
+    return not isinstance(value, int | float) or abs(value) < 2**63
 
 
 def _hook(path: Path, event: str, about: dict[str, str]) -> str:

@@ -119,7 +119,8 @@ def bounded(argv: Sequence[str], extra: Mapping[str, str], seconds: float) -> tu
             status = child.wait(seconds)
         except BaseException as error:  # its time is up, or Ctrl-C
             os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_SECONDS)
             if isinstance(error, subprocess.TimeoutExpired):
                 return None, f"not done after {seconds:.0f} s, ended"
             raise
@@ -228,7 +229,9 @@ def end(child: subprocess.Popen[bytes]) -> None:
         child.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()
-        child.wait()
+        # A child in an uninterruptible wait, as of a suspended pool, ends later or never; it keeps its locks.
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE_SECONDS)
 
 
 class _Watch:

@@ -138,7 +138,7 @@ def parse_snapshots(text: str) -> dict[str, list[Snapshot]]:
                 written=_integer(written, full),
                 used=_integer(used, full),
                 holds=frozenset(("",)) if userrefs not in ("0", "-") else frozenset(),
-                sent=int(sent) if sent.isdigit() else None,
+                sent=_number(sent),
                 clones=tuple(clones.split(",")) if clones not in ("", "-") else (),
             )
         )
@@ -155,11 +155,16 @@ def parse_holds(text: str) -> dict[str, frozenset[str]]:
     return table
 
 
+def _number(text: str) -> int | None:
+    """A whole number as zrep writes one; None for anything else, digits of other scripts among it."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
 _FORMS: dict[str, Callable[[str], object]] = {
     "master": re.compile(r"yes|no").fullmatch,
-    "epoch": str.isdecimal,
-    "savecount": str.isdecimal,
-    "lease": str.isdecimal,
+    "epoch": lambda text: _number(text) is not None,
+    "savecount": lambda text: _number(text) is not None,
+    "lease": lambda text: _number(text) is not None,
     "minfree": lambda text: floor_bytes(text, 0) is not None,
     "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
 }
@@ -199,8 +204,8 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         master={"yes": True, "no": False, "": False if local("src-fs") and not local("gen") else None}.get(
             local("master")
         ),
-        savecount=int(local("savecount")) if local("savecount").isdigit() else None,
-        epoch=int(local("epoch")) if local("epoch").isdigit() else None,
+        savecount=_number(local("savecount")),
+        epoch=_number(local("epoch")),
         gen=local("gen"),
         parents=tuple(filter(None, local("parent").split(","))),
         intent=intent,
@@ -210,7 +215,8 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         flags=properties[f"{tag}:flags"].value if local("flags") else None,
         split=local("split"),
         canmount=local("canmount"),
-        lease=int(local("lease")) if local("lease").isdigit() else 0,
+        alone=local("alone") == "yes",
+        lease=_number(local("lease")) or 0,
         minfree=local("minfree"),
         lock_pid=local("lock-pid"),
         lock_time=local("lock-time"),
@@ -241,9 +247,10 @@ def _rows(text: str, columns: int, command: str) -> Iterator[list[str]]:
 def _integer(text: str, what: str) -> int:
     if text == "-":
         return 0
-    if not text.isdigit():
+    number = int(text) if re.fullmatch("[0-9]{1,20}", text) else None
+    if number is None:
         raise FailedError("zfs list printed something zrep does not understand", evidence=f"{what}: {text[:60]}")
-    return int(text)
+    return number
 
 
 # --- changing ------------------------------------------------------------------------------------------------
