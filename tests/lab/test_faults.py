@@ -32,6 +32,7 @@ from tests.lab.zrep_on import (
     snapshots,
     still,
     unchanged,
+    well,
 )
 
 Hosts = tuple[Host, Host]
@@ -540,7 +541,7 @@ class TestHands:
         silent(alpha, SYNC)
         yield alpha, beta
         text(alpha, "after all that")
-        silent(alpha, CRON)
+        well(alpha, CRON)
         whole(alpha, beta)
         assert content(beta, "tank/a") == "after all that"
 

@@ -270,7 +270,7 @@ class TestDisaster:
         alpha.power_off()
         assert state(beta) == "peer unknown"
         done = beta.run("zrep takeover tank/b", check=False)
-        assert (done.rc, "zrep takeover -L 'tank/b'" in done.err) == (UNREACHABLE, True)
+        assert (done.rc, "next: if it is gone for good: zrep takeover -L tank/b" in done.err) == (UNREACHABLE, True)
         done = beta.run("zrep takeover -L tank/b", check=False)
         assert (done.rc, "--yes" in done.err, "is lost to this side" in done.err) == (REFUSED, True, True)
         silent(beta, "zrep takeover -L --yes tank/b")

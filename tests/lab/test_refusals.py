@@ -395,7 +395,7 @@ class TestPeer:
                 "takeover",
                 "zrep takeover tank/a",
                 UNREACHABLE,
-                "tank/a: cannot reach alpha.*takeover -L",
+                "tank/a: cannot reach alpha.*refused.*ssh alpha true",
                 on="beta",
                 obstacle=unreachable("alpha"),
             ),
