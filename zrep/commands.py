@@ -224,11 +224,11 @@ def takeover(
 ) -> int:
     """On the replica: become the master. Planned and without loss; with -L after a disaster."""
     name = check_dataset(filesystem)
-    session = _session(context, fence=fence_cmd, dry_run=dry_run, verbose=verbose)
     for option, given in (("yes", yes), ("fence_cmd", fence_cmd)):
         source = context.get_parameter_source(option)
         if given and not local and source is not None and source.name == "COMMANDLINE":
             raise UsageError(f"--{option.replace('_', '-')} goes with -L", evidence="without it the master is asked")
+    session = _session(context, fence=fence_cmd, dry_run=dry_run, verbose=verbose)
     if not local:
         from zrep.ops.role import RoleChange, takeover
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.ops.hosts import Ended, Hosts, Work
+from tests.ops.hosts import Ended, Hosts, Mode, Work
 from zrep.ops import forced as disaster
 from zrep.ops import manage, rejoin, role, sync
 from zrep.ops.init import Request, init
 
 A, B = "tank/a", "tank/b"
+MINUTE = 60  # what passes between two runs of the model
 
 
 def initialising(request: Request) -> Work:
@@ -114,3 +115,24 @@ def diverged(hosts: Hosts, volume: bool = False) -> None:
     hosts.wire.cut = True
     good(hosts.run("beta", forcing(B)))
     hosts.wire.cut = False
+
+
+def leased(hosts: Hosts, seconds: int) -> None:
+    linked(hosts)
+    good(hosts.run("alpha", changing(A, manage.Config(lease=seconds))))
+    good(hosts.run("alpha", SYNC_ALL))
+
+
+def value(hosts: Hosts, host: str, name: str, prop: str) -> str:
+    return hosts[host].sh(f"zfs get -Hp -o value {prop} {name}").decode().strip()
+
+
+def hit(hosts: Hosts, host: str, work: Work, mode: Mode, *words: str) -> None:
+    """A run with a fault at its first command that begins so."""
+    dumped = hosts.world.dump()
+    hosts.wire.reset()
+    hosts.run(host, work)
+    at = next(number for number, command in enumerate(hosts.wire.log) if command.argv[: len(words)] == words)
+    hosts.load(dumped)
+    hosts.wire.reset(mode, at)
+    hosts.run(host, work)

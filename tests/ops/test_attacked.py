@@ -12,10 +12,7 @@ import pytest
 from tests.model import World
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
-from tests.ops.pairs import SYNC_ALL, A, B, good
-from tests.ops.test_forced import value
-from tests.ops.test_found import _hit
-from tests.ops.test_lease import MINUTE, leased
+from tests.ops.pairs import MINUTE, SYNC_ALL, A, B, good, hit, leased, value
 from zrep.core.errors import RefusedError
 from zrep.ops import sync
 from zrep.ops.init import Request
@@ -124,7 +121,7 @@ class TestLease:
 
     def test_an_init_that_is_unfinished_is_not_stopped(self, hosts: Hosts) -> None:
         pairs.source(hosts)
-        _hit(hosts, "alpha", pairs.INIT, Mode.TORN, "zfs", "send")
+        hit(hosts, "alpha", pairs.INIT, Mode.TORN, "zfs", "send")
         hosts.wire.heal()
         good(hosts.run("alpha", pairs.changing(A, LEASE)))
         left_alone(hosts)
@@ -216,7 +213,7 @@ def test_a_filesystem_with_trouble_is_free_while_others_are_sent(hosts: Hosts, m
 
 def test_takeover_alone_leaves_an_unfinished_init_to_init(hosts: Hosts) -> None:
     pairs.source(hosts)
-    _hit(hosts, "alpha", pairs.INIT, Mode.TORN, "zfs", "send")
+    hit(hosts, "alpha", pairs.INIT, Mode.TORN, "zfs", "send")
     hosts.wire.heal()
     assert "zrep init" in hosts.run("alpha", pairs.forcing(A)).text
     good(hosts.run("alpha", pairs.INIT))
@@ -263,7 +260,7 @@ def test_the_loss_is_counted_from_what_was_received(hosts: Hosts) -> None:
     pairs.linked(hosts)
     good(hosts.run("alpha", SYNC_ALL))
     hosts.world.pass_time(36000)
-    _hit(hosts, "beta", pairs.forcing(B), Mode.KILL_AFTER, "zfs", "hold")
+    hit(hosts, "beta", pairs.forcing(B), Mode.KILL_AFTER, "zfs", "hold")
     hosts.wire.reset()
     assert "after @zrep_000001, received 10h" in hosts.run("beta", pairs.forcing(B), dry_run=True).text
 

@@ -8,13 +8,9 @@ import pytest
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
-from tests.ops.pairs import SYNC_ALL, A, B, good
+from tests.ops.pairs import SYNC_ALL, A, B, good, value
 
 ENVIRONMENT = "$ZREP_FS $ZREP_TAG $ZREP_EPOCH $ZREP_PEER $ZREP_PEER_FS"
-
-
-def value(hosts: Hosts, host: str, name: str, prop: str) -> str:
-    return hosts[host].sh(f"zfs get -Hp -o value {prop} {name}").decode().strip()
 
 
 @pytest.mark.parametrize(

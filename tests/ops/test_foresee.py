@@ -64,7 +64,10 @@ def test_all_of_them_are_said_at_once(hosts: Hosts) -> None:
 
 def test_a_writer_would_stop_it_unless_forced(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs.linked(hosts)
-    occupied = lambda self, mountpoint, writing=False: ["postgres (7)"] if writing else []  # noqa: E731  # a stub
+
+    def occupied(self: ModelAgent, mountpoint: str, writing: bool = False) -> list[str]:
+        return ["postgres (7)"] if writing else []
+
     monkeypatch.setattr(ModelAgent, "occupants", occupied)
     [said] = blocked(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
     assert "tank/a is being written on alpha (postgres (7))" in said

@@ -7,21 +7,10 @@ from functools import partial
 import pytest
 
 from tests.ops import pairs
-from tests.ops.hosts import Hosts, Mode, Work
+from tests.ops.hosts import Hosts, Mode
 from tests.ops.judge import SIDES, Watch, base, find, held, local
-from tests.ops.pairs import SYNC_ALL, A, B, good
+from tests.ops.pairs import SYNC_ALL, A, B, good, hit
 from tests.ops.turns import in_turns
-
-
-def _hit(hosts: Hosts, host: str, work: Work, mode: Mode, *words: str) -> None:
-    """A run with a fault at its first command that begins so."""
-    dumped = hosts.world.dump()
-    hosts.wire.reset()
-    hosts.run(host, work)
-    at = next(number for number, command in enumerate(hosts.wire.log) if command.argv[: len(words)] == words)
-    hosts.load(dumped)
-    hosts.wire.reset(mode, at)
-    hosts.run(host, work)
 
 
 def test_an_old_master_that_lost_power_as_a_replica_is_brought_up_to_date(hosts: Hosts) -> None:
@@ -40,7 +29,7 @@ def test_a_forced_takeover_that_was_cut_is_undone_by_what_sync_advises(hosts: Ho
     pairs.linked(hosts)
     pairs.written(hosts)
     hosts.run("alpha", SYNC_ALL)
-    _hit(hosts, "beta", pairs.forcing(B), Mode.KILL_AFTER, "zfs", "hold")
+    hit(hosts, "beta", pairs.forcing(B), Mode.KILL_AFTER, "zfs", "hold")
     hosts.wire.heal()
     assert "zrep sync -f" in hosts.run("alpha", SYNC_ALL).text
     good(hosts.run("alpha", pairs.syncing(A), force=True))
@@ -49,7 +38,7 @@ def test_a_forced_takeover_that_was_cut_is_undone_by_what_sync_advises(hosts: Ho
 def test_a_master_that_died_after_its_final_snapshot_is_brought_up_to_date_once_it_has_rejoined(hosts: Hosts) -> None:
     """Its unsent snapshot and the promotion snapshot of the forced takeover have the same number."""
     pairs.linked(hosts)
-    _hit(hosts, "alpha", pairs.failing_over(A), Mode.POWER_HERE, "zfs", "snapshot")
+    hit(hosts, "alpha", pairs.failing_over(A), Mode.POWER_HERE, "zfs", "snapshot")
     lost = hosts.wire.power_lost
     hosts.wire.reset()
     hosts.wire.cut = True
@@ -95,7 +84,7 @@ def test_nor_when_the_side_that_is_kept_was_killed_before_it_was_opened(hosts: H
     _promote(hosts, "alpha")
     _stop(hosts, "alpha")
     _promote(hosts, "alpha")
-    _hit(hosts, "beta", pairs.forcing(B), Mode.KILL_AFTER, "zfs", "set")
+    hit(hosts, "beta", pairs.forcing(B), Mode.KILL_AFTER, "zfs", "set")
     hosts.wire.heal()
     assert (_epoch(hosts, "alpha", A), _epoch(hosts, "beta", B)) == (5, 4)
     good(hosts.run("alpha", pairs.rejoining(A), force=True))
@@ -123,7 +112,7 @@ def _epoch(hosts: Hosts, host: str, name: str) -> int:
 def _untold(hosts: Hosts) -> None:
     """Killed with beta opened and alpha not yet told."""
     pairs.linked(hosts)
-    _hit(hosts, "alpha", pairs.failing_over(A), Mode.KILL_AFTER, "zfs", "set", "zrep:inprogress=", B)
+    hit(hosts, "alpha", pairs.failing_over(A), Mode.KILL_AFTER, "zfs", "set", "zrep:inprogress=", B)
     hosts.wire.heal()
 
 
@@ -151,7 +140,7 @@ def test_a_takeover_of_an_old_master_that_is_back_does_not_say_that_all_is_well(
 def _cut_rejoin(hosts: Hosts) -> None:
     """The clone is there, its role is not: zrep was killed in between."""
     pairs.diverged(hosts)
-    _hit(hosts, "alpha", pairs.rejoining(A), Mode.KILL_AFTER, "zfs", "clone")
+    hit(hosts, "alpha", pairs.rejoining(A), Mode.KILL_AFTER, "zfs", "clone")
     hosts.wire.heal()
 
 
@@ -204,7 +193,7 @@ def test_a_snapshot_made_on_the_replica_while_a_stream_is_half_received_stops_no
     """What is half received there can never be completed: "kernel modules must be upgraded to receive this stream"."""
     pairs.linked(hosts)
     pairs.written(hosts)
-    _hit(hosts, "alpha", SYNC_ALL, Mode.TORN, "zfs", "send")
+    hit(hosts, "alpha", SYNC_ALL, Mode.TORN, "zfs", "send")
     hosts.wire.heal()
     hosts["beta"].sh(f"zfs snapshot {B}@by-hand")
     good(hosts.run("alpha", SYNC_ALL))

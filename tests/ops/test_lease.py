@@ -6,17 +6,8 @@ import pytest
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
-from tests.ops.pairs import SYNC_ALL, A, good
-from tests.ops.test_forced import value
+from tests.ops.pairs import MINUTE, SYNC_ALL, A, good, leased, value
 from zrep.ops.manage import Config
-
-MINUTE = 60  # what passes between two runs of the model
-
-
-def leased(hosts: Hosts, seconds: int) -> None:
-    pairs.linked(hosts)
-    good(hosts.run("alpha", pairs.changing(A, Config(lease=seconds))))
-    good(hosts.run("alpha", SYNC_ALL))
 
 
 @pytest.mark.parametrize(("lease", "runs", "readonly"), [(0, 9, "off"), (5, 4, "off"), (5, 6, "on"), (60, 9, "off")])

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
-from zrep.core.names import memory_key
 from zrep.core.plan import ALONE, next_epoch, plan_fence, plan_open, role_properties, role_values, take_role
 from zrep.core.state import Member, Pair, Side, Unit
 from zrep.core.steps import DiscardPartial, SetProperties, Step, TakeRole
@@ -21,6 +20,7 @@ from zrep.ops.session import Link, Outcome, Session, unfinished_init
 from zrep.system import zfs
 from zrep.system.execute import Executor, Line
 from zrep.system.observe import observe
+from zrep.system.process import ending
 
 # What a fence command says by its exit status. Any other means: not fenced.
 _FENCED = 0
@@ -66,7 +66,7 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
         plan = _forced_plan(session, member, generation)
         fence = [Line(session.local.name, ("sh", "-c", session.options.fence))] if session.options.fence else []
         plan = (*plan, *plan_open(Side.REPLICA, Unit((member,)), session.tag))
-        lines = (*fence, *(Line(session.local.name, zfs.argv(step)) for step in plan))
+        lines = (*fence, *executor.lines(plan))
         return Outcome(name, message=loss.text(), lines=lines, notes=tuple(foresee_alone(session, member)))
     _need_yes(name, loss.text(), agree)
     _fence(session, link)
@@ -131,7 +131,7 @@ def _fence(session: Session, link: Link) -> None:
     peer = (link.peer_host, link.peer_name)
     about = hooks.about(session, link.name, peer, next_epoch(link.role))
     status, said = session.local.fence(session.options.fence, about)
-    evidence = f"exit status {status}" + (f": {said}" if said else "") if status is not None else said
+    evidence = ending(status, said)
     if status == _FENCED:
         session.say(f"{link.name}: {link.peer_host} is fenced")
         return
@@ -170,8 +170,7 @@ def _loss(session: Session, member: Member) -> Loss:
 
 def _last_told(session: Session, member: Member) -> str:
     """What the old master last said: that there was nothing more, or how much it was about to send."""
-    key = memory_key(session.tag, member.name)
-    record = session.local.recall([key]).get(key, {})
+    record = session.memory(member.name)
     synced, told, unsent = (record.get(name) for name in ("synced", "told", "unsent"))
     if isinstance(told, int) and isinstance(unsent, int):
         return f"its master had {size(unsent)} more {duration(max(0, session.now - told))} ago"

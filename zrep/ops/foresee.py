@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zrep.core.errors import RefusedError, ZrepError
-from zrep.core.names import memory_key
-from zrep.core.plan import plan_advance, plan_stream, refuse_modified
-from zrep.core.state import Member, newest_common
+from zrep.core.plan import plan_advance, plan_stream
+from zrep.core.state import Member
 from zrep.core.steps import SendStream
 from zrep.core.words import duration, size
 from zrep.ops.session import Session, View
 from zrep.system import zfs
 from zrep.system.agent import Agent
-from zrep.system.observe import find_roles
+from zrep.system.observe import find_roles, observe_children
 
 # Clocks that differ by less than this are as good as equal: the asking itself takes part of it.
 _CLOCK_SECONDS = 5.0
@@ -57,13 +56,8 @@ def foresee_alone(session: Session, member: Member) -> list[str]:
 
 
 def _unusable_data(view: View) -> ZrepError | None:
-    pair = view.pair
-    base = newest_common(pair.master.root, pair.replica.root)
     try:
-        if base is None:
-            plan_advance(pair)
-        else:
-            refuse_modified(pair, base)
+        plan_advance(view.pair)
     except RefusedError as error:
         return error
     return None
@@ -98,7 +92,7 @@ def _mountpoints_taken(host: Agent, members: Sequence[Member]) -> list[ZrepError
     wanted = {m.get("mountpoint"): m.name for m in members if m.get("mountpoint").startswith("/")}
     if not wanted:
         return []
-    [done] = host.run([("zfs", "list", "-H", "-t", "filesystem", "-o", "name,mounted,mountpoint")])
+    [done] = host.run([zfs.list_mounts()])
     if done.status != 0:
         raise zfs.error(done)
     rows = [line.split("\t", 2) for line in done.out.splitlines()]
@@ -131,8 +125,7 @@ def _writers(view: View) -> list[ZrepError]:
 
 def left_out(session: Session, host: Agent, name: str) -> list[str]:
     """What is below a master and in no pair: a line that names some of it, or nothing."""
-    [done] = host.run([("zfs", "list", "-H", "-r", "-t", "filesystem,volume", "-o", "name", name)])
-    below = [line for line in done.out.splitlines() if line != name] if done.status == 0 else []
+    below = observe_children(host, name)
     paired = {child for child, role in find_roles(host, session.tag).items() if role.paired} if below else set()
     left = [child for child in below if child not in paired]
     if not left:
@@ -163,15 +156,11 @@ def _amount(session: Session, view: View) -> str:
     advance = plan_advance(view.pair)
     left = advance.written
     if advance.pending:
-        [stream] = [
-            step
-            for step in plan_stream(view.pair, advance.base, advance.pending, {}, "")
-            if isinstance(step, SendStream)
-        ]
+        *_, stream = plan_stream(view.pair, advance.base, advance.pending, {}, "")
+        assert isinstance(stream, SendStream)
         [done] = view.executor.master.run([zfs.stream_size(stream)])
         left += zfs.parse_stream_size(done.out) if done.status == 0 else advance.pending.written
-    key = memory_key(session.tag, view.name)
-    pace = session.local.recall([key]).get(key, {}).get("pace")
+    pace = session.memory(view.name).get("pace")
     if not isinstance(pace, int) or pace <= 0:
         return f"about {size(left)} to send; how long that takes is not known: no stream has taken a second yet"
     return f"about {size(left)} to send, roughly {duration(max(1, left // pace))} at {size(pace)} a second"

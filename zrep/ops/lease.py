@@ -63,8 +63,7 @@ def _enforce(session: Session, name: str) -> None:
 def _last_contact(session: Session, member: Member) -> int:
     """When the peer was last known to answer, seconds since 1970. The record of it is lost at a reboot: then it is the
     newest snapshot's mark, which may be older, never newer. A time to come is that of a clock that was wrong."""
-    key = memory_key(session.tag, member.name)
-    record = session.local.recall([key]).get(key, {})
+    record = session.memory(member.name)
     known = [value for name in ("reached", "synced") if isinstance(value := record.get(name), int)]
     known += [snapshot.sent for snapshot in member.snapshots if snapshot.sent]
     return max((when for when in known if when <= session.now), default=0)

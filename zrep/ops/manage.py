@@ -14,7 +14,7 @@ from zrep.core.relation import Linked, Unrelated, relate
 from zrep.core.state import Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, SetProperties, Step
 from zrep.core.words import floor_bytes
-from zrep.ops.session import Link, Outcome, Session, each, unreadable
+from zrep.ops.session import Link, Outcome, Session, busy, each, unreadable
 from zrep.system.agent import Agent
 from zrep.system.execute import Line
 from zrep.system.observe import observe
@@ -23,7 +23,7 @@ from zrep.system.observe import observe
 def _lock_here(session: Session, name: str, seen: Role | None = None) -> Member:
     """Lock and read one dataset of this host. BusyError when its role is not the one seen before any more."""
     if session.local.lock([name], 2.0):
-        raise BusyError("busy", filesystem=name, evidence="another zrep or a stream of ours is working on it")
+        raise busy(name)
     found = observe(session.local, session.tag, [name])
     if name not in found:
         raise RefusedError("no such filesystem here", filesystem=name)
@@ -211,11 +211,11 @@ def _traces(session: Session, member: Member) -> bool:
 
 def _lock_both(session: Session, link: Link) -> None:
     try:
-        busy = session.lock([link], 2.0)
+        taken = session.lock([link], 2.0)
     except UnreachableError as error:
         raise _uncleared(link, error) from None
-    if busy:
-        raise BusyError("busy", filesystem=link.name, evidence="another zrep or a stream of ours is working on it")
+    if taken:
+        raise busy(link.name)
 
 
 def _uncleared(link: Link, error: UnreachableError) -> UnreachableError:

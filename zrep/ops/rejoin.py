@@ -28,11 +28,11 @@ from zrep.core.steps import (
 )
 from zrep.core.words import size
 from zrep.ops import hooks
-from zrep.ops.session import Link, Outcome, Session, View
+from zrep.ops.session import Link, Outcome, Session, View, busy
 from zrep.system import zfs
 from zrep.system.agent import DIFFERENCES_KEPT
 from zrep.system.execute import Executor
-from zrep.system.observe import find_roles, observe
+from zrep.system.observe import find_roles, observe, observe_children
 
 # Not given to the clone: made by zrep for a replica, or impossible to set on an existing dataset.
 _NOT_COPIED = frozenset(
@@ -81,7 +81,7 @@ def rejoin(session: Session, name: str) -> Outcome:
         return _resume(session, unfinished)
     link = session.link(name)
     if session.lock([link]):
-        raise BusyError("busy", filesystem=name, evidence="another zrep or a stream of ours is working on it")
+        raise busy(name)
     view = session.view(link)
     if not _may_rejoin(session, view):
         return Outcome(name, message="nothing to rejoin: the pair is linked")
@@ -230,7 +230,6 @@ def _split(session: Session, view: View, base: Snapshot, written: int, later: li
     session.say(f"{member.name}: {size(written)} were written here after @{base.name} and stay in {job.split}")
     for line in listed:
         session.say(f"{member.name}: {line}")
-    _unmount(session, member)
     session.alone().do_all(_begin(session, job, member))
     return _carry_on(session, job, view.theirs)
 
@@ -275,10 +274,7 @@ def _detail(session: Session, view: View, base: Snapshot, written: int) -> dict[
 
 def _refuse_children(session: Session, member: Member) -> None:
     """A rename would carry along datasets that are not part of the pair."""
-    [done] = session.local.run([("zfs", "list", "-H", "-r", "-t", "filesystem,volume", "-o", "name", member.name)])
-    if done.status != 0:
-        raise zfs.error(done)
-    children = done.out.split("\n")[1:-1]
+    children = observe_children(session.local, member.name)
     if children:
         raise RefusedError(
             "it has child filesystems that are not replicated, and a split would move them along",

@@ -14,7 +14,7 @@ from shlex import quote
 from typing import TypeVar
 
 from zrep.core.errors import BusyError, RefusedError, ZrepError, worst
-from zrep.core.names import DEFAULT_TAG
+from zrep.core.names import DEFAULT_TAG, memory_key
 from zrep.core.relation import Relation, relate
 from zrep.core.state import Member, Pair, Role, Side, Unit
 from zrep.core.steps import Hold, Step
@@ -162,6 +162,8 @@ class Session:
     def unlock(self, *links: Link) -> None:
         """Give filesystems with one peer back, on both hosts, before the run ends. A peer that is lost has done so
         itself."""
+        if not links:
+            return
         self.local.unlock([link.name for link in links])
         with suppress(ZrepError):
             self.agent(links[0].peer_host).unlock([link.peer_name for link in links])
@@ -190,6 +192,11 @@ class Session:
         for remote in self._remotes.values():
             remote.close()
         self.local.close()
+
+    def memory(self, name: str) -> dict[str, object]:
+        """What is remembered here of one filesystem; volatile, so that anything may be missing."""
+        key = memory_key(self.tag, name)
+        return self.local.recall([key]).get(key, {})
 
     # --- finding ---
 
@@ -271,7 +278,7 @@ class Session:
         """Find, lock and read one pair. BusyError when either side is being worked on."""
         link = self.link(name)
         if self.lock([link]):
-            raise BusyError("busy", filesystem=name, evidence="another zrep or a stream of ours is working on it")
+            raise busy(name)
         return self.view(link)
 
     def _view(self, link: Link, mine: Member | None, theirs: Member | None) -> View | Outcome:
@@ -361,6 +368,11 @@ class Session:
         """A view read anew whose roles have moved: the executor's sides follow."""
         link = Link(view.name, view.mine.role)
         return replace(view, link=link, executor=self.executor(link))
+
+
+def busy(name: str) -> BusyError:
+    """Somebody has the lock of a filesystem, on this side or the other."""
+    return BusyError("busy", filesystem=name, evidence="another zrep or a stream of ours is working on it")
 
 
 def misfit(name: str, role: Role, where: str = "") -> RefusedError | None:

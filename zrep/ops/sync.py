@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from shlex import quote
 
-from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
+from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key, pool_of
 from zrep.core.plan import Advance, new_snapshot, plan_advance, plan_another_name, plan_converge, plan_stream
 from zrep.core.state import Side, Snapshot, newest_common
@@ -17,7 +17,7 @@ from zrep.core.words import floor_bytes, size
 from zrep.ops.lease import not_reached, reached
 from zrep.ops.news import only_news
 from zrep.ops.prepare import prepare
-from zrep.ops.session import Link, Outcome, Session, View, misfit
+from zrep.ops.session import Link, Outcome, Session, View, busy, misfit
 from zrep.system import zfs
 from zrep.system.execute import Line
 
@@ -52,7 +52,7 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
         else:
             by_peer.setdefault(link.peer_host, []).append(link)
     # No peer waits for another: one that is down or slow delays only its own.
-    peers = [partial(_sync_peer, session, host, group, everything) for host, group in by_peer.items()]
+    peers = [partial(_sync_peer, session, group, everything) for group in by_peer.values()]
     for found in session.side_by_side(peers, max(1, len(peers)) if session.options.jobs > 1 else 1):
         outcomes += found
     if everything and not session.options.repeat and not session.options.dry_run:
@@ -85,18 +85,18 @@ def _paused(link: Link, everything: bool) -> Outcome:
     )
 
 
-def _sync_peer(session: Session, host: str, links: list[Link], everything: bool) -> list[Outcome]:
+def _sync_peer(session: Session, links: list[Link], everything: bool) -> list[Outcome]:
     """All pairs with one peer over one connection; with the peer down: one attempt, one line, no snapshot. What goes
     wrong here ends nothing of the other peers."""
     try:
-        busy = set(session.lock(links, 0.5 if everything else 2.0))
-        free = [link for link in links if link.name not in busy]
+        taken = set(session.lock(links, 0.5 if everything else 2.0))
+        free = [link for link in links if link.name not in taken]
         found = session.views(free) if free else []
         reached(session, free)
     except ZrepError as error:
         not_reached(session, links)
         return _all_failed(links, error)
-    outcomes = [_busy(session, link, everything) for link in links if link.name in busy]
+    outcomes = [_busy(session, link, everything) for link in links if link.name in taken]
     outcomes += [item for item in found if isinstance(item, Outcome)]
     ready: list[View] = []
     for view in (item for item in found if isinstance(item, View)):
@@ -110,17 +110,12 @@ def _sync_peer(session: Session, host: str, links: list[Link], everything: bool)
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
     done = {view.name for view in ready}
     # Nobody has to wait for the streams of others to do what was advised.
-    _give_back(session, [link for link in links if link.name not in done])
+    session.unlock(*(link for link in links if link.name not in done))
     try:
         return outcomes + _advance_all(session, ready)
     except ZrepError as error:
-        _give_back(session, [view.link for view in ready])
+        session.unlock(*(view.link for view in ready))
         return outcomes + _all_failed([view.link for view in ready], error)
-
-
-def _give_back(session: Session, links: list[Link]) -> None:
-    if links:
-        session.unlock(*links)
 
 
 def _all_failed(links: list[Link], error: ZrepError) -> list[Outcome]:
@@ -145,9 +140,8 @@ def _unreachable(links: list[Link], error: UnreachableError) -> list[Outcome]:
 
 
 def _busy(session: Session, link: Link, everything: bool) -> Outcome:
-    error = BusyError("busy", filesystem=link.name, evidence="another zrep or a stream of ours is working on it")
-    key = memory_key(session.tag, link.name)
-    recent = session.local.recall([key]).get(key, {}).get("synced", 0)
+    error = busy(link.name)
+    recent = session.memory(link.name).get("synced", 0)
     fresh = isinstance(recent, int) and session.now - recent <= session.options.quiet
     return Outcome(link.name, error=error, skipped=everything or fresh)
 
@@ -210,8 +204,7 @@ def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Ou
         outcomes = [outcome for outcome in outcomes if outcome.error]
         outcomes += _unreachable([view.link for view in well], error)
     finally:
-        if plans:
-            session.unlock(*(view.link for view, _ in plans))
+        session.unlock(*(view.link for view, _ in plans))
     return outcomes
 
 

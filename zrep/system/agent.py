@@ -333,7 +333,7 @@ def _hook(path: Path, event: str, about: dict[str, str]) -> str:
     status, said = process.bounded((str(path), event), about, HOOK_SECONDS)
     if status == 0:
         return ""
-    return f"{path}: {said}" if status is None else f"{path}: exit status {status}" + (f": {said}" if said else "")
+    return f"{path}: {process.ending(status, said)}"
 
 
 def _processes() -> list[int]:

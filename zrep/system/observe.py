@@ -54,6 +54,14 @@ def observe(agent: Agent, tag: str, datasets: Sequence[str], *, settle: bool = F
     }
 
 
+def observe_children(agent: Agent, name: str) -> list[str]:
+    """Every filesystem and volume below a dataset."""
+    [done] = agent.run([zfs.list_tree(name)])
+    if done.status != 0:
+        raise zfs.error(done)
+    return [line for line in done.out.splitlines() if line != name]
+
+
 def observe_arrival(agent: Agent, tag: str, member: Member) -> Member:
     """A replica right after a stream was received, under its lock: only its snapshots can have changed, nothing is
     written after them, and the holds are those it had."""

@@ -129,6 +129,13 @@ def bounded(argv: Sequence[str], extra: Mapping[str, str], seconds: float) -> tu
         return status, lines[-1].strip() if lines else ""
 
 
+def ending(status: int | None, said: str) -> str:
+    """An answer of bounded in words, for the evidence of an error."""
+    if status is None:
+        return said
+    return f"exit status {status}" + (f": {said}" if said else "")
+
+
 class Processes:
     """Runner on the real machine. UsageError when ZREP_STALL is not a number of seconds."""
 

@@ -83,8 +83,14 @@ def list_holds(snapshots: Sequence[str]) -> Argv:
     return ("zfs", "holds", "-H", *snapshots)
 
 
-def list_datasets() -> Argv:
-    return ("zfs", "list", "-Hp", "-t", "filesystem,volume", "-o", "name,used,available")
+def list_tree(dataset: str) -> Argv:
+    """A dataset and all below it, by name."""
+    return ("zfs", "list", "-H", "-r", "-t", "filesystem,volume", "-o", "name", dataset)
+
+
+def list_mounts() -> Argv:
+    """Every filesystem: where it belongs, and whether it is mounted."""
+    return ("zfs", "list", "-H", "-t", "filesystem", "-o", "name,mounted,mountpoint")
 
 
 def pool_free(pool: str) -> Argv:
@@ -155,9 +161,9 @@ def parse_holds(text: str) -> dict[str, frozenset[str]]:
     return table
 
 
-def _number(text: str) -> int | None:
+def _number(text: str, digits: int = 18) -> int | None:
     """A whole number as zrep writes one; None for anything else, digits of other scripts among it."""
-    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+    return int(text) if re.fullmatch(f"[0-9]{{1,{digits}}}", text) else None
 
 
 _FORMS: dict[str, Callable[[str], object]] = {
@@ -247,7 +253,7 @@ def _rows(text: str, columns: int, command: str) -> Iterator[list[str]]:
 def _integer(text: str, what: str) -> int:
     if text == "-":
         return 0
-    number = int(text) if re.fullmatch("[0-9]{1,20}", text) else None
+    number = _number(text, 20)  # as many as 64 bits have
     if number is None:
         raise FailedError("zfs list printed something zrep does not understand", evidence=f"{what}: {text[:60]}")
     return number
