@@ -328,7 +328,7 @@ def list_(
             render.properties(view.properties(session, names), tabs=tabs)
         else:
             rows = [row for row in view.listing(session, masters) if not names or row.name in names]
-            render.table(rows, tabs=tabs, now=session.now)
+            render.table(rows, tabs=tabs, now=session.now, tag=_spoken(session))
     return 0
 
 
@@ -349,7 +349,7 @@ def status(
     session = _session(context)
     with _closing(session):
         rows = view.status(session, names)
-        render.table(rows, tabs=tabs, now=session.now)
+        render.table(rows, tabs=tabs, now=session.now, tag=_spoken(session))
     return worst(row.code for row in rows)
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from zrep.core.errors import ZrepError, worst
+from zrep.core.errors import ZrepError, tagged, worst
 from zrep.core.words import duration, size
 
 if TYPE_CHECKING:  # ops brings in everything that starts a process: not for printing a version
@@ -45,9 +45,9 @@ def complain(error: ZrepError) -> None:
     print(f"zrep: {error.line()}", file=sys.stderr)
 
 
-def table(rows: Sequence[Row], *, tabs: bool, now: int) -> None:
+def table(rows: Sequence[Row], *, tabs: bool, now: int, tag: str = "") -> None:
     """list and status: a table at a terminal, tab-separated without a heading with -H (sizes in bytes, times in
-    seconds since the epoch, - for not known)."""
+    seconds since the epoch, - for not known). tag: what an advice has to name."""
     if tabs:
         for row in rows:
             fields = (row.sent, row.lag, row.behind, row.unsent)
@@ -64,8 +64,9 @@ def table(rows: Sequence[Row], *, tabs: bool, now: int) -> None:
         for line in cells:
             print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     for row in rows:
-        if row.detail:
-            print(f"{row.name}: {row.state}: {row.detail}")
+        advice = [f"next: {tagged(row.advice, tag)}"] if row.advice else []
+        if row.detail or advice:
+            print(f"{row.name}: {row.state}: {'; '.join(filter(None, [row.detail, *advice]))}")
 
 
 def _rich_table(cells: Sequence[Sequence[str]], rows: Sequence[Row]) -> None:

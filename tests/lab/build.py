@@ -15,12 +15,13 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab.progress import LabError, output, say, step
+from tests.lab.progress import LabError, end_steps, output, say, step
 
 HERE = Path(__file__).resolve().parent
 GUEST_FILES = HERE / "guest"
@@ -251,9 +252,15 @@ class _Build:
         apt = Apt(self.cache / "apt")
         apt.update(self.log)
         versions = apt.versions([*FROM_BACKPORTS, *GUEST_PACKAGES])
-        kernel = self.kernel(apt, versions)
-        base = self.base(apt, versions)
-        return self.root(kernel, base)
+        # Debian's packages are unpacked while the compiler works.
+        with ThreadPoolExecutor(1) as beside:
+            base = beside.submit(self.base, apt, versions)
+            try:
+                kernel = self.kernel(apt, versions)
+                return self.root(kernel, base.result())
+            except BaseException:
+                end_steps()
+                raise
 
     def kernel(self, apt: Apt, versions: dict[str, str]) -> Path:
         """A folder with `linux`, `modules/` and versions.json."""
@@ -285,7 +292,8 @@ class _Build:
         say(f"kernel: Linux {version} as a user-mode kernel, about 3 minutes")
         apt.unpack(KERNEL["package"], version, work / "linux-deb", self.log)
         (archive,) = (work / "linux-deb/usr/src").glob("*.tar.xz")
-        step("unpack the kernel's source", ["tar", "-xf", str(archive), "-C", str(work)], self.log)
+        unused = [f"--exclude=*/{folder}/*.[chS]" for folder in KERNEL["unused"]]
+        step("unpack the kernel's source", ["tar", "-xf", str(archive), "-C", str(work), *unused], self.log)
         shutil.rmtree(work / "linux-deb")
         tree: Path = work / KERNEL["package"]
         path, old, new = KERNEL["patch"].values()
@@ -335,7 +343,9 @@ class _Build:
             argv = ["mmdebstrap", "--mode=root", "--variant=minbase", '--aptopt=APT::Install-Recommends "false"']
             argv += [f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "locale")]
             argv += [f"--include={','.join(GUEST_PACKAGES)}", f"--customize-hook={later}", SUITE, str(out / "root")]
-            step("Debian root file system", [*argv, *apt.lines], self.log, env={"DEBIAN_FRONTEND": "noninteractive"})
+            log = self.log.with_name("base.log")
+            log.write_text("")
+            step("Debian root file system", [*argv, *apt.lines], log, env={"DEBIAN_FRONTEND": "noninteractive"})
         return target
 
     def root(self, kernel: Path, base: Path) -> Image:

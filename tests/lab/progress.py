@@ -11,6 +11,7 @@ from pathlib import Path
 
 HEARTBEAT = 15.0
 _started = time.monotonic()
+_running: set[subprocess.Popen[bytes]] = set()
 
 
 class LabError(Exception):
@@ -46,6 +47,7 @@ def step(
         proc = subprocess.Popen(
             argv, cwd=cwd, env=_env(env), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )
+        _running.add(proc)
         try:
             while True:
                 try:
@@ -57,9 +59,17 @@ def step(
             say(f"  {name}: interrupted, removing what is half done")
             _end_group(proc)
             raise
+        finally:
+            _running.discard(proc)
     if rc:
         raise LabError(f"{name} failed (exit {rc}): {_reason(log)}; the whole output is in {log}")
     say(f"  {name}: done in {time.monotonic() - start:.0f} s")
+
+
+def end_steps() -> None:
+    """End the steps that other threads are in the middle of."""
+    for proc in list(_running):
+        _end_group(proc)
 
 
 def _env(extra: Mapping[str, str] | None) -> dict[str, str]:

@@ -37,6 +37,7 @@ def environment(world: World, host: str, base: Mapping[str, str] | None = None) 
     env["ZREP_MODEL_HOST"] = host
     env["ZREP_MODEL_PYTHON"] = os.path.realpath(sys.executable)
     env["LC_ALL"] = "C"
+    env["ZREP_LIBRARY"] = "no"  # should this machine have a real ZFS
     return env
 
 

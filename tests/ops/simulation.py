@@ -21,12 +21,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.model.state import Dataset
 from tests.ops import pairs
-from tests.ops.hosts import Command, Ended, Hosts, Mode, Ways, Wire, Work
+from tests.ops.hosts import Command, Ended, Hosts, Mode, ModelAgent, Ways, Wire, Work
 from tests.ops.judge import SIDES, Watch, family, find, local, settled, writable
+from tests.ops.pairs import MINUTE
 from tests.ops.test_crash import applies
 from tests.ops.turns import Run, in_turns, schedule
+from zrep.core.errors import UnreachableError
 from zrep.core.state import Intent
 from zrep.ops.manage import Config
+from zrep.system.agent import LocalAgent
 
 Answer = TypeVar("Answer")
 NAMES = dict(SIDES)
@@ -41,6 +44,7 @@ COMMANDS: dict[str, Callable[[str], Work]] = {
     "failover --force-unmount": lambda name: pairs.failing_over(name, insist=True),
     "takeover": pairs.taking_over,
     "takeover -L": pairs.forcing,
+    "takeover -L --fence-cmd": pairs.forcing,
     "rejoin": pairs.rejoining,
     "rejoin -f": pairs.rejoining,
     "expire": pairs.expiring,
@@ -49,7 +53,8 @@ COMMANDS: dict[str, Callable[[str], Work]] = {
     "unpause": pairs.unpausing,
 }
 # What moves the role most often; the one command that only says yes to a loss is left to who is told to run it.
-DRAWN = [name for name in COMMANDS if name != "sync -f"] + ["sync", "failover", "takeover", "takeover -L", "rejoin"] * 2
+DRAWN = [name for name in COMMANDS if name not in ("sync -f", "takeover -L --fence-cmd")]
+DRAWN += ["sync", "failover", "takeover", "takeover -L", "rejoin"] * 2
 MOVES = {"failover", "failover --force-unmount", "takeover"}
 
 
@@ -73,13 +78,28 @@ class Line(Wire):
         super()._power(name)
 
 
+class Fencing(ModelAgent):
+    """fenced: the fence command of this host, and what it exits with."""
+
+    fenced: Callable[[], int]
+
+    def fence(self, command: str, about: dict[str, str]) -> tuple[int | None, str]:
+        return self.fenced(), "said the fence command"
+
+
 class Pair(Hosts):
     """Hosts whose runs take no time."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, fenced: Callable[[str], int]) -> None:
         super().__init__(directory)
         self.line = Line(self.world)
         self.wire = self.line
+        self._fenced = fenced
+
+    def agent(self, name: str) -> LocalAgent:
+        agent = Fencing(self.wire, name, self.directory / name)
+        agent.fenced = partial(self._fenced, name)
+        return agent
 
 
 # --- what was promised --------------------------------------------------------------------------------------
@@ -282,7 +302,9 @@ class Simulation(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory(prefix="zrep-simulation-")
-        self.hosts = Pair(Path(self.directory.name))
+        self.hosts = Pair(Path(self.directory.name), self._fence)
+        self.fence_says = 0
+        self.reachable: dict[str, int] = {}
         self.number = 0
         self.cut = False
         self.down: set[str] = set()
@@ -292,13 +314,14 @@ class Simulation(RuleBasedStateMachine):
 
     # --- the beginning ---
 
-    @initialize(volume=st.sampled_from([False, False, False, True]), keep=HOST)
-    def a_pair(self, volume: bool, keep: str) -> None:
-        """keep: the side that a person decides for when asked."""
-        self.keep = keep
+    @initialize(volume=st.sampled_from([False, False, False, True]), keep=HOST, lease=st.sampled_from([0, 0, 300]))
+    def a_pair(self, volume: bool, keep: str, lease: int) -> None:
+        """keep: the side that a person decides for when asked; lease: seconds, on both sides."""
+        self.keep, self.lease = keep, lease
         pairs.linked(self.hosts, volume)
         for host, name in SIDES:
-            pairs.good(self.hosts.run(host, pairs.changing(name, Config(savecount=2))))
+            pairs.good(self.hosts.run(host, pairs.changing(name, Config(savecount=2, lease=lease))))
+            self.reachable[host] = self._now()
         self.hosts.wire.reset()
         self.watch = Watch(self.hosts, forced=False, linked=True)
         self.ledger = Ledger(self.hosts)
@@ -354,6 +377,20 @@ class Simulation(RuleBasedStateMachine):
     def run(self, host: str, command: str) -> None:
         if host not in self.down:
             self._run(host, command)
+
+    @rule(host=HOST, says=st.sampled_from([0, 0, 1, 2, 9]))
+    def fence_and_take_over(self, host: str, says: int) -> None:
+        """Nothing is changed unless the fence command says that the peer is off, which it then is."""
+        if host in self.down:
+            return
+        self.fence_says = says
+        before = self.hosts.world.view()
+        fenced = OTHER[host] in self.down
+        ended = self._run(host, "takeover -L --fence-cmd")
+        if says != 0:
+            assert ended.code == 0 or self.hosts.world.view() == before, f"changed without a fence\n{self._story(12)}"
+        elif not fenced and OTHER[host] in self.down:
+            counted["fenced"] += 1
 
     @rule(host=HOST, command=COMMAND, fault=FAULT)
     def run_with(self, host: str, command: str, fault: Fault) -> None:
@@ -421,6 +458,17 @@ class Simulation(RuleBasedStateMachine):
         return "\n".join([*self.history[max(0, healed - 40) : healed + 8], "...", *self.history[healed + 8 :][-end:]])
 
     # --- how each is done ---
+
+    def _now(self) -> int:
+        return self.hosts.world.state.now or 0
+
+    def _fence(self, host: str) -> int:
+        """The fence command of a host: it takes the power from the other one, or says why not."""
+        self.history.append(f"{host}: (fence command: {self.fence_says})")
+        if self.fence_says == 0:
+            self.lose_power(OTHER[host])
+            self.hosts.wire.cut = True
+        return self.fence_says
 
     def _act(self, host: str, what: str, pick: int = 0) -> None:
         """One thing that is not zrep's doing."""
@@ -497,11 +545,26 @@ class Simulation(RuleBasedStateMachine):
             self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down - {host})
             self.hosts.wire.after = self._looking(meanwhile)
             had = self.ledger.on(host)
+            if not self.hosts.wire.cut:
+                self.reachable[host] = self._now() + MINUTE
             ended = self._start(host, command)
+        if command == "sync all" and not fault and not meanwhile:
+            self._lease_is_kept(host, ended)
         if ended.code == 0 and meanwhile is None:
             self._reached(host, command, ended, had)
         self._settle()
         return ended
+
+    def _lease_is_kept(self, host: str, ended: Ended) -> None:
+        """A master whose peer could not be reached for longer than its lease is not written to after a run."""
+        dataset = find(self.hosts, host, NAMES[host])
+        silent = self._now() - self.reachable[host]
+        if ended.code != UnreachableError.exit_code or not self.lease or silent <= self.lease or dataset is None:
+            return
+        if local(dataset, "master") == "yes" and local(dataset, "alone") != "yes":
+            counted["lease over"] += 1
+            if writable(self.hosts, host, NAMES[host]):
+                self.ledger.broken.append(f"{host} is writable {silent} s after its peer was last reachable")
 
     def overlapping(self, overlap: Overlap, fault: Fault | None = None) -> list[Run]:
         """Both, or the one whose host is up."""
@@ -510,6 +573,8 @@ class Simulation(RuleBasedStateMachine):
         with self._judged(overlap.commands, fault):
             self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down)
             had = {host: self.ledger.on(host) for host in NAMES}
+            if not self.hosts.wire.cut:
+                self.reachable = dict.fromkeys(NAMES, self._now() + 2 * MINUTE)
             self.history.append(f"(at the same time: {which})")
             works = [(host, partial(self._start, host, command)) for host, command in which]
             runs = in_turns(self.hosts, works, schedule(overlap.turns, overlap.then), overlap.pace)
@@ -527,7 +592,7 @@ class Simulation(RuleBasedStateMachine):
         wire.reset(fault.mode if fault else None, fault.at if fault else -1)
         wire.cut, wire.after = self.cut, self.look
         before = self._roles()
-        self._force(forced or "takeover -L" in commands)
+        self._force(forced or any(command.startswith("takeover -L") for command in commands))
         if fault:
             self.history.append(f"({fault.mode.name} from {fault.at} on)")
         yield
@@ -547,7 +612,8 @@ class Simulation(RuleBasedStateMachine):
         dataset = find(self.hosts, host, NAMES[host])
         if command == "failover --force-unmount" and dataset is not None and dataset.mappings:
             self.insisted.add(host)
-        ended = self.hosts.run(host, work, force=command.endswith(" -f"))
+        fence = "fence" if command.endswith("--fence-cmd") else ""
+        ended = self.hosts.run(host, work, force=command.endswith(" -f"), fence=fence)
         counted[f"{command}: {'killed' if ended.code is None else ended.code}"] += 1
         self.history.append(f"{host}: {command}: {'killed' if ended.code is None else ended.code} {ended.text[:300]}")
         return ended

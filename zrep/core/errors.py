@@ -11,6 +11,11 @@ _COMMAND = re.compile(
 )
 
 
+def tagged(advice: str, tag: str) -> str:
+    """An advice for the pairs of a tag ("": the default one, which needs no word)."""
+    return _COMMAND.sub(f"zrep -t {tag} ", advice) if tag else advice
+
+
 class ZrepError(Exception):
     """A failure the user is told about in one line.
 
@@ -38,9 +43,8 @@ class ZrepError(Exception):
         return " ".join(text.split())
 
     def tagged(self, tag: str) -> ZrepError:
-        """The same error, its advice for the pairs of a tag ("": the default one, which needs no word)."""
-        if tag:
-            self.advice = _COMMAND.sub(f"zrep -t {tag} ", self.advice)
+        """The same error, its advice for the pairs of a tag."""
+        self.advice = tagged(self.advice, tag)
         return self
 
     def about(self, filesystem: str) -> ZrepError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from shlex import quote
 
 from zrep.core.state import LEGACY, Role
 
@@ -18,6 +19,10 @@ class Relation:
 
     def evidence(self) -> str:
         return f"here {_describe(self.mine)}, there {_describe(self.theirs)}"
+
+    def advice(self, name: str, host: str, other: str) -> str:
+        """What resolves it, seen from my side. name: my dataset; host and other: the peer and its dataset."""
+        return ""
 
 
 class Linked(Relation):
@@ -41,11 +46,17 @@ class Stale(Relation):
 
     word = "stale"
 
+    def advice(self, name: str, host: str, other: str) -> str:
+        return f"zrep rejoin {quote(name)}"
+
 
 class PeerStale(Relation):
     """Their generation is among my ancestors."""
 
     word = "peer stale"
+
+    def advice(self, name: str, host: str, other: str) -> str:
+        return f"on {host}: zrep rejoin {quote(other)}"
 
 
 class SplitBrain(Relation):
@@ -53,17 +64,26 @@ class SplitBrain(Relation):
 
     word = "split brain"
 
+    def advice(self, name: str, host: str, other: str) -> str:
+        return "decide which side to keep; on the other one: zrep rejoin -f FS"
+
 
 class Interrupted(Relation):
     """Same generation without a master, or only part of a set landed."""
 
     word = "role change unfinished"
 
+    def advice(self, name: str, host: str, other: str) -> str:
+        return "on the side that has the newest data: zrep takeover -L FS"
+
 
 class Unrelated(Relation):
     """Nothing links the two."""
 
     word = "unrelated"
+
+    def advice(self, name: str, host: str, other: str) -> str:
+        return f"to start over: zrep clear {quote(name)}, then zrep init"
 
 
 def relate(mine: Role, theirs: Role) -> Relation:

@@ -35,6 +35,7 @@ def prepare(session: Session, view: View) -> View:
         )
     if not session.options.dry_run:
         view = finish(session, view)
+    advice = _advice(view)
     match view.relation:
         case Linked():
             return adopt(session, view)
@@ -47,29 +48,33 @@ def prepare(session: Session, view: View) -> View:
                 f"the old master {view.theirs.name} on {view.link.peer_host} has not rejoined",
                 filesystem=view.name,
                 evidence=view.relation.evidence(),
-                advice=f"on {view.link.peer_host}: zrep rejoin {quote(view.theirs.name)}",
+                advice=advice,
             )
         case SplitBrain():
             raise RefusedError(
                 "split brain: both sides were made master",
                 filesystem=view.name,
                 evidence=view.relation.evidence() + _stop(session, view),
-                advice="decide which side to keep; on the other one: zrep rejoin -f FS",
+                advice=advice,
             )
         case Interrupted():
             raise RefusedError(
                 "neither side is master",
                 filesystem=view.name,
                 evidence=view.relation.evidence(),
-                advice="on the side that has the newest data: zrep takeover -L FS",
+                advice=advice,
             )
     session.check_rejoining(view.link)
     raise RefusedError(
         f"{view.theirs.name} on {view.link.peer_host} is not the other half of this pair",
         filesystem=view.name,
         evidence=view.relation.evidence(),
-        advice=f"zrep status {quote(view.name)}; to start over: zrep clear, then zrep init",
+        advice=f"zrep status {quote(view.name)}; {advice}",
     )
+
+
+def _advice(view: View) -> str:
+    return view.relation.advice(view.name, view.link.peer_host, view.theirs.name)
 
 
 def _unfinished(role: Role) -> bool:
@@ -176,7 +181,7 @@ def step_back(session: Session, view: View) -> ZrepError:
         f"the master role has moved to {view.theirs.name} on {view.link.peer_host}",
         filesystem=view.name,
         evidence=view.relation.evidence() + _stop(session, view),
-        advice=f"zrep rejoin {quote(view.name)}",
+        advice=_advice(view),
     )
 
 

@@ -28,7 +28,7 @@ from zrep.core.steps import (
 )
 from zrep.core.words import size
 from zrep.ops import hooks
-from zrep.ops.session import Link, Outcome, Session, View, busy
+from zrep.ops.session import Link, Outcome, Session, View
 from zrep.system import zfs
 from zrep.system.agent import DIFFERENCES_KEPT
 from zrep.system.execute import Executor
@@ -79,10 +79,7 @@ def rejoin(session: Session, name: str) -> Outcome:
     unfinished = _unfinished(session, name)
     if unfinished is not None:
         return _resume(session, unfinished)
-    link = session.link(name)
-    if session.lock([link]):
-        raise busy(name)
-    view = session.view(link)
+    view = session.open(name)
     if not _may_rejoin(session, view):
         return Outcome(name, message="nothing to rejoin: the pair is linked")
     base = newest_common(view.mine.root, view.theirs.root)

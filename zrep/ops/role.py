@@ -174,7 +174,8 @@ def _quiesced(session: Session, view: View, change: RoleChange, generation: str)
         for step in plan_quiesce(view.pair, generation):
             _quiesce_step(session, view, step, change)
         view.do(plan_final_snapshot(view.pair))
-        view, final = sync.send_pending(session, session.again(view, Side.MASTER), final=True)
+        view = session.taken([view], held=False).get(view.name, view)
+        view, final = sync.send_pending(session, view, final=True)
         _check_final(view, final)
     except (ZrepError, KeyboardInterrupt) as error:
         _undo(session, view, error)

@@ -15,12 +15,13 @@ from typing import TypeVar
 
 from zrep.core.errors import BusyError, RefusedError, ZrepError, worst
 from zrep.core.names import DEFAULT_TAG, memory_key
+from zrep.core.plan import new_snapshot
 from zrep.core.relation import Relation, relate
 from zrep.core.state import Member, Pair, Role, Side, Unit
 from zrep.core.steps import Hold, Step
 from zrep.system.agent import Agent, LocalAgent
 from zrep.system.execute import Executor, Line
-from zrep.system.observe import find_roles, observe, observe_arrival, observe_taken, together
+from zrep.system.observe import find_role, find_roles, observe, observe_arrival, observe_taken, together
 from zrep.system.process import Progress
 from zrep.system.remote import RemoteAgent
 
@@ -112,6 +113,10 @@ class View:
         """The pair by the roles its links had when it was locked: my side is the master if it said so."""
         master, replica = (self.mine, self.theirs) if self.link.is_master else (self.theirs, self.mine)
         return Pair(self.tag, master, replica)
+
+    def with_master(self, unit: Unit) -> View:
+        """The same view with another reading of the master."""
+        return replace(self, mine=unit) if self.link.is_master else replace(self, theirs=unit)
 
     def with_replica(self, unit: Unit) -> View:
         """The same view with another reading of the replica."""
@@ -207,10 +212,9 @@ class Session:
     def link(self, name: str, *, strict: bool = True) -> Link:
         """The link of one dataset here. RefusedError when it is not there, in no pair, or (if strict) when it was
         renamed or its properties hold what zrep never writes."""
-        found = observe(self.local, self.tag, [name])
-        if name not in found:
+        role = find_role(self.local, self.tag, name)
+        if role is None:
             raise RefusedError("no such filesystem here", filesystem=name, advice="see: zrep list")
-        role = found[name].role
         if role.split:
             raise RefusedError("this is a split copy kept by rejoin, not part of a pair", filesystem=name)
         if not role.paired:
@@ -266,20 +270,43 @@ class Session:
         )
         return [self._view(link, mine.get(link.name), theirs.get(link.peer_name)) for link in links]
 
+    def claim(self, links: Sequence[Link], wait: float = LOCK_SECONDS) -> tuple[list[str], list[View | Outcome]]:
+        """Lock links with one peer and one direction, and read both sides of those that are not busy. The names here
+        of the busy ones, and the others as from views.
+
+        What is locked here is read while the peer is still being dialled: nobody else changes it now, and whoever
+        wants both halves begins with the master's.
+        """
+        peer = self.agent(links[0].peer_host)
+        if peer is self.local or not links[0].is_master:
+            busy_here = self.lock(links, wait)
+            free = [link for link in links if link.name not in busy_here]
+            return busy_here, self.views(free) if free else []
+        busy_here = self.local.lock([link.name for link in links], wait)
+        free = [link for link in links if link.name not in busy_here]
+        if not free:
+            return busy_here, []
+
+        def there() -> dict[str, Member]:
+            busy_there = peer.lock([link.peer_name for link in free], wait)
+            busy_here.extend(link.name for link in free if link.peer_name in busy_there)
+            names = [link.peer_name for link in free if link.peer_name not in busy_there]
+            return observe(peer, self.tag, names, settle=True)
+
+        mine, theirs = together(lambda: observe(self.local, self.tag, [link.name for link in free], settle=True), there)
+        found = [self._view(x, mine.get(x.name), theirs.get(x.peer_name)) for x in free if x.name not in busy_here]
+        return busy_here, found
+
     def view(self, link: Link, *, settle: bool = True) -> View:
         """Both sides of one link; the error of an unusable one is raised."""
-        [found] = self.views([link], settle=settle)
-        if isinstance(found, Outcome):
-            assert found.error is not None
-            raise found.error
-        return found
+        return _usable(*self.views([link], settle=settle))
 
     def open(self, name: str) -> View:
         """Find, lock and read one pair. BusyError when either side is being worked on."""
-        link = self.link(name)
-        if self.lock([link]):
+        taken, found = self.claim([self.link(name)])
+        if taken:
             raise busy(name)
-        return self.view(link)
+        return _usable(*found)
 
     def _view(self, link: Link, mine: Member | None, theirs: Member | None) -> View | Outcome:
         if mine is None:
@@ -347,27 +374,34 @@ class Session:
             raise RefusedError(f"{name} vanished from {agent.name} while zrep was working on it")
         return Unit((found[name],))
 
-    def again_all(self, views: Sequence[View]) -> dict[str, View]:
-        """The masters of several views on this host, right after a new snapshot of each, in one command."""
-        found = observe_taken(self.local, self.tag, [view.mine.root for view in views])
-        return {
-            view.name: replace(
-                view, mine=Unit((found[view.name],)), relation=relate(found[view.name].role, view.theirs.role)
-            )
-            for view in views
-            if view.name in found
-        }
+    def taken(self, views: Sequence[View], *, held: bool = True) -> dict[str, View]:
+        """Views of masters on one host, by name here, right after the next snapshot of each was taken (and held)."""
+        if not views:
+            return {}
+        members = {view.name: view.pair.master.root for view in views}
+        names = {view.name: new_snapshot(view.pair).partition("@")[2] for view in views}
+        holds = frozenset({self.tag}) if held else frozenset()
+        found = observe_taken(
+            views[0].executor.master, self.tag, [(members[name], names[name]) for name in members], holds
+        )
+        return {v.name: v.with_master(Unit((found[v.pair.master.name],))) for v in views if v.pair.master.name in found}
 
-    def arrived(self, view: View) -> View:
-        """The view after a stream was received on its replica."""
-        root = view.pair.replica.root
-        unit = Unit((observe_arrival(view.executor.replica, self.tag, root),))
-        return view.with_replica(unit)
+    def arrived(self, view: View, name: str) -> View:
+        """The view after a stream that brings this snapshot was received on its replica."""
+        return view.with_replica(Unit((observe_arrival(view.executor.replica, view.pair.replica.root, name),)))
 
     def turned(self, view: View) -> View:
         """A view read anew whose roles have moved: the executor's sides follow."""
         link = Link(view.name, view.mine.role)
         return replace(view, link=link, executor=self.executor(link))
+
+
+def _usable(found: View | Outcome) -> View:
+    """The error of one that is not is raised."""
+    if isinstance(found, Outcome):
+        assert found.error is not None
+        raise found.error
+    return found
 
 
 def busy(name: str) -> BusyError:

@@ -89,10 +89,8 @@ def _sync_peer(session: Session, links: list[Link], everything: bool) -> list[Ou
     """All pairs with one peer over one connection; with the peer down: one attempt, one line, no snapshot. What goes
     wrong here ends nothing of the other peers."""
     try:
-        taken = set(session.lock(links, 0.5 if everything else 2.0))
-        free = [link for link in links if link.name not in taken]
-        found = session.views(free) if free else []
-        reached(session, free)
+        taken, found = session.claim(links, 0.5 if everything else 2.0)
+        reached(session, [link for link in links if link.name not in taken])
     except ZrepError as error:
         not_reached(session, links)
         return _all_failed(links, error)
@@ -173,7 +171,8 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
     _announce(session, moving)
     due = [view for view, advance in moving if not advance.pending]
     failed = _take_snapshots(session, due)
-    taken = session.again_all(due)  # with the snapshots just made, and their guids
+    # With the snapshots just made, and their guids.
+    taken = session.taken([view for view in due if view.name not in failed])
     works = [
         partial(_finish_one, session, taken.get(view.name, view), advance, failed.get(view.name))
         for view, advance in moving
@@ -354,7 +353,7 @@ def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
         failed = _take_snapshots(session, [view])
         if failed:
             raise failed[view.name]
-        view = session.again(view, Side.MASTER)
+        view = session.taken([view]).get(view.name, view)
     view, sent = send_pending(session, view)
     view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
     return view, sent
@@ -376,7 +375,7 @@ def send_pending(session: Session, view: View, *, final: bool = False) -> tuple[
     _stream(view, advance.base, advance.pending)
     if final:
         view.do([hold])  # waits for a transaction group: what was written is told truly after it
-    view = session.again(view) if final else session.arrived(view)
+    view = session.again(view) if final else session.arrived(view, advance.pending.name)
     if view.pair.replica.root.by_guid(advance.pending.guid) is None:
         raise FailedError(
             "the replica does not have the snapshot although its receive succeeded",

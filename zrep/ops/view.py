@@ -10,6 +10,7 @@ from zrep.core.errors import UnreachableError, ZrepError
 from zrep.core.names import memory_key
 from zrep.core.relation import Linked, relate
 from zrep.core.state import Member, Role, newest_common
+from zrep.core.words import size
 from zrep.ops.session import Link, Session
 from zrep.system import zfs
 from zrep.system.observe import find_roles, observe
@@ -19,7 +20,8 @@ from zrep.system.observe import find_roles, observe
 class Row:
     """One filesystem for list and status. sent: unix seconds of the newest snapshot known to be on both sides,
     lag: seconds since the replica was last known to be up to date (0: nothing is missing there),
-    behind: bytes written since; unsent: snapshots waiting. None: not known."""
+    behind: bytes written since; unsent: snapshots waiting. None: not known. detail: why the state is what it is;
+    advice: what to do about it."""
 
     name: str
     role: str
@@ -30,6 +32,7 @@ class Row:
     behind: int | None
     unsent: int | None
     detail: str = ""
+    advice: str = ""
     code: int = 0
 
 
@@ -103,13 +106,14 @@ def _row(session: Session, member: Member, recalled: dict[str, object]) -> Row:
         behind,
         unsent,
         role.unreadable or _renamed(role, member.name) or role.paused,
+        _own_advice(link),
         code=3 if role.unreadable or _renamed(role, member.name) else 0,
     )
 
 
 def _renamed(role: Role, name: str) -> str:
     """What its pair knows a renamed dataset as; "" for one that was not."""
-    return f"its pair knows it as {role.own_fs}; next: zrep changeconfig {quote(name)}" if role.own_fs != name else ""
+    return f"its pair knows it as {role.own_fs}" if role.own_fs != name else ""
 
 
 def _own_state(role: Role, name: str) -> str:
@@ -128,34 +132,66 @@ def _own_state(role: Role, name: str) -> str:
     return "paused" if role.paused else "ok"
 
 
+def _own_advice(link: Link) -> str:
+    """What to do about the state a side is in by itself."""
+    match _own_state(link.role, link.name):
+        case "unreadable":
+            return "update zrep on both hosts, or set right what was changed by hand: zrep list -v"
+        case "renamed":
+            return f"zrep changeconfig {quote(link.name)}"
+        case "init unfinished":
+            return f"zrep init {quote(link.name)} {link.peer_host} {quote(link.peer_name)}"
+        case "rejoin unfinished":
+            return f"zrep rejoin {quote(link.role.rejoining)}"
+        case "stopped" | "role change unfinished":
+            return _on_master(link, "sync")
+    return ""
+
+
+def _on_master(link: Link, command: str) -> str:
+    """A command of zrep for the master of a pair."""
+    if link.is_master:
+        return f"zrep {command} {quote(link.name)}"
+    return f"on {link.peer_host}: zrep {command} {quote(link.peer_name)}"
+
+
 def _compare(session: Session, row: Row, mine: Member, theirs: Member | ZrepError | None) -> Row:
     if row.role == "split" or row.state in ("unreadable", "renamed"):
         return row
     if isinstance(theirs, ZrepError):
         word = "peer unknown" if row.state in ("ok", "paused") else row.state
-        return replace(row, state=word, detail=theirs.line(), code=5 if isinstance(theirs, UnreachableError) else 3)
+        return replace(
+            row, state=word, detail=theirs.line(), advice="", code=5 if isinstance(theirs, UnreachableError) else 3
+        )
     if row.state == "init unfinished":
         return replace(row, code=3)
     if theirs is None:
-        return replace(row, state="peer missing", detail=f"{row.peer} does not exist", code=3)
+        advice = f"if it is lost for good: zrep clear {quote(row.name)}, then zrep init again"
+        return replace(row, state="peer missing", detail=f"{row.peer} does not exist", advice=advice, code=3)
+    link = Link(row.name, mine.role)
     relation = relate(mine.role, theirs.role)
     if not isinstance(relation, Linked):
         words = {"stale": "stale master" if mine.role.master else "stale"}
         state = row.state if relation.word == "ok" else words.get(relation.word, relation.word)
-        return replace(row, state=state, detail=relation.evidence(), code=0 if state in ("ok", "paused") else 3)
+        advice = relation.advice(row.name, link.peer_host, link.peer_name) or row.advice
+        code = 0 if state in ("ok", "paused") else 3
+        return replace(row, state=state, detail=relation.evidence(), advice=advice, code=code)
     if row.state == "ok":
-        row = _judge_data(row, mine, theirs)
+        row = _judge_data(row, link, mine, theirs)
     return replace(row, code=row.code or (3 if row.state.endswith("unfinished") else 0))
 
 
-def _judge_data(row: Row, mine: Member, theirs: Member) -> Row:
+def _judge_data(row: Row, link: Link, mine: Member, theirs: Member) -> Row:
     master, replica = (mine, theirs) if mine.role.master else (theirs, mine)
     base = newest_common(master, replica)
     if base is None:
-        return replace(row, state="no common snapshot", code=3)
+        advice = f"{_on_master(link, 'clear')}, then zrep init to a new target"
+        return replace(row, state="no common snapshot", advice=advice, code=3)
     on_replica = replica.by_guid(base.guid)
     if on_replica is not None and replica.written_since(on_replica):
-        return replace(row, state="replica modified", detail=f"since @{base.name}", code=3)
+        detail = f"{size(replica.written_since(on_replica))} written to it since @{base.name}"
+        advice = f"to throw that away: {_on_master(link, 'sync -f')}"
+        return replace(row, state="replica modified", detail=detail, advice=advice, code=3)
     behind = master.written_since(base)
     unsent = len(master.after(base))
     return replace(row, behind=behind, unsent=unsent, lag=0 if behind == 0 and unsent == 0 else row.lag)

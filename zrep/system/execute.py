@@ -99,13 +99,12 @@ class Executor:
 
     def _stream(self, step: steps.SendStream, generation: str) -> None:
         """Send and receive, joined by the kernel. The receiver's lock is lent to the process that receives."""
-        lock = self.replica.lock_path(step.target)
         marked = not self.master.local
+        sender = self.master.stream_argv(zfs.send(step))
+        lock = self.replica.lend(step.target)
         receiver = self.replica.stream_argv(
             receive_argv(lock, self.tag, step.target, generation, zfs.receive(step), marked=marked)
         )
-        sender = self.master.stream_argv(zfs.send(step))
-        self.replica.lend(step.target)
         started = time.monotonic()
         seen: list[Progress] = []
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-from zrep.core.names import pool_of, sequence_of
+from zrep.core.names import pool_of
 from zrep.core.state import Member, Role, Snapshot, Value
 from zrep.system import zfs
 from zrep.system.agent import Agent
@@ -24,6 +24,12 @@ def find_roles(agent: Agent, tag: str) -> dict[str, Role]:
     if done.status != 0:
         raise zfs.error(done)
     return {name: zfs.role_of(tag, name, table) for name, table in zfs.parse_properties(done.out).items()}
+
+
+def find_role(agent: Agent, tag: str, dataset: str) -> Role | None:
+    """The role of one dataset; None when ZFS says that it does not exist."""
+    properties = _properties(agent, tag, [dataset])
+    return zfs.role_of(tag, dataset, properties[dataset]) if dataset in properties else None
 
 
 def observe(agent: Agent, tag: str, datasets: Sequence[str], *, settle: bool = False) -> dict[str, Member]:
@@ -62,34 +68,30 @@ def observe_children(agent: Agent, name: str) -> list[str]:
     return [line for line in done.out.splitlines() if line != name]
 
 
-def observe_arrival(agent: Agent, tag: str, member: Member) -> Member:
-    """A replica right after a stream was received, under its lock: only its snapshots can have changed, nothing is
-    written after them, and the holds are those it had."""
-    found = _snapshots(agent, tag, [member.name]).get(member.name, ())
-    holds = {snapshot.guid: snapshot.holds for snapshot in member.snapshots}
-    properties = {**member.properties, "written": Value("0", "-"), "receive_resume_token": Value("-", "-")}
-    snapshots = tuple(replace(s, holds=holds.get(s.guid, frozenset())) for s in found)
-    return replace(member, properties=properties, snapshots=snapshots)
-
-
-def observe_taken(agent: Agent, tag: str, members: Sequence[Member]) -> dict[str, Member]:
-    """Masters right after a snapshot of each was taken and held, under their locks: nothing else of them has changed
-    but ``written``, and the holds of the older snapshots are those they had."""
-    names = [member.name for member in members]
+def observe_arrival(agent: Agent, member: Member, name: str) -> Member:
+    """A replica right after a stream with this snapshot was received, under its lock: nothing else of it has changed,
+    and nothing is written after the snapshot. Without it when ZFS says that it is not there."""
     try:
-        found = _snapshots(agent, tag, names)
+        [arrived] = _new_snapshots(agent, [f"{member.name}@{name}"])
+    except zfs.AbsentError:
+        return member
+    properties = {**member.properties, "written": Value("0", "-"), "receive_resume_token": Value("-", "-")}
+    return replace(member, properties=properties, snapshots=(*member.snapshots, arrived))
+
+
+def observe_taken(
+    agent: Agent, tag: str, taken: Sequence[tuple[Member, str]], holds: frozenset[str]
+) -> dict[str, Member]:
+    """Masters right after a snapshot of each was taken, under their locks, each with its name; holds: those placed on
+    it. What else of them changed, such as ``written``, is not told."""
+    try:
+        found = _new_snapshots(agent, [f"{member.name}@{name}" for member, name in taken])
     except zfs.AbsentError:  # one is gone: the others are read without it
-        return observe(agent, tag, names)
-    taken = {}
-    for member in members:
-        holds = {snapshot.guid: snapshot.holds for snapshot in member.snapshots}
-        own = frozenset({tag})
-        snapshots = (
-            replace(s, holds=holds.get(s.guid, own if s.holds and sequence_of(tag, s.name) else s.holds))
-            for s in found.get(member.name, ())
-        )
-        taken[member.name] = replace(member, snapshots=tuple(snapshots))
-    return taken
+        return observe(agent, tag, [member.name for member, _ in taken])
+    return {
+        member.name: replace(member, snapshots=(*member.snapshots, replace(snapshot, holds=holds)))
+        for (member, _), snapshot in zip(taken, found, strict=True)
+    }
 
 
 def _reading(tag: str, datasets: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -126,6 +128,19 @@ def _snapshots(agent: Agent, tag: str, datasets: Sequence[str]) -> dict[str, lis
     if done.status != 0:
         raise zfs.error(done)
     return zfs.parse_snapshots(done.out)
+
+
+def _new_snapshots(agent: Agent, names: Sequence[str]) -> list[Snapshot]:
+    """Snapshots by full name, in this order. AbsentError when one is not there."""
+    found: dict[str, Snapshot] = {}
+    for start in range(0, len(names), _BATCH):
+        [done] = agent.run([zfs.get_snapshots(names[start : start + _BATCH])])
+        if done.status != 0:
+            raise zfs.error(done)
+        found.update(zfs.parse_new_snapshots(done.out))
+    if absent := [name for name in names if name not in found]:
+        raise zfs.AbsentError("zfs get did not answer for all", evidence=absent[0])
+    return [found[name] for name in names]
 
 
 def _with_holds(agent: Agent, table: Mapping[str, Sequence[Snapshot]]) -> Mapping[str, Sequence[Snapshot]]:

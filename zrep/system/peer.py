@@ -77,7 +77,6 @@ class _Server:
             "remember": self._agent.remember,
             "recall": self._agent.recall,
             "dial": self._agent.dial,
-            "lock_path": self._agent.lock_path,
         }
         try:
             return {"result": calls[request["call"]](*request["args"])}

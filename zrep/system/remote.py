@@ -84,8 +84,8 @@ class RemoteAgent:
     def unlock(self, datasets: Sequence[str]) -> None:
         self._ask("unlock", list(datasets))
 
-    def lend(self, dataset: str) -> None:
-        self._ask("lend", dataset)
+    def lend(self, dataset: str) -> str:
+        return str(self._ask("lend", dataset))
 
     def regain(self, dataset: str) -> None:
         self._ask("regain", dataset)
@@ -113,9 +113,6 @@ class RemoteAgent:
 
     def dial(self, host: str) -> Identity:
         return Identity(**self._ask("dial", host))
-
-    def lock_path(self, dataset: str) -> str:
-        return str(self._ask("lock_path", dataset))
 
     def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]:
         self._connect()

@@ -79,6 +79,11 @@ def list_snapshots(tag: str, datasets: Sequence[str]) -> Argv:
     return ("zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", columns, "-s", "createtxg", *datasets)
 
 
+def get_snapshots(snapshots: Sequence[str]) -> Argv:
+    """What makes each snapshot the one it is, by full name."""
+    return ("zfs", "get", "-Hp", "-o", "name,property,value", "guid,createtxg,creation", *snapshots)
+
+
 def list_holds(snapshots: Sequence[str]) -> Argv:
     return ("zfs", "holds", "-H", *snapshots)
 
@@ -123,8 +128,9 @@ def parse_stream_size(text: str) -> int:
 def parse_properties(text: str) -> dict[str, dict[str, Value]]:
     """``zfs get -o name,property,value,source``: dataset → property → Value. Anything else is refused."""
     table: dict[str, dict[str, Value]] = {}
+    known: dict[tuple[str, str], Value] = {}  # most are those of many datasets
     for name, prop, value, source in _rows(text, 4, "zfs get"):
-        table.setdefault(name, {})[prop] = Value(value, source)
+        table.setdefault(name, {})[sys.intern(prop)] = known.setdefault((value, source), Value(value, source))
     return table
 
 
@@ -151,6 +157,22 @@ def parse_snapshots(text: str) -> dict[str, list[Snapshot]]:
     for snapshots in table.values():
         snapshots.sort(key=lambda snapshot: snapshot.createtxg)
     return table
+
+
+def parse_new_snapshots(text: str) -> dict[str, Snapshot]:
+    """``zfs get`` of get_snapshots: full name → the snapshot, as it is right after it was made."""
+    table: dict[str, dict[str, str]] = {}
+    for full, prop, value in _rows(text, 3, "zfs get"):
+        table.setdefault(full, {})[prop] = value
+    return {
+        full: Snapshot(
+            name=full.partition("@")[2],
+            guid=found.get("guid", ""),
+            createtxg=_integer(found.get("createtxg", ""), full),
+            creation=_integer(found.get("creation", ""), full),
+        )
+        for full, found in table.items()
+    }
 
 
 def parse_holds(text: str) -> dict[str, frozenset[str]]:
