@@ -13,7 +13,7 @@ from zrep.core.state import Member, Role, newest_common
 from zrep.core.words import size
 from zrep.ops.session import Link, Session
 from zrep.system import zfs
-from zrep.system.observe import find_roles, observe
+from zrep.system.observe import find_roles, observe, survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,11 @@ def listing(session: Session, masters_only: bool) -> list[Row]:
     """What is known here without asking any peer."""
     roles = find_roles(session.local, session.tag)
     names = [name for name, role in roles.items() if (role.paired or role.split) and (role.master or not masters_only)]
-    members = observe(session.local, session.tag, names)
     recalled = _recall(session, names)
-    return [_row(session, member, recalled.get(name, {})) for name, member in members.items()]
+    rows = (
+        _row(session, member, recalled.get(member.name, {})) for member in survey(session.local, session.tag, names)
+    )
+    return sorted(rows, key=lambda row: row.name)
 
 
 def status(session: Session, names: Sequence[str]) -> list[Row]:
@@ -213,9 +215,8 @@ def properties(session: Session, names: Sequence[str]) -> dict[str, dict[str, st
 def snapshots(session: Session, names: Sequence[str]) -> dict[str, list[tuple[str, int | None, int]]]:
     """list -s: our snapshots by filesystem: name, when it was known sent (None: not), bytes used."""
     roles = find_roles(session.local, session.tag)
-    members = observe(session.local, session.tag, [n for n, role in roles.items() if role.paired])
+    chosen = [name for name, role in roles.items() if role.paired and (not names or name in names)]
     return {
-        name: [(s.name, s.sent, s.used) for s in member.ours(session.tag)]
-        for name, member in members.items()
-        if not names or name in names
+        member.name: [(s.name, s.sent, s.used) for s in member.ours(session.tag)]
+        for member in survey(session.local, session.tag, chosen)
     }

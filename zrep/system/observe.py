@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -58,6 +58,21 @@ def observe(agent: Agent, tag: str, datasets: Sequence[str], *, settle: bool = F
         for name in datasets
         if name in properties
     }
+
+
+def survey(agent: Agent, tag: str, datasets: Sequence[str]) -> Iterator[Member]:
+    """The datasets that exist, one after the other, so that the snapshots of one are held at a time; their holds are
+    not read."""
+    properties = _properties(agent, tag, datasets) if datasets else {}
+    if not properties:
+        return
+    [done] = agent.run([zfs.list_snapshots(tag, list(properties))])
+    if done.status != 0:
+        raise zfs.error(done)
+    for name, snapshots in zfs.each_snapshots(done.out):
+        yield zfs.build_member(tag, name, properties.pop(name), snapshots)
+    for name, own in properties.items():
+        yield zfs.build_member(tag, name, own, ())
 
 
 def observe_children(agent: Agent, name: str) -> list[str]:

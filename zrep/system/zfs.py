@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from zrep.core import steps
 from zrep.core.errors import FailedError, RefusedError, ZrepError
@@ -76,7 +77,7 @@ def get_all(dataset: str) -> Argv:
 
 def list_snapshots(tag: str, datasets: Sequence[str]) -> Argv:
     columns = ",".join((*_SNAPSHOT_COLUMNS, f"{tag}:sent"))
-    return ("zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", columns, "-s", "createtxg", *datasets)
+    return ("zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", columns, *datasets)
 
 
 def get_snapshots(snapshots: Sequence[str]) -> Argv:
@@ -137,26 +138,34 @@ def parse_properties(text: str) -> dict[str, dict[str, Value]]:
 def parse_snapshots(text: str) -> dict[str, list[Snapshot]]:
     """``zfs list`` of list_snapshots: dataset → snapshots, oldest first. Holds are not known yet; a snapshot
     with userrefs has the empty hold "" until list_holds says which."""
-    table: dict[str, list[Snapshot]] = {}
-    for row in _rows(text, len(_SNAPSHOT_COLUMNS) + 1, "zfs list -t snapshot"):
-        full, guid, createtxg, creation, userrefs, written, used, clones, sent = row
-        dataset, _, name = full.partition("@")
-        table.setdefault(dataset, []).append(
-            Snapshot(
-                name=sys.intern(name),  # many filesystems have snapshots of the same names
-                guid=guid,
-                createtxg=_integer(createtxg, full),
-                creation=_integer(creation, full),
-                written=_integer(written, full),
-                used=_integer(used, full),
-                holds=frozenset(("",)) if userrefs not in ("0", "-") else frozenset(),
-                sent=_number(sent),
-                clones=tuple(clones.split(",")) if clones not in ("", "-") else (),
-            )
-        )
-    for snapshots in table.values():
-        snapshots.sort(key=lambda snapshot: snapshot.createtxg)
-    return table
+    return dict(each_snapshots(text))
+
+
+def each_snapshots(text: str) -> Iterator[tuple[str, list[Snapshot]]]:
+    """The same, one dataset after the other: there may be many with many. FailedError when one comes twice: zfs list
+    sorts by name."""
+    seen: set[str] = set()
+    rows = _rows(text, len(_SNAPSHOT_COLUMNS) + 1, "zfs list -t snapshot")
+    for dataset, group in groupby(rows, lambda row: row[0].partition("@")[0]):
+        if dataset in seen:
+            raise FailedError("zfs list printed something zrep does not understand", evidence=f"{dataset} comes twice")
+        seen.add(dataset)
+        yield dataset, sorted(map(_snapshot, group), key=lambda snapshot: snapshot.createtxg)
+
+
+def _snapshot(row: Sequence[str]) -> Snapshot:
+    full, guid, createtxg, creation, userrefs, written, used, clones, sent = row
+    return Snapshot(
+        name=sys.intern(full.partition("@")[2]),  # many filesystems have snapshots of the same names
+        guid=guid,
+        createtxg=_integer(createtxg, full),
+        creation=_integer(creation, full),
+        written=_integer(written, full),
+        used=_integer(used, full),
+        holds=frozenset(("",)) if userrefs not in ("0", "-") else frozenset(),
+        sent=_number(sent),
+        clones=tuple(clones.split(",")) if clones not in ("", "-") else (),
+    )
 
 
 def parse_new_snapshots(text: str) -> dict[str, Snapshot]:

@@ -140,6 +140,23 @@ READING = [
         """,
     ),
     case(
+        "list_of_many",
+        "All of one filesystem's snapshots, oldest first, then all of the next one's.",
+        """
+        zfs create tank/c/b
+        zfs create tank/c/a
+        zfs create tank/c/a/x
+        zfs create tank/c/a-1
+        zfs snapshot tank/c/a@z
+        zfs snapshot tank/c/b@y
+        zfs snapshot tank/c/a-1@y tank/c/a/x@y
+        zfs snapshot tank/c/a@a tank/c/b@a
+        zfs list -Hp -d 1 -t snapshot -o name,guid,createtxg tank/c/b tank/c/a-1 tank/c/a tank/c/a/x
+        zfs get -Hp -o name,property,value guid,createtxg,creation tank/c/b@y tank/c/a@z
+        zfs get -Hp -o name,property,value guid,createtxg,creation tank/c/b@y tank/c/a@none
+        """,
+    ),
+    case(
         "diff",
         "What was written after a snapshot, by file; only of what is mounted.",
         """
