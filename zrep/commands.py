@@ -53,7 +53,9 @@ def invoke(arguments: list[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message())
             return 2
-        raise UsageError(error.format_message().rstrip("."), advice="see: zrep --help") from None
+        command = getattr(error, "ctx", None)
+        path = command.command_path if command else "zrep"
+        raise UsageError(error.format_message().rstrip("."), advice=f"{path} --help") from None
     except typer.Abort:
         raise KeyboardInterrupt from None
     return result if isinstance(result, int) else 0

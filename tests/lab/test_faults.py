@@ -550,7 +550,7 @@ class TestHands:
         beta.run(BY_HAND)
         text(alpha, "on the master")
         with unchanged(kept):
-            tells(alpha, SYNC, REFUSED, "by hand.*bytes written there.*zrep sync -f tank/a")
+            tells(alpha, SYNC, REFUSED, "by hand.*written there.*zrep sync -f tank/a")
         beta.run("zfs unmount tank/a")
         silent(alpha, f"{SYNC} -f")
         assert content(beta, "tank/a") == "on the master"

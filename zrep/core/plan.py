@@ -33,6 +33,7 @@ from zrep.core.steps import (
     TakeRole,
     TakeSnapshot,
 )
+from zrep.core.words import size
 
 # Properties travel with the first full stream only. The first property-carrying receive into a dataset that was
 # never received with properties drops every local property it has, -x or not (seen on OpenZFS 2.3.2): an old
@@ -88,7 +89,7 @@ def refuse_modified(pair: Pair, base: Snapshot) -> None:
         raise RefusedError(
             f"the replica {pair.replica.name} was changed by hand",
             filesystem=pair.master.name,
-            evidence=f"{written} bytes written there since @{base.name}",
+            evidence=f"{size(written)} written there since @{base.name}",
             advice=f"to throw those away: zrep sync -f {quote(pair.master.name)}",
         )
 

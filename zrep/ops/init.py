@@ -12,6 +12,7 @@ from zrep.core.plan import intent_property, named, plan_converge, role_values
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import CreateParent, DiscardPartial, Hold, SendStream, SetProperties, Step, TakeSnapshot
+from zrep.core.words import size
 from zrep.ops.foresee import left_out
 from zrep.ops.session import Link, Outcome, Session
 from zrep.system import zfs
@@ -171,7 +172,7 @@ def _check_target(session: Session, request: Request, source: Member, target: Me
     raise RefusedError(
         f"{request.target} already exists on {request.host}",
         filesystem=request.filesystem,
-        evidence=f"{len(target.snapshots)} snapshots, {target.get('used')} bytes; zrep destroys only what it made",
+        evidence=f"{len(target.snapshots)} snapshots, {size(target.number('used'))}; zrep destroys only what it made",
         advice="choose another target, or remove it yourself",
     )
 
@@ -182,7 +183,7 @@ def _check_space(request: Request, source: Member, parent: Member, target: Membe
         raise FailedError(
             f"not enough room on {request.host}",
             filesystem=request.filesystem,
-            evidence=f"{needed} bytes needed, {parent.number('available')} available in {parent.name}",
+            evidence=f"{size(needed)} needed, {size(parent.number('available'))} available in {parent.name}",
             advice="make room there, or choose another target",
         )
 

@@ -340,7 +340,7 @@ def _end(session: Session, job: _Rejoin, master: Role, member: Member) -> list[S
 
 
 def _forget(session: Session, job: _Rejoin, member: Member) -> list[Step]:
-    text = f"what {job.name} held alone: {job.intent.detail['written']} bytes, epoch {job.intent.epoch}"
+    text = f"what {job.name} held alone: {size(int(job.intent.detail['written']))}, epoch {job.intent.epoch}"
     plan: list[Step] = [SetProperties(Side.MASTER, (job.split,), ((f"{session.tag}:split", text),))]
     own = [key for key, value in member.properties.items() if key.startswith(f"{session.tag}:") and value.local]
     # The intent goes last: by it a run that was cut here is recognised.

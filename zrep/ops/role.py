@@ -26,12 +26,8 @@ from zrep.core.plan import (
     plan_stream,
 )
 from zrep.core.state import Intent, Role, Side, Snapshot, Unit, Value, newest_common
-from zrep.core.steps import (
-    RemountReadOnly,
-    Step,
-    TakeRole,
-    Unmount,
-)
+from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
+from zrep.core.words import size
 from zrep.ops import hooks, sync
 from zrep.ops.foresee import blockers, foresee
 from zrep.ops.prepare import open_master, prepare
@@ -242,7 +238,7 @@ def _check_final(view: View, final: Snapshot) -> None:
         raise FailedError(
             "the master was written to after the final snapshot",
             filesystem=view.name,
-            evidence=f"{written} bytes although read-only; a mapped file, or someone set readonly off",
+            evidence=f"{size(written)} although read-only; a mapped file, or someone set readonly off",
             advice="stop the writer and run this again",
         )
 

@@ -251,7 +251,7 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
             advice=f"zrep destroys nothing it did not make: remove them on {view.link.peer_host} yourself",
         )
     gone = f", and with them zrep's own {', '.join(s.name for s in own)}" if own else ""
-    session.say(f"{view.name}: dropping {lost} bytes written on {replica.name} since @{base.name}{gone}")
+    session.say(f"{view.name}: dropping {size(lost)} written on {replica.name} since @{base.name}{gone}")
     held = tuple(f"{replica.name}@{snapshot.name}" for snapshot in own if session.tag in snapshot.holds)
     return (
         *((Release(Side.REPLICA, session.tag, held),) if held else ()),
