@@ -12,7 +12,7 @@ from zrep.core.errors import ZrepError
 from zrep.core.relation import Linked, Relation, SplitBrain, relate
 from zrep.core.state import LEGACY, Intent, Member, Pair, Role, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, SetProperties, Step, TakeRole
-from zrep.system import zfs
+from zrep.system import argv
 
 # Snapshots of one side: which of five GUIDs it has, and what is marked on them.
 HISTORIES = ["", "1", "1h", "1hs 2", "1hs 2h", "1 2hs", "1s 2s 3hs", "1s 2s 3hs 4h", "daily", "1hs daily", "dailyw 2h"]
@@ -68,7 +68,7 @@ def _linked() -> Pair:
 
 def printable(steps: tuple[Step, ...]) -> None:
     for step in steps:
-        words = zfs.argv(step)
+        words = argv.command(step)
         assert words[0] in ("zfs", "zpool", "mount")
         assert all(isinstance(word, str) and "\n" not in word for word in words), words
 

@@ -12,13 +12,13 @@ from zrep.core import plan
 from zrep.core.errors import RefusedError
 from zrep.core.state import LEGACY, Intent, Pair, Role, Side, Unit
 from zrep.core.steps import Step
-from zrep.system import zfs
+from zrep.system import argv
 
 SHELL = {"gen": "", "epoch": None}
 
 
 def lines(steps: Iterable[Step]) -> list[str]:
-    return [f"{step.side.value}: {' '.join(zfs.argv(step))}" for step in steps]
+    return [f"{step.side.value}: {' '.join(argv.command(step))}" for step in steps]
 
 
 # --- what sync has to move ---

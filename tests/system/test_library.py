@@ -11,7 +11,7 @@ import pytest
 
 from zrep.core.state import Side
 from zrep.core.steps import DestroySnapshots, Hold, Release, SetProperties, TakeRole, TakeSnapshot
-from zrep.system import library, zfs
+from zrep.system import argv, library, zfs
 from zrep.system.library import Library
 from zrep.system.process import Processes
 
@@ -47,29 +47,31 @@ MARK = ("zrep:sent", "5")
 
 
 @pytest.mark.parametrize(
-    ("argv", "asked"),
+    ("words", "asked"),
     [
-        (zfs.argv(TakeSnapshot(Side.MASTER, (A, B))), ("snapshot", [A, B])),
-        (zfs.argv(Hold(Side.MASTER, "zrep", (A, B))), ("hold", "zrep", [A, B])),
-        (zfs.argv(Release(Side.MASTER, "zrep", (A,))), ("release", "zrep", [A])),
+        (argv.command(TakeSnapshot(Side.MASTER, (A, B))), ("snapshot", [A, B])),
+        (argv.command(Hold(Side.MASTER, "zrep", (A, B))), ("hold", "zrep", [A, B])),
+        (argv.command(Release(Side.MASTER, "zrep", (A,))), ("release", "zrep", [A])),
         (zfs.list_holds([A, B]), ("holds", [A, B])),
         (zfs.get_snapshots([A, B]), ("identify", "tank", [A, B])),
-        (zfs.argv(DestroySnapshots(Side.MASTER, "tank/a", ("x", "y"))), ("destroy", ["tank/a@x", "tank/a@y"])),
-        (zfs.argv(SetProperties(Side.MASTER, (A, B), (MARK,))), ("set", "tank", ["zrep:sent"], ["5"], [A, B])),
+        (argv.command(DestroySnapshots(Side.MASTER, "tank/a", ("x", "y"))), ("destroy", ["tank/a@x", "tank/a@y"])),
+        (argv.command(SetProperties(Side.MASTER, (A, B), (MARK,))), ("set", "tank", ["zrep:sent"], ["5"], [A, B])),
         (
-            zfs.argv(TakeRole(Side.MASTER, "t/a", "", "", (("zrep:inprogress", "{a=b: c}"), ("zrep:master", "yes")))),
+            argv.command(
+                TakeRole(Side.MASTER, "t/a", "", "", (("zrep:inprogress", "{a=b: c}"), ("zrep:master", "yes")))
+            ),
             ("set", "t", ["zrep:inprogress", "zrep:master"], ["{a=b: c}", "yes"], ["t/a"]),
         ),
         (("zpool", "sync", "tank"), ("sync", "tank")),
     ],
 )
-def test_it_carries_out(calls: Calls, argv: tuple[str, ...], asked: tuple[object, ...]) -> None:
-    assert Library().carry_out(argv, 9) == ""
+def test_it_carries_out(calls: Calls, words: tuple[str, ...], asked: tuple[object, ...]) -> None:
+    assert Library().carry_out(words, 9) == ""
     assert calls.asked == [asked]
 
 
 @pytest.mark.parametrize(
-    "argv",
+    "words",
     [
         ("zfs", "set", "readonly=on", "tank/a"),  # no user property
         ("zfs", "set", "mountpoint=/a:b", "tank/a"),
@@ -89,8 +91,8 @@ def test_it_carries_out(calls: Calls, argv: tuple[str, ...], asked: tuple[object
         ("zpool", "sync"),
     ],
 )
-def test_it_leaves_everything_else_to_the_program(calls: Calls, argv: tuple[str, ...]) -> None:
-    assert Library().carry_out(argv, 9) is None
+def test_it_leaves_everything_else_to_the_program(calls: Calls, words: tuple[str, ...]) -> None:
+    assert Library().carry_out(words, 9) is None
     assert not calls.asked
 
 

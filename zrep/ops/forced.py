@@ -17,7 +17,7 @@ from zrep.core.words import duration, size
 from zrep.ops import hooks
 from zrep.ops.foresee import foresee_alone
 from zrep.ops.session import Link, Outcome, Session, unfinished_init
-from zrep.system import zfs
+from zrep.system import argv, zfs
 from zrep.system.execute import Executor, Line
 from zrep.system.observe import observe
 from zrep.system.process import ending
@@ -81,7 +81,7 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     *before, take = _forced_plan(session, member, generation)
     assert isinstance(take, TakeRole)
     executor.do_all(before)
-    done = session.local.take_role(session.tag, name, take.expected, take.identity, zfs.argv(take))
+    done = session.local.take_role(session.tag, name, take.expected, take.identity, argv.command(take))
     member = observe(session.local, session.tag, [name])[name]
     if member.role.gen != generation or not member.role.master:
         raise FailedError("could not take the role", filesystem=name, evidence=done.err.strip())

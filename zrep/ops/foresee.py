@@ -11,7 +11,7 @@ from zrep.core.state import Member
 from zrep.core.steps import SendStream
 from zrep.core.words import duration, size
 from zrep.ops.session import Session, View
-from zrep.system import zfs
+from zrep.system import argv, zfs
 from zrep.system.agent import Agent
 from zrep.system.observe import find_roles, observe_children
 
@@ -158,7 +158,7 @@ def _amount(session: Session, view: View) -> str:
     if advance.pending:
         *_, stream = plan_stream(view.pair, advance.base, advance.pending, {}, "")
         assert isinstance(stream, SendStream)
-        [done] = view.executor.master.run([zfs.stream_size(stream)])
+        [done] = view.executor.master.run([argv.stream_size(stream)])
         left += zfs.parse_stream_size(done.out) if done.status == 0 else advance.pending.written
     pace = session.memory(view.name).get("pace")
     if not isinstance(pace, int) or pace <= 0:

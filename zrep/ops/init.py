@@ -15,7 +15,7 @@ from zrep.core.steps import CreateParent, DiscardPartial, Hold, SendStream, SetP
 from zrep.core.words import size
 from zrep.ops.foresee import left_out
 from zrep.ops.session import Link, Outcome, Session
-from zrep.system import zfs
+from zrep.system import argv, zfs
 from zrep.system.agent import Agent, Identity
 from zrep.system.execute import Executor
 from zrep.system.observe import observe
@@ -320,7 +320,7 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
     for line in left_out(session, session.local, request.filesystem):
         session.say(line)
     for step in _parents(ground):
-        session.say(f"{request.filesystem}: creating the parent {zfs.argv(step)[-1]} on {request.host}, unmounted")
+        session.say(f"{request.filesystem}: creating the parent {argv.command(step)[-1]} on {request.host}, unmounted")
         executor.do(step)
     if not _announced(ground.source):
         executor.do(_announce(session, ground))

@@ -32,7 +32,7 @@ from zrep.ops import hooks, sync
 from zrep.ops.foresee import blockers, foresee
 from zrep.ops.prepare import open_master, prepare
 from zrep.ops.session import Outcome, Session, View
-from zrep.system import zfs
+from zrep.system import argv, zfs
 from zrep.system.process import Completed
 
 # The read-only window opens when what is left to send is at most this, or after as many rounds.
@@ -282,11 +282,11 @@ def _commit(session: Session, view: View, generation: str) -> View:
 def _ask_to_take(view: View, take: TakeRole) -> Completed:
     """The commit step as the one guarded request it is."""
     agent = view.executor.agent(take.side)
-    argv = zfs.argv(take)
+    words = argv.command(take)
     try:
-        return agent.take_role(view.tag, take.dataset, take.expected, take.identity, argv)
+        return agent.take_role(view.tag, take.dataset, take.expected, take.identity, words)
     except FailedError as error:
-        return Completed(argv, 1, "", error.line())
+        return Completed(words, 1, "", error.line())
 
 
 def _promoted(view: View, take: TakeRole) -> View:

@@ -12,7 +12,7 @@ from itertools import takewhile
 from zrep.core import steps
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.state import Side
-from zrep.system import zfs
+from zrep.system import argv, zfs
 from zrep.system.agent import Agent, LocalAgent, receive_argv, stream_refusal
 from zrep.system.process import Completed, Progress
 
@@ -65,7 +65,7 @@ class Executor:
                 continue
             side = left[0].side
             batch = list(takewhile(lambda s: s.side is side and not isinstance(s, steps.SendStream), left))  # noqa: B023  # used at once
-            done = self.agent(side).run([zfs.argv(step) for step in batch])
+            done = self.agent(side).run([argv.command(step) for step in batch])
             for step, completed in zip(batch, done, strict=False):
                 self.check(step, completed)
             left = left[len(done) :]
@@ -75,7 +75,7 @@ class Executor:
         if isinstance(step, steps.SendStream):
             self._stream(step, generation)
             return
-        [done] = self.agent(step.side).run([zfs.argv(step)])
+        [done] = self.agent(step.side).run([argv.command(step)])
         self.check(step, done)
 
     @staticmethod
@@ -100,10 +100,10 @@ class Executor:
     def _stream(self, step: steps.SendStream, generation: str) -> None:
         """Send and receive, joined by the kernel. The receiver's lock is lent to the process that receives."""
         marked = not self.master.local
-        sender = self.master.stream_argv(zfs.send(step))
+        sender = self.master.stream_argv(argv.send(step))
         lock = self.replica.lend(step.target)
         receiver = self.replica.stream_argv(
-            receive_argv(lock, self.tag, step.target, generation, zfs.receive(step), marked=marked)
+            receive_argv(lock, self.tag, step.target, generation, argv.receive(step), marked=marked)
         )
         started = time.monotonic()
         seen: list[Progress] = []
@@ -128,17 +128,17 @@ class Executor:
         if seen:  # zfs send tells how far it is once a second: this one took longer
             self.pace = int(max(seen[0].sent, seen[0].total) / (time.monotonic() - started))
         # Named by the command itself, not by the ssh that carried it.
-        _judge(step, replace(sent, argv=zfs.send(step)), replace(received, argv=zfs.receive(step)))
+        _judge(step, replace(sent, argv=argv.send(step)), replace(received, argv=argv.receive(step)))
 
     def lines(self, plan: Iterable[steps.Step]) -> list[Line]:
         """A plan as commands with their hosts; a stream is two lines."""
         lines = []
         for step in plan:
             if isinstance(step, steps.SendStream):
-                lines.append(Line(self.master.name, zfs.send(step)))
-                lines.append(Line(self.replica.name, zfs.receive(step)))
+                lines.append(Line(self.master.name, argv.send(step)))
+                lines.append(Line(self.replica.name, argv.receive(step)))
             else:
-                lines.append(Line(self.agent(step.side).name, zfs.argv(step)))
+                lines.append(Line(self.agent(step.side).name, argv.command(step)))
         return lines
 
 

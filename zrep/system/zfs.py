@@ -1,4 +1,4 @@
-"""The only ZFS vocabulary in zrep: a command's argv is built here, its output read here, its errors typed here.
+"""The ZFS vocabulary of zrep: what is read and how, and errors as types. What changes something is in argv.py.
 
 Shapes and wordings are those of OpenZFS 2.1 to 2.3; the contract suite (tests/contract) holds them to the real one.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from zrep.core import steps
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.names import ROLE_PROPERTIES
 from zrep.core.state import UNKNOWN, Intent, Member, Role, Snapshot, Value
@@ -106,11 +105,6 @@ def pool_free(pool: str) -> Argv:
 def token_contents(token: str) -> Argv:
     """What a resume token stands for; fails when its snapshot is gone here."""
     return ("zfs", "send", "-nvP", "-t", token)
-
-
-def stream_size(step: steps.SendStream) -> Argv:
-    base = ("-i", step.base) if step.base else ()
-    return ("zfs", "send", "-nvP", *step.options, *base, step.snapshot)
 
 
 def parse_token(text: str) -> Mapping[str, str]:
@@ -288,86 +282,6 @@ def _integer(text: str, what: str) -> int:
     if number is None:
         raise FailedError("zfs list printed something zrep does not understand", evidence=f"{what}: {text[:60]}")
     return number
-
-
-# --- changing ------------------------------------------------------------------------------------------------
-
-
-def argv(step: steps.Step) -> Argv:
-    """The exact command of a step, as it runs and as --dry-run prints it. For a stream: the sending half."""
-    match step:
-        case steps.TakeSnapshot(snapshots=names):
-            return ("zfs", "snapshot", *names)
-        case steps.Hold(tag=tag, snapshots=names):
-            return ("zfs", "hold", tag, *names)
-        case steps.Release(tag=tag, snapshots=names):
-            return ("zfs", "release", tag, *names)
-        case steps.DestroySnapshots(dataset=dataset, names=names):
-            return ("zfs", "destroy", f"{dataset}@{','.join(names)}")
-        case steps.RenameSnapshot(snapshot=snapshot, new=new):
-            return ("zfs", "rename", snapshot, new)
-        case steps.SetProperties(targets=targets, properties=properties):
-            return ("zfs", "set", *_assignments(properties), *targets)
-        case steps.InheritProperty(targets=targets, name=name, received=received):
-            return ("zfs", "inherit", *(("-S",) if received else ()), name, *targets)
-        case steps.CreateParent(dataset=dataset):
-            return ("zfs", "create", "-u", "-o", "canmount=off", dataset)
-        case steps.SendStream():
-            return send(step)
-        case steps.DiscardPartial(dataset=dataset):
-            return ("zfs", "receive", "-A", dataset)
-        case steps.CloseTransactionGroup(pool=pool):
-            return ("zpool", "sync", pool)
-        case steps.RemountReadOnly(mountpoint=mountpoint):
-            return ("mount", "-o", "remount,ro", mountpoint)
-        case steps.RemountWritable(mountpoint=mountpoint):
-            return ("mount", "-o", "remount,rw", mountpoint)
-        case steps.Mount(dataset=dataset):
-            return ("zfs", "mount", dataset)
-        case steps.Unmount(dataset=dataset, force=force):
-            return ("zfs", "unmount", *(("-f",) if force else ()), dataset)
-        case steps.Share(dataset=dataset):
-            return ("zfs", "share", dataset)
-        case steps.Rename(dataset=dataset, new=new, volume=volume):
-            return ("zfs", "rename", *(() if volume else ("-u",)), dataset, new)
-        case steps.Clone(snapshot=snapshot, dataset=dataset, properties=properties):
-            return ("zfs", "clone", *_options("-o", _assignments(properties)), snapshot, dataset)
-        case steps.DestroyClone(dataset=dataset):
-            return ("zfs", "destroy", dataset)
-        case steps.PromoteClone(dataset=dataset):
-            return ("zfs", "promote", dataset)
-        case steps.Rollback(snapshot=snapshot):
-            return ("zfs", "rollback", snapshot)
-        case steps.Dirty(dataset=dataset, volsize=volsize):
-            # Seen on OpenZFS 2.3.2: a property set in the dataset itself dirties it even read-only and unmounted.
-            return ("zfs", "set", f"volsize={volsize}" if volsize else "userquota@4294967294=none", dataset)
-        case steps.TakeRole(dataset=dataset, properties=properties):
-            return ("zfs", "set", *_assignments(properties), dataset)
-    raise AssertionError(step)
-
-
-def send(step: steps.SendStream) -> Argv:
-    """``zfs send -vP``: -v -P for a line a second on stderr, by which progress and a stall are seen."""
-    base = ("-i", step.base) if step.base else ()
-    what = ("-t", step.token) if step.token else (*step.options, *base, step.snapshot)
-    argv = ("zfs", "send", "-vP", *what)
-    return ("sh", "-c", f'"$@" | {step.outfilter}', "zrep", *argv) if step.outfilter else argv
-
-
-def receive(step: steps.SendStream) -> Argv:
-    """Never -F: a target that differs from the base is a person's business. -s: resumable, -u: not mounted."""
-    exclude = _options("-x", step.exclude)
-    override = _options("-o", _assignments(step.override))
-    argv = ("zfs", "receive", "-s", "-u", *exclude, *override, step.target)
-    return ("sh", "-c", f'{step.infilter} | "$@"', "zrep", *argv) if step.infilter else argv
-
-
-def _assignments(properties: Iterable[tuple[str, str]]) -> Argv:
-    return tuple(f"{name}={value}" for name, value in properties)
-
-
-def _options(flag: str, values: Iterable[str]) -> Argv:
-    return tuple(word for value in values for word in (flag, value))
 
 
 # --- errors --------------------------------------------------------------------------------------------------
