@@ -315,7 +315,7 @@ class Simulation(RuleBasedStateMachine):
     # --- the beginning ---
 
     @initialize(volume=st.sampled_from([False, False, False, True]), keep=HOST, lease=st.sampled_from([0, 0, 300]))
-    def a_pair(self, volume: bool, keep: str, lease: int) -> None:
+    def a_pair(self, volume: bool, keep: str, lease: int = 0) -> None:
         """keep: the side that a person decides for when asked; lease: seconds, on both sides."""
         self.keep, self.lease = keep, lease
         pairs.linked(self.hosts, volume)
