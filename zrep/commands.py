@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zrep.core.errors import RefusedError, UsageError, ZrepError
+from zrep import running
+from zrep.core.errors import RefusedError, UsageError
 from zrep.core.names import DEFAULT_TAG, check_dataset, check_tag
 
 if TYPE_CHECKING:  # each command imports what it uses: the program starts every minute on small machines
-    from zrep.ops.session import Outcome, Session
-    from zrep.system.process import Progress
+    pass
 
 app = typer.Typer(
     name="zrep",
@@ -74,61 +72,6 @@ def _options(
 # --- helpers ---
 
 
-def _session(context: typer.Context, **options: Any) -> Session:
-    from zrep.ops.session import Options, Session
-
-    session = Session(Options(tag=context.obj.tag, **options))
-    if sys.stdout.isatty() or options.get("verbose"):
-        session.say = lambda text: print(text, flush=True)
-    if sys.stderr.isatty():
-        session.progress = _progress
-    session.warn = lambda text: print(f"zrep: {text}", file=sys.stderr, flush=True)
-    return session
-
-
-def _progress(progress: Progress) -> None:
-    from zrep.core.words import size
-
-    share = f" of {size(progress.total)} ({100 * progress.sent // progress.total} %)" if progress.total else ""
-    print(f"\r\033[K{size(progress.sent)}{share} sent", end="\r", file=sys.stderr, flush=True)
-
-
-def _run(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name: str = "") -> int:
-    """Carry one operation out, print what became of it, and give everything back. name: what errors are about."""
-    from zrep.ops.session import Outcome
-    from zrep.render import report
-
-    with _closing(session):
-        try:
-            done = work()
-        except ZrepError as error:
-            raise error.about(name) from None
-    outcomes = [done] if isinstance(done, Outcome) else list(done)
-    tag = _spoken(session)
-    for outcome in outcomes:
-        for trouble in (*outcome.blockers, *([outcome.error] if outcome.error else [])):
-            trouble.tagged(tag)
-    return report(outcomes, verbose=session.options.verbose, terminal=sys.stdout.isatty())
-
-
-@contextmanager
-def _closing(session: Session) -> Iterator[None]:
-    """Give everything back in the end; an error leaves with advice for the tag of the session."""
-    try:
-        yield
-    except ZrepError as error:
-        raise error.tagged(_spoken(session)) from None
-    finally:
-        session.close()
-        if session.progress is not None:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)  # how far a stream got is of no interest any more
-
-
-def _spoken(session: Session) -> str:
-    """The tag, as far as a command line has to name it."""
-    return "" if session.tag == DEFAULT_TAG else session.tag
-
-
 def _names(words: list[str]) -> list[str]:
     """Dataset names; none for ``all``."""
     if words == ["all"]:
@@ -161,8 +104,8 @@ def init(
     from zrep.ops.init import Request, init
 
     request = Request(filesystem, host, target, src_host, savecount, send_flags)
-    session = _session(context, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: init(session, request), filesystem)
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: init(session, request), filesystem)
 
 
 @app.command()
@@ -177,22 +120,15 @@ def sync(
     ] = False,
     jobs: Annotated[
         int, typer.Option("-j", metavar="N", min=1, max=8, envvar="ZREP_JOBS", help="Streams at once to each peer.")
-    ] = 4,
+    ] = running.JOBS,
     dry_run: DryRun = False,
     verbose: Verbose = False,
 ) -> int:
     """Bring replicas up to date. 'zrep sync all' belongs in cron, every minute; silent when all is well."""
-    from zrep.ops.sync import sync
-
     names = _names(filesystems)
     if force and not names:
         raise UsageError("-f wants its filesystems named", evidence="it throws data away")
-    expire = not os.environ.get("ZREP_SKIP_EXPIRE")
-    repeat = verbose or sys.stderr.isatty()  # a person wants to hear it again, cron does not
-    session = _session(
-        context, quiet=quiet, force=force, expire=expire, jobs=jobs, repeat=repeat, dry_run=dry_run, verbose=verbose
-    )
-    return _run(session, lambda: sync(session, names))
+    return running.sync(context.obj.tag, names, quiet=quiet, force=force, jobs=jobs, dry_run=dry_run, verbose=verbose)
 
 
 @app.command()
@@ -206,8 +142,10 @@ def failover(
     """On the master: make the peer the master, losing nothing. FS is read-only here afterwards."""
     from zrep.ops.role import RoleChange, failover
 
-    session = _session(context, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: failover(session, check_dataset(filesystem), RoleChange(force_unmount)), filesystem)
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(
+        session, lambda: failover(session, check_dataset(filesystem), RoleChange(force_unmount)), filesystem
+    )
 
 
 @app.command()
@@ -230,14 +168,14 @@ def takeover(
         source = context.get_parameter_source(option)
         if given and not local and source is not None and source.name == "COMMANDLINE":
             raise UsageError(f"--{option.replace('_', '-')} goes with -L", evidence="without it the master is asked")
-    session = _session(context, fence=fence_cmd, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj.tag, fence=fence_cmd, dry_run=dry_run, verbose=verbose)
     if not local:
         from zrep.ops.role import RoleChange, takeover
 
-        return _run(session, lambda: takeover(session, name, RoleChange(force_unmount)), name)
+        return running.run(session, lambda: takeover(session, name, RoleChange(force_unmount)), name)
     from zrep.ops.forced import forced_takeover
 
-    return _run(session, lambda: forced_takeover(session, name, _agreement(yes)), name)
+    return running.run(session, lambda: forced_takeover(session, name, _agreement(yes)), name)
 
 
 def _agreement(yes: bool) -> Callable[[str], bool]:
@@ -268,8 +206,8 @@ def rejoin(
     """On an old master that returned: become the replica. What it wrote alone stays readable in a split copy."""
     from zrep.ops.rejoin import rejoin
 
-    session = _session(context, force=force, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: rejoin(session, check_dataset(filesystem)), filesystem)
+    session = running.begin(context.obj.tag, force=force, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: rejoin(session, check_dataset(filesystem)), filesystem)
 
 
 @app.command()
@@ -285,8 +223,8 @@ def rehearse(
     """Prove that the replica can be used: clone what was received last, mount it aside, check it, remove it."""
     from zrep.ops.rehearse import rehearse
 
-    session = _session(context, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: rehearse(session, check_dataset(filesystem), command or []), filesystem)
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: rehearse(session, check_dataset(filesystem), command or []), filesystem)
 
 
 @app.command()
@@ -300,8 +238,8 @@ def expire(
     """Destroy zrep's surplus snapshots, each side by its own savecount. sync does this by itself."""
     from zrep.ops.manage import expire
 
-    session = _session(context, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: expire(session, _names(filesystems or ["all"]), local))
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: expire(session, _names(filesystems or ["all"]), local))
 
 
 @app.command(name="list")
@@ -318,8 +256,8 @@ def list_(
     from zrep.ops import view
 
     names = [check_dataset(name) for name in filesystems or []]
-    session = _session(context)
-    with _closing(session):
+    session = running.begin(context.obj.tag)
+    with running.closing(session):
         known = {row.name for row in view.listing(session, False)} if names else set()
         for name in names:
             if name not in known:
@@ -330,7 +268,7 @@ def list_(
             render.properties(view.properties(session, names), tabs=tabs)
         else:
             rows = [row for row in view.listing(session, masters) if not names or row.name in names]
-            render.table(rows, tabs=tabs, now=session.now, tag=_spoken(session))
+            render.table(rows, tabs=tabs, now=session.now, tag=running.spoken(session))
     return 0
 
 
@@ -348,10 +286,10 @@ def status(
     from zrep.ops import view
 
     names = [] if all_ else _names(filesystems or ["all"])
-    session = _session(context)
-    with _closing(session):
+    session = running.begin(context.obj.tag)
+    with running.closing(session):
         rows = view.status(session, names)
-        render.table(rows, tabs=tabs, now=session.now, tag=_spoken(session))
+        render.table(rows, tabs=tabs, now=session.now, tag=running.spoken(session))
     return worst(row.code for row in rows)
 
 
@@ -366,8 +304,8 @@ def pause(
     """Let sync leave filesystems alone until unpause."""
     from zrep.ops.manage import pause
 
-    session = _session(context, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: pause(session, [check_dataset(name) for name in filesystems], reason))
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: pause(session, [check_dataset(name) for name in filesystems], reason))
 
 
 @app.command()
@@ -380,8 +318,8 @@ def unpause(
     """End a pause."""
     from zrep.ops.manage import unpause
 
-    session = _session(context, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: unpause(session, [check_dataset(name) for name in filesystems]))
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: unpause(session, [check_dataset(name) for name in filesystems]))
 
 
 @app.command()
@@ -403,9 +341,9 @@ def changeconfig(
     """Change what this side knows of the pair: run it on each side that is to know."""
     from zrep.ops.manage import Config, changeconfig
 
-    session = _session(context, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
     config = Config(host, target, own_host, savecount or 0, lease, minfree)
-    return _run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
+    return running.run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
 
 
 @app.command()
@@ -419,8 +357,8 @@ def clear(
     """End a pair on both sides: zrep's properties, holds and snapshots go, the data stays."""
     from zrep.ops.manage import clear
 
-    session = _session(context, dry_run=dry_run, verbose=verbose)
-    return _run(session, lambda: clear(session, check_dataset(filesystem), local), filesystem)
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: clear(session, check_dataset(filesystem), local), filesystem)
 
 
 @app.command()
