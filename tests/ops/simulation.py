@@ -384,6 +384,7 @@ class Simulation(RuleBasedStateMachine):
         if host in self.down:
             return
         self.fence_says = says
+        self.hosts[host].sh("zpool sync tank")  # which zrep does too, to tell the truth of what was written
         before = self.hosts.world.view()
         fenced = OTHER[host] in self.down
         ended = self._run(host, "takeover -L --fence-cmd")
