@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _CORE = "libzfs_core.so.3"
 _PAIRS = "libnvpair.so.3"
 _UNIQUE_NAMES = 1
+_GRACE_SECONDS = 5.0
 # zfs-program(8)'s own defaults.
 _INSTRUCTIONS = 10_000_000
 _MEMORY = 10 << 20
@@ -78,7 +79,11 @@ class Library:
 
         thread = threading.Thread(target=carry_out, daemon=True)
         thread.start()
-        thread.join(seconds)
+        try:
+            thread.join(seconds)
+        except BaseException:  # Ctrl-C: the locks may only be given up once this has ended
+            thread.join(_GRACE_SECONDS)
+            raise
         return said[0] if said else None
 
     def _calls(self) -> _Calls | None:

@@ -44,6 +44,7 @@ class Locks:
 
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
+        self._paths: dict[str, Path] = {}
         self._held: dict[Path, FileLock] = {}
         self._unlocked: list[FileLock] = []
         _allow_descriptors()
@@ -91,7 +92,11 @@ class Locks:
         return tuple(_descriptor(lock) for lock in held)
 
     def path(self, dataset: str) -> Path:
-        return (self._directory or run_directory()) / lock_file(dataset)
+        if dataset not in self._paths:
+            if self._directory is None:
+                self._directory = run_directory()
+            self._paths[dataset] = self._directory / lock_file(dataset)
+        return self._paths[dataset]
 
     def receive_path(self, dataset: str) -> Path:
         """The file the receiving process of a dataset locks."""

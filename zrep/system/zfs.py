@@ -188,7 +188,7 @@ def parse_holds(text: str) -> dict[str, frozenset[str]]:
 
 def _number(text: str, digits: int = 18) -> int | None:
     """A whole number as zrep writes one; None for anything else, digits of other scripts among it."""
-    return int(text) if re.fullmatch(f"[0-9]{{1,{digits}}}", text) else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
 
 
 _FORMS: dict[str, Callable[[str], object]] = {
