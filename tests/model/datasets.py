@@ -6,7 +6,7 @@ from . import mounting, properties
 from .errors import RefusalError, missing, usage
 from .machine import Machine, Target
 from .names import BOOKMARK, DATASETS, FILESYSTEM, SNAPSHOT, VOLUME, check, is_under, parent, split
-from .options import assignments, parse
+from .options import Options, assignments, parse
 from .reading import name_of
 from .setting import validate
 from .state import METADATA_BYTES, Dataset, Setting, Snapshot
@@ -604,27 +604,59 @@ def _keys(machine: Machine, root: str, loaded: bool) -> int:
 # -- delegation
 
 
+SCOPES = {
+    "s": "Permission sets:", "c": "Create time permissions:", "l": "Local permissions:",
+    "d": "Descendent permissions:", "": "Local+Descendent permissions:",
+}  # fmt: skip
+
+
 def do_allow(machine: Machine, args: list[str]) -> None:
-    options = parse(args, "ldu:g:ecsh")
+    options = parse(args, "ldu:g:ecs:h")
     if len(options.rest) == 1:
-        dataset = machine.head(options.rest[0])
-        if dataset.allowed:
-            machine.out.append(f"---- Permissions on {dataset.name} ".ljust(70, "-"))
-            machine.out.append("Local+Descendent permissions:")
-            machine.out.extend(f"\tuser {who} {what}" for who, what in dataset.allowed)
+        for dataset in machine.ancestors(machine.head(options.rest[0])):
+            machine.out.extend(_delegated(dataset))
         return
-    who = options.last("u") or options.rest[0]
-    words = options.rest if options.last("u") else options.rest[1:]
+    scope, who, words = _who(options)
     dataset = machine.head(words[-1])
     machine.permit("allow", dataset, f"cannot set permissions on '{dataset.name}'")
-    dataset.allowed += [(who, permission) for permission in words[0].split(",")]
+    dataset.allowed += [(scope, who, permission) for permission in words[0].split(",")]
+
+
+def _who(options: Options) -> tuple[str, str, list[str]]:
+    """The scope, who in it, and the words that are left."""
+    scope = next((letter for letter in "scld" if options.has(letter)), "")
+    if scope in ("s", "c"):
+        return scope, options.last("s") or "", options.rest
+    for letter, kind in (("u", "user"), ("g", "group")):
+        if name := options.last(letter):
+            return scope, f"{kind} (unknown: {name})" if name.isdigit() else f"{kind} {name}", options.rest
+    if options.has("e"):
+        return scope, "everyone", options.rest
+    return scope, f"user {options.rest[0]}", options.rest[1:]
+
+
+def _delegated(dataset: Dataset) -> list[str]:
+    lines = [f"---- Permissions on {dataset.name} ".ljust(70, "-")] if dataset.allowed else []
+    for scope, heading in SCOPES.items():
+        whos = {who for where, who, _ in dataset.allowed if where == scope}
+        lines += [heading] if whos else []
+        for who in sorted(whos, key=lambda who: _rank(who)):
+            what = ",".join(sorted({p for where, whose, p in dataset.allowed if (where, whose) == (scope, who)}))
+            lines.append(f"\t{who} {what}" if who else f"\t{what}")
+    return lines
+
+
+def _rank(who: str) -> tuple[int, str]:
+    kinds = ("user", "group", "everyone")
+    kind = who.split(" ")[0]
+    return (kinds.index(kind) if kind in kinds else 0, who)
 
 
 def do_unallow(machine: Machine, args: list[str]) -> None:
-    options = parse(args, "ldu:g:ecsrh")
+    options = parse(args, "ldu:g:ecs:rh")
     dataset = machine.head(options.rest[-1])
-    who = options.last("u") or options.rest[0]
-    dataset.allowed = [(user, what) for user, what in dataset.allowed if user != who]
+    _, gone, _ = _who(options)
+    dataset.allowed = [(scope, who, what) for scope, who, what in dataset.allowed if who != gone]
 
 
 __all__ = ["BOOKMARK", "Target", "missing"]

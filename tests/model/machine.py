@@ -88,7 +88,7 @@ class Machine:
 
     def may(self, permission: str, dataset: Dataset) -> bool:
         """root may everything, others what was delegated on the dataset or above it."""
-        wanted = (self.user, permission)
+        wanted = ("", f"user {self.user}", permission)
         return self.user == "root" or any(wanted in above.allowed for above in self.ancestors(dataset))
 
     def permit(self, permission: str, dataset: Dataset, action: str, *more: str) -> None:

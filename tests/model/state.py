@@ -85,7 +85,9 @@ class Dataset:
     encryption_root: str | None = None
     key_loaded: bool = True
     came_raw: bool = False  # and was not mounted writable since: that will be a modification
-    allowed: list[tuple[str, str]] = field(default_factory=list)  # (who, permission)
+    allowed: list[tuple[str, str, str]] = field(
+        default_factory=list
+    )  # (scope: the letter of an option, who, permission)
 
     @property
     def pool(self) -> str:

@@ -95,3 +95,39 @@ def test_the_record_of_a_new_role_decides_however_much_of_the_set_landed(landed:
 def test_errors_are_typed_by_what_zfs_says(said: str, kind: type[ZrepError], evidence: str) -> None:
     error = zfs.error(Completed(("zfs", "receive", "tank/b"), 1, "", said + "\n"))
     assert (type(error), error.what, error.evidence) == (kind, "zfs receive failed", evidence)
+
+
+ALLOWED = """---- Permissions on tank/c/a b ---------------------------------------
+Permission sets:
+\t@s create,mount
+Create time permissions:
+\tdestroy
+Local permissions:
+\tuser operator mount
+Descendent permissions:
+\tgroup daemon rename,snapshot
+Local+Descendent permissions:
+\tuser domain user hold,send
+\tuser (unknown: 4711) send
+\tgroup users @s
+\teveryone diff
+Permissions of a time to come:
+\tuser operator time
+---- Permissions on tank/c -------------------------------------------
+Local+Descendent permissions:
+\tuser operator userprop
+"""
+
+
+def test_what_is_delegated_is_read_as_the_words_that_delegate_it() -> None:
+    assert zfs.parse_allowed(ALLOWED, "tank/c/a b") == [
+        ("-s", "@s", "create,mount"),
+        ("-c", "destroy"),
+        ("-l", "-u", "operator", "mount"),
+        ("-d", "-g", "daemon", "rename,snapshot"),
+        ("-u", "domain user", "hold,send"),
+        ("-u", "4711", "send"),
+        ("-g", "users", "@s"),
+        ("-e", "diff"),
+    ]
+    assert zfs.parse_allowed("", "tank") == []

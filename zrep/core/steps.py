@@ -166,6 +166,14 @@ class PromoteClone(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class Allow(Step):
+    """A delegation, as the words of ``zfs allow`` before the dataset."""
+
+    dataset: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rollback(Step):
     """Only for ``sync -f``: back to the base, after zrep's own later snapshots are gone."""
 

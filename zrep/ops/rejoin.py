@@ -16,6 +16,7 @@ from zrep.core.plan import intent_property, plan_closed, plan_converge, plan_fol
 from zrep.core.relation import Interrupted, Linked, SplitBrain, Stale
 from zrep.core.state import Intent, Member, Role, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import (
+    Allow,
     Clone,
     InheritProperty,
     Mount,
@@ -222,7 +223,8 @@ def _split(session: Session, view: View, base: Snapshot, written: int, later: li
     )
     if session.options.dry_run:
         message = f"{size(written)} in {len(later)} snapshots and after them would stay in {job.split}"
-        plan = [*_begin(session, job, member), *_move(session, job, base.name), *_end(session, job, master, member)]
+        plan = [*_begin(session, job, member), *_move(session, job, base.name)]
+        plan += [*_delegations(session, job, job.name), *_end(session, job, master, member)]
         return Outcome(member.name, message=message, lines=tuple(session.alone().lines(plan)), notes=tuple(listed))
     session.say(f"{member.name}: {size(written)} were written here after @{base.name} and stay in {job.split}")
     for line in listed:
@@ -328,6 +330,14 @@ def _clone(job: _Rejoin, base: str, volume: bool = False) -> list[Step]:
     return [Clone(Side.MASTER, f"{job.split}@{base}", job.name, (*own, *job.properties(limits=False)))]
 
 
+def _delegations(session: Session, job: _Rejoin, holder: str) -> list[Step]:
+    """What is delegated on the dataset, or on the copy that was the dataset: a clone has none of it."""
+    [done] = session.local.run([zfs.list_allowed(holder)])
+    if done.status != 0:
+        raise zfs.error(done)
+    return [Allow(Side.MASTER, job.name, words) for words in zfs.parse_allowed(done.out, holder)]
+
+
 def _end(session: Session, job: _Rejoin, master: Role, member: Member) -> list[Step]:
     """Limits, then the role on the clone, then the copy loses its role and says what it is."""
     plan: list[Step] = []
@@ -393,6 +403,7 @@ def _carry_on(session: Session, job: _Rejoin, theirs: Unit) -> Outcome:
         found = observe(session.local, session.tag, [job.name, job.split])
     if found[job.name].get("origin").startswith(job.split + "@"):
         executor.do(PromoteClone(Side.MASTER, job.name))
+    executor.do_all(_delegations(session, job, job.split))
     executor.do_all(_end(session, job, theirs.role, observe(session.local, session.tag, [job.split])[job.split]))
     key = f"; before it can be mounted again: zfs load-key '{job.name}'" if split.encrypted else ""
     alone = size(int(job.intent.detail["written"]))

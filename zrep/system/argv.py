@@ -54,6 +54,8 @@ def command(step: steps.Step) -> Argv:
             return ("zfs", "destroy", dataset)
         case steps.PromoteClone(dataset=dataset):
             return ("zfs", "promote", dataset)
+        case steps.Allow(dataset=dataset, words=words):
+            return ("zfs", "allow", *words, dataset)
         case steps.Rollback(snapshot=snapshot):
             return ("zfs", "rollback", snapshot)
         case steps.Dirty(dataset=dataset, volsize=volsize):

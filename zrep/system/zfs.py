@@ -98,6 +98,10 @@ def list_mounts() -> Argv:
     return ("zfs", "list", "-H", "-t", "filesystem", "-o", "name,mounted,mountpoint")
 
 
+def list_allowed(dataset: str) -> Argv:
+    return ("zfs", "allow", dataset)
+
+
 def pool_free(pool: str) -> Argv:
     return ("zpool", "list", "-Hp", "-o", "name,size,free,health,readonly", pool)
 
@@ -105,6 +109,34 @@ def pool_free(pool: str) -> Argv:
 def token_contents(token: str) -> Argv:
     """What a resume token stands for; fails when its snapshot is gone here."""
     return ("zfs", "send", "-nvP", "-t", token)
+
+
+# The sections of what `zfs allow` prints, as the options that bring one about (seen on OpenZFS 2.3.2).
+_SECTIONS = {
+    "Permission sets:": ("-s",),
+    "Create time permissions:": ("-c",),
+    "Local permissions:": ("-l",),
+    "Descendent permissions:": ("-d",),
+    "Local+Descendent permissions:": (),
+}
+_WHO = re.compile(r"(?:(user|group) (?:\(unknown: (\d+)\)|(.+)) |(everyone) |(@\S+) )?(\S+)")
+
+
+def parse_allowed(text: str, dataset: str) -> list[tuple[str, ...]]:
+    """``zfs allow``: what is delegated on the dataset itself, each as the words that delegate it."""
+    found: list[tuple[str, ...]] = []
+    section: tuple[str, ...] | None = None
+    own = False
+    for line in text.splitlines():
+        if line.startswith("---- Permissions on "):
+            own = line.removeprefix("---- Permissions on ").rstrip("-").rstrip() == dataset
+        elif not line.startswith("\t"):
+            section = _SECTIONS.get(line)
+        elif own and section is not None and (who := _WHO.fullmatch(line.strip())):
+            kind, number, name, everyone, permission_set, permissions = who.groups()
+            holder = (f"-{kind[0]}", number or name) if kind else ("-e",) if everyone else ()
+            found.append((*section, *holder, *((permission_set,) if permission_set else ()), permissions))
+    return found
 
 
 def parse_token(text: str) -> Mapping[str, str]:

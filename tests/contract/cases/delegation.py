@@ -64,4 +64,27 @@ DELEGATION = [
         nobody zfs set zrep:x=1 tank/c/a
         """,
     ),
+    case(
+        "permissions_listed",
+        "What is delegated, by scope and by whom; a clone has none of it.",
+        """
+        zfs create tank/c/a
+        zfs allow tank/c/a
+        zfs allow -u nobody hold,send tank/c/a
+        zfs allow -l -u nobody mount tank/c/a
+        zfs allow -d -g daemon snapshot,rename tank/c/a
+        zfs allow -e diff tank/c/a
+        zfs allow -c destroy tank/c/a
+        zfs allow -s @s create,mount tank/c/a
+        zfs allow -g users @s tank/c/a
+        zfs allow -u 4711 send tank/c/a
+        zfs allow -u nobody userprop tank/c
+        zfs allow tank/c/a
+        zfs snapshot tank/c/a@1
+        zfs clone tank/c/a@1 tank/c/b
+        zfs allow tank/c/b
+        zfs rename tank/c/a tank/c/x
+        zfs allow tank/c/x
+        """,
+    ),
 ]
