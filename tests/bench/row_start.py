@@ -7,7 +7,12 @@ from tests.bench.place import HERE, PYTHON, job, rounds, runs, series, time_all
 from tests.lab.hosts import Lab
 
 RUNS = runs(12)
-BARS = {"zrep --version": 6.0, "zrep sync FS, until its first command": 9.0, "zrep list": 13.0}
+BARS = {
+    "zrep --version": 6.0,
+    "zrep sync all, until its first command": 9.0,
+    "zrep sync FS, until its first command": 9.0,
+    "zrep list": 13.0,
+}
 
 
 def run(lab: Lab) -> list[Row]:
@@ -17,6 +22,7 @@ def run(lab: Lab) -> list[Row]:
     jobs = [
         job("python3 -c pass", f"{PYTHON} -c pass"),
         job("zrep --version", "zrep --version"),
+        job("zrep sync all, until its first command", f"{PYTHON} {HERE}/until_first.py sync all"),
         job("zrep sync FS, until its first command", f"{PYTHON} {HERE}/until_first.py sync tank/a"),
         job("zrep list", "zrep list"),
     ]
