@@ -116,7 +116,8 @@ class Ledger:
 
     writes: where and when each was made; excused: those that a forced takeover gave up for the master (they must
     still be somewhere); synced: those that a run which returned 0 had put on both sides; seen: those each host has
-    had, which nothing but an administrator's destroy takes away again.
+    had, which nothing but an administrator's destroy takes away again, or a sync -f what the master has; dropping: one
+    is under way.
     """
 
     hosts: Hosts
@@ -127,6 +128,7 @@ class Ledger:
     generations: dict[str, set[str]] = field(default_factory=dict)
     newest: dict[str, int] = field(default_factory=dict)
     forced: bool = False
+    dropping: bool = False
     broken: list[str] = field(default_factory=list)
 
     def acknowledge(self, host: str, key: str) -> None:
@@ -194,6 +196,8 @@ class Ledger:
     def _nothing_gone(self) -> None:
         for host in NAMES:
             have = self.kept(host)
+            if self.dropping:
+                self.seen[host] -= self.on(OTHER[host]) - have
             self._say(f"gone from {host} (9)", self.seen[host] - have)
             self.seen[host] |= have
             dataset = find(self.hosts, host, NAMES[host])
@@ -593,10 +597,12 @@ class Simulation(RuleBasedStateMachine):
         wire.reset(fault.mode if fault else None, fault.at if fault else -1)
         wire.cut, wire.after = self.cut, self.look
         before = self._roles()
+        self.ledger.dropping = "sync -f" in commands
         self._force(forced or any(command.startswith("takeover -L") for command in commands))
         if fault:
             self.history.append(f"({fault.mode.name} from {fault.at} on)")
         yield
+        self.ledger.dropping = False
         wire.after = self.look
         self._after_faults(fault)
         if not forced and self._roles() == before:
