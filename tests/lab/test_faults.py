@@ -46,8 +46,8 @@ ALONE = "zrep takeover -L --yes tank/a"
 
 # -- stopping zrep at a certain point ----------------------------------------------------------------------------------
 
-# Found before the real one, by zrep and by its half on the peer: it stops at the points below until /tmp/go is there,
-# at each once. A stream is stopped after 6 MiB have arrived.
+# Found before the real one, by zrep and by its half on the peer, which then do everything by commands: it stops at the
+# points below until /tmp/go is there, at each once. A stream is stopped after 6 MiB have arrived.
 TRAP = r"""#!/bin/sh
 held() { mkdir "/tmp/held.$1" 2> /dev/null && until [ -e /tmp/go ]; do sleep 0.1; done; }
 case "$*" in
@@ -64,7 +64,7 @@ TRAP_FILE = "/usr/local/bin/zfs"
 
 def set_trap(*hosts: Host) -> None:
     for host in hosts:
-        host.run(f"rm -rf /tmp/held.* /tmp/go {TRAP_FILE}")
+        host.run(f"rm -rf /tmp/held.* /tmp/go {TRAP_FILE}; echo ZREP_LIBRARY=no > /etc/default/zrep")
         host.put(TRAP.encode(), TRAP_FILE, mode="755")
 
 
