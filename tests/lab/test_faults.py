@@ -696,6 +696,26 @@ class TestReturn:
         silent(beta, CRON)
         whole(beta, alpha)
 
+    @pytest.mark.parametrize("mounted", [False, True])
+    def test_a_replica_that_lost_power_as_a_master_is_not_taken_for_changed(self, pair: Hosts, mounted: bool) -> None:
+        """Opening the pool claims its intent log, which counts as written for ever, after a rollback too."""
+        alpha, beta = pair
+        alpha.run("echo more > /tank/a/file && sync /tank/a/file")
+        alpha.run(FAILOVER)
+        alpha.power_off()
+        alpha.boot()
+        if mounted:
+            alpha.run("zfs mount tank/a")
+        assert int(alpha.run("zfs get -Hp -o value written tank/a").out)
+        text(beta, "of the new master")
+        silent(beta, CRON)
+        whole(beta, alpha)
+        if mounted:
+            alpha.run(
+                "zfs set readonly=off tank/a; mount -o remount,rw /tank/a; echo by hand > /tank/a/file; zpool sync"
+            )
+            tells(beta, SYNC, REFUSED, "by hand")
+
     def split(self, host: Host) -> str:
         """What the file is in the split copy."""
         [name] = [line for line in host.run("zfs list -H -o name").lines if "_split_" in line]

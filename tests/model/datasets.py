@@ -9,7 +9,7 @@ from .names import BOOKMARK, DATASETS, FILESYSTEM, SNAPSHOT, VOLUME, check, is_u
 from .options import Options, assignments, parse
 from .reading import name_of
 from .setting import validate
-from .state import METADATA_BYTES, Dataset, Setting, Snapshot
+from .state import LOG_HEADER_BYTES, Dataset, Setting, Snapshot
 
 _HEADS = frozenset({FILESYSTEM, VOLUME})
 _MAX_TAG = 256
@@ -561,7 +561,7 @@ def do_rollback(machine: Machine, args: list[str]) -> None:
     machine.wait_txg(machine.pool(dataset))
     dataset.pending, dataset.intent_log, dataset.unreplayed = {}, {}, False
     dataset.data, dataset.version = snapshot.data, snapshot.version
-    dataset.written = METADATA_BYTES if dataset.claimed or dataset.has_log else 0
+    dataset.written = LOG_HEADER_BYTES if dataset.claimed or dataset.has_log else 0
     dataset.referenced, dataset.volsize = snapshot.referenced, snapshot.volsize
 
 

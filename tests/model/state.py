@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 FRESH_BYTES = 98304  # what an empty filesystem refers to on a pool with 4 KiB sectors
 METADATA_BYTES = 12288  # what the smallest change costs
+LOG_HEADER_BYTES = 8192  # what an intent log leaves, without a word of it
 
 
 @dataclass(slots=True)

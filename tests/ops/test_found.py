@@ -24,6 +24,24 @@ def test_an_old_master_that_lost_power_as_a_replica_is_brought_up_to_date(hosts:
     good(hosts.run("beta", SYNC_ALL))
 
 
+def test_an_old_master_that_lost_power_while_the_peer_took_the_role_is_brought_up_to_date(hosts: Hosts) -> None:
+    """It was demoted after its next boot, and is still mounted: it cannot be asked what a stream would send."""
+    pairs.linked(hosts)
+    hosts["alpha"].write(A, "synced", b"1", flushed=False, fsync=True)
+    hit(hosts, "beta", pairs.taking_over(B), Mode.POWER_THERE, "zfs", "set", "zrep:inprogress=")
+    hosts.wire.reset()
+    hosts["alpha"].mount_all()
+    assert pairs.value(hosts, "alpha", A, "mounted") == "yes"
+    assert int(pairs.value(hosts, "alpha", A, "written"))
+    good(hosts.run("beta", SYNC_ALL))
+    pairs.written(hosts, "beta", B, "next")
+    good(hosts.run("beta", SYNC_ALL))
+    hosts["alpha"].sh(f"zfs set readonly=off {A}")
+    hosts["alpha"].sh(f"mount -o remount,rw /{A}")
+    hosts["alpha"].write(A, "by-hand", b"2")
+    assert "by hand" in hosts.run("beta", SYNC_ALL).text
+
+
 def test_a_forced_takeover_that_was_cut_is_undone_by_what_sync_advises(hosts: Hosts) -> None:
     """Killed after its promotion snapshot was held: the master is as it was, and cron says `sync -f`."""
     pairs.linked(hosts)

@@ -157,6 +157,23 @@ READING = [
         """,
     ),
     case(
+        "rollback_after_power_loss",
+        "The intent log that a pool claims when it is opened counts as written, mounted or not, until a rollback.",
+        """
+        zfs create tank/c/a
+        fsync tank/c/a f one
+        zpool sync tank
+        zfs snapshot tank/c/a@1
+        zfs set readonly=on tank/c/a
+        power
+        zfs get -H -p -o value mounted tank/c/a
+        zfs rollback tank/c/a@1
+        zfs get -H -p -o value mounted,written tank/c/a
+        zpool sync tank
+        zfs get -H -p -o value mounted,written tank/c/a
+        """,
+    ),
+    case(
         "diff",
         "What was written after a snapshot, by file; only of what is mounted.",
         """
