@@ -42,6 +42,20 @@ def test_an_old_master_that_lost_power_while_the_peer_took_the_role_is_brought_u
     assert "by hand" in hosts.run("beta", SYNC_ALL).text
 
 
+def test_what_only_zfs_can_see_on_a_mounted_replica_is_said_and_rolled_back_on_demand(hosts: Hosts) -> None:
+    """A takeover -L that was killed right after it had dirtied the filesystem: no file differs."""
+    pairs.linked(hosts)
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    hit(hosts, "alpha", pairs.forcing(A), Mode.KILL_AFTER, "zfs", "set", "userquota@4294967294=none")
+    hosts.wire.heal()
+    pairs.written(hosts, "beta", B, "next")
+    said = hosts.run("beta", SYNC_ALL).text
+    assert "changed by hand" in said
+    assert f"zrep sync -f {B}" in said
+    good(hosts.run("beta", pairs.syncing(B), force=True))
+    good(hosts.run("beta", SYNC_ALL))
+
+
 def test_a_forced_takeover_that_was_cut_is_undone_by_what_sync_advises(hosts: Hosts) -> None:
     """Killed after its promotion snapshot was held: the master is as it was, and cron says `sync -f`."""
     pairs.linked(hosts)

@@ -86,12 +86,16 @@ def refuse_modified(pair: Pair, base: Snapshot) -> None:
     on_replica = pair.replica.root.by_guid(base.guid)
     written = pair.replica.root.written_since(on_replica) if on_replica else 0
     if written:
-        raise RefusedError(
-            f"the replica {pair.replica.name} was changed by hand",
-            filesystem=pair.master.name,
-            evidence=f"{size(written)} written there since @{base.name}",
-            advice=f"to throw those away: zrep sync -f {quote(pair.master.name)}",
-        )
+        raise changed_by_hand(pair, f"{size(written)} written there since @{base.name}")
+
+
+def changed_by_hand(pair: Pair, evidence: str) -> RefusedError:
+    return RefusedError(
+        f"the replica {pair.replica.name} was changed by hand",
+        filesystem=pair.master.name,
+        evidence=evidence,
+        advice=f"to throw that away: zrep sync -f {quote(pair.master.name)}",
+    )
 
 
 def new_snapshot(pair: Pair) -> str:

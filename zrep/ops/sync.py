@@ -10,7 +10,15 @@ from shlex import quote
 
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key, pool_of
-from zrep.core.plan import Advance, new_snapshot, plan_advance, plan_another_name, plan_converge, plan_stream
+from zrep.core.plan import (
+    Advance,
+    changed_by_hand,
+    new_snapshot,
+    plan_advance,
+    plan_another_name,
+    plan_converge,
+    plan_stream,
+)
 from zrep.core.state import Side, Snapshot, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
 from zrep.core.words import floor_bytes, size
@@ -236,7 +244,8 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
     replica = view.pair.replica.root
     base = newest_common(replica, view.pair.master.root)
     lost = replica.written_since(base) if base else 0
-    if base is None or not lost:
+    # What looks untouched by its files may be modified all the same, as by a takeover -L that was cut.
+    if base is None or not (lost or _counted(view)):
         return ()
     known = {snapshot.guid for snapshot in view.pair.master.root.snapshots}
     later = replica.after(base)
@@ -251,13 +260,23 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
             advice=f"zrep destroys nothing it did not make: remove them on {view.link.peer_host} yourself",
         )
     gone = f", and with them zrep's own {', '.join(s.name for s in own)}" if own else ""
-    session.say(f"{view.name}: dropping {size(lost)} written on {replica.name} since @{base.name}{gone}")
+    session.say(
+        f"{view.name}: dropping {size(lost or _counted(view))} written on {replica.name} since @{base.name}{gone}"
+    )
     held = tuple(f"{replica.name}@{snapshot.name}" for snapshot in own if session.tag in snapshot.holds)
     return (
         *((Release(Side.REPLICA, session.tag, held),) if held else ()),
         *((DestroySnapshots(Side.REPLICA, replica.name, tuple(s.name for s in own)),) if own else ()),
         Rollback(Side.REPLICA, f"{replica.name}@{base.name}"),
     )
+
+
+def _counted(view: View) -> int:
+    """Bytes that ZFS counts as written to the replica, whatever they are."""
+    [done] = view.executor.replica.run([zfs.get_written(view.pair.replica.name)])
+    if done.status != 0:
+        raise zfs.error(done)
+    return zfs.parse_number(done.out)
 
 
 def _take_snapshots(session: Session, views: list[View]) -> dict[str, ZrepError]:
@@ -372,7 +391,10 @@ def send_pending(session: Session, view: View, *, final: bool = False) -> tuple[
     hold = Hold(Side.MASTER, session.tag, (f"{view.pair.master.name}@{advance.pending.name}",))
     if session.tag not in advance.pending.holds and not final:
         view.do([hold])
-    _stream(view, advance.base, advance.pending)
+    try:
+        _stream(view, advance.base, advance.pending)
+    except zfs.ModifiedError as error:
+        raise changed_by_hand(view.pair, error.evidence) from None
     if final:
         view.do([hold])  # waits for a transaction group: what was written is told truly after it
     view = session.again(view) if final else session.arrived(view, advance.pending.name)
