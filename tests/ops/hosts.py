@@ -10,7 +10,7 @@ import fcntl
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,6 @@ from zrep.system.agent import (
     RECEIVE_BUSY,
     RECEIVE_OTHER_GENERATION,
     RECEIVE_SCRIPT,
-    UNCHANGED_SCRIPT,
     UNTOUCHED_BYTES,
     UNTOUCHED_SCRIPT,
     Agent,
@@ -246,9 +245,6 @@ class Wire:
             return self._untouched(command)
         if command.argv[:3] == ("sh", "-c", DIFFERENCES_SCRIPT):
             return self._do(Command(command.host, ("zfs", "diff", "-H", *command.argv[4:])))
-        if command.argv[:3] == ("sh", "-c", UNCHANGED_SCRIPT):
-            found = self._do(Command(command.host, ("zfs", "diff", "-H", *command.argv[4:])))
-            return replace(found, status=0, out="unchanged\n" if found.status == 0 and not found.out else found.out[:9])
         done = self._host(command.host).run(list(command.argv))
         return Completed(command.argv, done.rc, done.out.decode(), done.err.decode())
 

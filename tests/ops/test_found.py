@@ -24,8 +24,11 @@ def test_an_old_master_that_lost_power_as_a_replica_is_brought_up_to_date(hosts:
     good(hosts.run("beta", SYNC_ALL))
 
 
-def test_an_old_master_that_lost_power_while_the_peer_took_the_role_is_brought_up_to_date(hosts: Hosts) -> None:
-    """It was demoted after its next boot, and is still mounted: it cannot be asked what a stream would send."""
+def test_an_old_master_that_lost_power_in_a_role_change_is_mended_by_what_sync_advises(
+    hosts: Hosts,
+) -> None:
+    """It was demoted after its next boot, and is still mounted: it cannot be asked what a stream would send. What zrep
+    advises then mends it, although ZFS counts the claimed intent log as written after a rollback too."""
     pairs.linked(hosts)
     hosts["alpha"].write(A, "synced", b"1", flushed=False, fsync=True)
     hit(hosts, "beta", pairs.taking_over(B), Mode.POWER_THERE, "zfs", "set", "zrep:inprogress=")
@@ -33,13 +36,11 @@ def test_an_old_master_that_lost_power_while_the_peer_took_the_role_is_brought_u
     hosts["alpha"].mount_all()
     assert pairs.value(hosts, "alpha", A, "mounted") == "yes"
     assert int(pairs.value(hosts, "alpha", A, "written"))
+    assert f"zrep sync -f {B}" in hosts.run("beta", SYNC_ALL).text
+    good(hosts.run("beta", pairs.syncing(B), force=True))
     good(hosts.run("beta", SYNC_ALL))
     pairs.written(hosts, "beta", B, "next")
     good(hosts.run("beta", SYNC_ALL))
-    hosts["alpha"].sh(f"zfs set readonly=off {A}")
-    hosts["alpha"].sh(f"mount -o remount,rw /{A}")
-    hosts["alpha"].write(A, "by-hand", b"2")
-    assert "by hand" in hosts.run("beta", SYNC_ALL).text
 
 
 def test_what_only_zfs_can_see_on_a_mounted_replica_is_said_and_rolled_back_on_demand(hosts: Hosts) -> None:

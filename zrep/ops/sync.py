@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from shlex import quote
 
@@ -19,7 +20,7 @@ from zrep.core.plan import (
     plan_converge,
     plan_stream,
 )
-from zrep.core.state import Side, Snapshot, newest_common
+from zrep.core.state import Side, Snapshot, Unit, Value, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
 from zrep.core.words import floor_bytes, size
 from zrep.ops.lease import not_reached, reached
@@ -167,8 +168,10 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
                 continue
             if back:
                 view.do(back)
-                view = session.again(view, Side.REPLICA)
-            plans.append((view, plan_advance(view.pair)))
+                view = rolled_back(session.again(view, Side.REPLICA))
+            advance = plan_advance(view.pair)
+            # After a rollback something is sent even if nothing was written: only a stream makes ZFS count from 0.
+            plans.append((view, replace(advance, written=max(1, advance.written)) if back else advance))
         except ZrepError as error:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
             session.unlock(view.link)
@@ -269,6 +272,13 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
         *((DestroySnapshots(Side.REPLICA, replica.name, tuple(s.name for s in own)),) if own else ()),
         Rollback(Side.REPLICA, f"{replica.name}@{base.name}"),
     )
+
+
+def rolled_back(view: View) -> View:
+    """The view right after its replica was rolled back, under its lock: nothing is written to it. ZFS may count some
+    all the same, 8192 bytes where an intent log was claimed after a power loss (seen on OpenZFS 2.3.2)."""
+    root = view.pair.replica.root
+    return view.with_replica(Unit((replace(root, properties={**root.properties, "written": Value("0", "-")}),)))
 
 
 def _counted(view: View) -> int:

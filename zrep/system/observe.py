@@ -115,7 +115,7 @@ def _reading(tag: str, datasets: Sequence[str]) -> tuple[tuple[str, ...], tuple[
 
 def _truly_written(agent: Agent, member: Member) -> Member:
     """A replica whose ``written`` is not 0 although nothing was written has 0."""
-    suspect = member.role.master is False and member.snapshots and member.number("written")
+    suspect = member.role.master is False and not member.mounted and member.snapshots and member.number("written")
     if not suspect or not agent.untouched(f"{member.name}@{member.snapshots[-1].name}", member.name):
         return member
     return replace(member, properties={**member.properties, "written": Value("0", "-")})
