@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from zrep.core.names import next_sequence, sequence_of
@@ -214,6 +214,10 @@ class Member:
     def token(self) -> str:
         token = self.get("receive_resume_token")
         return "" if token == "-" else token
+
+    def unwritten(self) -> Member:
+        """The same, known to be what its newest snapshot is, whatever ZFS counts as written."""
+        return replace(self, properties={**self.properties, "written": Value("0", "-")})
 
     def by_guid(self, guid: str) -> Snapshot | None:
         return next((snapshot for snapshot in self.snapshots if snapshot.guid == guid), None)

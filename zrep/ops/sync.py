@@ -20,7 +20,7 @@ from zrep.core.plan import (
     plan_converge,
     plan_stream,
 )
-from zrep.core.state import Side, Snapshot, Unit, Value, newest_common
+from zrep.core.state import Side, Snapshot, Unit, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
 from zrep.core.words import floor_bytes, size
 from zrep.ops.lease import not_reached, reached
@@ -168,7 +168,7 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
                 continue
             if back:
                 view.do(back)
-                view = rolled_back(session.again(view, Side.REPLICA))
+                view = _rolled_back(session.again(view, Side.REPLICA))
             advance = plan_advance(view.pair)
             # After a rollback something is sent even if nothing was written: only a stream makes ZFS count from 0.
             plans.append((view, replace(advance, written=max(1, advance.written)) if back else advance))
@@ -247,8 +247,7 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
     replica = view.pair.replica.root
     base = newest_common(replica, view.pair.master.root)
     lost = replica.written_since(base) if base else 0
-    # What looks untouched by its files may be modified all the same, as by a takeover -L that was cut.
-    if base is None or not (lost or _counted(view)):
+    if base is None or not lost:
         return ()
     known = {snapshot.guid for snapshot in view.pair.master.root.snapshots}
     later = replica.after(base)
@@ -263,9 +262,7 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
             advice=f"zrep destroys nothing it did not make: remove them on {view.link.peer_host} yourself",
         )
     gone = f", and with them zrep's own {', '.join(s.name for s in own)}" if own else ""
-    session.say(
-        f"{view.name}: dropping {size(lost or _counted(view))} written on {replica.name} since @{base.name}{gone}"
-    )
+    session.say(f"{view.name}: dropping {size(lost)} written on {replica.name} since @{base.name}{gone}")
     held = tuple(f"{replica.name}@{snapshot.name}" for snapshot in own if session.tag in snapshot.holds)
     return (
         *((Release(Side.REPLICA, session.tag, held),) if held else ()),
@@ -274,19 +271,10 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
     )
 
 
-def rolled_back(view: View) -> View:
+def _rolled_back(view: View) -> View:
     """The view right after its replica was rolled back, under its lock: nothing is written to it. ZFS may count some
     all the same, 8192 bytes where an intent log was claimed after a power loss (seen on OpenZFS 2.3.2)."""
-    root = view.pair.replica.root
-    return view.with_replica(Unit((replace(root, properties={**root.properties, "written": Value("0", "-")}),)))
-
-
-def _counted(view: View) -> int:
-    """Bytes that ZFS counts as written to the replica, whatever they are."""
-    [done] = view.executor.replica.run([zfs.get_written(view.pair.replica.name)])
-    if done.status != 0:
-        raise zfs.error(done)
-    return zfs.parse_number(done.out)
+    return view.with_replica(Unit((view.pair.replica.root.unwritten(),)))
 
 
 def _take_snapshots(session: Session, views: list[View]) -> dict[str, ZrepError]:

@@ -90,7 +90,7 @@ def observe_arrival(agent: Agent, member: Member, name: str) -> Member:
         [arrived] = _new_snapshots(agent, [f"{member.name}@{name}"])
     except zfs.AbsentError:
         return member
-    properties = {**member.properties, "written": Value("0", "-"), "receive_resume_token": Value("-", "-")}
+    properties = {**member.unwritten().properties, "receive_resume_token": Value("-", "-")}
     return replace(member, properties=properties, snapshots=(*member.snapshots, arrived))
 
 
@@ -118,7 +118,7 @@ def _truly_written(agent: Agent, member: Member) -> Member:
     suspect = member.role.master is False and not member.mounted and member.snapshots and member.number("written")
     if not suspect or not agent.untouched(f"{member.name}@{member.snapshots[-1].name}", member.name):
         return member
-    return replace(member, properties={**member.properties, "written": Value("0", "-")})
+    return member.unwritten()
 
 
 def together(*readers: Callable[[], Answer]) -> list[Answer]:

@@ -84,10 +84,6 @@ def get_snapshots(snapshots: Sequence[str]) -> Argv:
     return ("zfs", "get", "-Hp", "-o", "name,property,value", "guid,createtxg,creation", *snapshots)
 
 
-def get_written(dataset: str) -> Argv:
-    return ("zfs", "get", "-Hp", "-o", "value", "written", dataset)
-
-
 def list_holds(snapshots: Sequence[str]) -> Argv:
     return ("zfs", "holds", "-H", *snapshots)
 
@@ -141,11 +137,6 @@ def parse_allowed(text: str, dataset: str) -> list[tuple[str, ...]]:
             holder = (f"-{kind[0]}", number or name) if kind else ("-e",) if everyone else ()
             found.append((*section, *holder, *((permission_set,) if permission_set else ()), permissions))
     return found
-
-
-def parse_number(text: str) -> int:
-    """``zfs get -Hp -o value`` of a number."""
-    return _integer(text.strip(), "value")
 
 
 def parse_token(text: str) -> Mapping[str, str]:
