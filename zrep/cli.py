@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from zrep import __version__
 from zrep.core.errors import BugError, ZrepError
@@ -26,7 +27,12 @@ _GLOBAL_WITH_VALUE = ("-t", "--tag")
 
 def main() -> None:
     """Entry point of the program: exit with the code of what was done."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    with suppress(OSError, ValueError):  # nobody is left to tell
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # Nothing is left to be done: taking the interpreter apart would cost a tenth of a run with nothing to do.
+    os._exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from zrep import running
 from zrep.core.errors import RefusedError, UsageError
 from zrep.core.names import DEFAULT_TAG, check_dataset, check_tag
+from zrep.core.record import Record
 
 if TYPE_CHECKING:  # each command imports what it uses: the program starts every minute on small machines
     pass
@@ -37,8 +37,7 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what was don
 Tabs = Annotated[bool, typer.Option("-H", help="Tab-separated, no heading: for scripts.")]
 
 
-@dataclass(frozen=True, slots=True)
-class _Globals:
+class _Globals(Record):
     tag: str
 
 

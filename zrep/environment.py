@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from zrep.core.errors import UsageError
 
-DEFAULTS = Path("/etc/default/zrep")
+DEFAULTS = "/etc/default/zrep"
 _LINE = re.compile(r"(?:export\s+)?([A-Z][A-Z0-9_]*)=(.*)")
 
 
-def load_defaults(path: Path = DEFAULTS) -> None:
+def load_defaults(path: str = DEFAULTS) -> None:
     """Settings of the file for names the environment does not have; UsageError for a line that is none."""
     try:
-        text = path.read_text()
+        with open(path) as file:
+            text = file.read()
     except FileNotFoundError:
         return
     except OSError as error:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import product
 
 from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member
 from zrep.core import plan
 from zrep.core.errors import ZrepError
+from zrep.core.record import replace
 from zrep.core.relation import Linked, Relation, SplitBrain, relate
 from zrep.core.state import LEGACY, Intent, Member, Pair, Role, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, SetProperties, Step, TakeRole

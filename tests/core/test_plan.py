@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pytest
 
 from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member, pair
 from zrep.core import plan
 from zrep.core.errors import RefusedError
+from zrep.core.record import replace
 from zrep.core.state import LEGACY, Intent, Pair, Role, Side, Unit
 from zrep.core.steps import Step
 from zrep.system import argv

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import pytest
 
 from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA
+from zrep.core.record import replace
 from zrep.core.relation import (
     Adoptable,
     Interrupted,

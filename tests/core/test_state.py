@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.make import GEN, MASTER, OLD, REPLICA, member, pair, snap
+from zrep.core.record import replace
 from zrep.core.state import ANCESTORS_KEPT, LEGACY, UNKNOWN, Intent, Role, Side, Value, in_order, newest_common
 
 WORDS = st.text(max_size=30)
@@ -123,7 +124,6 @@ def test_the_base_is_the_newest_common_guid(here: str, there: str, base: str | N
 
 def test_a_name_without_its_guid_is_no_base() -> None:
     here, there = member("a", MASTER, "1"), member("b", REPLICA, "7")
-    from dataclasses import replace
 
     impostor = replace(there, snapshots=(replace(there.snapshots[0], name="zrep_000001"),))
     assert newest_common(here, impostor) is None

@@ -331,7 +331,7 @@ class ModelAgent(LocalAgent):
     may come first, as every command is."""
 
     def __init__(self, wire: Wire, host: str, directory: Path) -> None:
-        super().__init__(ModelRunner(wire, host), name=host, directory=directory)
+        super().__init__(ModelRunner(wire, host), name=host, directory=str(directory))
         self._wire = wire
 
     def lock(self, datasets: Sequence[str], wait: float) -> list[str]:

@@ -201,7 +201,7 @@ def test_a_filesystem_with_trouble_is_free_while_others_are_sent(hosts: Hosts, m
     pipe = type(hosts.wire).pipe
 
     def looked_at(*arguments: object) -> object:
-        other = LocalAgent(name="alpha", directory=hosts.directory / "alpha")
+        other = LocalAgent(name="alpha", directory=str(hosts.directory / "alpha"))
         busy.append(other.lock([A], 0))
         other.close()
         return pipe(*arguments)  # type: ignore[arg-type]  # passed through
@@ -310,7 +310,7 @@ def test_what_to_do_next_is_for_the_pairs_of_the_tag(hosts: Hosts) -> None:
 
 
 def test_one_record_that_cannot_be_kept_keeps_no_other_from_it(tmp_path: Path) -> None:
-    agent = LocalAgent(name="x", directory=tmp_path)
+    agent = LocalAgent(name="x", directory=str(tmp_path))
     agent.remember({"t" * 300: {"reached": 1}, "zrep tank/a": {"reached": 1}})
     assert agent.recall(["zrep tank/a"])
 
@@ -318,7 +318,7 @@ def test_one_record_that_cannot_be_kept_keeps_no_other_from_it(tmp_path: Path) -
 def test_waiting_for_many_that_are_busy_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zrep.system.lock.time", time)
     names = [f"tank/{number}" for number in range(20)]
-    one, two = LocalAgent(name="x", directory=tmp_path), LocalAgent(name="x", directory=tmp_path)
+    one, two = LocalAgent(name="x", directory=str(tmp_path)), LocalAgent(name="x", directory=str(tmp_path))
     one.lock(names, 0)
     started = time.monotonic()
     assert two.lock(names, 0.5) == names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts, ModelAgent, Work
 from tests.ops.pairs import A, B, good
 from zrep.core.names import memory_key
+from zrep.core.record import replace
 from zrep.ops.manage import Config
 from zrep.system.agent import Identity, LocalAgent
 

@@ -16,7 +16,7 @@ from zrep.system.agent import LocalAgent
 def test_a_lock_may_go_while_another_thread_starts_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command inherits what is held when it starts: no descriptor of that may close under it."""
     monkeypatch.setattr(agent, "_PROGRAMS", frozenset({"true"}))
-    host = LocalAgent(directory=tmp_path)
+    host = LocalAgent(directory=str(tmp_path))
     names = [f"tank/{number}" for number in range(300)]
     assert host.lock(names, 0.0) == []
     failed: list[ZrepError] = []
@@ -47,7 +47,7 @@ def test_more_locks_than_the_usual_number_of_open_files(tmp_path: Path) -> None:
         pytest.skip(f"at most {hard} open files here")
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
     try:
-        host = LocalAgent(directory=tmp_path)
+        host = LocalAgent(directory=str(tmp_path))
         assert host.lock([f"tank/{number}" for number in range(1000)], 0.0) == []
         host.close()
     finally:

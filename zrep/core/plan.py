@@ -7,11 +7,11 @@ order of steps is chosen for that and the reason stands beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from shlex import quote
 
 from zrep.core.errors import RefusedError
 from zrep.core.names import next_sequence, pool_of, snapshot_name
+from zrep.core.record import Record, replace
 from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
 from zrep.core.state import LEGACY, Intent, Member, Pair, Role, Side, Snapshot, Unit, Value, newest_common
 from zrep.core.steps import (
@@ -41,8 +41,7 @@ from zrep.core.words import size
 _CARRIES_PROPERTIES = frozenset({"-p", "--props"})
 
 
-@dataclass(frozen=True, slots=True)
-class Advance:
+class Advance(Record):
     """What a sync has to move: nothing, a new snapshot, or one that an earlier run left unsent.
 
     base: the newest common snapshot; pending: the unsent snapshot to send (None: take a new one if written);

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from shlex import quote
 
+from zrep.core.record import Record
 from zrep.core.state import LEGACY, Role
 
 
-@dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(Record):
     """A verdict, with the evidence that messages print. "I" is the first of the two sides compared."""
 
     mine: Role

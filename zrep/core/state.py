@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
+from types import MappingProxyType
 
 from zrep.core.names import next_sequence, sequence_of
+from zrep.core.record import Record, replace
 
 # The generation of a pair that the shell zrep made: it has no zrep:gen, so it descends from nothing.
 LEGACY = "0" * 16
 ANCESTORS_KEPT = 8
 UNKNOWN = "unknown"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Side(Enum):
@@ -22,8 +24,7 @@ class Side(Enum):
     REPLICA = "replica"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Record):
     """A property's value and its source as ``zfs get`` names it (local, default, received, inherited from X, -)."""
 
     value: str
@@ -34,8 +35,7 @@ class Value:
         return self.source == "local"
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Record):
     """One snapshot of one dataset. guid is its identity, createtxg its place in order; sent and creation in seconds."""
 
     name: str
@@ -49,8 +49,7 @@ class Snapshot:
     clones: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(Record):
     """A role change, init or rejoin under way, as ``zrep:inprogress`` keeps it.
 
     operation: failover, promote, follow, cancelled, stopped, init, rejoin; identity: the generation it makes (or a
@@ -63,8 +62,8 @@ class Intent:
     identity: str
     phase: str = ""
     epoch: int = 0
-    detail: Mapping[str, str] = field(default_factory=dict)
-    role: Mapping[str, str] = field(default_factory=dict)
+    detail: Mapping[str, str] = NOTHING
+    role: Mapping[str, str] = NOTHING
 
     @property
     def settled(self) -> bool:
@@ -103,8 +102,7 @@ class Intent:
             return cls(UNKNOWN, text[:80])
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(Record):
     """The zrep:* properties of one dataset, only those with source ``local``. torn: some of them are not yet what
     the record of a new role says; everything here is as the record says. alone: promoted without its peer, and not met
     it since; lease: seconds a master may go without its peer, 0 for ever; minfree: what must stay free in its pool,
@@ -163,8 +161,7 @@ class Role:
         return (self.src_host, self.src_fs, self.dest_host, self.dest_fs)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Record):
     """One filesystem or volume with its snapshots, oldest first (by createtxg)."""
 
     name: str
@@ -238,8 +235,7 @@ class Member:
         return tuple(snapshot for snapshot in self.snapshots if sequence_of(tag, snapshot.name) is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(Record):
     """A root dataset and, where its pair is recursive, its descendants; a plain filesystem is a unit of one."""
 
     members: tuple[Member, ...]
@@ -257,8 +253,7 @@ class Unit:
         return self.root.role
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Record):
     """One unit as seen on the master and on the replica, and the tag that links them."""
 
     tag: str

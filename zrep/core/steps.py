@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from zrep.core.record import Record
 from zrep.core.state import Side
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Record):
     """One change on one side."""
 
     side: Side
 
 
-@dataclass(frozen=True, slots=True)
 class TakeSnapshot(Step):
     """One atomic ``zfs snapshot`` of full names (fs@snap)."""
 
     snapshots: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Hold(Step):
     tag: str
     snapshots: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Release(Step):
     tag: str
     snapshots: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class DestroySnapshots(Step):
     """Snapshots of one dataset, by short name: the only destroy in zrep besides a rehearsal's own clone."""
 
@@ -41,7 +35,6 @@ class DestroySnapshots(Step):
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class RenameSnapshot(Step):
     """A snapshot's new name, both in full; its guid, holds and marks stay."""
 
@@ -49,7 +42,6 @@ class RenameSnapshot(Step):
     new: str
 
 
-@dataclass(frozen=True, slots=True)
 class SetProperties(Step):
     """Several properties of one or more datasets or snapshots in one ``zfs set``."""
 
@@ -57,7 +49,6 @@ class SetProperties(Step):
     properties: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
 class InheritProperty(Step):
     """Back to the inherited or default value; received=True: back to the received one (``inherit -S``)."""
 
@@ -66,14 +57,12 @@ class InheritProperty(Step):
     received: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class CreateParent(Step):
     """A missing ancestor of a new replica: never mounted, holds nothing."""
 
     dataset: str
 
 
-@dataclass(frozen=True, slots=True)
 class SendStream(Step):
     """A stream from the master's snapshot (side is always MASTER) into target on the replica.
 
@@ -93,21 +82,18 @@ class SendStream(Step):
     infilter: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class DiscardPartial(Step):
     """Forget a half received stream (``receive -A``)."""
 
     dataset: str
 
 
-@dataclass(frozen=True, slots=True)
 class CloseTransactionGroup(Step):
     """``zpool sync``: after it ``written`` tells the truth."""
 
     pool: str
 
 
-@dataclass(frozen=True, slots=True)
 class RemountReadOnly(Step):
     """``mount -o remount,ro``: refuses while a writer has the filesystem open or mapped."""
 
@@ -115,29 +101,24 @@ class RemountReadOnly(Step):
     mountpoint: str
 
 
-@dataclass(frozen=True, slots=True)
 class RemountWritable(Step):
     dataset: str
     mountpoint: str
 
 
-@dataclass(frozen=True, slots=True)
 class Mount(Step):
     dataset: str
 
 
-@dataclass(frozen=True, slots=True)
 class Unmount(Step):
     dataset: str
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Share(Step):
     dataset: str
 
 
-@dataclass(frozen=True, slots=True)
 class Rename(Step):
     """volume: there is nothing to leave unmounted, and ZFS says so."""
 
@@ -146,26 +127,22 @@ class Rename(Step):
     volume: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Clone(Step):
     snapshot: str
     dataset: str
     properties: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
 class DestroyClone(Step):
     """Only what rehearse made; ZFS refuses when anything depends on it."""
 
     dataset: str
 
 
-@dataclass(frozen=True, slots=True)
 class PromoteClone(Step):
     dataset: str
 
 
-@dataclass(frozen=True, slots=True)
 class Allow(Step):
     """A delegation, as the words of ``zfs allow`` before the dataset."""
 
@@ -173,14 +150,12 @@ class Allow(Step):
     words: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Rollback(Step):
     """Only for ``sync -f``: back to the base, after zrep's own later snapshots are gone."""
 
     snapshot: str
 
 
-@dataclass(frozen=True, slots=True)
 class Dirty(Step):
     """Make the dataset differ from its last snapshot, so that a later snapshot fences streams from the base."""
 
@@ -188,7 +163,6 @@ class Dirty(Step):
     volsize: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class TakeRole(Step):
     """The commit point: under the lock there, if the generation is still the expected one and no cancel
     mark names this change, one set of the role. Runs as one request in one process on that side."""

@@ -7,10 +7,10 @@ the peer is fenced.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.plan import ALONE, next_epoch, plan_fence, plan_open, role_properties, role_values, take_role
+from zrep.core.record import Record
 from zrep.core.state import Member, Pair, Side, Unit
 from zrep.core.steps import DiscardPartial, SetProperties, Step, TakeRole
 from zrep.core.words import duration, size
@@ -28,8 +28,7 @@ _ALIVE = 1
 _UNKNOWN = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(Record):
     """What a forced takeover gives up: everything the old master wrote after this snapshot. age: seconds since it
     came; told: what the old master last said of itself, "" when it said nothing; partial: bytes of a stream that is
     half received, None for none."""

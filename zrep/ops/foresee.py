@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.plan import plan_advance, plan_stream
+from zrep.core.record import Record
 from zrep.core.state import Member
 from zrep.core.steps import SendStream
 from zrep.core.words import duration, size
@@ -20,8 +20,7 @@ _CLOCK_SECONDS = 5.0
 _NAMED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(Record):
     """What a role change would meet: what would stop it, how much it has to move, and what is worth knowing."""
 
     blockers: tuple[ZrepError, ...]

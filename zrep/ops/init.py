@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from shlex import quote
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ROLE_PROPERTIES, ancestors, check_dataset, check_host, next_sequence, pool_of, snapshot_name
 from zrep.core.plan import intent_property, named, plan_converge, role_values
+from zrep.core.record import Record, replace
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import CreateParent, DiscardPartial, Hold, SendStream, SetProperties, Step, TakeSnapshot
@@ -23,8 +23,7 @@ from zrep.system.observe import observe
 _GENERATION_NONE = "new"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Record):
     """What init was asked for. src_host: the name the peer dials back; flags: for every ``zfs send`` of this pair,
     None for the default; savecount: snapshots each side keeps, 0 for the default."""
 
@@ -36,8 +35,7 @@ class Request:
     flags: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Ground:
+class _Ground(Record):
     """Both sides as the checks found them: the target (None: not there yet) and the parents it lacks."""
 
     source: Member

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from shlex import quote
 
 from zrep.core.errors import BusyError, RefusedError, UnreachableError, UsageError
 from zrep.core.names import ROLE_PROPERTIES, check_dataset, check_host
 from zrep.core.plan import expire_side, plan_expire, plan_restore
+from zrep.core.record import Record
 from zrep.core.relation import Linked, Unrelated, relate
 from zrep.core.state import Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, SetProperties, Step
@@ -120,8 +120,7 @@ def _set_paused(session: Session, name: str, text: str) -> Outcome:
 # --- changeconfig ---
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Record):
     """What changeconfig changes on this side; empty, 0 or None: as it is. Names are the peer's; lease: seconds, 0 for
     none."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from zrep.core.errors import UnreachableError
+from zrep.core.record import replace
 from zrep.core.words import duration
 from zrep.ops.session import Outcome, Session
 

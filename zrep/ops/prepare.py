@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from shlex import quote
 
 from zrep.core.errors import RefusedError, ZrepError
@@ -16,6 +15,7 @@ from zrep.core.plan import (
     plan_stop,
     plan_whole,
 )
+from zrep.core.record import replace
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
 from zrep.core.state import Role, Side, Value
 from zrep.core.steps import InheritProperty

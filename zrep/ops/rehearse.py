@@ -11,10 +11,10 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from zrep.core.errors import FailedError, RefusedError, ZrepError
+from zrep.core.record import Record
 from zrep.core.state import Member, Side, Snapshot
 from zrep.core.steps import Clone, DestroyClone, Mount, Step, Unmount
 from zrep.ops.session import Outcome, Session
@@ -26,8 +26,7 @@ from zrep.system.process import attended
 _MARK = "rehearse"
 
 
-@dataclass(frozen=True, slots=True)
-class _Rehearsal:
+class _Rehearsal(Record):
     """What is cloned, under which name, and where it is mounted ("" for a volume)."""
 
     source: Member
@@ -69,7 +68,7 @@ def _prepared(session: Session, member: Member) -> _Rehearsal:
     if member.key_missing:
         raise RefusedError("its key is not loaded", filesystem=member.name, advice=f"zfs load-key '{member.name}'")
     word = f"{_MARK}_{session.new_identity()[:8]}"
-    place = "" if member.volume else str(run_directory() / word)
+    place = "" if member.volume else f"{run_directory()}/{word}"
     return _Rehearsal(member, ours[-1], f"{member.name}_{word}", place)
 
 

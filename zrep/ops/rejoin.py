@@ -7,12 +7,12 @@ its name, and promote makes the history up to the base the clone's. Each sub-ste
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from shlex import quote
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import split_dataset, split_snapshot
 from zrep.core.plan import intent_property, plan_closed, plan_converge, plan_follow
+from zrep.core.record import Record, replace
 from zrep.core.relation import Interrupted, Linked, SplitBrain, Stale
 from zrep.core.state import Intent, Member, Role, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import (
@@ -58,8 +58,7 @@ _PROPERTY = "property "
 _SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True)
-class _Rejoin:
+class _Rejoin(Record):
     """One rejoin under way: the dataset's name, where its diverged copy goes, and what to set on the clone."""
 
     name: str

@@ -7,7 +7,6 @@ undoes everything; after it the old master stays read-only until its peer can be
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from shlex import quote
 
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
@@ -25,6 +24,7 @@ from zrep.core.plan import (
     plan_restore,
     plan_stream,
 )
+from zrep.core.record import Record
 from zrep.core.state import Intent, Role, Side, Snapshot, Unit, Value, newest_common
 from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
 from zrep.core.words import size
@@ -44,8 +44,7 @@ _BUSY_TRIES = 40
 _BUSY_PAUSE = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class RoleChange:
+class RoleChange(Record):
     """How a person wants a role change done. insist: unmount by force what keeps the master busy."""
 
     insist: bool = False

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from shlex import quote
 from typing import TypeVar
 
 from zrep.core.errors import BusyError, RefusedError, ZrepError, worst
 from zrep.core.names import DEFAULT_TAG, memory_key
 from zrep.core.plan import new_snapshot
+from zrep.core.record import Record, replace
 from zrep.core.relation import Relation, relate
 from zrep.core.state import Member, Pair, Role, Side, Unit
 from zrep.core.steps import Hold, Step
 from zrep.system.agent import Agent, LocalAgent
 from zrep.system.execute import Executor, Line
-from zrep.system.observe import find_role, find_roles, observe, observe_arrival, observe_taken, together
+from zrep.system.observe import find_role, find_roles, observe, observe_arrival, observe_taken
 from zrep.system.process import Progress
 from zrep.system.remote import RemoteAgent
+from zrep.system.threads import at_once, together
 
 Answer = TypeVar("Answer")
 
@@ -31,8 +30,7 @@ LOCK_SECONDS = 5.0
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"})
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Record):
     """What the command line and the environment settled. quiet: seconds for which busy is no news (-q);
     expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not); jobs: filesystems that one peer is
     sent at the same time; fence: the command that takeover -L runs first, "" for none; repeat: say again what an
@@ -49,8 +47,7 @@ class Options:
     repeat: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Record):
     """What became of one filesystem: its exit code is that of the error, 0 without one.
 
     message: what was done, said on a terminal or with -v; lines: the plan of a dry run; blockers: what would stop it;
@@ -73,8 +70,7 @@ class Outcome:
         return worst(error.exit_code for error in errors)
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Record):
     """A dataset on this host and where its other half is."""
 
     name: str
@@ -93,8 +89,7 @@ class Link:
         return self.role.dest_fs if self.is_master else self.role.src_fs
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Record):
     """One pair as observed under its locks: my side, the other, how they stand, and who acts on which."""
 
     link: Link
@@ -133,20 +128,31 @@ class View:
             together(*(partial(self.do, [step for step in rest if step.side is side]) for side in Side))
 
 
-@dataclass
 class Session:
     """One run of zrep: its hosts, its clock and its way to talk. Close it."""
 
-    options: Options = field(default_factory=Options)
-    local: LocalAgent = field(default_factory=LocalAgent)
-    connect: Callable[[str], Agent] = RemoteAgent
-    clock: Callable[[], float] = time.time
-    sleep: Callable[[float], None] = time.sleep
-    new_identity: Callable[[], str] = lambda: secrets.token_hex(8)
-    say: Callable[[str], None] = lambda text: None
-    warn: Callable[[str], None] = lambda text: None
-    progress: Callable[[Progress], None] | None = None
-    _remotes: dict[str, Agent] = field(default_factory=dict)
+    def __init__(
+        self,
+        options: Options | None = None,
+        local: LocalAgent | None = None,
+        connect: Callable[[str], Agent] = RemoteAgent,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        new_identity: Callable[[], str] = lambda: os.urandom(8).hex(),
+        say: Callable[[str], None] = lambda text: None,
+        warn: Callable[[str], None] = lambda text: None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.options = options or Options()
+        self.local = local or LocalAgent()
+        self.connect = connect
+        self.clock = clock
+        self.sleep = sleep
+        self.new_identity = new_identity
+        self.say = say
+        self.warn = warn
+        self.progress = progress
+        self._remotes: dict[str, Agent] = {}
 
     @property
     def tag(self) -> str:
@@ -179,19 +185,12 @@ class Session:
         for remote in self._remotes.values():
             remote.close()
 
-    def side_by_side(self, works: Sequence[Callable[[], Answer]], at_once: int) -> list[Answer]:
-        """Do all of them, so many at once; the answers in order. Ctrl-C reaches the main thread only: the others are
-        ended by ending what they wait for."""
-        if at_once == 1 or len(works) <= 1:
+    def side_by_side(self, works: Sequence[Callable[[], Answer]], limit: int) -> list[Answer]:
+        """Do all of them, so many at once; the answers in order. After Ctrl-C those under way are ended by ending what
+        they wait for."""
+        if limit == 1 or len(works) <= 1:
             return [work() for work in works]
-        with ThreadPoolExecutor(at_once) as pool:
-            futures = [pool.submit(work) for work in works]
-            try:
-                return [future.result() for future in futures]
-            except BaseException:
-                self.abandon()
-                pool.shutdown(cancel_futures=True)
-                raise
+        return at_once(works, limit, self.abandon)
 
     def close(self) -> None:
         for remote in self._remotes.values():
@@ -348,7 +347,7 @@ class Session:
     def _unusable(self, member: Member, where: str = "") -> ZrepError | None:
         """Why a side cannot be worked on although it is there: a live shell zrep (a dead one's lock is no
         obstacle), or properties that this program did not write."""
-        if member.role.lock_pid.isdigit() and Path(f"/proc/{member.role.lock_pid}").exists():
+        if member.role.lock_pid.isdigit() and os.path.exists(f"/proc/{member.role.lock_pid}"):
             return BusyError(
                 "the shell zrep is working on it",
                 filesystem=member.name,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from shlex import quote
 
@@ -20,6 +19,7 @@ from zrep.core.plan import (
     plan_converge,
     plan_stream,
 )
+from zrep.core.record import replace
 from zrep.core.state import Side, Snapshot, Unit, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
 from zrep.core.words import floor_bytes, size

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from shlex import quote
 
 from zrep.core.errors import UnreachableError, ZrepError
 from zrep.core.names import memory_key
+from zrep.core.record import Record, replace
 from zrep.core.relation import Linked, relate
 from zrep.core.state import Member, Role, newest_common
 from zrep.core.words import size
@@ -16,8 +16,7 @@ from zrep.system import zfs
 from zrep.system.observe import find_roles, observe, survey
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Record):
     """One filesystem for list and status. sent: unix seconds of the newest snapshot known to be on both sides,
     lag: seconds since the replica was last known to be up to date (0: nothing is missing there),
     behind: bytes written since; unsent: snapshots waiting. None: not known. detail: why the state is what it is;

@@ -10,17 +10,15 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from zrep import __version__
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
+from zrep.core.record import Record
 from zrep.system import process, zfs
 from zrep.system.lock import Locks, run_directory
 from zrep.system.process import Completed, Runner
@@ -62,8 +60,7 @@ DIFFERENCES_SECONDS = 120.0
 DIFFERENCES_SCRIPT = f'zfs diff -H "$1" "$2" | head -n {DIFFERENCES_KEPT}'
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Record):
     """Who a host is: short name, kernel boot id (two names of one boot are one host), versions, clock in seconds."""
 
     host: str
@@ -100,13 +97,11 @@ class Agent(Protocol):
 
 def short_name() -> str:
     """This host's short name; $ZREP_HOST stands in for it (as in the shell zrep's tests)."""
-    return (os.environ.get("ZREP_HOST") or socket.gethostname()).split(".")[0]
+    return (os.environ.get("ZREP_HOST") or os.uname().nodename).split(".")[0]
 
 
 def boot_id() -> str:
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return socket.gethostname()
+    return _read("/proc/sys/kernel/random/boot_id").strip() or os.uname().nodename
 
 
 class LocalAgent:
@@ -114,7 +109,7 @@ class LocalAgent:
 
     local = True
 
-    def __init__(self, runner: Runner | None = None, name: str = "", directory: Path | None = None) -> None:
+    def __init__(self, runner: Runner | None = None, name: str = "", directory: str = "") -> None:
         self.name = name or short_name()
         self.runner: Runner = runner or process.Processes()
         self.directory = directory
@@ -190,7 +185,7 @@ class LocalAgent:
         ended = 0
         for pid in _processes():
             words = _read(f"/proc/{pid}/cmdline").split("\0")
-            if words[1:2] == ["receive"] and Path(words[0]).name == "zfs" and dataset in words:
+            if words[1:2] == ["receive"] and os.path.basename(words[0]) == "zfs" and dataset in words:
                 with suppress(OSError):
                     os.kill(pid, signal.SIGTERM)
                     ended += 1
@@ -243,9 +238,10 @@ class LocalAgent:
 
     def hooks(self, event: str, about: dict[str, str]) -> list[str]:
         """Tell every executable of the hook directory of an event, in the order of their names; what failed."""
-        folder = Path(os.environ.get("ZREP_HOOKS") or HOOKS)
+        folder = os.environ.get("ZREP_HOOKS") or HOOKS
         with suppress(OSError):
-            programs = [path for path in sorted(folder.iterdir()) if path.is_file() and os.access(path, os.X_OK)]
+            paths = [f"{folder}/{name}" for name in sorted(os.listdir(folder))]
+            programs = [path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)]
             about = {"ZREP_EVENT": event, **about}
             return [text for path in programs if (text := _hook(path, event, about))]
         return []
@@ -260,7 +256,7 @@ class LocalAgent:
         known = self.recall(list(records))
         folder = ""
         with suppress(OSError, RefusedError):
-            folder = str((self.directory or run_directory()) / "state")  # no Path below: there may be thousands
+            folder = f"{self.directory or run_directory()}/state"
             os.makedirs(folder, exist_ok=True)
         for key, news in records.items() if folder else ():
             record = {name: value for name, value in {**known.get(key, {}), **news}.items() if value is not None}
@@ -276,7 +272,8 @@ class LocalAgent:
         found: dict[str, dict[str, object]] = {}
         for key in keys:
             with suppress(OSError, RefusedError, ValueError):
-                record = json.loads(((self.directory or run_directory()) / "state" / key.replace("/", "%")).read_text())
+                with open(f"{self.directory or run_directory()}/state/{key.replace('/', '%')}") as file:
+                    record = json.load(file)
                 if isinstance(record, dict):
                     found[key] = {name: value for name, value in record.items() if _sane(value)}
         return found
@@ -323,9 +320,9 @@ def _sane(value: object) -> bool:
     return not isinstance(value, int | float) or abs(value) < 2**63
 
 
-def _hook(path: Path, event: str, about: dict[str, str]) -> str:
+def _hook(path: str, event: str, about: dict[str, str]) -> str:
     """Tell one program of an event; "" when it succeeded, else what went wrong."""
-    status, said = process.bounded((str(path), event), about, HOOK_SECONDS)
+    status, said = process.bounded((path, event), about, HOOK_SECONDS)
     if status == 0:
         return ""
     return f"{path}: {process.ending(status, said)}"
@@ -343,7 +340,8 @@ def _open_for_writing(pid: int, number: str) -> bool:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(errors="replace")
+        with open(path, errors="replace") as file:
+            return file.read()
     except OSError:
         return ""
 

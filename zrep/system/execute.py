@@ -6,11 +6,11 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from zrep.core import steps
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
+from zrep.core.record import Record, replace
 from zrep.core.state import Side
 from zrep.system import argv, zfs
 from zrep.system.agent import Agent, LocalAgent, receive_argv, stream_refusal
@@ -26,8 +26,7 @@ _ALREADY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Record):
     """One command of a plan, for --dry-run: on which host, and its words."""
 
     host: str

@@ -1,23 +1,21 @@
-"""Locks: flock on one file per dataset, through filelock, inherited by the stream's processes.
+"""Locks: flock(2) on one file per dataset, inherited by the stream's processes.
 
 Two files a dataset. NAME.lock is held by a zrep for as long as it works on the dataset. NAME.receive is held by the
 process that receives into it: a `zfs receive` whose sender lost power was seen to live on for 20 s, and it must
 count as busy although no zrep is left. The kernel frees both when the last process that has them open ends, so
 nothing can go stale, kill -9 and power loss included.
+
+The call itself and no library around it: the descriptor is what children inherit and what must not be closed too early.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import random
 import resource
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from zrep.core.errors import BusyError, RefusedError
 from zrep.core.names import lock_file
@@ -25,11 +23,12 @@ from zrep.core.names import lock_file
 TRY_SECONDS = 2.0
 
 
-def run_directory() -> Path:
+def run_directory() -> str:
     """Where locks live: $ZREP_RUNDIR/zrep, /var/run/zrep by default. RefusedError when it cannot be made."""
-    path = Path(os.environ.get("ZREP_RUNDIR") or "/var/run") / "zrep"
+    top = os.environ.get("ZREP_RUNDIR") or "/var/run"
+    path = f"{top}/zrep"
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise RefusedError(
             f"cannot create {path} for the locks on {os.uname().nodename}",
@@ -42,11 +41,11 @@ def run_directory() -> Path:
 class Locks:
     """The locks this process holds, in one directory (run_directory unless given)."""
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: str = "") -> None:
         self._directory = directory
-        self._paths: dict[str, Path] = {}
-        self._held: dict[Path, FileLock] = {}
-        self._unlocked: list[FileLock] = []
+        self._paths: dict[str, str] = {}
+        self._held: dict[str, int] = {}  # the descriptor of each
+        self._unlocked: list[int] = []
         _allow_descriptors()
 
     def take(self, dataset: str, wait: float = TRY_SECONDS) -> None:
@@ -73,47 +72,39 @@ class Locks:
         self._acquire(self.receive_path(dataset), dataset, wait, "a stream is still being received into it")
 
     def drop(self, dataset: str) -> None:
-        """Unlock a dataset. filelock's release unlocks even while a child still has the descriptor: the caller
-        has waited for its streams."""
+        """Unlock a dataset, also for a child that still has the descriptor: the caller has waited for its streams."""
         self._release(self.receive_path(dataset))
         self._release(self.path(dataset))
 
     def drop_all(self) -> None:
         for path in list(self._held):
             self._release(path)
-        for lock in self._unlocked:
-            lock.release()
+        for descriptor in self._unlocked:
+            os.close(descriptor)
         self._unlocked.clear()
 
     def descriptors(self, datasets: Collection[str] | None = None) -> tuple[int, ...]:
         """The locks' descriptors (of some datasets), for children that must count as busy when zrep is gone."""
         paths = {path for name in datasets or () for path in (self.path(name), self.receive_path(name))}
-        held = [lock for path, lock in list(self._held.items()) if datasets is None or path in paths]
-        return tuple(_descriptor(lock) for lock in held)
+        return tuple(held for path, held in list(self._held.items()) if datasets is None or path in paths)
 
-    def path(self, dataset: str) -> Path:
+    def path(self, dataset: str) -> str:
         if dataset not in self._paths:
-            if self._directory is None:
-                self._directory = run_directory()
-            self._paths[dataset] = self._directory / lock_file(dataset)
+            self._directory = self._directory or run_directory()
+            self._paths[dataset] = f"{self._directory}/{lock_file(dataset)}"
         return self._paths[dataset]
 
-    def receive_path(self, dataset: str) -> Path:
+    def receive_path(self, dataset: str) -> str:
         """The file the receiving process of a dataset locks."""
-        return self.path(dataset).with_suffix(".receive")
+        return self.path(dataset).removesuffix(".lock") + ".receive"
 
-    def _acquire(self, path: Path, dataset: str, wait: float, why: str) -> None:
+    def _acquire(self, path: str, dataset: str, wait: float, why: str) -> None:
         if path in self._held:
             return
-        lock = FileLock(path, timeout=0, thread_local=False)
         give_up = time.monotonic() + wait
         while True:
             try:
-                lock.acquire()
-            except Timeout:
-                if time.monotonic() >= give_up:
-                    raise BusyError("busy", filesystem=dataset, evidence=why) from None
-                time.sleep(random.uniform(0.02, 0.15))
+                descriptor = _try_lock(path)
             except OSError as error:
                 raise RefusedError(
                     f"cannot lock {path} on {os.uname().nodename}",
@@ -121,17 +112,20 @@ class Locks:
                     evidence=error.strerror or str(error),
                     advice="run it as root, or set ZREP_RUNDIR to a directory this user may write",
                 ) from None
-            else:
-                self._held[path] = lock
+            if descriptor is not None:
+                self._held[path] = descriptor
                 return
+            if time.monotonic() >= give_up:
+                raise BusyError("busy", filesystem=dataset, evidence=why)
+            time.sleep(0.02 + os.urandom(1)[0] / 2000)
 
-    def _release(self, path: Path) -> None:
+    def _release(self, path: str) -> None:
         """Unlocked now, closed at the end: another thread may be starting a process that is to inherit the descriptor,
         and would find it closed, or find another file in its place."""
-        lock = self._held.pop(path, None)
-        if lock is not None:
-            fcntl.flock(_descriptor(lock), fcntl.LOCK_UN)
-            self._unlocked.append(lock)
+        descriptor = self._held.pop(path, None)
+        if descriptor is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            self._unlocked.append(descriptor)
 
 
 def _allow_descriptors() -> None:
@@ -141,7 +135,18 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _descriptor(lock: FileLock) -> int:
-    descriptor = lock._context.lock_file_fd  # filelock has no public name for it
-    assert descriptor is not None
-    return descriptor
+def _try_lock(path: str) -> int | None:
+    """The descriptor of a file that is locked now; None while somebody else has it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # removed between the two calls, as by a cleaner of /var/run

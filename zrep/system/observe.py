@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
 
 from zrep.core.names import pool_of
+from zrep.core.record import replace
 from zrep.core.state import Member, Role, Snapshot, Value
 from zrep.system import zfs
 from zrep.system.agent import Agent
-
-Answer = TypeVar("Answer")
 
 # One argument list must stay below the kernel's 128 KiB per argument and 2 MiB in all; names are at most 255 bytes.
 _BATCH = 4000
@@ -119,12 +115,6 @@ def _truly_written(agent: Agent, member: Member) -> Member:
     if not suspect or not agent.untouched(f"{member.name}@{member.snapshots[-1].name}", member.name):
         return member
     return member.unwritten()
-
-
-def together(*readers: Callable[[], Answer]) -> list[Answer]:
-    """Run readers at the same time (one per host); the first error is raised once all have ended."""
-    with ThreadPoolExecutor(max_workers=len(readers)) as pool:
-        return [future.result() for future in [pool.submit(reader) for reader in readers]]
 
 
 def _properties(agent: Agent, tag: str, datasets: Sequence[str]) -> dict[str, dict[str, Value]]:

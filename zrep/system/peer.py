@@ -8,7 +8,6 @@ Nothing it reads is ever given to a shell.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import queue
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zrep.core.errors import BugError, ZrepError
+from zrep.core.record import Record, contents
 from zrep.system.agent import PROTOCOL, LocalAgent
 
 BEAT_SECONDS = 3.0
@@ -119,8 +119,8 @@ class _Server:
 
 
 def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+    if isinstance(value, Record):
+        return contents(value)
     raise TypeError(type(value))
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import re
 import selectors
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import IO, Protocol
 
 from zrep.core.errors import FailedError, RefusedError, UsageError
+from zrep.core.record import Record
 from zrep.system.library import Library
 
 COMMAND_SECONDS = 600.0
@@ -26,8 +24,7 @@ GRACE_SECONDS = 5.0
 _SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Record):
     """A finished command: what ran, its exit status (negative: the signal that ended it), output and errors."""
 
     argv: tuple[str, ...]
@@ -36,8 +33,7 @@ class Completed:
     err: str
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Record):
     """How far a stream got: bytes sent, and the size estimated for the whole (0: not known)."""
 
     sent: int
@@ -70,7 +66,9 @@ def environment() -> Mapping[str, str]:
 
 def find(program: str) -> str | None:
     """The program's full path on the children's PATH, None if there is none."""
-    return shutil.which(program, path=environment()["PATH"])
+    folders = environment()["PATH"].split(":") if "/" not in program else ["."]
+    paths = [os.path.join(folder, program) for folder in folders]
+    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
 
 
 def start(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
@@ -103,6 +101,8 @@ def bounded(argv: Sequence[str], extra: Mapping[str, str], seconds: float) -> tu
     """Run an administrator's program to its end; its exit status and the last line it printed. A status of None: it
     could not be started, or was ended, with all it had started, when its time was up; the line says which.
     Its output goes to a file: a service that it starts may keep a pipe open for ever."""
+    import tempfile  # seldom used, and slow to load
+
     with tempfile.TemporaryFile() as said:
         try:
             child = subprocess.Popen(
