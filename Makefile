@@ -30,7 +30,7 @@ test-model: $(READY) ## what takes minutes on the model: real processes, two run
 test-pairs: $(READY) ## the same at every moment of two runs, and for more real processes (an hour)
 	$(PYTEST) -q -m thorough --crash all -n auto
 
-test: check test-model test-lab ## everything: check, then all tests on two hosts with real OpenZFS (the first time builds them, 6 min)
+test: check test-model test-lab ## everything: check, then all tests on two hosts with real OpenZFS (the first time builds them, 8 min)
 
 # Built before the tests begin, which would build it in silence; then two pairs of hosts at once, a class of tests on each.
 test-lab: $(READY) ## only the tests on real OpenZFS

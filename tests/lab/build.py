@@ -69,7 +69,7 @@ def image() -> Image:
         if (found := _read(pointer)) is not None:
             return found
         started = time.monotonic()
-        say(f"building the lab in {cache}: about 6 minutes on two cores the first time")
+        say(f"building the lab in {cache}: about 8 minutes on two cores the first time")
         remove_stale(cache, "kernel", "base", "root", "scratch")
         built = _Build(cache).run()
         _publish_text(pointer, json.dumps({"kernel": built.kernel.parent.name, "root": built.root.parent.name}))
@@ -289,7 +289,7 @@ class _Build:
         return target
 
     def _linux(self, apt: Apt, version: str, work: Path) -> Path:
-        say(f"kernel: Linux {version} as a user-mode kernel, about 3 minutes")
+        say(f"kernel: Linux {version} as a user-mode kernel, about 5 minutes")
         apt.unpack(KERNEL["package"], version, work / "linux-deb", self.log)
         (archive,) = (work / "linux-deb/usr/src").glob("*.tar.xz")
         unused = [f"--exclude=*/{folder}/*.[chS]" for folder in KERNEL["unused"]]
@@ -316,7 +316,7 @@ class _Build:
         return tree
 
     def _zfs(self, apt: Apt, version: str, work: Path, tree: Path) -> list[Path]:
-        say(f"OpenZFS {version} for that kernel, about 2 minutes")
+        say(f"OpenZFS {version} for that kernel, about 3 minutes")
         apt.unpack("zfs-dkms", version, work / "zfs-deb", self.log)
         (source,) = (work / "zfs-deb/usr/src").glob("zfs-*")
         configure = ["./configure", "--disable-dependency-tracking", "--prefix=/usr", "--with-config=kernel"]

@@ -12,7 +12,7 @@ from tests.lab.progress import LabError, say
 from tests.lab.slot import SLOTS, Slot, kept, release, staying
 
 HELP = """\
-Two hosts with real OpenZFS on this machine. The first `up` builds them: about 6 minutes.
+Two hosts with real OpenZFS on this machine. The first `up` builds them: about 8 minutes.
 
   lab up [alpha beta gamma]     start the hosts (alpha and beta) with this tree's zrep installed; they stay until `down`
   lab build                     only make what they boot, and keep it

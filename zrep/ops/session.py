@@ -27,6 +27,7 @@ from zrep.system.threads import at_once, together
 Answer = TypeVar("Answer")
 
 LOCK_SECONDS = 5.0
+
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"})
 
 
@@ -269,9 +270,15 @@ class Session:
         )
         return [self._view(link, mine.get(link.name), theirs.get(link.peer_name)) for link in links]
 
-    def claim(self, links: Sequence[Link], wait: float = LOCK_SECONDS) -> tuple[list[str], list[View | Outcome]]:
+    def claim(
+        self,
+        links: Sequence[Link],
+        wait: float = LOCK_SECONDS,
+        then: Callable[[dict[str, Member]], None] = lambda members: None,
+    ) -> tuple[list[str], list[View | Outcome]]:
         """Lock links with one peer and one direction, and read both sides of those that are not busy. The names here
-        of the busy ones, and the others as from views.
+        of the busy ones, and the others as from views. then: what else to do here with what was read here, where there
+        is time for it because the peer has still to answer.
 
         What is locked here is read while the peer is still being dialled: nobody else changes it now, and whoever
         wants both halves begins with the master's.
@@ -292,7 +299,12 @@ class Session:
             names = [link.peer_name for link in free if link.peer_name not in busy_there]
             return observe(peer, self.tag, names, settle=True)
 
-        mine, theirs = together(lambda: observe(self.local, self.tag, [link.name for link in free], settle=True), there)
+        def here() -> dict[str, Member]:
+            found = observe(self.local, self.tag, [link.name for link in free], settle=True)
+            then(found)
+            return found
+
+        mine, theirs = together(here, there)
         found = [self._view(x, mine.get(x.name), theirs.get(x.peer_name)) for x in free if x.name not in busy_here]
         return busy_here, found
 

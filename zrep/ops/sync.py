@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from shlex import quote
@@ -20,7 +20,7 @@ from zrep.core.plan import (
     plan_stream,
 )
 from zrep.core.record import replace
-from zrep.core.state import Side, Snapshot, Unit, newest_common
+from zrep.core.state import Member, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
 from zrep.core.words import floor_bytes, size
 from zrep.ops.lease import not_reached, reached
@@ -29,6 +29,7 @@ from zrep.ops.prepare import prepare
 from zrep.ops.session import Link, Outcome, Session, View, busy, misfit
 from zrep.system import zfs
 from zrep.system.execute import Line
+from zrep.system.process import Completed
 
 # What must stay free in the master's pool unless zrep:minfree says otherwise: a snapshot pins space that the master's
 # writers would need more.
@@ -97,8 +98,9 @@ def _paused(link: Link, everything: bool) -> Outcome:
 def _sync_peer(session: Session, links: list[Link], everything: bool) -> list[Outcome]:
     """All pairs with one peer over one connection; with the peer down: one attempt, one line, no snapshot. What goes
     wrong here ends nothing of the other peers."""
+    rooms: dict[str, Completed] = {}
     try:
-        taken, found = session.claim(links, 0.5 if everything else 2.0)
+        taken, found = session.claim(links, 0.5 if everything else 2.0, partial(_look_for_room, session, rooms))
         reached(session, [link for link in links if link.name not in taken])
     except ZrepError as error:
         not_reached(session, links)
@@ -119,7 +121,7 @@ def _sync_peer(session: Session, links: list[Link], everything: bool) -> list[Ou
     # Nobody has to wait for the streams of others to do what was advised.
     session.unlock(*(link for link in links if link.name not in done))
     try:
-        return outcomes + _advance_all(session, ready)
+        return outcomes + _advance_all(session, ready, rooms)
     except ZrepError as error:
         session.unlock(*(view.link for view in ready))
         return outcomes + _all_failed([view.link for view in ready], error)
@@ -156,7 +158,7 @@ def _busy(session: Session, link: Link, everything: bool) -> Outcome:
 # --- moving data ---
 
 
-def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
+def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Completed]) -> list[Outcome]:
     """One snapshot command for all changed filesystems of a pool, then each stream; who is finished is finished."""
     outcomes: list[Outcome] = []
     plans: list[tuple[View, Advance]] = []
@@ -181,7 +183,7 @@ def _advance_all(session: Session, views: list[View]) -> list[Outcome]:
     outcomes += _stand_still(session, [(view, advance) for view, advance in plans if advance.idle])
     _announce(session, moving)
     due = [view for view, advance in moving if not advance.pending]
-    failed = _take_snapshots(session, due)
+    failed = _take_snapshots(session, due, rooms)
     # With the snapshots just made, and their guids.
     taken = session.taken([view for view in due if view.name not in failed])
     works = [
@@ -277,14 +279,24 @@ def _rolled_back(view: View) -> View:
     return view.with_replica(Unit((view.pair.replica.root.unwritten(),)))
 
 
-def _take_snapshots(session: Session, views: list[View]) -> dict[str, ZrepError]:
-    """Snapshot and hold what was written to; atomic within a pool, so one that fails is retried one by one."""
+def _look_for_room(session: Session, rooms: dict[str, Completed], members: Mapping[str, Member]) -> None:
+    """How full the pools are that are about to get a snapshot: asked for while the peer has still to answer."""
+    with suppress(ZrepError):  # then it is asked for again
+        for pool in {pool_of(member.name) for member in members.values() if member.number("written")}:
+            [rooms[pool]] = session.local.run([zfs.pool_free(pool)])
+
+
+def _take_snapshots(
+    session: Session, views: list[View], rooms: Mapping[str, Completed] | None = None
+) -> dict[str, ZrepError]:
+    """Snapshot and hold what was written to; atomic within a pool, so one that fails is retried one by one. rooms: how
+    full pools are, as far as it was asked for already."""
     failed: dict[str, ZrepError] = {}
     by_pool: dict[str, list[View]] = {}
     for view in views:
         by_pool.setdefault(pool_of(view.name), []).append(view)
     for pool, group in by_pool.items():
-        short = _below_floor(session, pool, group)
+        short = _below_floor(session, pool, group, (rooms or {}).get(pool))
         failed.update(short)
         group = [view for view in group if view.name not in short]
         if not group:
@@ -303,10 +315,10 @@ def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
     return taken or executor.try_do(Hold(Side.MASTER, session.tag, names))
 
 
-def _below_floor(session: Session, pool: str, views: list[View]) -> dict[str, ZrepError]:
+def _below_floor(session: Session, pool: str, views: list[View], room: Completed | None) -> dict[str, ZrepError]:
     """Those for which the master's pool is too full for a snapshot to be a kindness, each by its own floor."""
     try:
-        [done] = session.local.run([zfs.pool_free(pool)])
+        [done] = [room] if room else session.local.run([zfs.pool_free(pool)])
         if done.status != 0:
             raise zfs.error(done)
     except ZrepError as error:
