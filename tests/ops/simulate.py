@@ -29,6 +29,7 @@ def one_round(number: int) -> BaseException | None:
         stateful_step_count=STEPS,
         deadline=None,
         database=None,
+        report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
     try:
