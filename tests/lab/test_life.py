@@ -25,6 +25,7 @@ from tests.lab.zrep_on import (
 
 Hosts = tuple[Host, Host]
 
+HOOK = "/etc/zrep/hooks.d/50-log"
 KEY = "echo 12345678 > /root/key"
 
 
@@ -242,6 +243,22 @@ class TestFailover:
         assert beta.run("cat /tank/b/file").out == "still writable\n"
         _, said = writer.communicate("\n")
         assert "Read-only file system" in said
+
+    def test_hooks_of_both_hosts_are_told_and_one_that_refuses_ends_it(self, hosts: Hosts) -> None:
+        alpha, beta = pair(hosts)
+        for host in hosts:
+            host.put(b'#!/bin/sh\necho "$1 $ZREP_FS $ZREP_EPOCH $ZREP_PEER" >> /run/told\n', HOOK, mode="755")
+        silent(alpha, "zrep failover tank/a")
+        assert alpha.run("cat /run/told").lines == ["before-demote tank/a 2 beta", "after-demote tank/a 2 beta"]
+        assert beta.run("cat /run/told").lines == ["before-promote tank/b 2 alpha", "after-promote tank/b 2 alpha"]
+        alpha.put(
+            b"#!/bin/sh\n[ $1 != before-promote ] || { echo not today; exit 3; }\n", f"{HOOK}-refusal", mode="755"
+        )
+        done = beta.run("zrep failover tank/b", check=False)
+        assert (done.rc, "50-log-refusal: exit status 3: not today" in done.err) == (1, True)
+        assert alpha.run("tail -n 2 /run/told").lines == ["before-promote tank/a 3 beta", "not-promoted tank/a 3 beta"]
+        assert beta.run("tail -n 2 /run/told").lines == ["before-demote tank/b 3 alpha", "not-demoted tank/b 3 alpha"]
+        beta.run("echo still writable > /tank/b/file")
 
     @pytest.mark.parametrize(
         ("host", "command"),

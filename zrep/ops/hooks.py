@@ -2,14 +2,19 @@
 
 before-demote and before-promote run before anything has changed: one that fails ends the operation. after-promote and
 after-demote run when the role has moved and both sides know: one that fails is reported, and undoes nothing.
+not-demoted and not-promoted take the before-hooks back: the role change was refused or undone.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from zrep.core.errors import FailedError, ZrepError
-from zrep.core.state import Role
+from zrep.core.plan import next_epoch
+from zrep.core.state import Pair, Role, Side
 from zrep.ops.session import Session
 from zrep.system.agent import Agent
+from zrep.system.execute import Executor
 
 
 def ask(session: Session, agent: Agent, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:
@@ -34,6 +39,21 @@ def tell(session: Session, agent: Agent, event: str, name: str, role: Role) -> N
         failed = [error.line()]
     for line in failed:
         session.warn(f"{name}: a {event} hook on {agent.name} failed ({line}); the role change stands")
+
+
+def take_back(session: Session, executor: Executor, pair: Pair) -> None:
+    """Both sides hear that they stay what they are, with the epoch that does not come about. A peer that is lost
+    cannot be told, and what failed is failing already."""
+    role = pair.master.role
+    epoch = next_epoch(role, pair.replica.role)
+    for side, event, peer in (
+        (Side.MASTER, "not-demoted", (role.dest_host, role.dest_fs)),
+        (Side.REPLICA, "not-promoted", (role.src_host, role.src_fs)),
+    ):
+        agent, name = executor.agent(side), pair.side(side).name
+        with suppress(ZrepError):
+            for line in agent.hooks(event, about(session, name, peer, epoch)):
+                session.warn(f"{name}: a {event} hook on {agent.name} failed ({line})")
 
 
 def about(session: Session, name: str, peer: tuple[str, str], epoch: int) -> dict[str, str]:

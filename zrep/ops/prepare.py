@@ -99,6 +99,7 @@ def finish(session: Session, view: View) -> View:
             view.do(plan_abort(view.pair, intent))
             view = session.again(view)
             session.say(f"{view.name}: undid an unfinished role change")
+            hooks.take_back(session, view.executor, view.pair)
     told = view.pair.replica.role
     record = told.intent
     moved = record is not None and (record.operation, record.identity) == ("failover", view.mine.role.gen)
@@ -123,6 +124,13 @@ def finish(session: Session, view: View) -> View:
             view = session.again(view)
             opened = view.pair.side(side)
             hooks.tell(session, view.executor.agent(side), "after-promote", opened.name, opened.role)
+    left = view.pair.replica.role.intent
+    if left is not None and left.operation == "follow" and isinstance(view.relation, Linked):
+        # Demoted and cut before anybody was told.
+        view.do([clear_intent(Side.REPLICA, view.pair.replica.name, session.tag)])
+        view = session.again(view, Side.REPLICA)
+        old = view.pair.replica
+        hooks.tell(session, view.executor.replica, "after-demote", old.name, old.role)
     if view.pair.master.role.alone and isinstance(view.relation, Linked):
         view.do([InheritProperty(Side.MASTER, (view.pair.master.name,), f"{session.tag}:alone")])
         view = session.again(view, Side.MASTER)

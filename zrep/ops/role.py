@@ -24,7 +24,7 @@ from zrep.core.plan import (
     plan_restore,
     plan_stream,
 )
-from zrep.core.record import Record
+from zrep.core.record import Record, replace
 from zrep.core.state import Intent, Role, Side, Snapshot, Unit, Value, newest_common
 from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
 from zrep.core.words import size
@@ -97,23 +97,26 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
         return _foreseen(session, view, change)
     for blocker in blockers(view):
         raise blocker.about(name)
-    _ask_hooks(session, view)
-    view = _presync(session, view)
-    generation = session.new_identity()
-    view = _quiesced(session, view, change, generation)
-    view = _commit(session, view, generation)
-    # The new master first: writes may resume while the old one is still being told.
-    trouble = _try_open(session, view)
-    view.do(plan_demote(view.pair, view.pair.replica.role))
-    if trouble is not None:
-        raise trouble
-    view = session.turned(session.again(view))
+    view = _handed_over(session, _promised(session, view, change))
     view.converge(plan_converge(view.pair, session.now))
     sync.remember_synced(session, [view])
-    for side, event in ((Side.REPLICA, "after-demote"), (Side.MASTER, "after-promote")):
-        unit = view.pair.side(side)
-        hooks.tell(session, view.executor.agent(side), event, unit.name, unit.role)
     return Outcome(name, message=f"role moved: {_where(view)}")
+
+
+def _promised(session: Session, view: View, change: RoleChange) -> View:
+    """All up to the commit, and the commit; where it surely does not come to that, the hooks hear of it."""
+    generation = session.new_identity()
+    committing = False
+    try:
+        _ask_hooks(session, view)
+        quiet = _quiesced(session, _presync(session, view), change, generation)
+        committing = True
+        return _commit(session, quiet, generation)
+    except (ZrepError, KeyboardInterrupt) as error:
+        # A commit without an answer may be one: whoever finishes or undoes it tells.
+        if not committing or not isinstance(error, (UnreachableError, KeyboardInterrupt)):
+            hooks.take_back(session, view.executor, view.pair)
+        raise
 
 
 def _foreseen(session: Session, view: View, change: RoleChange) -> Outcome:
@@ -130,6 +133,24 @@ def _ask_hooks(session: Session, view: View) -> None:
     master, replica = view.pair.master.name, view.pair.replica.name
     hooks.ask(session, view.executor.master, "before-demote", master, (role.dest_host, role.dest_fs), epoch)
     hooks.ask(session, view.executor.replica, "before-promote", replica, (role.src_host, role.src_fs), epoch)
+
+
+def _handed_over(session: Session, view: View) -> View:
+    """After the commit. The new master first: writes may resume while the old one is still being told. Each half that
+    went well is told to its hooks, whatever became of the other; the run that mends the other tells the rest."""
+    old, new = view.pair.master, view.pair.replica
+    closed = None
+    opened = _try_open(session, view)
+    try:
+        view.do(plan_demote(view.pair, new.role))
+        hooks.tell(session, view.executor.master, "after-demote", old.name, replace(new.role, master=False))
+    except ZrepError as error:
+        closed = error
+    if opened is None:
+        hooks.tell(session, view.executor.replica, "after-promote", new.name, new.role)
+    if trouble := opened or closed:
+        raise trouble
+    return session.turned(session.again(view))
 
 
 def _try_open(session: Session, view: View) -> ZrepError | None:
