@@ -21,7 +21,7 @@ from typing import IO, Any, NoReturn
 from zrep.core import errors
 from zrep.core.errors import BugError, FailedError, RefusedError, UnreachableError, UsageError, ZrepError
 from zrep.system import process, zfs
-from zrep.system.agent import PROTOCOL, STREAM_MARK, Identity
+from zrep.system.agent import PROTOCOL, RECEIVE_SCRIPT, STREAM_MARK, Identity
 from zrep.system.peer import BEAT_SECONDS, GREETING
 from zrep.system.process import Completed
 
@@ -116,7 +116,9 @@ class RemoteAgent:
 
     def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]:
         self._connect()
-        return (*self._ssh(), "--", self.name, "sh -c " + _quoted([_COMMAND, *argv]))
+        # What receives prints nothing that anybody reads, and its script knows its way: one shell less to start.
+        words = argv[2:] if tuple(argv[:3]) == ("sh", "-c", RECEIVE_SCRIPT) else [_COMMAND, *argv]
+        return (*self._ssh(), "--", self.name, "sh -c " + _quoted(words))
 
     def close(self) -> None:
         """End the helper (it sees its input close) and the connection with it."""
