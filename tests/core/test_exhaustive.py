@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 
 from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member
-from zrep.core import plan
+from zrep.core import plan, role, rolechange
 from zrep.core.errors import ZrepError
 from zrep.core.record import replace
 from zrep.core.relation import Linked, Relation, SplitBrain, relate
@@ -41,7 +41,7 @@ def roles() -> list[Role]:
 
 def prefixes() -> list[Role]:
     """What a set of the role that landed in part leaves behind."""
-    before, after = REPLICA, plan.take_role(_linked(), NEW, 2).properties
+    before, after = REPLICA, rolechange.take_role(_linked(), NEW, 2).properties
     found = []
     for landed in range(len(after) + 1):
         names = {name.partition(":")[2]: value for name, value in after[:landed]}
@@ -102,7 +102,7 @@ def check_data(pair: Pair) -> None:
     if advance.pending is not None:
         for token, resume in [({}, ""), ({}, "1-x"), ({"toguid": advance.pending.guid, "fromguid": base.guid}, "1-x")]:
             printable(plan.plan_stream(pair, advance.base, advance.pending, token, resume))
-    printable(plan.plan_final_snapshot(pair))
+    printable(rolechange.plan_final_snapshot(pair))
 
 
 def test_every_small_history() -> None:
@@ -178,15 +178,15 @@ def apply(pair: Pair, step: Step) -> Pair:
 def planners(pair: Pair) -> list[Callable[[], tuple[Step, ...]]]:
     what = pair.master.role.intent or intent()
     return [
-        lambda: plan.plan_quiesce(pair, OLD),
-        lambda: plan.plan_commit(pair, what),
-        lambda: plan.plan_abort(pair, what),
-        lambda: plan.plan_demote(pair, pair.replica.role),
+        lambda: rolechange.plan_quiesce(pair, OLD),
+        lambda: rolechange.plan_commit(pair, what),
+        lambda: rolechange.plan_abort(pair, what),
+        lambda: rolechange.plan_demote(pair, pair.replica.role),
         lambda: plan.plan_adopt(pair, OLD),
-        lambda: (plan.take_role(pair, OLD, plan.next_epoch(pair.master.role, pair.replica.role)),),
-        lambda: plan.plan_writable(Side.REPLICA, pair.replica, TAG),
-        lambda: plan.plan_mounted(Side.REPLICA, pair.replica, TAG),
-        lambda: plan.plan_closed(Side.MASTER, pair.master, TAG),
+        lambda: (rolechange.take_role(pair, OLD, role.next_epoch(pair.master.role, pair.replica.role)),),
+        lambda: rolechange.plan_writable(Side.REPLICA, pair.replica, TAG),
+        lambda: rolechange.plan_mounted(Side.REPLICA, pair.replica, TAG),
+        lambda: rolechange.plan_closed(Side.MASTER, pair.master, TAG),
         lambda: plan.plan_converge(pair, 77),
     ]
 
@@ -225,9 +225,9 @@ def test_a_role_that_landed_in_part_is_never_taken_for_a_healthy_one() -> None:
     verdicts = [type(relate(MASTER, role)).__name__ for role in whole]
     assert verdicts[0] == "Linked"
     assert verdicts[-1] == "Stale"
-    for role in whole:
-        relation = relate(MASTER, role)
-        assert not isinstance(relation, SplitBrain), role
+    for landed in whole:
+        relation = relate(MASTER, landed)
+        assert not isinstance(relation, SplitBrain), landed
         if isinstance(relation, Linked):
-            assert role.links[1::2] == MASTER.links[1::2]
-            assert not role.master
+            assert landed.links[1::2] == MASTER.links[1::2]
+            assert not landed.master

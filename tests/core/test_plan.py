@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member, pair
-from zrep.core import plan
+from zrep.core import plan, role, rolechange
 from zrep.core.errors import RefusedError
 from zrep.core.record import replace
 from zrep.core.state import LEGACY, Intent, Pair, Role, Side, Unit
@@ -212,7 +212,7 @@ def record(phase: str) -> str:
 
 
 def test_quiesce() -> None:
-    assert lines(plan.plan_quiesce(pair(), NEW)) == [
+    assert lines(rolechange.plan_quiesce(pair(), NEW)) == [
         f"master: zfs set {record('prepare')} tank/a",
         "master: mount -o remount,ro /tank/a",
         "master: zfs set readonly=on tank/a",
@@ -221,9 +221,9 @@ def test_quiesce() -> None:
 
 
 def test_quiesce_of_what_is_not_mounted_or_a_volume() -> None:
-    unmounted = lines(plan.plan_quiesce(pair(mounted="no -"), NEW))
+    unmounted = lines(rolechange.plan_quiesce(pair(mounted="no -"), NEW))
     assert [line for line in unmounted if "remount" in line] == []
-    volume = lines(plan.plan_quiesce(pair(type="volume", mounted="- -", mountpoint="- -", canmount="- -"), NEW))
+    volume = lines(rolechange.plan_quiesce(pair(type="volume", mounted="- -", mountpoint="- -", canmount="- -"), NEW))
     assert volume[1:] == [
         "master: zfs set readonly=on tank/a",
         "master: zpool sync tank",
@@ -231,7 +231,7 @@ def test_quiesce_of_what_is_not_mounted_or_a_volume() -> None:
 
 
 def test_the_final_snapshot_is_always_taken() -> None:
-    assert lines(plan.plan_final_snapshot(pair())) == [
+    assert lines(rolechange.plan_final_snapshot(pair())) == [
         "master: zfs snapshot tank/a@zrep_000002",
     ]
 
@@ -248,7 +248,7 @@ def role_record(operation: str, master: str, parent: str) -> str:
 
 
 def test_commit() -> None:
-    mark, take = lines(plan.plan_commit(pair(), intent()))
+    mark, take = lines(rolechange.plan_commit(pair(), intent()))
     assert mark == f"master: zfs set {record('commit')} tank/a"
     # The record of the whole role goes first: of a set that lands in part, it decides.
     assert take == (
@@ -257,14 +257,14 @@ def test_commit() -> None:
 
 
 def test_the_role_is_taken_only_from_the_generation_that_was_seen() -> None:
-    step = plan.take_role(pair(replica=replace(REPLICA, parents=(OLD,))), NEW, 2)
+    step = rolechange.take_role(pair(replica=replace(REPLICA, parents=(OLD,))), NEW, 2)
     assert (step.expected, step.identity) == (GEN, NEW)
     assert dict(step.properties)["zrep:parent"] == f"{GEN},{OLD}"
 
 
 def test_demote_follows_what_the_new_master_has() -> None:
     promoted = Role(gen=NEW, epoch=2, parents=(GEN, OLD))
-    assert lines(plan.plan_demote(pair(), promoted)) == [
+    assert lines(rolechange.plan_demote(pair(), promoted)) == [
         "master: zfs set zrep:canmount=on tank/a",
         "master: zfs set canmount=noauto tank/a",
         f"master: zfs set {role_record('follow', 'no', f'{GEN},{OLD}')} {TURNED} zrep:parent={GEN},{OLD}"
@@ -274,13 +274,13 @@ def test_demote_follows_what_the_new_master_has() -> None:
 
 
 def test_a_role_of_which_a_part_landed_is_made_whole_from_its_record() -> None:
-    values = plan.role_values(REPLICA, master=True, swap=True, epoch=2, gen=NEW, parents=(GEN,))
+    values = role.role_values(REPLICA, master=True, swap=True, epoch=2, gen=NEW, parents=(GEN,))
     torn = replace(REPLICA, intent=Intent("promote", NEW, role=values), torn=True)
     unit = pair(replica=torn).replica
-    assert lines(plan.plan_writable(Side.REPLICA, unit, TAG))[0] == (
+    assert lines(rolechange.plan_writable(Side.REPLICA, unit, TAG))[0] == (
         f"replica: zfs set {TURNED} zrep:parent={GEN} zrep:master=yes tank/b"
     )
-    assert plan.plan_whole(Side.REPLICA, pair(replica=replace(torn, torn=False)).replica, TAG) == ()
+    assert role.plan_whole(Side.REPLICA, pair(replica=replace(torn, torn=False)).replica, TAG) == ()
 
 
 RESTORED = "master: zfs set zrep:inprogress= tank/a"
@@ -299,13 +299,13 @@ RESTORED = "master: zfs set zrep:inprogress= tank/a"
 def test_abort_restores_readonly_by_value_and_source(was: str, expected: list[str]) -> None:
     undone = Intent("failover", NEW, "prepare", 2, {"tank/a": was})
     mark = f'replica: zfs set zrep:inprogress={{"id":"{NEW}","op":"cancelled"}} tank/b'
-    assert lines(plan.plan_abort(pair(), undone)) == [mark, *expected, RESTORED]
+    assert lines(rolechange.plan_abort(pair(), undone)) == [mark, *expected, RESTORED]
 
 
 def test_writable_and_mounted() -> None:
     new = Unit((member("tank/b", REPLICA, readonly="on", mounted="no -", canmount="noauto"),))
     # Writes may resume with the mount; what only tidies up comes after it.
-    assert lines(plan.plan_open(Side.REPLICA, new, TAG)) == [
+    assert lines(rolechange.plan_open(Side.REPLICA, new, TAG)) == [
         "replica: zfs set readonly=off canmount=on tank/b",
         "replica: zfs mount tank/b",
         "replica: zfs inherit zrep:canmount tank/b",
@@ -324,13 +324,13 @@ def test_writable_and_mounted() -> None:
         ({"type": "volume", "mounted": "- -", "mountpoint": "- -"}, []),
     ]:
         unit = Unit((member("tank/b", role, "", 0, **properties),))
-        assert lines(plan.plan_mounted(Side.REPLICA, unit, TAG)) == [*expected, ended]
+        assert lines(rolechange.plan_mounted(Side.REPLICA, unit, TAG)) == [*expected, ended]
 
 
 def test_a_volume_has_no_canmount() -> None:
     volume = Unit((member("tank/b", replace(REPLICA, canmount=""), type="volume", readonly="on", canmount="- -"),))
-    assert lines(plan.plan_writable(Side.REPLICA, volume, TAG)) == ["replica: zfs set readonly=off tank/b"]
-    assert plan.plan_closed(Side.REPLICA, volume, TAG) == ()
+    assert lines(rolechange.plan_writable(Side.REPLICA, volume, TAG)) == ["replica: zfs set readonly=off tank/b"]
+    assert rolechange.plan_closed(Side.REPLICA, volume, TAG) == ()
 
 
 @pytest.mark.parametrize(
@@ -339,24 +339,24 @@ def test_a_volume_has_no_canmount() -> None:
 )
 def test_canmount_of_a_new_master(canmount: str, remembered: str, expected: str) -> None:
     unit = Unit((member("tank/b", replace(REPLICA, canmount=remembered), canmount=canmount),))
-    assert f"canmount={expected} " in lines(plan.plan_writable(Side.REPLICA, unit, TAG))[0]
+    assert f"canmount={expected} " in lines(rolechange.plan_writable(Side.REPLICA, unit, TAG))[0]
 
 
 def test_closing_twice_remembers_the_first() -> None:
     open_one = Unit((member("tank/a", MASTER),))
-    assert len(plan.plan_closed(Side.MASTER, open_one, TAG)) == 2
+    assert len(rolechange.plan_closed(Side.MASTER, open_one, TAG)) == 2
     closed = Unit((member("tank/a", replace(MASTER, canmount="on"), canmount="noauto"),))
-    assert plan.plan_closed(Side.MASTER, closed, TAG) == ()
+    assert rolechange.plan_closed(Side.MASTER, closed, TAG) == ()
 
 
 @pytest.mark.parametrize(("epochs", "expected"), [((1, 1), 2), ((1, 7), 8), ((None, None), 1), ((0, None), 1)])
 def test_the_next_epoch(epochs: tuple[int | None, int | None], expected: int) -> None:
-    assert plan.next_epoch(*(Role(epoch=epoch) for epoch in epochs)) == expected
+    assert role.next_epoch(*(Role(epoch=epoch) for epoch in epochs)) == expected
 
 
 def test_a_role_set_holds_only_short_user_properties() -> None:
     """So that it is one transaction; the longest is the lineage of eight."""
     lineage = tuple(f"{number:016x}" for number in range(8))
     both: Pair = pair(replica=replace(REPLICA, parents=lineage))
-    take = plan.take_role(both, NEW, 2)
+    take = rolechange.take_role(both, NEW, 2)
     assert all(name.startswith("zrep:") and len(value) < 1024 for name, value in take.properties)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
-from zrep.core.plan import ALONE, next_epoch, plan_fence, plan_open, role_properties, role_values, take_role
 from zrep.core.record import Record
+from zrep.core.role import ALONE, next_epoch, role_properties, role_values
+from zrep.core.rolechange import plan_fence, plan_open, take_role
 from zrep.core.state import Member, Pair, Side, Unit
 from zrep.core.steps import DiscardPartial, SetProperties, Step, TakeRole
 from zrep.core.words import duration, size

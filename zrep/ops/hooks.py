@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from zrep.core.errors import FailedError, ZrepError
-from zrep.core.plan import next_epoch
+from zrep.core.role import next_epoch
 from zrep.core.state import Pair, Role, Side
 from zrep.ops.session import Session
 from zrep.system.agent import Agent

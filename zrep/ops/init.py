@@ -7,9 +7,10 @@ from shlex import quote
 
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ROLE_PROPERTIES, ancestors, check_dataset, check_host, next_sequence, pool_of, snapshot_name
-from zrep.core.plan import intent_property, named, plan_converge, role_values
+from zrep.core.plan import plan_converge
 from zrep.core.record import Record, replace
 from zrep.core.retention import DEFAULT_SAVECOUNT
+from zrep.core.role import intent_property, named, role_values
 from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import CreateParent, DiscardPartial, Hold, SendStream, SetProperties, Step, TakeSnapshot
 from zrep.core.words import size

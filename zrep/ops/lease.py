@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from zrep.core.errors import ZrepError
 from zrep.core.names import memory_key
-from zrep.core.plan import plan_stop
+from zrep.core.rolechange import plan_stop
 from zrep.core.state import Member, Side, Unit
 from zrep.core.words import duration
 from zrep.ops.session import Link, Session

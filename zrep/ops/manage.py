@@ -8,9 +8,10 @@ from shlex import quote
 
 from zrep.core.errors import BusyError, RefusedError, UnreachableError, UsageError
 from zrep.core.names import ROLE_PROPERTIES, check_dataset, check_host
-from zrep.core.plan import expire_side, plan_expire, plan_restore
+from zrep.core.plan import expire_side, plan_expire
 from zrep.core.record import Record
 from zrep.core.relation import Linked, Unrelated, relate
+from zrep.core.rolechange import plan_restore
 from zrep.core.state import Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, SetProperties, Step
 from zrep.core.words import floor_bytes

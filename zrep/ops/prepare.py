@@ -5,18 +5,11 @@ from __future__ import annotations
 from shlex import quote
 
 from zrep.core.errors import RefusedError, ZrepError
-from zrep.core.plan import (
-    clear_intent,
-    plan_abort,
-    plan_adopt,
-    plan_demote,
-    plan_open,
-    plan_restore,
-    plan_stop,
-    plan_whole,
-)
+from zrep.core.plan import plan_adopt
 from zrep.core.record import replace
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
+from zrep.core.role import clear_intent, plan_whole
+from zrep.core.rolechange import plan_abort, plan_demote, plan_open, plan_restore, plan_stop
 from zrep.core.state import Role, Side, Value
 from zrep.core.steps import InheritProperty
 from zrep.ops import hooks

@@ -11,9 +11,11 @@ from shlex import quote
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import split_dataset, split_snapshot
-from zrep.core.plan import intent_property, plan_closed, plan_converge, plan_follow
+from zrep.core.plan import plan_converge
 from zrep.core.record import Record, replace
 from zrep.core.relation import Interrupted, Linked, SplitBrain, Stale
+from zrep.core.role import intent_property
+from zrep.core.rolechange import plan_closed, plan_follow
 from zrep.core.state import Intent, Member, Role, Side, Snapshot, Unit, newest_common
 from zrep.core.steps import (
     Allow,

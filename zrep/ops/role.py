@@ -1,6 +1,6 @@
 """Moving the master role: failover and takeover drive one protocol, from either end; takeover -L goes alone.
 
-The order of the steps is the protocol (see core/plan.py for the reason beside each): up to the commit any failure
+The order of the steps is the protocol (see core/rolechange.py for the reason beside each): up to the commit any failure
 undoes everything; after it the old master stays read-only until its peer can be asked.
 """
 
@@ -10,21 +10,18 @@ import re
 from shlex import quote
 
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
-from zrep.core.plan import (
-    new_snapshot,
-    next_epoch,
+from zrep.core.plan import new_snapshot, plan_advance, plan_converge, plan_stream
+from zrep.core.record import Record, replace
+from zrep.core.role import next_epoch
+from zrep.core.rolechange import (
     plan_abort,
-    plan_advance,
     plan_commit,
-    plan_converge,
     plan_demote,
     plan_final_snapshot,
     plan_open,
     plan_quiesce,
     plan_restore,
-    plan_stream,
 )
-from zrep.core.record import Record, replace
 from zrep.core.state import Intent, Role, Side, Snapshot, Unit, Value, newest_common
 from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
 from zrep.core.words import size
