@@ -75,7 +75,9 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     from zrep.environment import load_defaults
 
-    load_defaults()
+    for unknown in load_defaults():
+        if sys.stderr.isatty():
+            print(f"zrep: {unknown}", file=sys.stderr)
     if arguments == ["sync", "all"] and not any(os.environ.get(name) for name in _SYNC_SETTINGS):
         # Every minute, on small machines: without the command line parser it starts in half the time.
         from zrep.core.names import DEFAULT_TAG

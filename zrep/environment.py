@@ -8,18 +8,28 @@ import re
 from zrep.core.errors import UsageError
 
 DEFAULTS = "/etc/default/zrep"
+# fmt: off
+SETTINGS = frozenset({
+    "SSH", "ZREPTAG", "ZREP_FENCE_CMD", "ZREP_HOOKS", "ZREP_HOST", "ZREP_INFILTER",
+    "ZREP_JOBS", "ZREP_LIBRARY", "ZREP_OUTFILTER", "ZREP_PATH", "ZREP_RUNDIR", "ZREP_SAVE_COUNT",
+    "ZREP_SEND_FLAGS", "ZREP_SKIP_EXPIRE", "ZREP_SRC_HOST", "ZREP_STALL",
+})
+# fmt: on
+_OURS = re.compile(r"ZREP\w*")
 _LINE = re.compile(r"(?:export\s+)?([A-Z][A-Z0-9_]*)=(.*)")
 
 
-def load_defaults(path: str = DEFAULTS) -> None:
-    """Settings of the file for names the environment does not have; UsageError for a line that is none."""
+def load_defaults(path: str = DEFAULTS) -> list[str]:
+    """Settings of the file for names the environment does not have; UsageError for a line that is none. What zrep does
+    not know although it looks meant for it comes back, a line for each: a person should hear of it, cron need not."""
     try:
         with open(path) as file:
             text = file.read()
     except FileNotFoundError:
-        return
+        return []
     except OSError as error:
         raise UsageError(f"cannot read {path}", evidence=error.strerror or str(error)) from None
+    unknown = []
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
@@ -31,3 +41,6 @@ def load_defaults(path: str = DEFAULTS) -> None:
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]
         os.environ.setdefault(name, value)
+        if _OURS.match(name) and name not in SETTINGS:
+            unknown.append(f"{path} line {number}: {name} is no setting of zrep, see ENVIRONMENT in zrep(8)")
+    return unknown
