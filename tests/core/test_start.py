@@ -19,7 +19,7 @@ sys.exit(run(sys.argv[2:]))
 HEAVY = {"typer", "rich", "ctypes", "hypothesis", "pydantic", "asyncio", "unittest", "email", "http"}
 # Of the standard library: what would add most to what cron's command and the helper load.
 SLOW = {"dataclasses", "inspect", "logging", "concurrent.futures", "socket", "secrets"}
-OPS = {"init", "sync", "role", "forced", "rejoin", "manage", "view", "rehearse", "foresee", "hooks"}
+OPS = {"init", "sync", "advance", "role", "forced", "rejoin", "manage", "view", "rehearse", "foresee", "hooks"}
 
 
 def loaded(tmp_path: Path, *arguments: str, **environment: str) -> set[str]:
@@ -38,13 +38,13 @@ def loaded(tmp_path: Path, *arguments: str, **environment: str) -> set[str]:
     [
         (("version",), set(), set()),
         (("peer",), set(), set()),
-        (("sync", "all"), set(), {"sync", "hooks"}),
-        (("-S", "all"), set(), {"sync", "hooks"}),
-        (("sync", "tank/a"), {"typer"}, {"sync", "hooks"}),
+        (("sync", "all"), set(), {"sync", "advance", "hooks"}),
+        (("-S", "all"), set(), {"sync", "advance", "hooks"}),
+        (("sync", "tank/a"), {"typer"}, {"sync", "advance", "hooks"}),
         (("list", "-H"), {"typer"}, {"view"}),
         (("status",), {"typer"}, {"view"}),
         (("expire", "all"), {"typer"}, {"manage"}),
-        (("failover", "tank/a"), {"typer"}, {"role", "sync", "foresee", "hooks"}),
+        (("failover", "tank/a"), {"typer"}, {"role", "advance", "foresee", "hooks"}),
     ],
     ids=lambda value: " ".join(sorted(value) if isinstance(value, set) else value),
 )

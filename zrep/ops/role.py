@@ -25,7 +25,8 @@ from zrep.core.rolechange import (
 from zrep.core.state import Intent, Role, Side, Snapshot, Unit, Value, newest_common
 from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
 from zrep.core.words import size
-from zrep.ops import hooks, sync
+from zrep.ops import hooks
+from zrep.ops.advance import remember_synced, send_pending, sync_view
 from zrep.ops.foresee import blockers, foresee
 from zrep.ops.prepare import open_master, prepare
 from zrep.ops.session import Outcome, Session, View
@@ -96,7 +97,7 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
         raise blocker.about(name)
     view = _handed_over(session, _promised(session, view, change))
     view.converge(plan_converge(view.pair, session.now))
-    sync.remember_synced(session, [view])
+    remember_synced(session, [view])
     return Outcome(name, message=f"role moved: {_where(view)}")
 
 
@@ -176,7 +177,7 @@ def _presync(session: Session, view: View) -> View:
         advance = plan_advance(view.pair)
         if advance.pending is None and advance.written <= _SMALL_DELTA:
             break
-        view, _ = sync.sync_view(session, view)
+        view, _ = sync_view(session, view)
         view = session.again(view, settle=True)
     return view
 
@@ -188,7 +189,7 @@ def _quiesced(session: Session, view: View, change: RoleChange, generation: str)
             _quiesce_step(session, view, step, change)
         view.do(plan_final_snapshot(view.pair))
         view = session.taken([view], held=False).get(view.name, view)
-        view, final = sync.send_pending(session, view, final=True)
+        view, final = send_pending(session, view, final=True)
         _check_final(view, final)
     except (ZrepError, KeyboardInterrupt) as error:
         _undo(session, view, error)

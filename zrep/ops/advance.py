@@ -1,0 +1,166 @@
+"""Moving a pair forward: a snapshot of the master, its stream, and what both sides hold and remember after it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from zrep.core.errors import FailedError, ZrepError
+from zrep.core.names import memory_key, pool_of
+from zrep.core.plan import (
+    changed_by_hand,
+    new_snapshot,
+    plan_advance,
+    plan_another_name,
+    plan_converge,
+    plan_stream,
+)
+from zrep.core.state import Member, Side, Snapshot
+from zrep.core.steps import Hold, TakeSnapshot
+from zrep.core.words import floor_bytes, size
+from zrep.ops.session import Session, View
+from zrep.system import zfs
+from zrep.system.process import Completed
+
+# What must stay free in the master's pool unless zrep:minfree says otherwise: a snapshot pins space that the master's
+# writers would need more.
+_MINFREE = "1%"
+
+
+def look_for_room(session: Session, rooms: dict[str, Completed], members: Mapping[str, Member]) -> None:
+    """How full the pools are that are about to get a snapshot: asked for while the peer has still to answer."""
+    with suppress(ZrepError):  # then it is asked for again
+        for pool in {pool_of(member.name) for member in members.values() if member.number("written")}:
+            [rooms[pool]] = session.local.run([zfs.pool_free(pool)])
+
+
+def take_snapshots(
+    session: Session, views: list[View], rooms: Mapping[str, Completed] | None = None
+) -> dict[str, ZrepError]:
+    """Snapshot and hold what was written to; atomic within a pool, so one that fails is retried one by one. rooms: how
+    full pools are, as far as it was asked for already."""
+    failed: dict[str, ZrepError] = {}
+    by_pool: dict[str, list[View]] = {}
+    for view in views:
+        by_pool.setdefault(pool_of(view.name), []).append(view)
+    for pool, group in by_pool.items():
+        short = _below_floor(session, pool, group, (rooms or {}).get(pool))
+        failed.update(short)
+        group = [view for view in group if view.name not in short]
+        if not group:
+            continue
+        for batch in [group] if _snapshot(session, group) is None else [[view] for view in group]:
+            error_or_none = None if batch is group else _snapshot(session, batch)
+            if error_or_none is not None:
+                failed[batch[0].name] = error_or_none
+    return failed
+
+
+def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
+    names = tuple(new_snapshot(view.pair) for view in views)
+    executor = views[0].executor
+    taken = executor.try_do(TakeSnapshot(Side.MASTER, names))
+    return taken or executor.try_do(Hold(Side.MASTER, session.tag, names))
+
+
+def _below_floor(session: Session, pool: str, views: list[View], room: Completed | None) -> dict[str, ZrepError]:
+    """Those for which the master's pool is too full for a snapshot to be a kindness, each by its own floor."""
+    try:
+        [done] = [room] if room else session.local.run([zfs.pool_free(pool)])
+        if done.status != 0:
+            raise zfs.error(done)
+    except ZrepError as error:
+        return {view.name: copy.copy(error) for view in views}
+    fields = done.out.strip().split("\t")
+    total, free = int(fields[1]), int(fields[2])
+    return {
+        view.name: FailedError(
+            f"pool {pool} is too full for a new snapshot",
+            evidence=f"{size(free)} of {size(total)} free, the floor is {floor}",
+            advice="free some space",
+        )
+        for view in views
+        if free < (floor_bytes(floor := view.mine.role.minfree or _MINFREE, total) or 0)
+    }
+
+
+def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
+    """One round for one freshly read pair: snapshot if written, send, converge. The view after the stream, and
+    what was sent (None: there was nothing)."""
+    advance = plan_advance(view.pair)
+    if advance.idle:
+        return view, None
+    if advance.pending is None:
+        failed = take_snapshots(session, [view])
+        if failed:
+            raise failed[view.name]
+        view = session.taken([view]).get(view.name, view)
+    view, sent = send_pending(session, view)
+    view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
+    return view, sent
+
+
+def send_pending(session: Session, view: View, *, final: bool = False) -> tuple[View, Snapshot]:
+    """Send the master's newest unsent snapshot on top of the base and see it arrive, by guid. Held before, or with
+    final after the stream: then nothing is written any more, and both sides are read anew."""
+    advance = plan_advance(view.pair)
+    if advance.pending is None:
+        raise FailedError("the snapshot that was just made is gone", filesystem=view.name)
+    rename = plan_another_name(view.pair, advance.pending)
+    if rename:
+        view.do(rename)
+        return send_pending(session, session.again(view, Side.MASTER), final=final)
+    hold = Hold(Side.MASTER, session.tag, (f"{view.pair.master.name}@{advance.pending.name}",))
+    if session.tag not in advance.pending.holds and not final:
+        view.do([hold])
+    try:
+        _stream(view, advance.base, advance.pending)
+    except zfs.ModifiedError as error:
+        raise changed_by_hand(view.pair, error.evidence) from None
+    if final:
+        view.do([hold])  # waits for a transaction group: what was written is told truly after it
+    view = session.again(view) if final else session.arrived(view, advance.pending.name)
+    if view.pair.replica.root.by_guid(advance.pending.guid) is None:
+        raise FailedError(
+            "the replica does not have the snapshot although its receive succeeded",
+            filesystem=view.name,
+            evidence=f"no guid {advance.pending.guid} on {view.pair.replica.name}",
+        )
+    return view, advance.pending
+
+
+def _stream(view: View, base: Snapshot, target: Snapshot) -> None:
+    """One stream, on top of what is half received where that can be completed."""
+    pair, token = view.pair, view.pair.replica.root.token
+    try:
+        for step in plan_stream(pair, base, target, read_token(view), token):
+            view.executor.do(step, pair.replica.role.gen)
+    except zfs.StaleTokenError:
+        if not token:
+            raise
+        for step in plan_stream(pair, base, target, {}, token):
+            view.executor.do(step, pair.replica.role.gen)
+
+
+def read_token(view: View) -> dict[str, str]:
+    """What the replica's resume token stands for, as the master reads it; empty when it cannot."""
+    token = view.pair.replica.root.token
+    if not token:
+        return {}
+    [done] = view.executor.master.run([zfs.token_contents(token)])
+    return dict(zfs.parse_token(done.out + done.err)) if done.status == 0 else {}
+
+
+def remember_synced(session: Session, views: Sequence[View]) -> None:
+    """When both sides of pairs with one peer were last known equal, and how fast the last stream was, if it took long
+    enough to tell (bytes a second); for list, status, and what takeover -L and dry runs say. Volatile."""
+    for side in Side:
+        records: dict[str, dict[str, object]] = {}
+        for view in views:
+            record: dict[str, object] = {"synced": session.now, "told": None, "unsent": None}
+            if view.executor.pace:
+                record["pace"] = view.executor.pace
+            records[memory_key(session.tag, view.pair.side(side).name)] = record
+        if records:
+            views[0].executor.agent(side).remember(records)
