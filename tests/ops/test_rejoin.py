@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.ops import pairs
-from tests.ops.hosts import Hosts
-from tests.ops.pairs import A, good
+from tests.ops.hosts import Hosts, Mode
+from tests.ops.pairs import SYNC_ALL, A, B, good, value
 
 
 def test_what_was_delegated_is_delegated_again(hosts: Hosts) -> None:
@@ -18,3 +20,34 @@ def test_what_was_delegated_is_delegated_again(hosts: Hosts) -> None:
     assert f"alpha: zfs allow -u zrep hold,receive,release {A}" in foreseen.lines
     good(hosts.run("alpha", pairs.rejoining(A)))
     assert hosts["alpha"].sh(f"zfs allow {A}") == before
+
+
+@pytest.mark.parametrize("mode", [Mode.FAIL, Mode.KILL_AFTER, Mode.PART], ids=lambda mode: mode.name.lower())
+def test_a_rejoin_that_was_cut_late_is_not_carried_on_over_a_newer_role(hosts: Hosts, mode: Mode) -> None:
+    """The dataset has its role and only the copy's record is left; then its new master dies and it is promoted."""
+    pairs.diverged(hosts)
+    before = hosts.world.dump()
+    hosts.wire.reset()
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    last = len(hosts.wire.log)
+    promoted = 0
+    for at in range(last):
+        hosts.load(before)
+        hosts.wire.reset(mode, at)
+        hosts.run("alpha", pairs.rejoining(A))
+        hosts.wire.reset()
+        hosts.wire.cut = True
+        ended = hosts.run("alpha", pairs.forcing(A))
+        if ended.code != 0 or value(hosts, "alpha", A, "zrep:epoch") != "3":
+            continue  # it was a master still, or nothing as long as the copy and the clone change places
+        promoted += 1
+        role = [value(hosts, "alpha", A, f"zrep:{name}") for name in ("master", "gen", "epoch")]
+        hosts["alpha"].write(A, "after", b"the disaster")
+        for cut in (True, False):
+            hosts.wire.cut = cut
+            hosts.run("alpha", pairs.rejoining(A))
+            assert [value(hosts, "alpha", A, f"zrep:{name}") for name in ("master", "gen", "epoch")] == role, at
+        assert hosts["alpha"].read(A)["after"] == b"the disaster"
+        good(hosts.run("beta", pairs.rejoining(B)))
+        good(hosts.run("alpha", SYNC_ALL))
+    assert promoted > 3

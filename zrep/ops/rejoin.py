@@ -35,7 +35,7 @@ from zrep.ops.session import Link, Outcome, Session, View
 from zrep.system import zfs
 from zrep.system.agent import DIFFERENCES_KEPT
 from zrep.system.execute import Executor
-from zrep.system.observe import find_roles, observe, observe_children
+from zrep.system.observe import find_role, find_roles, observe, observe_children
 
 # Not given to the clone: made by zrep for a replica, or impossible to set on an existing dataset.
 _NOT_COPIED = frozenset(
@@ -80,9 +80,16 @@ def rejoin(session: Session, name: str) -> Outcome:
     """Become the replica of the side that is master now."""
     unfinished = _unfinished(session, name)
     if unfinished is not None:
-        return _resume(session, unfinished)
+        role = find_role(session.local, session.tag, name)
+        if not _landed(unfinished, role):
+            return _resume(session, unfinished)
+        _tidy(session, unfinished)
+        if role is not None and role.master:
+            return Outcome(name, message=f"{_kept(unfinished)}; it has become master since, nothing is left to do")
     view = session.open(name)
     if not _may_rejoin(session, view):
+        if unfinished is not None and not session.options.dry_run:
+            return _linked_again(session, name, _kept(unfinished))
         return Outcome(name, message="nothing to rejoin: the pair is linked")
     base = newest_common(view.mine.root, view.theirs.root)
     if base is None:
@@ -371,6 +378,30 @@ def _unfinished(session: Session, name: str) -> _Rejoin | None:
     return None
 
 
+def _landed(job: _Rejoin, role: Role | None) -> bool:
+    """Whether the dataset has its role on the clone: from then on the role may have moved on, and only the copy's
+    record is left of the rejoin. A role that landed in part has not, unless it is a later one."""
+    if role is None or role.rejoining or not role.gen:
+        return False
+    return not (role.torn and role.intent is not None and role.intent.operation == "follow")
+
+
+def _tidy(session: Session, job: _Rejoin) -> None:
+    """Take the record of a rejoin that has come to its end from the copy."""
+    if session.options.dry_run:
+        return
+    if session.local.lock([job.name], 5.0):
+        raise BusyError("busy", filesystem=job.name, evidence="another zrep is working on it")
+    try:
+        session.alone().do_all(_forget(session, job, observe(session.local, session.tag, [job.split])[job.split]))
+    finally:
+        session.local.unlock([job.name])
+
+
+def _kept(job: _Rejoin) -> str:
+    return f"rejoined; {size(int(job.intent.detail['written']))} that it had written alone are in {job.split}"
+
+
 def _resume(session: Session, job: _Rejoin) -> Outcome:
     detail = job.intent.detail
     link = Link(job.name, Role(src_host=detail["host"], src_fs=detail["peer"], master=False))
@@ -407,6 +438,4 @@ def _carry_on(session: Session, job: _Rejoin, theirs: Unit) -> Outcome:
     executor.do_all(_delegations(session, job, job.split))
     executor.do_all(_end(session, job, theirs.role, observe(session.local, session.tag, [job.split])[job.split]))
     key = f"; before it can be mounted again: zfs load-key '{job.name}'" if split.encrypted else ""
-    alone = size(int(job.intent.detail["written"]))
-    message = f"rejoined; {alone} that it had written alone are in {job.split}{key}"
-    return _linked_again(session, job.name, message)
+    return _linked_again(session, job.name, f"{_kept(job)}{key}")
