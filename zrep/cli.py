@@ -27,10 +27,13 @@ _GLOBAL_WITH_VALUE = ("-t", "--tag")
 
 def main() -> None:
     """Entry point of the program: exit with the code of what was done."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed from the start
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # as long as the program runs
     code = run(sys.argv[1:])
-    with suppress(OSError, ValueError):  # nobody is left to tell
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody is left to tell
+            stream.flush()
     # Nothing is left to be done: taking the interpreter apart would cost a tenth of a run with nothing to do.
     os._exit(code)
 

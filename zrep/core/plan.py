@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from shlex import quote
 
 from zrep.core.errors import RefusedError
-from zrep.core.names import snapshot_name
+from zrep.core.names import sequence_of, snapshot_name
 from zrep.core.record import Record, replace
 from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
 from zrep.core.role import clear_intent, named, plan_whole, role_values
@@ -67,7 +67,8 @@ def plan_advance(pair: Pair) -> Advance:
     pending = later[-1] if later else None
     since = pending or base
     there = {snapshot.guid for snapshot in master.snapshots}
-    foreign = tuple(s.name for s in replica.snapshots if s.guid not in there and s not in replica.ours(pair.tag))
+    unknown = (snapshot.name for snapshot in replica.snapshots if snapshot.guid not in there)
+    foreign = tuple(name for name in unknown if sequence_of(pair.tag, name) is None)
     return Advance(base, pending, master.written_since(since), (), foreign)
 
 

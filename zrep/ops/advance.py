@@ -32,7 +32,9 @@ def look_for_room(session: Session, rooms: dict[str, Completed], members: Mappin
     """How full the pools are that are about to get a snapshot: asked for while the peer has still to answer."""
     with suppress(ZrepError):  # then it is asked for again
         for pool in {pool_of(member.name) for member in members.values() if member.number("written")}:
-            [rooms[pool]] = session.local.run([zfs.pool_free(pool)])
+            [done] = session.local.run([zfs.pool_free(pool)])
+            if done.status == 0:
+                rooms[pool] = done
 
 
 def take_snapshots(

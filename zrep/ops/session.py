@@ -183,7 +183,7 @@ class Session:
     def abandon(self) -> None:
         """Interrupted: end what runs in other threads, so that they end."""
         self.local.runner.stop()
-        for remote in self._remotes.values():
+        for remote in list(self._remotes.values()):  # other threads may be dialling
             remote.close()
 
     def side_by_side(self, works: Sequence[Callable[[], Answer]], limit: int) -> list[Answer]:

@@ -37,7 +37,7 @@ _PROGRAMS = frozenset({"zfs", "zpool", "mount"})
 # It takes the lock that the receiving process then holds, and looks at the generation before it receives: a
 # stream that was sent to a replica and arrives at a master is refused here.
 RECEIVE_SCRIPT = (
-    "PATH=/usr/local/bin:$PATH:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin; LC_ALL=C; export PATH LC_ALL; "
+    "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; LC_ALL=C; export PATH LC_ALL; "
     'exec 9>>"$1" || exit 1; flock -n 9 || exit 75; '
     'case "$4" in new) ;; *) case "$(zfs get -Hp -s local -o value "$2:gen,$2:master" "$3")" in '
     '"$4"?no) ;; *) exit 76 ;; esac ;; esac; '

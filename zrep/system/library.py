@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from zrep.system.threads import start
+
 if TYPE_CHECKING:
     import ctypes
 
@@ -77,12 +79,11 @@ class Library:
             with suppress(MemoryError):
                 said.append(work(calls))
 
-        thread = threading.Thread(target=carry_out, daemon=True)
-        thread.start()
+        ended = start(carry_out)
         try:
-            thread.join(seconds)
+            ended.wait(seconds)
         except BaseException:  # Ctrl-C: the locks may only be given up once this has ended
-            thread.join(_GRACE_SECONDS)
+            ended.wait(_GRACE_SECONDS)
             raise
         return said[0] if said else None
 

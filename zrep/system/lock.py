@@ -26,7 +26,7 @@ TRY_SECONDS = 2.0
 def run_directory() -> str:
     """Where locks live: $ZREP_RUNDIR/zrep, /var/run/zrep by default. RefusedError when it cannot be made."""
     top = os.environ.get("ZREP_RUNDIR") or "/var/run"
-    path = f"{top}/zrep"
+    path = f"{top.rstrip('/')}/zrep"
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:

@@ -117,7 +117,10 @@ class RemoteAgent:
     def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]:
         self._connect()
         # What receives prints nothing that anybody reads, and its script knows its way: one shell less to start.
-        words = argv[2:] if tuple(argv[:3]) == ("sh", "-c", RECEIVE_SCRIPT) else [_COMMAND, *argv]
+        if tuple(argv[:3]) == ("sh", "-c", RECEIVE_SCRIPT):
+            words = [f"PATH=/usr/local/bin:$PATH; {RECEIVE_SCRIPT}", *argv[3:]]
+        else:
+            words = [_COMMAND, *argv]
         return (*self._ssh(), "--", self.name, "sh -c " + _quoted(words))
 
     def close(self) -> None:

@@ -33,18 +33,19 @@ def at_once(
             except BaseException as error:
                 errors[number] = error
 
-    workers = [threading.Thread(target=work_off) for _ in range(min(limit, len(works)))]
+    ended = []
     try:
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        for _ in range(min(limit, len(works))):
+            ended.append(start(work_off))
+        for each in ended:
+            each.wait()
     except BaseException:
         left.clear()
-        interrupted()
-        for worker in workers:
-            if worker.ident is not None:
-                worker.join()
+        try:
+            interrupted()
+        finally:
+            for each in ended:
+                each.wait()
         raise
     if errors:
         raise errors[min(errors)]
@@ -54,3 +55,18 @@ def at_once(
 def together(*works: Callable[[], Answer]) -> list[Answer]:
     """Do all of them at the same time, as one for each host; see at_once."""
     return at_once(works, len(works))
+
+
+def start(work: Callable[[], None]) -> threading.Event:
+    """Do it in a thread of its own; what is set when it has ended. Thread.join would not do: after a Ctrl-C during it,
+    Python before 3.13 takes the thread for ended, and locks would be given up under it (python/cpython#90882)."""
+    ended = threading.Event()
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    return ended

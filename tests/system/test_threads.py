@@ -1,0 +1,69 @@
+"""Work at the same time: answers, errors, and what an interruption leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from zrep.system.threads import at_once, together
+
+
+def test_answers_come_in_order_and_no_more_run_than_may() -> None:
+    running: list[int] = []
+    most: list[int] = []
+
+    def work(number: int) -> Callable[[], int]:
+        def do() -> int:
+            running.append(number)
+            most.append(len(running))
+            time.sleep(0.01)
+            running.remove(number)
+            return number
+
+        return do
+
+    assert at_once([work(number) for number in range(9)], 3) == list(range(9))
+    assert max(most) <= 3
+    assert together(work(1), work(2)) == [1, 2]
+    assert at_once([], 3) == []
+
+
+def test_the_first_error_is_raised_once_all_have_ended() -> None:
+    done = []
+
+    def fail(seconds: float, what: str) -> Callable[[], None]:
+        def do() -> None:
+            time.sleep(seconds)
+            done.append(what)
+            raise ValueError(what)
+
+        return do
+
+    with pytest.raises(ValueError, match="one"):
+        together(fail(0.05, "one"), fail(0, "two"), lambda: time.sleep(0.1) or done.append("three"))  # type: ignore[func-returns-value]  # in order
+    assert done == ["two", "one", "three"]
+
+
+@pytest.mark.parametrize("trouble", [False, True], ids=["", "and what is to end them fails"])
+def test_an_interruption_waits_for_what_is_under_way_and_begins_nothing_new(trouble: bool) -> None:
+    """Locks are given up after it."""
+    done: list[str] = []
+    threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+    def interrupted() -> None:
+        done.append("interrupted")
+        if trouble:
+            raise RuntimeError
+
+    def work(seconds: float = 0.5) -> None:
+        time.sleep(seconds)
+        done.append("work")
+
+    with pytest.raises(RuntimeError if trouble else KeyboardInterrupt):
+        at_once([work, lambda: work(0.2), work], 2, interrupted)
+    assert done == ["interrupted", "work", "work"]
