@@ -120,10 +120,10 @@ def finish(session: Session, view: View) -> View:
     left = view.pair.replica.role.intent
     if left is not None and left.operation == "follow" and isinstance(view.relation, Linked):
         # Demoted and cut before anybody was told.
-        view.do([clear_intent(Side.REPLICA, view.pair.replica.name, session.tag)])
-        view = session.again(view, Side.REPLICA)
         old = view.pair.replica
         hooks.tell(session, view.executor.replica, "after-demote", old.name, old.role)
+        view.do([clear_intent(Side.REPLICA, old.name, session.tag)])
+        view = session.again(view, Side.REPLICA)
     if view.pair.master.role.alone and isinstance(view.relation, Linked):
         view.do([InheritProperty(Side.MASTER, (view.pair.master.name,), f"{session.tag}:alone")])
         view = session.again(view, Side.MASTER)

@@ -95,26 +95,21 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
         return _foreseen(session, view, change)
     for blocker in blockers(view):
         raise blocker.about(name)
-    view = _handed_over(session, _promised(session, view, change))
-    view.converge(plan_converge(view.pair, session.now))
-    remember_synced(session, [view])
+    view = _promised(session, view, change)
+    view = _handed_over(session, view)
     return Outcome(name, message=f"role moved: {_where(view)}")
 
 
 def _promised(session: Session, view: View, change: RoleChange) -> View:
-    """All up to the commit, and the commit; where it surely does not come to that, the hooks hear of it."""
+    """All up to the commit, and the commit. Whatever undoes it on the way tells the hooks so."""
     generation = session.new_identity()
-    committing = False
     try:
         _ask_hooks(session, view)
-        quiet = _quiesced(session, _presync(session, view), change, generation)
-        committing = True
-        return _commit(session, quiet, generation)
-    except (ZrepError, KeyboardInterrupt) as error:
-        # A commit without an answer may be one: whoever finishes or undoes it tells.
-        if not committing or not isinstance(error, (UnreachableError, KeyboardInterrupt)):
-            hooks.take_back(session, view.executor, view.pair)
+        view = _presync(session, view)
+    except (ZrepError, KeyboardInterrupt):
+        hooks.take_back(session, view.executor, view.pair)
         raise
+    return _commit(session, _quiesced(session, view, change, generation), generation)
 
 
 def _foreseen(session: Session, view: View, change: RoleChange) -> Outcome:
@@ -134,21 +129,27 @@ def _ask_hooks(session: Session, view: View) -> None:
 
 
 def _handed_over(session: Session, view: View) -> View:
-    """After the commit. The new master first: writes may resume while the old one is still being told. Each half that
-    went well is told to its hooks, whatever became of the other; the run that mends the other tells the rest."""
+    """After the commit. The new master first: writes may resume while the old one is still being told. Hooks come last,
+    they may take the link away; each half that went well hears of it, the run that mends the other tells the rest."""
     old, new = view.pair.master, view.pair.replica
-    closed = None
     opened = _try_open(session, view)
+    closed = None
     try:
-        view.do(plan_demote(view.pair, new.role))
-        hooks.tell(session, view.executor.master, "after-demote", old.name, replace(new.role, master=False))
-    except ZrepError as error:
-        closed = error
-    if opened is None:
-        hooks.tell(session, view.executor.replica, "after-promote", new.name, new.role)
-    if trouble := opened or closed:
-        raise trouble
-    return session.turned(session.again(view))
+        try:
+            view.do(plan_demote(view.pair, new.role))
+        except ZrepError as error:
+            closed = error
+        if trouble := opened or closed:
+            raise trouble
+        turned = session.turned(session.again(view))
+        turned.converge(plan_converge(turned.pair, session.now))
+        remember_synced(session, [turned])
+        return turned
+    finally:
+        if closed is None:
+            hooks.tell(session, view.executor.master, "after-demote", old.name, replace(new.role, master=False))
+        if opened is None:
+            hooks.tell(session, view.executor.replica, "after-promote", new.name, new.role)
 
 
 def _try_open(session: Session, view: View) -> ZrepError | None:
@@ -205,12 +206,14 @@ def _undo(session: Session, view: View, error: BaseException) -> None:
         begun = view.pair.master.role.intent
         if begun is not None:
             view.do(plan_abort(view.pair, begun))
+        hooks.take_back(session, view.executor, view.pair)
     except UnreachableError as lost:
         if view.link.is_master:
             view = session.again(view, Side.MASTER)
             begun = view.pair.master.role.intent
             if begun is not None:
                 view.do(plan_restore(view.pair, begun))
+            hooks.take_back(session, view.executor, view.pair)
         elif isinstance(error, ZrepError):
             error.advice = f"on {view.link.peer_host}: zrep sync '{view.theirs.name}' makes it writable again"
         if isinstance(error, ZrepError) and not isinstance(error, UnreachableError):
@@ -283,6 +286,7 @@ def _commit(session: Session, view: View, generation: str) -> View:
     except RefusedError:
         # The guard on the other side said no before it changed anything.
         view.do(plan_abort(view.pair, intent))
+        hooks.take_back(session, view.executor, view.pair)
         raise
     except UnreachableError as error:
         error.about(view.name).advice = (
@@ -294,6 +298,7 @@ def _commit(session: Session, view: View, generation: str) -> View:
         return view
     # A set that failed can have landed in part: what was read back decides, not its exit status.
     view.do(plan_abort(view.pair, intent))
+    hooks.take_back(session, view.executor, view.pair)
     raise FailedError("the replica could not take the role", filesystem=view.name, evidence=said)
 
 
