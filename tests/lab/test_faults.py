@@ -64,7 +64,7 @@ TRAP_FILE = "/usr/local/bin/zfs"
 
 def set_trap(*hosts: Host) -> None:
     for host in hosts:
-        host.run(f"rm -rf /tmp/held.* /tmp/go {TRAP_FILE}; echo ZREP_LIBRARY=no > /etc/default/zrep; sync /etc/default/zrep")
+        host.run(f"rm -rf /tmp/held.* /tmp/go {TRAP_FILE}; echo ZREP_LIBRARY=no > /etc/default/zrep; sync")
         host.put(TRAP.encode(), TRAP_FILE, mode="755")
 
 
