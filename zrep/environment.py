@@ -15,7 +15,6 @@ SETTINGS = frozenset({
     "ZREP_SEND_FLAGS", "ZREP_SKIP_EXPIRE", "ZREP_SRC_HOST", "ZREP_STALL",
 })
 # fmt: on
-_OURS = re.compile(r"ZREP\w*")
 _LINE = re.compile(r"(?:export\s+)?([A-Z][A-Z0-9_]*)=(.*)")
 
 
@@ -41,6 +40,6 @@ def load_defaults(path: str = DEFAULTS) -> list[str]:
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]
         os.environ.setdefault(name, value)
-        if _OURS.match(name) and name not in SETTINGS:
+        if re.match(r"ZREP.*", name) and name not in SETTINGS:
             unknown.append(f"{path} line {number}: {name} is no setting of zrep, see ENVIRONMENT in zrep(8)")
     return unknown

@@ -44,8 +44,12 @@ def test_the_first_error_is_raised_once_all_have_ended() -> None:
 
         return do
 
+    def end() -> None:
+        time.sleep(0.1)
+        done.append("three")
+
     with pytest.raises(ValueError, match="one"):
-        together(fail(0.05, "one"), fail(0, "two"), lambda: time.sleep(0.1) or done.append("three"))  # type: ignore[func-returns-value]  # in order
+        together(fail(0.05, "one"), fail(0, "two"), end)
     assert done == ["two", "one", "three"]
 
 

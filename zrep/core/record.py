@@ -16,16 +16,17 @@ _set = object.__setattr__
 class _Kind(type):
     """Makes a slot of each annotated field, and remembers the defaults."""
 
-    fields: tuple[str, ...] = ()
-    defaults: dict[str, Any] = {}  # noqa: RUF012  # never changed, replaced in each class
+    fields: tuple[str, ...]
+    defaults: dict[str, Any]
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _Kind:
         own = tuple(namespace.get("__annotations__", ()))
         defaults = {field: namespace.pop(field) for field in own if field in namespace}
-        fields = (*(bases[0].fields if bases and isinstance(bases[0], _Kind) else ()), *own)
+        above = [base for base in bases if isinstance(base, _Kind)]
+        fields = (*(field for base in above for field in base.fields), *own)
         kind = super().__new__(cls, name, bases, {**namespace, "__slots__": own, "__match_args__": fields})
         kind.fields = fields
-        kind.defaults = {**kind.defaults, **defaults}
+        kind.defaults = {name: value for base in above for name, value in base.defaults.items()} | defaults
         return kind
 
 

@@ -37,9 +37,7 @@ def look_for_room(session: Session, rooms: dict[str, Completed], members: Mappin
                 rooms[pool] = done
 
 
-def take_snapshots(
-    session: Session, views: list[View], rooms: Mapping[str, Completed] | None = None
-) -> dict[str, ZrepError]:
+def take_snapshots(session: Session, views: list[View], rooms: Mapping[str, Completed]) -> dict[str, ZrepError]:
     """Snapshot and hold what was written to; atomic within a pool, so one that fails is retried one by one. rooms: how
     full pools are, as far as it was asked for already."""
     failed: dict[str, ZrepError] = {}
@@ -47,7 +45,7 @@ def take_snapshots(
     for view in views:
         by_pool.setdefault(pool_of(view.name), []).append(view)
     for pool, group in by_pool.items():
-        short = _below_floor(session, pool, group, (rooms or {}).get(pool))
+        short = _below_floor(session, pool, group, rooms.get(pool))
         failed.update(short)
         group = [view for view in group if view.name not in short]
         if not group:
@@ -94,7 +92,7 @@ def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
     if advance.idle:
         return view, None
     if advance.pending is None:
-        failed = take_snapshots(session, [view])
+        failed = take_snapshots(session, [view], {})
         if failed:
             raise failed[view.name]
         view = session.taken([view]).get(view.name, view)

@@ -17,7 +17,8 @@ from zrep.core.steps import DiscardPartial, SetProperties, Step, TakeRole
 from zrep.core.words import duration, size
 from zrep.ops import hooks
 from zrep.ops.foresee import foresee_alone
-from zrep.ops.session import Link, Outcome, Session, unfinished_init
+from zrep.ops.session import Link, Outcome, Session
+from zrep.ops.unusable import unfinished_init
 from zrep.system import argv, zfs
 from zrep.system.execute import Executor, Line
 from zrep.system.observe import observe

@@ -11,10 +11,9 @@ from contextlib import suppress
 
 from zrep.core.errors import FailedError, ZrepError
 from zrep.core.role import next_epoch
-from zrep.core.state import Pair, Role, Side
-from zrep.ops.session import Session
+from zrep.core.state import Role, Side
+from zrep.ops.session import Session, View
 from zrep.system.agent import Agent
-from zrep.system.execute import Executor
 
 
 def ask(session: Session, agent: Agent, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:
@@ -41,16 +40,16 @@ def tell(session: Session, agent: Agent, event: str, name: str, role: Role) -> N
         session.warn(f"{name}: a {event} hook on {agent.name} failed ({line}); the role change stands")
 
 
-def take_back(session: Session, executor: Executor, pair: Pair) -> None:
+def take_back(session: Session, view: View) -> None:
     """Both sides hear that they stay what they are, with the epoch that does not come about. A peer that is lost
     cannot be told, and what failed is failing already."""
-    role = pair.master.role
-    epoch = next_epoch(role, pair.replica.role)
+    role = view.pair.master.role
+    epoch = next_epoch(role, view.pair.replica.role)
     for side, event, peer in (
         (Side.MASTER, "not-demoted", (role.dest_host, role.dest_fs)),
         (Side.REPLICA, "not-promoted", (role.src_host, role.src_fs)),
     ):
-        agent, name = executor.agent(side), pair.side(side).name
+        agent, name = view.executor.agent(side), view.pair.side(side).name
         with suppress(ZrepError):
             for line in agent.hooks(event, about(session, name, peer, epoch)):
                 session.warn(f"{name}: a {event} hook on {agent.name} failed ({line})")

@@ -15,7 +15,8 @@ from zrep.core.rolechange import plan_restore
 from zrep.core.state import Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, SetProperties, Step
 from zrep.core.words import floor_bytes
-from zrep.ops.session import Link, Outcome, Session, busy, each, unreadable
+from zrep.ops.session import Link, Outcome, Session, each
+from zrep.ops.unusable import busy, unreadable
 from zrep.system.agent import Agent
 from zrep.system.execute import Line
 from zrep.system.observe import observe

@@ -92,7 +92,7 @@ def finish(session: Session, view: View) -> View:
             view.do(plan_abort(view.pair, intent))
             view = session.again(view)
             session.say(f"{view.name}: undid an unfinished role change")
-            hooks.take_back(session, view.executor, view.pair)
+            hooks.take_back(session, view)
     told = view.pair.replica.role
     record = told.intent
     moved = record is not None and (record.operation, record.identity) == ("failover", view.mine.role.gen)

@@ -107,7 +107,7 @@ def _promised(session: Session, view: View, change: RoleChange) -> View:
         _ask_hooks(session, view)
         view = _presync(session, view)
     except (ZrepError, KeyboardInterrupt):
-        hooks.take_back(session, view.executor, view.pair)
+        hooks.take_back(session, view)
         raise
     return _commit(session, _quiesced(session, view, change, generation), generation)
 
@@ -206,14 +206,14 @@ def _undo(session: Session, view: View, error: BaseException) -> None:
         begun = view.pair.master.role.intent
         if begun is not None:
             view.do(plan_abort(view.pair, begun))
-        hooks.take_back(session, view.executor, view.pair)
+        hooks.take_back(session, view)
     except UnreachableError as lost:
         if view.link.is_master:
             view = session.again(view, Side.MASTER)
             begun = view.pair.master.role.intent
             if begun is not None:
                 view.do(plan_restore(view.pair, begun))
-            hooks.take_back(session, view.executor, view.pair)
+            hooks.take_back(session, view)
         elif isinstance(error, ZrepError):
             error.advice = f"on {view.link.peer_host}: zrep sync '{view.theirs.name}' makes it writable again"
         if isinstance(error, ZrepError) and not isinstance(error, UnreachableError):
@@ -286,7 +286,7 @@ def _commit(session: Session, view: View, generation: str) -> View:
     except RefusedError:
         # The guard on the other side said no before it changed anything.
         view.do(plan_abort(view.pair, intent))
-        hooks.take_back(session, view.executor, view.pair)
+        hooks.take_back(session, view)
         raise
     except UnreachableError as error:
         error.about(view.name).advice = (
@@ -298,7 +298,7 @@ def _commit(session: Session, view: View, generation: str) -> View:
         return view
     # A set that failed can have landed in part: what was read back decides, not its exit status.
     view.do(plan_abort(view.pair, intent))
-    hooks.take_back(session, view.executor, view.pair)
+    hooks.take_back(session, view)
     raise FailedError("the replica could not take the role", filesystem=view.name, evidence=said)
 
 

@@ -17,6 +17,7 @@ from zrep.core.record import Record, replace
 from zrep.core.relation import Relation, relate
 from zrep.core.state import Member, Pair, Role, Side, Unit
 from zrep.core.steps import Hold, Step
+from zrep.ops.unusable import busy, misfit, unfinished_init
 from zrep.system.agent import Agent, LocalAgent
 from zrep.system.execute import Executor, Line
 from zrep.system.observe import find_role, find_roles, observe, observe_arrival, observe_taken
@@ -413,50 +414,6 @@ def _usable(found: View | Outcome) -> View:
         assert found.error is not None
         raise found.error
     return found
-
-
-def busy(name: str) -> BusyError:
-    """Somebody has the lock of a filesystem, on this side or the other."""
-    return BusyError("busy", filesystem=name, evidence="another zrep or a stream of ours is working on it")
-
-
-def misfit(name: str, role: Role, where: str = "") -> RefusedError | None:
-    """Why a role cannot be the one of the dataset that has it. where: " on HOST" for the peer's."""
-    if role.rejoining:
-        there = f"{where.strip()}: " if where else ""
-        return RefusedError(
-            f"the rejoin of {role.rejoining}{where} is unfinished", advice=f"{there}zrep rejoin '{role.rejoining}'"
-        )
-    return unreadable(name, role, where) or _renamed(name, role, where)
-
-
-def unreadable(name: str, role: Role, where: str = "") -> RefusedError | None:
-    if not role.unreadable:
-        return None
-    return RefusedError(
-        f"{name}{where} has properties that this zrep did not write",
-        evidence=role.unreadable,
-        advice="update zrep on both hosts, or set right what was changed by hand: see zrep list -v",
-    )
-
-
-def _renamed(name: str, role: Role, where: str) -> RefusedError | None:
-    if not role.paired or role.own_fs == name:
-        return None
-    return RefusedError(
-        f"{name}{where} was renamed",
-        evidence=f"its pair knows it as {role.own_fs}",
-        advice=f"{where.strip() or 'here'}: zrep changeconfig '{name}'; on the other host: "
-        f"zrep changeconfig FS HOST '{name}'",
-    )
-
-
-def unfinished_init(link: Link) -> RefusedError:
-    return RefusedError(
-        "its init was interrupted",
-        filesystem=link.name,
-        advice=f"to go on where it was: zrep init '{link.name}' {link.peer_host} '{link.peer_name}'",
-    )
 
 
 def each(names: Iterable[str], work: Callable[[str], Outcome]) -> list[Outcome]:

@@ -10,13 +10,7 @@ from shlex import quote
 
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
-from zrep.core.plan import (
-    Advance,
-    new_snapshot,
-    plan_advance,
-    plan_converge,
-    plan_stream,
-)
+from zrep.core.plan import Advance, new_snapshot, plan_advance, plan_converge, plan_stream
 from zrep.core.record import replace
 from zrep.core.state import Side, Snapshot, Unit, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
@@ -25,7 +19,8 @@ from zrep.ops.advance import look_for_room, read_token, remember_synced, send_pe
 from zrep.ops.lease import not_reached, reached
 from zrep.ops.news import only_news
 from zrep.ops.prepare import prepare
-from zrep.ops.session import Link, Outcome, Session, View, busy, misfit
+from zrep.ops.session import Link, Outcome, Session, View
+from zrep.ops.unusable import busy, misfit
 from zrep.system.execute import Line
 from zrep.system.process import Completed
 

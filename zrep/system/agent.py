@@ -270,9 +270,12 @@ class LocalAgent:
     def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]:
         """What was remembered under each key; nothing for those it was not."""
         found: dict[str, dict[str, object]] = {}
-        for key in keys:
-            with suppress(OSError, RefusedError, ValueError):
-                with open(f"{self.directory or run_directory()}/state/{key.replace('/', '%')}") as file:
+        folder = ""
+        with suppress(RefusedError):
+            folder = f"{self.directory or run_directory()}/state"
+        for key in keys if folder else ():
+            with suppress(OSError, ValueError):
+                with open(f"{folder}/{key.replace('/', '%')}") as file:
                     record = json.load(file)
                 if isinstance(record, dict):
                     found[key] = {name: value for name, value in record.items() if _sane(value)}

@@ -65,7 +65,8 @@ def environment() -> Mapping[str, str]:
 
 
 def find(program: str) -> str | None:
-    """The program's full path on the children's PATH, None if there is none."""
+    """The program's full path on the children's PATH, None if there is none. As shutil.which, which would load every
+    compressor there is into a helper that starts each minute."""
     folders = environment()["PATH"].split(":") if "/" not in program else ["."]
     paths = [os.path.join(folder, program) for folder in folders]
     return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
