@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import product
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, product
 
 from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member
 from zrep.core import plan, role, rolechange
@@ -116,10 +116,7 @@ def test_every_small_history() -> None:
 def test_converging_is_done_once() -> None:
     """The plan, applied to what is there, leaves nothing to plan."""
     for pair in pairs():
-        steps = plan.plan_converge(pair, 77)
-        done = pair
-        for step in steps:
-            done = apply(done, step)
+        done = applied(pair, plan.plan_converge(pair, 77))
         assert plan.plan_converge(done, 78) == (), pair
         base = newest_common(pair.master.root, pair.replica.root)
         assert newest_common(done.master.root, done.replica.root) in (None, *done.master.root.snapshots)
@@ -129,17 +126,35 @@ def test_converging_is_done_once() -> None:
 def test_every_prefix_of_converging_ends_the_same() -> None:
     for pair in pairs():
         steps = plan.plan_converge(pair, 77)
-        whole = pair
-        for step in steps:
-            whole = apply(whole, step)
+        whole = applied(pair, steps)
         for cut in range(len(steps)):
-            done = pair
-            for step in steps[:cut]:
-                done = apply(done, step)
+            done = applied(pair, steps[:cut])
             held_on_both(pair, done)
-            for step in plan.plan_converge(done, 77):
-                done = apply(done, step)
-            assert done == whole
+            assert applied(done, plan.plan_converge(done, 77)) == whole
+
+
+def test_every_cut_of_converging_side_by_side_ends_the_same() -> None:
+    """Its parts run at the same time: a cut may find any of them, at any place, done or not."""
+    cuts = 0
+    for pair in pairs():
+        steps = plan.plan_converge(pair, 77)
+        held = applied(pair, (step for step in steps if isinstance(step, Hold)))
+        rest = [step for step in steps if not isinstance(step, Hold)]
+        parts = plan.independent(rest)
+        assert sorted(chain(*parts), key=rest.index) == rest
+        whole = applied(held, chain(*parts))
+        for places in product(*(range(len(part) + 1) for part in parts)):
+            done = applied(held, chain(*(part[:place] for part, place in zip(parts, places, strict=True))))
+            held_on_both(pair, done)
+            assert applied(done, plan.plan_converge(done, 77)) == whole
+            cuts += 1
+    assert cuts > len(HISTORIES) ** 2
+
+
+def applied(pair: Pair, steps: Iterable[Step]) -> Pair:
+    for step in steps:
+        pair = apply(pair, step)
+    return pair
 
 
 def held_on_both(before: Pair, now: Pair) -> None:

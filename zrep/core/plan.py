@@ -6,7 +6,7 @@ order of steps is chosen for that and the reason stands beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from shlex import quote
 
 from zrep.core.errors import RefusedError
@@ -174,6 +174,22 @@ def plan_converge(pair: Pair, now: int, *, expire: bool = True) -> tuple[Step, .
         steps += plan_whole(Side.REPLICA, pair.replica, pair.tag)
         steps.append(clear_intent(Side.REPLICA, replica.name, pair.tag))
     return tuple(steps)
+
+
+def independent(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:
+    """What plan_converge plans after its holds, in parts that may be done at the same time, each in its order: they
+    wait for the same transaction group. Marks, what is let go of, and what expires do not depend on each other, but
+    for a snapshot that is both let go of and expired."""
+    parts: list[tuple[Step, ...]] = []
+    for side in Side:
+        own = [step for step in steps if step.side is side]
+        released = {name for step in own if isinstance(step, Release) for name in step.snapshots}
+        waiting = [step for step in own if isinstance(step, DestroySnapshots) and not released.isdisjoint(step.full)]
+        freed = [step for step in own if isinstance(step, Release)] + waiting
+        expired = [step for step in own if isinstance(step, DestroySnapshots) and step not in waiting]
+        marks = [step for step in own if step not in freed and step not in expired]
+        parts += [tuple(part) for part in (marks, freed, expired) if part]
+    return tuple(parts)
 
 
 def _release_others(side: Side, member: Member, tag: str, base: Snapshot) -> list[Step]:

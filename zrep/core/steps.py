@@ -34,6 +34,11 @@ class DestroySnapshots(Step):
     dataset: str
     names: tuple[str, ...]
 
+    @property
+    def full(self) -> tuple[str, ...]:
+        """Their names in full."""
+        return tuple(f"{self.dataset}@{name}" for name in self.names)
+
 
 class RenameSnapshot(Step):
     """A snapshot's new name, both in full; its guid, holds and marks stay."""

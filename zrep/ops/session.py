@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from zrep.core.errors import BusyError, RefusedError, ZrepError, worst
 from zrep.core.names import DEFAULT_TAG, memory_key
-from zrep.core.plan import new_snapshot
+from zrep.core.plan import independent, new_snapshot
 from zrep.core.record import Record, replace
 from zrep.core.relation import Relation, relate
 from zrep.core.state import Member, Pair, Role, Side, Unit
@@ -123,11 +123,10 @@ class View(Record):
         self.executor.do_all(plan)
 
     def converge(self, plan: Sequence[Step]) -> None:
-        """A plan of plan_converge: what holds the new base first, then each side for itself, at the same time."""
+        """A plan of plan_converge: what holds the new base first, then the rest at the same time."""
         self.do([step for step in plan if isinstance(step, Hold)])
         rest = [step for step in plan if not isinstance(step, Hold)]
-        if rest:
-            together(*(partial(self.do, [step for step in rest if step.side is side]) for side in Side))
+        together(*(partial(self.do, part) for part in independent(rest)))
 
 
 class Session:
