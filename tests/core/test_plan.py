@@ -11,7 +11,7 @@ from zrep.core import plan, role, rolechange
 from zrep.core.errors import RefusedError
 from zrep.core.record import replace
 from zrep.core.state import LEGACY, Intent, Pair, Role, Side, Unit
-from zrep.core.steps import Step
+from zrep.core.steps import Hold, Step
 from zrep.system import argv
 
 SHELL = {"gen": "", "epoch": None}
@@ -166,6 +166,43 @@ def test_converge_expires_by_each_sides_own_count() -> None:
         "master: zfs release zrep tank/a@zrep_000001",
         "master: zfs destroy tank/a@zrep_000001,zrep_000002",
         "replica: zfs destroy tank/b@zrep_000001,zrep_000002",
+    ]
+
+
+def test_several_converge_in_the_steps_of_one() -> None:
+    """What is done to snapshots is one step for all of them; what is done to a filesystem stays its own, in order."""
+    stopped = replace(REPLICA, intent=Intent("cancelled", NEW))
+    plans = [
+        plan.plan_converge(pair("1hs 2h", "1hs 2"), 77),
+        plan.plan_converge(pair("1hs", "1hs", replica=stopped), 77),
+        plan.plan_converge(pair("1hs 3h", "1h 3h"), 77),
+    ]
+    steps = plan.merged(plans)
+    assert lines(steps) == [
+        "replica: zfs hold zrep tank/b@zrep_000002",
+        "replica: zfs set zrep:sent=77 tank/b@zrep_000002 tank/b@zrep_000003",
+        "master: zfs set zrep:sent=77 tank/a@zrep_000002 tank/a@zrep_000003",
+        "replica: zfs release zrep tank/b@zrep_000001 tank/b@zrep_000001",
+        "master: zfs release zrep tank/a@zrep_000001 tank/a@zrep_000001",
+        "replica: zfs set zrep:inprogress= tank/b",
+    ]
+    assert plan.merged([]) == ()
+
+
+def test_what_is_independent_is_done_at_the_same_time() -> None:
+    """An expiry waits only for the release of what it takes."""
+    both = pair("1 2h 3hs", "1h 2 3s", master=replace(MASTER, savecount=1), replica=replace(REPLICA, savecount=2))
+    steps = [step for step in plan.plan_converge(both, 77) if not isinstance(step, Hold)]
+    assert [lines(part) for part in plan.independent(steps)] == [
+        ["master: zfs release zrep tank/a@zrep_000002", "master: zfs destroy tank/a@zrep_000001,zrep_000002"],
+        ["replica: zfs release zrep tank/b@zrep_000001", "replica: zfs destroy tank/b@zrep_000001"],
+    ]
+    later = pair("1hs 2hs", "1s 2h 3s", replica=replace(REPLICA, savecount=1))
+    steps = [step for step in plan.plan_converge(later, 77) if not isinstance(step, Hold)]
+    assert [lines(part) for part in plan.independent(steps)] == [
+        ["master: zfs release zrep tank/a@zrep_000001"],
+        ["replica: zfs set zrep:sent=77 tank/b@zrep_000002"],
+        ["replica: zfs destroy tank/b@zrep_000001"],
     ]
 
 

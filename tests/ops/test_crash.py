@@ -18,6 +18,7 @@ from tests.ops.hosts import Command, Ended, Hosts, Mode, Work, assignments
 from tests.ops.judge import Watch, files, settled
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.plugin import CASES
+from zrep.ops.init import Request
 from zrep.ops.manage import Config
 
 
@@ -61,6 +62,24 @@ def _many(hosts: Hosts) -> None:
         good(hosts.run("alpha", SYNC_ALL))
     for host, name in (("alpha", A), ("beta", B)):
         good(hosts.run(host, pairs.changing(name, Config(savecount=2))))
+
+
+def _unconverged(hosts: Hosts) -> None:
+    """Three pairs, each as a stream leaves it: the new snapshot is on both sides, but held and marked on neither; and
+    one too many of the older ones."""
+    _many(hosts)
+    for name in ("x", "y"):
+        hosts["alpha"].sh(f"zfs create tank/{name}")
+        good(hosts.run("alpha", pairs.initialising(Request(f"tank/{name}", "beta", f"tank/{name}"))))
+        pairs.written(hosts, name=f"tank/{name}")
+    good(hosts.run("alpha", SYNC_ALL))
+    for host, name in (("alpha", A), ("beta", B), *((host, f"tank/{x}") for x in "xy" for host in ("alpha", "beta"))):
+        older, newest = hosts[host].sh(f"zfs list -H -o name -t snapshot {name}").decode().split()[-2:]
+        hosts[host].sh(f"zfs hold zrep {older}")
+        hosts[host].sh(f"zfs inherit zrep:sent {newest}")
+        if host == "beta":
+            hosts[host].sh(f"zfs release zrep {newest}")
+        good(hosts.run(host, pairs.changing(name, Config(savecount=1))))
 
 
 def _torn_init(hosts: Hosts) -> None:
@@ -114,6 +133,7 @@ SCENARIOS = [
     Scenario("init, half done before", _torn_init, pairs.INIT, linked=False),
     Scenario("sync", _written, SYNC_ALL),
     Scenario("sync, nothing written", pairs.linked, SYNC_ALL),
+    Scenario("sync of three that were cut", _unconverged, SYNC_ALL),
     Scenario("sync, half received before", _torn_sync, SYNC_ALL),
     Scenario("sync of a shell pair", _shell, SYNC_ALL, linked=False),
     Scenario("sync -f", _modified, pairs.syncing(A), options=(("force", True),)),

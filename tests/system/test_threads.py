@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zrep.system.threads import at_once, together
+from zrep.system.threads import Rolling, at_once, together
 
 
 def test_answers_come_in_order_and_no_more_run_than_may() -> None:
@@ -71,3 +71,49 @@ def test_an_interruption_waits_for_what_is_under_way_and_begins_nothing_new(trou
     with pytest.raises(RuntimeError if trouble else KeyboardInterrupt):
         at_once([work, lambda: work(0.2), work], 2, interrupted)
     assert done == ["interrupted", "work", "work"]
+
+
+def test_what_gathers_while_a_batch_is_under_way_is_the_next_batch() -> None:
+    batches: list[list[int]] = []
+    first = threading.Event()
+
+    def work(numbers: list[int]) -> list[Exception | None]:
+        batches.append(sorted(numbers))
+        if numbers == [0]:
+            first.set()
+            time.sleep(0.2)
+        return [ValueError(str(number)) if number == 3 else None for number in numbers]
+
+    rolling = Rolling(work)
+
+    def one(number: int) -> Callable[[], str]:
+        def do() -> str:
+            if number:
+                first.wait()
+            try:
+                rolling.do(number)
+            except ValueError as error:
+                return str(error)
+            return "done"
+
+        return do
+
+    assert together(*map(one, range(6))) == ["done", "done", "done", "3", "done", "done"]
+    assert batches == [[0], [1, 2, 3, 4, 5]]
+
+
+def test_a_batch_that_breaks_is_known_to_all_that_are_in_it() -> None:
+    def work(numbers: list[int]) -> list[Exception | None]:
+        time.sleep(0.1)
+        raise RuntimeError(f"{len(numbers)}")
+
+    rolling = Rolling(work)
+    broken: list[str] = []
+
+    def one() -> None:
+        with pytest.raises(RuntimeError) as error:
+            rolling.do(1)
+        broken.append(str(error.value))
+
+    together(one, one, one)
+    assert sorted(broken) == ["1", "2", "2"]

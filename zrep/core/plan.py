@@ -6,7 +6,8 @@ order of steps is chosen for that and the reason stands beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from shlex import quote
 
 from zrep.core.errors import RefusedError
@@ -176,20 +177,52 @@ def plan_converge(pair: Pair, now: int, *, expire: bool = True) -> tuple[Step, .
     return tuple(steps)
 
 
+def merged(plans: Iterable[Sequence[Step]]) -> tuple[Step, ...]:
+    """What plan_converge plans for several filesystems between the same pools, what is alike in one step: it waits for
+    one transaction group, not for one each."""
+    alike: dict[object, list[Step]] = {}
+    for step in chain.from_iterable(plans):
+        alike.setdefault(_kind(step), []).append(step)
+    return tuple(_one(steps) for steps in alike.values())
+
+
+def _kind(step: Step) -> object:
+    """Steps of one kind may be one step: those that do the same to snapshots. Any other is a kind of its own."""
+    match step:
+        case Hold(tag=what) | Release(tag=what):
+            return type(step), step.side, what
+        case SetProperties(targets=targets, properties=marks) if all("@" in target for target in targets):
+            return type(step), step.side, marks
+    return step
+
+
+def _one(steps: Sequence[Step]) -> Step:
+    match steps[0]:
+        case Hold() | Release() as first:
+            held = (step.snapshots for step in steps if isinstance(step, Hold | Release))
+            return replace(first, snapshots=tuple(chain.from_iterable(held)))
+        case SetProperties() as first:
+            marked = (step.targets for step in steps if isinstance(step, SetProperties))
+            return replace(first, targets=tuple(chain.from_iterable(marked)))
+        case other:
+            return other
+
+
 def independent(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:
     """What plan_converge plans after its holds, in parts that may be done at the same time, each in its order: they
     wait for the same transaction group. Marks, what is let go of, and what expires do not depend on each other, but
     for a snapshot that is both let go of and expired."""
-    parts: list[tuple[Step, ...]] = []
+    parts: list[list[Step]] = []
     for side in Side:
         own = [step for step in steps if step.side is side]
         released = {name for step in own if isinstance(step, Release) for name in step.snapshots}
-        waiting = [step for step in own if isinstance(step, DestroySnapshots) and not released.isdisjoint(step.full)]
-        freed = [step for step in own if isinstance(step, Release)] + waiting
-        expired = [step for step in own if isinstance(step, DestroySnapshots) and step not in waiting]
+        freed: list[Step] = [step for step in own if isinstance(step, Release)]
+        freed += [step for step in own if isinstance(step, DestroySnapshots) and not released.isdisjoint(step.full)]
+        expired = [step for step in own if isinstance(step, DestroySnapshots) and step not in freed]
         marks = [step for step in own if step not in freed and step not in expired]
-        parts += [tuple(part) for part in (marks, freed, expired) if part]
-    return tuple(parts)
+        parts += [marks, freed]
+        parts += [[step] for step in expired]
+    return tuple(tuple(part) for part in parts if part)
 
 
 def _release_others(side: Side, member: Member, tag: str, base: Snapshot) -> list[Step]:

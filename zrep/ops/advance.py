@@ -10,6 +10,7 @@ from zrep.core.errors import FailedError, ZrepError
 from zrep.core.names import memory_key, pool_of
 from zrep.core.plan import (
     changed_by_hand,
+    merged,
     new_snapshot,
     plan_advance,
     plan_another_name,
@@ -17,7 +18,7 @@ from zrep.core.plan import (
     plan_stream,
 )
 from zrep.core.state import Member, Side, Snapshot
-from zrep.core.steps import Hold, TakeSnapshot
+from zrep.core.steps import Hold, Step, TakeSnapshot
 from zrep.core.words import floor_bytes, size
 from zrep.ops.session import Session, View
 from zrep.system import zfs
@@ -97,8 +98,44 @@ def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
             raise failed[view.name]
         view = session.taken([view]).get(view.name, view)
     view, sent = send_pending(session, view)
-    view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
+    view.converge(_plan(session, view))
     return view, sent
+
+
+def converge(session: Session, views: Sequence[View]) -> dict[str, ZrepError]:
+    """Pairs with one peer to where plan_converge wants them, those between the same pools in as many commands as one;
+    what went wrong, by filesystem here."""
+    failed: dict[str, ZrepError] = {}
+    by_pools: dict[tuple[str, str], list[View]] = {}
+    for view in views:
+        by_pools.setdefault(pools(view), []).append(view)
+    for group in by_pools.values():
+        plans = [_plan(session, view) for view in group]
+        try:
+            group[0].converge(merged(plans))
+        except ZrepError as error:
+            # Any part of it may be done: each by itself, planned again from what is there.
+            alone = {view.name: error if len(group) == 1 else _converge_again(session, view) for view in group}
+            failed.update({name: found for name, found in alone.items() if found})
+    return failed
+
+
+def pools(view: View) -> tuple[str, str]:
+    """The pools of a pair, the one here first."""
+    return pool_of(view.mine.name), pool_of(view.theirs.name)
+
+
+def _plan(session: Session, view: View) -> tuple[Step, ...]:
+    return plan_converge(view.pair, session.now, expire=session.options.expire)
+
+
+def _converge_again(session: Session, view: View) -> ZrepError | None:
+    try:
+        view = session.again(view)
+        view.converge(_plan(session, view))
+    except ZrepError as error:
+        return error
+    return None
 
 
 def send_pending(session: Session, view: View, *, final: bool = False) -> tuple[View, Snapshot]:

@@ -15,7 +15,16 @@ from zrep.core.record import replace
 from zrep.core.state import Side, Snapshot, Unit, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
 from zrep.core.words import size
-from zrep.ops.advance import look_for_room, read_token, remember_synced, send_pending, sync_view, take_snapshots
+from zrep.ops.advance import (
+    converge,
+    look_for_room,
+    pools,
+    read_token,
+    remember_synced,
+    send_pending,
+    sync_view,
+    take_snapshots,
+)
 from zrep.ops.lease import not_reached, reached
 from zrep.ops.news import only_news
 from zrep.ops.prepare import prepare
@@ -23,6 +32,7 @@ from zrep.ops.session import Link, Outcome, Session, View
 from zrep.ops.unusable import busy, misfit
 from zrep.system.execute import Line
 from zrep.system.process import Completed
+from zrep.system.threads import Rolling
 
 # A run sends what an earlier one left, then what was written since: two rounds reach the end.
 _ROUNDS = 3
@@ -176,8 +186,10 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
     failed = take_snapshots(session, due, rooms)
     # With the snapshots just made, and their guids.
     taken = session.taken([view for view in due if view.name not in failed])
+    # One for each two pools: one that is slow delays no other.
+    batches = {pools(view): Rolling(partial(_converge, session)) for view, _ in moving}
     works = [
-        partial(_finish_one, session, taken.get(view.name, view), advance, failed.get(view.name))
+        partial(_finish_one, session, taken.get(view.name, view), advance, failed.get(view.name), batches[pools(view)])
         for view, advance in moving
     ]
     if len(works) > 1:
@@ -189,17 +201,14 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
 def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Outcome]:
     """Those to which nothing was written: what is left to converge, then all of them are remembered and given back
     in as many requests as one."""
-    outcomes: list[Outcome] = []
+    failed = converge(session, [view for view, _ in plans])
+    outcomes = [Outcome(name, error=error.about(name)) for name, error in failed.items()]
     well: list[View] = []
     for view, advance in plans:
-        try:
-            view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
-        except ZrepError as error:
-            outcomes.append(Outcome(view.name, error=error.about(view.name)))
-            continue
-        well.append(view)
-        message = f"nothing written since the last sync to {_target(view)}"
-        outcomes.append(Outcome(view.name, message=message, notes=_foreign(view, advance)))
+        if view.name not in failed:
+            well.append(view)
+            message = f"nothing written since the last sync to {_target(view)}"
+            outcomes.append(Outcome(view.name, message=message, notes=_foreign(view, advance)))
     try:
         remember_synced(session, well)
     except UnreachableError as error:  # lost at the very end: nothing is missing there, but nobody can say so
@@ -222,12 +231,25 @@ def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
         plans[0][0].executor.replica.remember(told)
 
 
-def _finish_one(session: Session, view: View, advance: Advance, failed: ZrepError | None) -> Outcome:
+def _converge(session: Session, views: Sequence[View]) -> list[Exception | None]:
+    """A batch of those whose streams have arrived."""
+    failed: dict[str, ZrepError] = converge(session, views)
+    well = [view for view in views if view.name not in failed]
+    try:
+        remember_synced(session, well)
+    except ZrepError as error:
+        failed.update({view.name: copy.copy(error) for view in well})
+    return [failed.get(view.name) for view in views]
+
+
+def _finish_one(
+    session: Session, view: View, advance: Advance, failed: ZrepError | None, batch: Rolling[View]
+) -> Outcome:
     """One filesystem to its end; then its locks go, so that it waits for no other one's end before its next run."""
     try:
         if failed is not None:
             raise failed
-        return _complete(session, view, advance)
+        return _complete(session, view, advance, batch)
     except ZrepError as error:
         return Outcome(view.name, error=error.about(view.name))
     finally:
@@ -269,17 +291,16 @@ def _rolled_back(view: View) -> View:
     return view.with_replica(Unit((view.pair.replica.root.unwritten(),)))
 
 
-def _complete(session: Session, view: View, advance: Advance) -> Outcome:
+def _complete(session: Session, view: View, advance: Advance, batch: Rolling[View]) -> Outcome:
     """Send what is due and converge; and once more for what was written after a snapshot an earlier run left."""
     view, sent = send_pending(session, view)
-    view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
-    if advance.pending is not None:
-        for _ in range(_ROUNDS):
-            view, more = sync_view(session, session.again(view, settle=True))
-            if more is None:
-                break
-            sent = more
-    remember_synced(session, [view])
+    batch.do(view)
+    for _ in range(_ROUNDS if advance.pending is not None else 0):
+        view, more = sync_view(session, session.again(view, settle=True))
+        if more is None:
+            break
+        sent = more
+        remember_synced(session, [view])
     return Outcome(view.name, message=f"sent @{sent.name} to {_target(view)}", notes=_foreign(view, advance))
 
 

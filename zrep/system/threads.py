@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
@@ -55,6 +56,37 @@ def at_once(
 def together(*works: Callable[[], Answer]) -> list[Answer]:
     """Do all of them at the same time, as one for each host; see at_once."""
     return at_once(works, len(works))
+
+
+class Rolling(Generic[Item]):
+    """Work on many that costs little more than on one: while one batch is under way, the next one gathers.
+
+    work: what went wrong with each, in order; None: nothing."""
+
+    def __init__(self, work: Callable[[list[Item]], Sequence[Exception | None]]) -> None:
+        self._work = work
+        self._ready: deque[tuple[Item, list[Exception | None]]] = deque()
+        self._turn = threading.Lock()
+
+    def do(self, item: Item) -> None:
+        """Wait for the batch before, then have this one done, with all that have gathered; what went wrong with it is
+        raised."""
+        answer: list[Exception | None] = []
+        self._ready.append((item, answer))
+        with self._turn:
+            if not answer:
+                self._do_all()
+        if answer[0] is not None:
+            raise answer[0]
+
+    def _do_all(self) -> None:
+        batch = [self._ready.popleft() for _ in range(len(self._ready))]
+        try:
+            answers = self._work([item for item, _ in batch])
+        except Exception as error:
+            answers = [error] * len(batch)
+        for (_, answer), found in zip(batch, answers, strict=True):
+            answer.append(found)
 
 
 def start(work: Callable[[], None]) -> threading.Event:
