@@ -102,6 +102,32 @@ def test_what_gathers_while_a_batch_is_under_way_is_the_next_batch() -> None:
     assert batches == [[0], [1, 2, 3, 4, 5]]
 
 
+@pytest.mark.parametrize(
+    ("linger", "expected"), [(5.0, [[0, 1]]), (0.0, [[0], [1]])], ids=["long enough", "not at all"]
+)
+def test_a_batch_waits_a_moment_for_what_is_coming(linger: float, expected: list[list[int]]) -> None:
+    batches: list[list[int]] = []
+
+    def work(numbers: list[int]) -> list[Exception | None]:
+        batches.append(numbers)
+        return [None] * len(numbers)
+
+    rolling = Rolling(work, linger)
+
+    def one(number: int) -> Callable[[], None]:
+        def do() -> None:
+            with rolling.coming():
+                time.sleep(0.1 + 0.2 * number)
+            rolling.do(number)
+
+        return do
+
+    started = time.monotonic()
+    together(one(0), one(1))
+    assert batches == expected
+    assert time.monotonic() - started < linger + 1, "it waits no longer than for what comes"
+
+
 def test_a_batch_that_breaks_is_known_to_all_that_are_in_it() -> None:
     def work(numbers: list[int]) -> list[Exception | None]:
         time.sleep(0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -11,7 +12,7 @@ from shlex import quote
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
 from zrep.core.plan import Advance, new_snapshot, plan_advance, plan_converge, plan_stream
-from zrep.core.record import replace
+from zrep.core.record import Record, replace
 from zrep.core.state import Side, Snapshot, Unit, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
 from zrep.core.words import size
@@ -36,6 +37,9 @@ from zrep.system.threads import Rolling
 
 # A run sends what an earlier one left, then what was written since: two rounds reach the end.
 _ROUNDS = 3
+# Seconds that what a stream has brought waits for the streams beside it: about what a transaction group takes, and
+# each that comes along saves three.
+_LINGER = 0.1
 
 
 def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
@@ -158,6 +162,14 @@ def _busy(session: Session, link: Link, everything: bool) -> Outcome:
 # --- moving data ---
 
 
+class _Shared(Record):
+    """What the filesystems of one peer share. streams: so many are under way at a time; batches: what streams have
+    brought, by the pools they are between, so that one that is slow delays no other."""
+
+    streams: threading.Semaphore
+    batches: Mapping[tuple[str, str], Rolling[View]]
+
+
 def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Completed]) -> list[Outcome]:
     """One snapshot command for all changed filesystems of a pool, then each stream; who is finished is finished."""
     outcomes: list[Outcome] = []
@@ -186,16 +198,20 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
     failed = take_snapshots(session, due, rooms)
     # With the snapshots just made, and their guids.
     taken = session.taken([view for view in due if view.name not in failed])
-    # One for each two pools: one that is slow delays no other.
-    batches = {pools(view): Rolling(partial(_converge, session)) for view, _ in moving}
+    shared = _Shared(
+        threading.Semaphore(session.options.jobs),
+        {pools(view): Rolling(partial(_converge, session), _LINGER) for view, _ in moving},
+    )
     works = [
-        partial(_finish_one, session, taken.get(view.name, view), advance, failed.get(view.name), batches[pools(view)])
+        partial(_finish_one, session, taken.get(view.name, view), advance, failed.get(view.name), shared)
         for view, advance in moving
     ]
     if len(works) > 1:
         for view, _ in moving:
             view.executor.progress = None  # one line on a terminal cannot show several streams
-    return outcomes + session.side_by_side(works, session.options.jobs)
+    jobs = session.options.jobs
+    # While some wait for their batch, others stream.
+    return outcomes + session.side_by_side(works, 4 * jobs if jobs > 1 else 1)
 
 
 def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Outcome]:
@@ -242,14 +258,12 @@ def _converge(session: Session, views: Sequence[View]) -> list[Exception | None]
     return [failed.get(view.name) for view in views]
 
 
-def _finish_one(
-    session: Session, view: View, advance: Advance, failed: ZrepError | None, batch: Rolling[View]
-) -> Outcome:
+def _finish_one(session: Session, view: View, advance: Advance, failed: ZrepError | None, shared: _Shared) -> Outcome:
     """One filesystem to its end; then its locks go, so that it waits for no other one's end before its next run."""
     try:
         if failed is not None:
             raise failed
-        return _complete(session, view, advance, batch)
+        return _complete(session, view, advance, shared)
     except ZrepError as error:
         return Outcome(view.name, error=error.about(view.name))
     finally:
@@ -291,12 +305,15 @@ def _rolled_back(view: View) -> View:
     return view.with_replica(Unit((view.pair.replica.root.unwritten(),)))
 
 
-def _complete(session: Session, view: View, advance: Advance, batch: Rolling[View]) -> Outcome:
+def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -> Outcome:
     """Send what is due and converge; and once more for what was written after a snapshot an earlier run left."""
-    view, sent = send_pending(session, view)
+    batch = shared.batches[pools(view)]
+    with shared.streams, batch.coming():
+        view, sent = send_pending(session, view)
     batch.do(view)
     for _ in range(_ROUNDS if advance.pending is not None else 0):
-        view, more = sync_view(session, session.again(view, settle=True))
+        with shared.streams:
+            view, more = sync_view(session, session.again(view, settle=True))
         if more is None:
             break
         sent = more

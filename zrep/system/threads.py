@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -61,12 +62,27 @@ def together(*works: Callable[[], Answer]) -> list[Answer]:
 class Rolling(Generic[Item]):
     """Work on many that costs little more than on one: while one batch is under way, the next one gathers.
 
-    work: what went wrong with each, in order; None: nothing."""
+    work: what went wrong with each, in order; None: nothing. linger: seconds that a batch waits for those coming."""
 
-    def __init__(self, work: Callable[[list[Item]], Sequence[Exception | None]]) -> None:
+    def __init__(self, work: Callable[[list[Item]], Sequence[Exception | None]], linger: float = 0.0) -> None:
         self._work = work
+        self._linger = linger
         self._ready: deque[tuple[Item, list[Exception | None]]] = deque()
         self._turn = threading.Lock()
+        self._coming = 0
+        self._arrival = threading.Condition()
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """What is done inside may soon be followed by a call of do: a batch is worth a short wait for it."""
+        with self._arrival:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._arrival:
+                self._coming -= 1
+                self._arrival.notify_all()
 
     def do(self, item: Item) -> None:
         """Wait for the batch before, then have this one done, with all that have gathered; what went wrong with it is
@@ -75,6 +91,8 @@ class Rolling(Generic[Item]):
         self._ready.append((item, answer))
         with self._turn:
             if not answer:
+                with self._arrival:
+                    self._arrival.wait_for(lambda: self._coming == 0, self._linger)
                 self._do_all()
         if answer[0] is not None:
             raise answer[0]
