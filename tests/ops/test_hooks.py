@@ -120,6 +120,28 @@ def test_what_was_announced_and_does_not_come_about_is_taken_back(
             assert last in ([], [truth], *([] if mode is Mode.FAIL else [[untruth]])), (at, told(log))
 
 
+@pytest.mark.parametrize("mode", [Mode.FAIL, Mode.PART, Mode.HANG], ids=lambda mode: mode.name.lower())
+def test_a_forced_promotion_that_fails_is_taken_back(hosts: Hosts, log: Path, mode: Mode) -> None:
+    """Whatever fails on the way; where it took the role all the same, the next run says so."""
+    pairs.linked(hosts)
+    install(log)
+    before = hosts.world.dump()
+    hosts.wire.reset()
+    good(hosts.run("beta", pairs.forcing(B)))
+    failed = 0
+    for at in range(len(hosts.wire.log)):
+        hosts.load(before)
+        log.unlink(missing_ok=True)
+        hosts.wire.reset(mode, at)
+        failed += hosts.run("beta", pairs.forcing(B)).code != 0
+        hosts.wire.reset()
+        hosts.run("beta", SYNC_ALL)
+        moved = pairs.value(hosts, "beta", B, "zrep:master") == "yes"
+        assert told(log)[-1:] in ([], [MOVED[3] if moved else NOT_MOVED[1]]), (at, told(log))
+        assert told(log) or not moved
+    assert failed
+
+
 @pytest.mark.parametrize("event", ["after-demote", "after-promote"])
 def test_an_after_hook_that_fails_is_reported_and_undoes_nothing(hosts: Hosts, log: Path, event: str) -> None:
     pairs.linked(hosts)

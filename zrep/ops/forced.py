@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from zrep.core.errors import BusyError, FailedError, RefusedError
+from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.record import Record
 from zrep.core.role import ALONE, next_epoch, role_properties, role_values
 from zrep.core.rolechange import plan_fence, plan_open, take_role
@@ -78,15 +78,27 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     if member.role.links != link.role.links or member.role.master:
         raise BusyError("its role changed meanwhile", filesystem=name)
     peer = (member.role.src_host, member.role.src_fs)
-    hooks.ask(session, session.local, "before-promote", name, peer, next_epoch(member.role))
+    epoch = next_epoch(member.role)
+    try:
+        hooks.ask(session, session.local, "before-promote", name, peer, epoch)
+        member = _take_role(session, executor, member, generation)
+    except (ZrepError, KeyboardInterrupt):
+        # Where it took the role all the same, whoever finishes it tells after-promote.
+        hooks.take_one_back(session, session.local, "not-promoted", name, peer, epoch)
+        raise
+    return _open_alone(session, executor, name, f"this side is master now, epoch {member.role.epoch}; {loss.text()}")
+
+
+def _take_role(session: Session, executor: Executor, member: Member, generation: str) -> Member:
+    """Fence it and make it master; how it is then."""
     *before, take = _forced_plan(session, member, generation)
     assert isinstance(take, TakeRole)
     executor.do_all(before)
-    done = session.local.take_role(session.tag, name, take.expected, take.identity, argv.command(take))
-    member = observe(session.local, session.tag, [name])[name]
-    if member.role.gen != generation or not member.role.master:
-        raise FailedError("could not take the role", filesystem=name, evidence=done.err.strip())
-    return _open_alone(session, executor, name, f"this side is master now, epoch {member.role.epoch}; {loss.text()}")
+    done = session.local.take_role(session.tag, member.name, take.expected, take.identity, argv.command(take))
+    found = observe(session.local, session.tag, [member.name])[member.name]
+    if found.role.gen != generation or not found.role.master:
+        raise FailedError("could not take the role", filesystem=member.name, evidence=done.err.strip())
+    return found
 
 
 def _need_yes(name: str, what: str, agree: Callable[[str], bool]) -> None:

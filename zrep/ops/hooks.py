@@ -49,10 +49,14 @@ def take_back(session: Session, view: View) -> None:
         (Side.MASTER, "not-demoted", (role.dest_host, role.dest_fs)),
         (Side.REPLICA, "not-promoted", (role.src_host, role.src_fs)),
     ):
-        agent, name = view.executor.agent(side), view.pair.side(side).name
-        with suppress(ZrepError):
-            for line in agent.hooks(event, about(session, name, peer, epoch)):
-                session.warn(f"{name}: a {event} hook on {agent.name} failed ({line})")
+        take_one_back(session, view.executor.agent(side), event, view.pair.side(side).name, peer, epoch)
+
+
+def take_one_back(session: Session, agent: Agent, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:
+    """One side hears that what ask announced does not come about."""
+    with suppress(ZrepError):
+        for line in agent.hooks(event, about(session, name, peer, epoch)):
+            session.warn(f"{name}: a {event} hook on {agent.name} failed ({line})")
 
 
 def about(session: Session, name: str, peer: tuple[str, str], epoch: int) -> dict[str, str]:
