@@ -15,6 +15,8 @@ LEGACY = "0" * 16
 ANCESTORS_KEPT = 8
 UNKNOWN = "unknown"
 NOTHING: Mapping[str, str] = MappingProxyType({})
+# One for all snapshots without any: Python makes a new one of 216 bytes each time.
+NO_HOLDS: frozenset[str] = frozenset()
 
 
 class Side(Enum):
@@ -44,7 +46,7 @@ class Snapshot(Record):
     creation: int = 0
     written: int = 0
     used: int = 0
-    holds: frozenset[str] = frozenset()
+    holds: frozenset[str] = NO_HOLDS
     sent: int | None = None
     clones: tuple[str, ...] = ()
 

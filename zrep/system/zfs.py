@@ -12,7 +12,7 @@ from itertools import groupby
 
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.names import ROLE_PROPERTIES
-from zrep.core.state import UNKNOWN, Intent, Member, Role, Snapshot, Value
+from zrep.core.state import NO_HOLDS, UNKNOWN, Intent, Member, Role, Snapshot, Value
 from zrep.core.words import floor_bytes
 from zrep.system.process import Completed
 
@@ -37,6 +37,7 @@ NATIVE_PROPERTIES = (
     "sharesmb",
 )
 _SNAPSHOT_COLUMNS = ("name", "guid", "createtxg", "creation", "userrefs", "written", "used", "clones")
+_HOLDS_UNKNOWN = frozenset(("",))
 
 Argv = tuple[str, ...]
 
@@ -183,12 +184,12 @@ def _snapshot(row: Sequence[str]) -> Snapshot:
     full, guid, createtxg, creation, userrefs, written, used, clones, sent = row
     return Snapshot(
         name=sys.intern(full.partition("@")[2]),  # many filesystems have snapshots of the same names
-        guid=guid,
+        guid=sys.intern(guid),  # the other side has it too
         createtxg=_integer(createtxg, full),
         creation=_integer(creation, full),
         written=_integer(written, full),
         used=_integer(used, full),
-        holds=frozenset(("",)) if userrefs not in ("0", "-") else frozenset(),
+        holds=_HOLDS_UNKNOWN if userrefs not in ("0", "-") else NO_HOLDS,
         sent=_number(sent),
         clones=tuple(clones.split(",")) if clones not in ("", "-") else (),
     )
