@@ -275,10 +275,13 @@ class Session:
         links: Sequence[Link],
         wait: float = LOCK_SECONDS,
         then: Callable[[dict[str, Member]], None] = lambda members: None,
+        *,
+        settle_there: bool = True,
     ) -> tuple[list[str], list[View | Outcome]]:
         """Lock links with one peer and one direction, and read both sides of those that are not busy. The names here
         of the busy ones, and the others as from views. then: what else to do here with what was read here, where there
-        is time for it because the peer has still to answer.
+        is time for it because the peer has still to answer. settle_there: see observe; without it the peer does not
+        wait for the three transaction groups that ``zpool sync`` closes (txg_wait_synced of OpenZFS's txg.c).
 
         What is locked here is read while the peer is still being dialled: nobody else changes it now, and whoever
         wants both halves begins with the master's.
@@ -297,7 +300,7 @@ class Session:
             busy_there = peer.lock([link.peer_name for link in free], wait)
             busy_here.extend(link.name for link in free if link.peer_name in busy_there)
             names = [link.peer_name for link in free if link.peer_name not in busy_there]
-            return observe(peer, self.tag, names, settle=True)
+            return observe(peer, self.tag, names, settle=settle_there)
 
         def here() -> dict[str, Member]:
             found = observe(self.local, self.tag, [link.name for link in free], settle=True)

@@ -104,7 +104,9 @@ def _sync_peer(session: Session, links: list[Link], everything: bool) -> list[Ou
     wrong here ends nothing of the other peers."""
     rooms: dict[str, Completed] = {}
     try:
-        taken, found = session.claim(links, 0.5 if everything else 2.0, partial(look_for_room, session, rooms))
+        # What somebody is writing to a replica just now, its receive finds, or the next run: only -f has to know now.
+        room = partial(look_for_room, session, rooms)
+        taken, found = session.claim(links, 0.5 if everything else 2.0, room, settle_there=session.options.force)
         reached(session, [link for link in links if link.name not in taken])
     except ZrepError as error:
         not_reached(session, links)
