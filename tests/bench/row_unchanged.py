@@ -10,6 +10,7 @@ from zrep.system import zfs
 
 SIZES = (1, 10, 100, 1000)
 SNAPSHOTS = 20
+KEPT = "SSH='ssh -o ControlPath=/run/kept-%C -o ControlPersist=60'"
 RUNS = {1: 7, 10: 7, 100: 7, 1000: 5}
 
 
@@ -36,6 +37,9 @@ def measure(lab: Lab, names: list[str]) -> list[Line]:
     size, alpha = len(names), lab.alpha
     with counting(lab):
         cost = count(lab, alpha, "zrep sync all")
+        alpha.run(f"{KEPT} zrep sync all")
+        warm = count(lab, alpha, f"{KEPT} zrep sync all")
+        alpha.run("ssh -O exit -o ControlPath=/run/kept-%C beta")
     say(f"    here: {'; '.join(' '.join(line.split()[:3]) for line in cost.lines['alpha'])}")
     for host in lab:
         get, snapshots = zfs.get_properties("zrep", names), zfs.list_snapshots("zrep", names)
@@ -54,6 +58,7 @@ def measure(lab: Lab, names: list[str]) -> list[Line]:
         counted("zfs and zpool commands here", cost.zfs("alpha"), 4),
         counted("zfs and zpool commands there", cost.zfs("beta"), 3),
         counted("connections", cost.connections, 1),
+        counted("new connections where one is kept", warm.connections, 0),
         counted("transaction groups here", cost.groups["alpha"]),
         counted("transaction groups there", cost.groups["beta"]),
     ]

@@ -156,6 +156,20 @@ class TestSync:
         assert snapshots(beta, "tank/b") == [f"zrep_{number:06x}" for number in range(6, 11)]
         assert content(beta, "tank/b") == "7"
 
+    def test_a_connection_that_is_kept_open_is_used_again(self, hosts: Hosts) -> None:
+        alpha, beta = pair(hosts)
+        kept = "-o ControlPath=/run/kept-%C"
+        accepted = "awk '$1 == \"Tcp:\" { print $7 }' /proc/net/snmp"
+        sync = f"SSH='ssh {kept} -o ControlPersist=60' zrep sync all"
+        silent(alpha, sync)
+        before = beta.run(accepted).out
+        silent(alpha, f"echo second > /tank/a/file; {sync}")
+        silent(alpha, sync)
+        assert content(beta, "tank/b") == "second"
+        assert beta.run(accepted).out == before
+        alpha.run(f"ssh -O exit {kept} beta")
+        silent(alpha, sync)
+
     def test_one_bad_filesystem_never_stops_the_others(self, hosts: Hosts) -> None:
         alpha, beta = hosts
         for name in ("tank/a", "tank/m", "tank/z"):
