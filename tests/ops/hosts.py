@@ -363,7 +363,7 @@ class Peer:
 
         return ask
 
-    def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]:
+    def stream_argv(self, argv: Sequence[str], *, receives: bool = False) -> tuple[str, ...]:
         self._wire.reach(self.name)
         return ("ssh", self.name, *argv)
 

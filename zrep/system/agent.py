@@ -91,7 +91,7 @@ class Agent(Protocol):
     def remember(self, records: dict[str, dict[str, object]]) -> None: ...
     def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]: ...
     def dial(self, host: str) -> Identity: ...
-    def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]: ...
+    def stream_argv(self, argv: Sequence[str], *, receives: bool = False) -> tuple[str, ...]: ...
     def close(self) -> None: ...
 
 
@@ -291,8 +291,8 @@ class LocalAgent:
         finally:
             remote.close()
 
-    def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]:
-        """The command by which argv takes part in a stream on this host."""
+    def stream_argv(self, argv: Sequence[str], *, receives: bool = False) -> tuple[str, ...]:
+        """The command by which argv takes part in a stream on this host. receives: argv is one of receive_argv."""
         return tuple(argv)
 
     def close(self) -> None:

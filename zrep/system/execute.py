@@ -102,7 +102,7 @@ class Executor:
         sender = self.master.stream_argv(argv.send(step))
         lock = self.replica.lend(step.target)
         receiver = self.replica.stream_argv(
-            receive_argv(lock, self.tag, step.target, generation, argv.receive(step), marked=marked)
+            receive_argv(lock, self.tag, step.target, generation, argv.receive(step), marked=marked), receives=True
         )
         started = time.monotonic()
         seen: list[Progress] = []

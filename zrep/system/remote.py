@@ -21,7 +21,7 @@ from typing import IO, Any, NoReturn
 from zrep.core import errors
 from zrep.core.errors import BugError, FailedError, RefusedError, UnreachableError, UsageError, ZrepError
 from zrep.system import process, zfs
-from zrep.system.agent import PROTOCOL, RECEIVE_SCRIPT, STREAM_MARK, Identity
+from zrep.system.agent import PROTOCOL, STREAM_MARK, Identity
 from zrep.system.peer import BEAT_SECONDS, GREETING
 from zrep.system.process import Completed
 
@@ -114,11 +114,11 @@ class RemoteAgent:
     def dial(self, host: str) -> Identity:
         return Identity(**self._ask("dial", host))
 
-    def stream_argv(self, argv: Sequence[str]) -> tuple[str, ...]:
+    def stream_argv(self, argv: Sequence[str], *, receives: bool = False) -> tuple[str, ...]:
         self._connect()
-        # What receives prints nothing that anybody reads, and its script knows its way: one shell less to start.
-        if tuple(argv[:3]) == ("sh", "-c", RECEIVE_SCRIPT):
-            words = [f"PATH=/usr/local/bin:$PATH; {RECEIVE_SCRIPT}", *argv[3:]]
+        if receives:  # it prints nothing that anybody reads, and is a shell that knows its way: no other one is needed
+            script, *arguments = argv[2:]
+            words = [f"PATH=/usr/local/bin:$PATH; {script}", *arguments]
         else:
             words = [_COMMAND, *argv]
         return (*self._ssh(), "--", self.name, "sh -c " + _quoted(words))
