@@ -467,6 +467,11 @@ class Simulation(RuleBasedStateMachine):
     def _now(self) -> int:
         return self.hosts.world.state.now or 0
 
+    def _may_be_reached(self, *hosts: str) -> None:
+        """Runs of these hosts that begin now, two at most, find their peer."""
+        if not self.hosts.wire.cut:
+            self.reachable |= dict.fromkeys(hosts, self._now() + 2 * MINUTE)
+
     def _fence(self, host: str) -> int:
         """The fence command of a host: it takes the power from the other one, or says why not."""
         self.history.append(f"{host}: (fence command: {self.fence_says})")
@@ -481,7 +486,9 @@ class Simulation(RuleBasedStateMachine):
         dataset = find(self.hosts, host, name)
         self.history.append(f"{host}: ({what})")
         if what in ("cut", "heal"):
-            self.cut = self.hosts.wire.cut = what == "cut"
+            self.cut = what == "cut"
+            self.hosts.wire.cut = self.cut or bool(self.down)  # whoever lost power does not answer
+            self._may_be_reached(*NAMES)
         if host in self.down or dataset is None or dataset.inconsistent:
             return
         if what in ("write", "fsync", "buffered", "store"):
@@ -550,8 +557,7 @@ class Simulation(RuleBasedStateMachine):
             self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down - {host})
             self.hosts.wire.after = self._looking(meanwhile)
             had = self.ledger.on(host)
-            if not self.hosts.wire.cut:
-                self.reachable[host] = self._now() + MINUTE
+            self._may_be_reached(host, *([meanwhile.host] if meanwhile else []))
             ended = self._start(host, command)
         if command == "sync all" and not fault and not meanwhile:
             self._lease_is_kept(host, ended)
@@ -578,8 +584,7 @@ class Simulation(RuleBasedStateMachine):
         with self._judged(overlap.commands, fault):
             self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down)
             had = {host: self.ledger.on(host) for host in NAMES}
-            if not self.hosts.wire.cut:
-                self.reachable = dict.fromkeys(NAMES, self._now() + 2 * MINUTE)
+            self._may_be_reached(*NAMES)
             self.history.append(f"(at the same time: {which})")
             works = [(host, partial(self._start, host, command)) for host, command in which]
             runs = in_turns(self.hosts, works, schedule(overlap.turns, overlap.then), overlap.pace)
