@@ -133,21 +133,21 @@ def test_every_prefix_of_converging_ends_the_same() -> None:
             assert applied(done, plan.plan_converge(done, 77)) == whole
 
 
-def test_every_cut_of_converging_side_by_side_ends_the_same() -> None:
-    """Its parts run at the same time: a cut may find any of them, at any place, done or not."""
+def test_every_cut_of_converging_in_stages_ends_the_same() -> None:
+    """The parts of a stage run at the same time: a cut may find any of them, at any place, done or not."""
     cuts = 0
     for pair in pairs():
         steps = plan.plan_converge(pair, 77)
-        held = applied(pair, (step for step in steps if isinstance(step, Hold)))
-        rest = [step for step in steps if not isinstance(step, Hold)]
-        parts = plan.independent(rest)
-        assert sorted(chain(*parts), key=rest.index) == rest
-        whole = applied(held, chain(*parts))
-        for places in product(*(range(len(part) + 1) for part in parts)):
-            done = applied(held, chain(*(part[:place] for part, place in zip(parts, places, strict=True))))
-            held_on_both(pair, done)
-            assert applied(done, plan.plan_converge(done, 77)) == whole
-            cuts += 1
+        whole = applied(pair, steps)
+        begun = pair
+        for parts in plan.stages(steps):
+            for places in product(*(range(len(part) + 1) for part in parts)):
+                done = applied(begun, chain(*(part[:place] for part, place in zip(parts, places, strict=True))))
+                held_on_both(pair, done)
+                assert applied(done, plan.plan_converge(done, 77)) == whole
+                cuts += 1
+            begun = applied(begun, chain(*parts))
+        assert begun == whole, "nothing is left out"
     assert cuts > len(HISTORIES) ** 2
 
 

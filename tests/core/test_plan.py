@@ -11,7 +11,7 @@ from zrep.core import plan, role, rolechange
 from zrep.core.errors import RefusedError
 from zrep.core.record import replace
 from zrep.core.state import LEGACY, Intent, Pair, Role, Side, Unit
-from zrep.core.steps import Hold, Step
+from zrep.core.steps import Step
 from zrep.system import argv
 
 SHELL = {"gen": "", "epoch": None}
@@ -189,21 +189,42 @@ def test_several_converge_in_the_steps_of_one() -> None:
     assert plan.merged([]) == ()
 
 
-def test_what_is_independent_is_done_at_the_same_time() -> None:
-    """An expiry waits only for the release of what it takes."""
-    both = pair("1 2h 3hs", "1h 2 3s", master=replace(MASTER, savecount=1), replica=replace(REPLICA, savecount=2))
-    steps = [step for step in plan.plan_converge(both, 77) if not isinstance(step, Hold)]
-    assert [lines(part) for part in plan.independent(steps)] == [
-        ["master: zfs release zrep tank/a@zrep_000002", "master: zfs destroy tank/a@zrep_000001,zrep_000002"],
-        ["replica: zfs release zrep tank/b@zrep_000001", "replica: zfs destroy tank/b@zrep_000001"],
-    ]
-    later = pair("1hs 2hs", "1s 2h 3s", replica=replace(REPLICA, savecount=1))
-    steps = [step for step in plan.plan_converge(later, 77) if not isinstance(step, Hold)]
-    assert [lines(part) for part in plan.independent(steps)] == [
-        ["master: zfs release zrep tank/a@zrep_000001"],
-        ["replica: zfs set zrep:sent=77 tank/b@zrep_000002"],
-        ["replica: zfs destroy tank/b@zrep_000001"],
-    ]
+@pytest.mark.parametrize(
+    ("here", "there", "counts", "expected"),
+    [
+        ("1hs", "1hs", (5, 5), []),
+        # An expiry waits only for the release of what it takes.
+        (
+            "1 2h 3hs",
+            "1h 2 3s",
+            (1, 2),
+            [
+                [["replica: zfs hold zrep tank/b@zrep_000003"]],
+                [["replica: zfs release zrep tank/b@zrep_000001"], ["master: zfs release zrep tank/a@zrep_000002"]],
+                [["master: zfs destroy tank/a@zrep_000001,zrep_000002"], ["replica: zfs destroy tank/b@zrep_000001"]],
+            ],
+        ),
+        (
+            "1hs 2h",
+            "1s 2h",
+            (5, 1),
+            [
+                [
+                    ["master: zfs set zrep:sent=77 tank/a@zrep_000002"],
+                    ["replica: zfs set zrep:sent=77 tank/b@zrep_000002"],
+                    ["master: zfs release zrep tank/a@zrep_000001"],
+                    ["replica: zfs destroy tank/b@zrep_000001"],
+                ],
+            ],
+        ),
+    ],
+)
+def test_the_stages_of_converging(
+    here: str, there: str, counts: tuple[int, int], expected: list[list[list[str]]]
+) -> None:
+    mine, theirs = (replace(role, savecount=count) for role, count in zip((MASTER, REPLICA), counts, strict=True))
+    steps = plan.plan_converge(pair(here, there, master=mine, replica=theirs), 77)
+    assert [[lines(part) for part in stage] for stage in plan.stages(steps)] == expected
 
 
 def test_nothing_is_expired_without_a_base() -> None:

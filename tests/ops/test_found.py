@@ -57,6 +57,14 @@ def test_what_only_zfs_can_see_on_a_mounted_replica_is_said_and_rolled_back_on_d
     good(hosts.run("beta", SYNC_ALL))
 
 
+def test_what_was_just_done_to_a_replica_is_seen_by_a_sync_that_has_nothing_to_send(hosts: Hosts) -> None:
+    """A takeover -L was killed a moment ago, and its change is in a transaction group that is still open there."""
+    pairs.linked(hosts)
+    hit(hosts, "beta", pairs.forcing(B), Mode.KILL_AFTER, "zfs", "set", "userquota@4294967294=none")
+    hosts.wire.heal()
+    assert "changed by hand" in hosts.run("alpha", SYNC_ALL).text
+
+
 def test_a_forced_takeover_that_was_cut_is_undone_by_what_sync_advises(hosts: Hosts) -> None:
     """Killed after its promotion snapshot was held: the master is as it was, and cron says `sync -f`."""
     pairs.linked(hosts)

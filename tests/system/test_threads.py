@@ -88,8 +88,9 @@ def test_what_gathers_while_a_batch_is_under_way_is_the_next_batch() -> None:
 
     def one(number: int) -> Callable[[], str]:
         def do() -> str:
-            if number:
-                first.wait()
+            with rolling.coming():
+                if number:
+                    first.wait()
             try:
                 rolling.do(number)
             except ValueError as error:
@@ -137,6 +138,8 @@ def test_a_batch_that_breaks_is_known_to_all_that_are_in_it() -> None:
     broken: list[str] = []
 
     def one() -> None:
+        with rolling.coming():
+            pass
         with pytest.raises(RuntimeError) as error:
             rolling.do(1)
         broken.append(str(error.value))

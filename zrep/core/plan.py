@@ -208,21 +208,28 @@ def _one(steps: Sequence[Step]) -> Step:
             return other
 
 
-def independent(steps: Sequence[Step]) -> tuple[tuple[Step, ...], ...]:
-    """What plan_converge plans after its holds, in parts that may be done at the same time, each in its order: they
-    wait for the same transaction group. Marks, what is let go of, and what expires do not depend on each other, but
-    for a snapshot that is both let go of and expired."""
-    parts: list[list[Step]] = []
-    for side in Side:
-        own = [step for step in steps if step.side is side]
-        released = {name for step in own if isinstance(step, Release) for name in step.snapshots}
-        freed: list[Step] = [step for step in own if isinstance(step, Release)]
-        freed += [step for step in own if isinstance(step, DestroySnapshots) and not released.isdisjoint(step.full)]
-        expired = [step for step in own if isinstance(step, DestroySnapshots) and step not in freed]
-        marks = [step for step in own if step not in freed and step not in expired]
-        parts += [marks, freed]
-        parts += [[step] for step in expired]
-    return tuple(tuple(part) for part in parts if part)
+def stages(steps: Sequence[Step]) -> tuple[tuple[tuple[Step, ...], ...], ...]:
+    """What plan_converge plans, as stages one after the other, each of parts that may be done at the same time: they
+    wait for the same transaction group.
+
+    What holds the new base comes first. Then marks, what is let go of, and what expires do not depend on each other,
+    but for snapshots that are both let go of and expired: those go last.
+    """
+    holds: list[Step] = [step for step in steps if isinstance(step, Hold)]
+    releases = [step for step in steps if isinstance(step, Release)]
+    released = {(step.side, name) for step in releases for name in step.snapshots}
+    marks: dict[Side, list[Step]] = {side: [] for side in Side}
+    expired: list[Step] = []
+    freed: list[Step] = []
+    for step in steps:
+        if isinstance(step, DestroySnapshots):
+            waits = any((step.side, name) in released for name in step.full)
+            (freed if waits else expired).append(step)
+        elif not isinstance(step, Hold | Release):
+            marks[step.side].append(step)
+    alone: list[list[Step]] = [[step] for step in (*releases, *expired)]
+    found = [[holds], [*marks.values(), *alone], [[step] for step in freed]]
+    return tuple(parts for stage in found if (parts := tuple(tuple(part) for part in stage if part)))
 
 
 def _release_others(side: Side, member: Member, tag: str, base: Snapshot) -> list[Step]:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from zrep.core.errors import FailedError, ZrepError
+from zrep.core.errors import FailedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key, pool_of
 from zrep.core.plan import (
     changed_by_hand,
@@ -17,7 +17,7 @@ from zrep.core.plan import (
     plan_converge,
     plan_stream,
 )
-from zrep.core.state import Member, Side, Snapshot
+from zrep.core.state import Member, Side, Snapshot, newest_common
 from zrep.core.steps import Hold, Step, TakeSnapshot
 from zrep.core.words import floor_bytes, size
 from zrep.ops.session import Session, View
@@ -106,17 +106,19 @@ def converge(session: Session, views: Sequence[View]) -> dict[str, ZrepError]:
     """Pairs with one peer to where plan_converge wants them, those between the same pools in as many commands as one;
     what went wrong, by filesystem here."""
     failed: dict[str, ZrepError] = {}
-    by_pools: dict[tuple[str, str], list[View]] = {}
+    by_pools: dict[tuple[str, str], list[tuple[View, tuple[Step, ...]]]] = {}
     for view in views:
-        by_pools.setdefault(pools(view), []).append(view)
+        if plan := _plan(session, view):
+            by_pools.setdefault(pools(view), []).append((view, plan))
     for group in by_pools.values():
-        plans = [_plan(session, view) for view in group]
         try:
-            group[0].converge(merged(plans))
+            group[0][0].converge(merged(plan for _, plan in group))
         except ZrepError as error:
-            # Any part of it may be done: each by itself, planned again from what is there.
-            alone = {view.name: error if len(group) == 1 else _converge_again(session, view) for view in group}
-            failed.update({name: found for name, found in alone.items() if found})
+            for view, _ in group:
+                alone = len(group) == 1 or isinstance(error, UnreachableError)
+                own = copy.copy(error) if alone else _converge_again(session, view, error)
+                if own is not None:
+                    failed[view.name] = own
     return failed
 
 
@@ -129,13 +131,23 @@ def _plan(session: Session, view: View) -> tuple[Step, ...]:
     return plan_converge(view.pair, session.now, expire=session.options.expire)
 
 
-def _converge_again(session: Session, view: View) -> ZrepError | None:
+def _converge_again(session: Session, view: View, error: ZrepError) -> ZrepError | None:
+    """One of several that failed together: any part of its plan may be done, so it is planned again from what is
+    there, as long as that is what has arrived."""
     try:
-        view = session.again(view)
-        view.converge(_plan(session, view))
-    except ZrepError as error:
-        return error
+        found = session.again(view)
+        if _base(found) != _base(view):
+            return copy.copy(error)
+        found.converge(_plan(session, found))
+    except ZrepError as own:
+        return own
     return None
+
+
+def _base(view: View) -> str:
+    """The guid of the newest snapshot that both sides have."""
+    base = newest_common(view.pair.master.root, view.pair.replica.root)
+    return base.guid if base else ""
 
 
 def send_pending(session: Session, view: View, *, final: bool = False) -> tuple[View, Snapshot]:

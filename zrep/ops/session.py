@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from zrep.core.errors import BusyError, RefusedError, ZrepError, worst
 from zrep.core.names import DEFAULT_TAG, memory_key
-from zrep.core.plan import independent, new_snapshot
+from zrep.core.plan import new_snapshot, stages
 from zrep.core.record import Record, replace
 from zrep.core.relation import Relation, relate
 from zrep.core.state import Member, Pair, Role, Side, Unit
-from zrep.core.steps import Hold, Step
+from zrep.core.steps import Step
 from zrep.ops.unusable import busy, misfit, unfinished_init
 from zrep.system.agent import Agent, LocalAgent
 from zrep.system.execute import Executor, Line
@@ -123,10 +123,9 @@ class View(Record):
         self.executor.do_all(plan)
 
     def converge(self, plan: Sequence[Step]) -> None:
-        """A plan of plan_converge: what holds the new base first, then the rest at the same time."""
-        self.do([step for step in plan if isinstance(step, Hold)])
-        rest = [step for step in plan if not isinstance(step, Hold)]
-        together(*(partial(self.do, part) for part in independent(rest)))
+        """A plan of plan_converge, in its stages."""
+        for stage in stages(plan):
+            together(*(partial(self.do, part) for part in stage))
 
 
 class Session:
@@ -275,13 +274,10 @@ class Session:
         links: Sequence[Link],
         wait: float = LOCK_SECONDS,
         then: Callable[[dict[str, Member]], None] = lambda members: None,
-        *,
-        settle_there: bool = True,
     ) -> tuple[list[str], list[View | Outcome]]:
         """Lock links with one peer and one direction, and read both sides of those that are not busy. The names here
         of the busy ones, and the others as from views. then: what else to do here with what was read here, where there
-        is time for it because the peer has still to answer. settle_there: see observe; without it the peer does not
-        wait for the three transaction groups that ``zpool sync`` closes (txg_wait_synced of OpenZFS's txg.c).
+        is time for it because the peer has still to answer.
 
         What is locked here is read while the peer is still being dialled: nobody else changes it now, and whoever
         wants both halves begins with the master's.
@@ -300,7 +296,7 @@ class Session:
             busy_there = peer.lock([link.peer_name for link in free], wait)
             busy_here.extend(link.name for link in free if link.peer_name in busy_there)
             names = [link.peer_name for link in free if link.peer_name not in busy_there]
-            return observe(peer, self.tag, names, settle=settle_there)
+            return observe(peer, self.tag, names, settle=True)
 
         def here() -> dict[str, Member]:
             found = observe(self.local, self.tag, [link.name for link in free], settle=True)

@@ -104,9 +104,7 @@ def _sync_peer(session: Session, links: list[Link], everything: bool) -> list[Ou
     wrong here ends nothing of the other peers."""
     rooms: dict[str, Completed] = {}
     try:
-        # What somebody is writing to a replica just now, its receive finds, or the next run: only -f has to know now.
-        room = partial(look_for_room, session, rooms)
-        taken, found = session.claim(links, 0.5 if everything else 2.0, room, settle_there=session.options.force)
+        taken, found = session.claim(links, 0.5 if everything else 2.0, partial(look_for_room, session, rooms))
         reached(session, [link for link in links if link.name not in taken])
     except ZrepError as error:
         not_reached(session, links)
@@ -164,12 +162,19 @@ def _busy(session: Session, link: Link, everything: bool) -> Outcome:
 # --- moving data ---
 
 
+class _Arrived(Record):
+    """A pair whose stream has arrived. last: nothing is left to send that its snapshot does not have."""
+
+    view: View
+    last: bool
+
+
 class _Shared(Record):
     """What the filesystems of one peer share. streams: so many are under way at a time; batches: what streams have
     brought, by the pools they are between, so that one that is slow delays no other."""
 
     streams: threading.Semaphore
-    batches: Mapping[tuple[str, str], Rolling[View]]
+    batches: Mapping[tuple[str, str], Rolling[_Arrived]]
 
 
 def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Completed]) -> list[Outcome]:
@@ -249,15 +254,15 @@ def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
         plans[0][0].executor.replica.remember(told)
 
 
-def _converge(session: Session, views: Sequence[View]) -> list[Exception | None]:
+def _converge(session: Session, arrived: Sequence[_Arrived]) -> list[Exception | None]:
     """A batch of those whose streams have arrived."""
-    failed: dict[str, ZrepError] = converge(session, views)
-    well = [view for view in views if view.name not in failed]
+    failed: dict[str, ZrepError] = converge(session, [each.view for each in arrived])
+    equal = [each.view for each in arrived if each.last and each.view.name not in failed]
     try:
-        remember_synced(session, well)
+        remember_synced(session, equal)
     except ZrepError as error:
-        failed.update({view.name: copy.copy(error) for view in well})
-    return [failed.get(view.name) for view in views]
+        failed.update({view.name: copy.copy(error) for view in equal})
+    return [failed.get(each.view.name) for each in arrived]
 
 
 def _finish_one(session: Session, view: View, advance: Advance, failed: ZrepError | None, shared: _Shared) -> Outcome:
@@ -312,13 +317,14 @@ def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -
     batch = shared.batches[pools(view)]
     with shared.streams, batch.coming():
         view, sent = send_pending(session, view)
-    batch.do(view)
-    for _ in range(_ROUNDS if advance.pending is not None else 0):
-        with shared.streams:
-            view, more = sync_view(session, session.again(view, settle=True))
-        if more is None:
-            break
-        sent = more
+    batch.do(_Arrived(view, last=advance.pending is None))
+    if advance.pending is not None:
+        for _ in range(_ROUNDS):
+            with shared.streams:
+                view, more = sync_view(session, session.again(view, settle=True))
+            if more is None:
+                break
+            sent = more
         remember_synced(session, [view])
     return Outcome(view.name, message=f"sent @{sent.name} to {_target(view)}", notes=_foreign(view, advance))
 

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+# Requests to one host at the same time: enough to share a transaction group, few enough for a small machine.
+_MOST = 16
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -55,8 +58,8 @@ def at_once(
 
 
 def together(*works: Callable[[], Answer]) -> list[Answer]:
-    """Do all of them at the same time, as one for each host; see at_once."""
-    return at_once(works, len(works))
+    """Do all of them at the same time, as one for each host, or as many as a host can bear; see at_once."""
+    return at_once(works, _MOST) if len(works) > 1 else [work() for work in works]
 
 
 class Rolling(Generic[Item]):
@@ -67,44 +70,56 @@ class Rolling(Generic[Item]):
     def __init__(self, work: Callable[[list[Item]], Sequence[Exception | None]], linger: float = 0.0) -> None:
         self._work = work
         self._linger = linger
-        self._ready: deque[tuple[Item, list[Exception | None]]] = deque()
-        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+        self._ready: list[tuple[Item, list[Exception | None]]] = []
         self._coming = 0
-        self._arrival = threading.Condition()
+        self._busy = False
 
     @contextmanager
     def coming(self) -> Iterator[None]:
-        """What is done inside may soon be followed by a call of do: a batch is worth a short wait for it."""
-        with self._arrival:
+        """What is done inside is followed by one call of do, unless it raises: a batch is worth a short wait for it."""
+        with self._changed:
             self._coming += 1
         try:
             yield
-        finally:
-            with self._arrival:
+        except BaseException:
+            with self._changed:
                 self._coming -= 1
-                self._arrival.notify_all()
+                self._changed.notify_all()
+            raise
 
     def do(self, item: Item) -> None:
         """Wait for the batch before, then have this one done, with all that have gathered; what went wrong with it is
-        raised."""
+        raised. To be called after coming."""
         answer: list[Exception | None] = []
-        self._ready.append((item, answer))
-        with self._turn:
+        with self._changed:
+            self._coming -= 1
+            self._ready.append((item, answer))
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: answer or not self._busy)
             if not answer:
-                with self._arrival:
-                    self._arrival.wait_for(lambda: self._coming == 0, self._linger)
-                self._do_all()
+                self._busy = True
+                self._changed.wait_for(lambda: not self._coming, self._linger)
+        if not answer:
+            self._do_all()
         if answer[0] is not None:
             raise answer[0]
 
     def _do_all(self) -> None:
-        batch = [self._ready.popleft() for _ in range(len(self._ready))]
+        """The batch that has gathered, in the thread of one of it."""
+        with self._changed:
+            batch, self._ready = self._ready, []
+        answers: Sequence[Exception | None] = [RuntimeError("ended early")] * len(batch)
         try:
             answers = self._work([item for item, _ in batch])
         except Exception as error:
             answers = [error] * len(batch)
-        for (_, answer), found in zip(batch, answers, strict=True):
-            answer.append(found)
+        finally:
+            with self._changed:
+                for (_, answer), found in zip(batch, answers, strict=True):
+                    answer.append(found)
+                self._busy = False
+                self._changed.notify_all()
 
 
 def start(work: Callable[[], None]) -> threading.Event:

@@ -1,0 +1,194 @@
+"""Several filesystems converged together, in threads as in a real run: what is whose, and what a failure costs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from tests.model.state import Snapshot
+from tests.ops import pairs
+from tests.ops.hosts import Ended, Hosts, Mode
+from tests.ops.pairs import SYNC_ALL, B, good
+from tests.ops.test_counts import many
+from zrep.ops import session, sync
+from zrep.ops.manage import Config
+from zrep.system import threads
+from zrep.system.process import Completed
+
+Instead = Callable[[str, Sequence[str]], "Completed | None"]
+
+
+class Batch:
+    """So many pairs that were written to, and runs in which their streams arrive together."""
+
+    def __init__(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+        self.hosts, self.names = hosts, many(hosts, count)
+        self.instead: Instead = lambda host, argv: None
+        self._arrivals: threading.Barrier | None = None
+        kind, lock = type(hosts.wire), threading.RLock()
+        run, pipe = kind.run, kind.pipe
+
+        def run_one(wire: Any, host: str, argv: Sequence[str]) -> Completed:
+            with lock:
+                return self.instead(host, argv) or run(wire, host, argv)
+
+        def pipe_together(wire: Any, *ends: Sequence[str]) -> tuple[Completed, Completed]:
+            if self._arrivals:
+                self._arrivals.wait(5)
+            with lock:
+                return pipe(wire, *ends)
+
+        monkeypatch.setattr(kind, "run", run_one)
+        monkeypatch.setattr(kind, "pipe", pipe_together)
+        monkeypatch.setattr(session, "together", threads.together)
+        monkeypatch.setattr(sync, "_LINGER", 5.0)
+        for name in self.names:
+            for host in ("alpha", "beta"):
+                good(hosts.run(host, pairs.changing(name, Config(savecount=1))))
+            hosts["alpha"].write(name, "two", b"2")
+        self.start = hosts.world.dump()
+
+    def run(self, mode: Mode | None = None, at: int = -1) -> Ended:
+        """One run from the start, with a fault at its command of that number."""
+        self.hosts.load(self.start)
+        self.hosts.wire.reset(mode, at)
+        self._arrivals = threading.Barrier(len(self.names))
+        ended = self.hosts.run("alpha", SYNC_ALL, jobs=len(self.names))
+        self._arrivals = None
+        return ended
+
+    def snapshots(self, host: str, name: str) -> list[Snapshot]:
+        return list(self.hosts.world.state.hosts[host].datasets[name].snapshots)
+
+    def held(self, host: str, name: str) -> set[int]:
+        return {snapshot.guid for snapshot in self.snapshots(host, name) if "zrep" in snapshot.holds}
+
+    def commands(self, *words: str) -> list[tuple[str, ...]]:
+        return [tuple(command.argv) for command in self.hosts.wire.log if tuple(command.argv[: len(words)]) == words]
+
+
+@pytest.fixture
+def three(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Batch:
+    return Batch(hosts, monkeypatch, 3)
+
+
+def test_what_arrives_together_is_held_and_marked_in_one_command_each(three: Batch) -> None:
+    good(three.run())
+    targets = [f"{name}@zrep_000002" for name in three.names]
+    assert [sorted(words[3:]) for words in three.commands("zfs", "hold")] == [targets, targets]
+    assert [sorted(words[3:]) for words in three.commands("zfs", "set")] == [targets, targets]
+    assert len(three.commands("zfs", "release")) == 2
+    with three.hosts.session("alpha") as run:
+        assert all(isinstance(run.memory(name).get("synced"), int) for name in three.names)
+
+
+@pytest.mark.parametrize("mode", [Mode.FAIL, Mode.HANG, Mode.LOST, Mode.CUT, Mode.FAIL_ON], ids=lambda mode: mode.name)
+def test_whatever_fails_each_outcome_is_true_and_its_own(three: Batch, mode: Mode) -> None:
+    """Exit 0 only for what is held by both sides; a common snapshot is held at every moment; the next runs mend it."""
+    good(three.run())
+    unheld: list[str] = []
+    three.hosts.wire.after = lambda: unheld.extend(
+        name for name in three.names if not three.held("alpha", name) & three.held("beta", name)
+    )
+    failed = 0
+    for at in range(len(three.hosts.wire.log)):
+        ended = three.run(mode, at)
+        assert not unheld, at
+        if ended.error is None:
+            assert sorted(outcome.filesystem for outcome in ended.outcomes) == sorted(three.names), at
+        for outcome in ended.outcomes:
+            name = outcome.filesystem
+            if outcome.error:
+                failed += 1
+                assert outcome.error.filesystem in (name, ""), at
+            elif not outcome.skipped:
+                newest = three.snapshots("alpha", name)[-1].guid
+                assert {newest} == three.held("alpha", name) == three.held("beta", name), at
+        three.hosts.wire.heal()
+        three.hosts.run("alpha", SYNC_ALL)
+        good(three.hosts.run("alpha", SYNC_ALL))
+        for name in three.names:
+            newest = three.snapshots("alpha", name)[-1].guid
+            assert {newest} == three.held("alpha", name) == three.held("beta", name), at
+    assert failed
+
+
+@pytest.mark.parametrize(
+    "what", [("zfs", "hold"), ("zfs", "set"), ("zfs", "release"), ("zfs", "destroy")], ids=" ".join
+)
+def test_one_that_always_fails_is_named_and_the_others_are_done(three: Batch, what: tuple[str, str]) -> None:
+    bad = three.names[1]
+
+    def refuse(host: str, argv: Sequence[str]) -> Completed | None:
+        hit = host == "beta" and tuple(argv[:2]) == what and any(word.startswith(f"{bad}@") for word in argv)
+        return Completed(tuple(argv), 1, "", f"cannot do that: {bad} is busy\n") if hit else None
+
+    three.instead = refuse
+    ended = three.run()
+    assert {outcome.filesystem: bool(outcome.error) for outcome in ended.outcomes} == {
+        name: name == bad for name in three.names
+    }
+    for name in set(three.names) - {bad}:
+        assert [snapshot.name for snapshot in three.snapshots("beta", name)] == ["zrep_000002"]
+        assert three.held("beta", name) == three.held("alpha", name)
+
+
+def test_what_is_gone_again_before_it_is_held_was_not_sent(three: Batch) -> None:
+    """Somebody rolls the replica back between the stream and the hold: the older base is no success."""
+    undone: list[str] = []
+
+    def roll_back(host: str, argv: Sequence[str]) -> Completed | None:
+        if host == "beta" and tuple(argv[:2]) == ("zfs", "hold") and not undone:
+            undone.append(three.names[0])
+            three.hosts["beta"].sh(f"zfs rollback -r {three.names[0]}@zrep_000001")
+        return None
+
+    three.instead = roll_back
+    ended = three.run()
+    assert {o.filesystem: bool(o.error) for o in ended.outcomes} == {n: n == undone[0] for n in three.names}
+
+
+def test_an_idle_one_that_fails_costs_the_others_nothing(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    several = Batch(hosts, monkeypatch, 8)
+    good(hosts.run("alpha", SYNC_ALL))
+    bad = several.names[0]
+
+    def cost() -> tuple[Ended, int]:
+        hosts["alpha"].sh(f"zfs inherit zrep:sent {bad}@zrep_000002")
+        hosts.wire.reset()
+        return hosts.run("alpha", SYNC_ALL), len(hosts.wire.log)
+
+    ended, usual = cost()
+    good(ended)
+    several.instead = lambda host, argv: (
+        Completed(tuple(argv), 1, "", "cannot set property: busy\n") if tuple(argv[:2]) == ("zfs", "set") else None
+    )
+    ended, commands = cost()
+    assert [outcome.filesystem for outcome in ended.outcomes if outcome.error] == [bad]
+    assert commands <= usual
+
+
+def test_what_is_left_to_send_is_known_until_it_is_sent(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut run left a snapshot, more was written, and only the first of both arrives: takeover -L says so."""
+    pairs.linked(hosts)
+    pairs.written(hosts, key="first")
+    pairs.hit(hosts, "alpha", SYNC_ALL, Mode.TORN_CUT, "zfs", "send")
+    hosts.wire.heal()
+    pairs.written(hosts, key="second")
+    run = type(hosts.wire).run
+
+    def no_room(wire: Any, host: str, argv: Sequence[str]) -> Completed:
+        if tuple(argv[:2]) == ("zfs", "snapshot"):
+            return Completed(tuple(argv), 1, "", "cannot create snapshots : out of space\n")
+        return run(wire, host, argv)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(hosts.wire), "run", no_room)
+        assert "out of space" in hosts.run("alpha", SYNC_ALL).text
+    hosts.wire.cut = True
+    said = hosts.run("beta", pairs.forcing(B), dry_run=True).text
+    assert "its master had" in said
+    assert "nothing more" not in said
