@@ -468,9 +468,9 @@ class Simulation(RuleBasedStateMachine):
         return self.hosts.world.state.now or 0
 
     def _may_be_reached(self, *hosts: str) -> None:
-        """Runs of these hosts that begin now, two at most, find their peer."""
+        """Runs of these hosts, one each, that begin now find their peer: the last of them when that many have begun."""
         if not self.hosts.wire.cut:
-            self.reachable |= dict.fromkeys(hosts, self._now() + 2 * MINUTE)
+            self.reachable |= dict.fromkeys(hosts, self._now() + len(hosts) * MINUTE)
 
     def _fence(self, host: str) -> int:
         """The fence command of a host: it takes the power from the other one, or says why not."""
@@ -557,7 +557,7 @@ class Simulation(RuleBasedStateMachine):
             self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down - {host})
             self.hosts.wire.after = self._looking(meanwhile)
             had = self.ledger.on(host)
-            self._may_be_reached(host, *([meanwhile.host] if meanwhile else []))
+            self._may_be_reached(*(NAMES if meanwhile else [host]))
             ended = self._start(host, command)
         if command == "sync all" and not fault and not meanwhile:
             self._lease_is_kept(host, ended)

@@ -98,7 +98,7 @@ def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
             raise failed[view.name]
         view = session.taken([view]).get(view.name, view)
     view, sent = send_pending(session, view)
-    view.converge(_plan(session, view))
+    view.converge(converging(session, view))
     return view, sent
 
 
@@ -108,7 +108,7 @@ def converge(session: Session, views: Sequence[View]) -> dict[str, ZrepError]:
     failed: dict[str, ZrepError] = {}
     by_pools: dict[tuple[str, str], list[tuple[View, tuple[Step, ...]]]] = {}
     for view in views:
-        if plan := _plan(session, view):
+        if plan := converging(session, view):
             by_pools.setdefault(pools(view), []).append((view, plan))
     for group in by_pools.values():
         try:
@@ -127,7 +127,8 @@ def pools(view: View) -> tuple[str, str]:
     return pool_of(view.mine.name), pool_of(view.theirs.name)
 
 
-def _plan(session: Session, view: View) -> tuple[Step, ...]:
+def converging(session: Session, view: View) -> tuple[Step, ...]:
+    """What takes both sides of a pair to its base, as this run expires."""
     return plan_converge(view.pair, session.now, expire=session.options.expire)
 
 
@@ -138,7 +139,7 @@ def _converge_again(session: Session, view: View, error: ZrepError) -> ZrepError
         found = session.again(view)
         if _base(found) != _base(view):
             return copy.copy(error)
-        found.converge(_plan(session, found))
+        found.converge(converging(session, found))
     except ZrepError as own:
         return own
     return None

@@ -11,13 +11,14 @@ from shlex import quote
 
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
-from zrep.core.plan import Advance, new_snapshot, plan_advance, plan_converge, plan_stream
+from zrep.core.plan import Advance, new_snapshot, plan_advance, plan_stream
 from zrep.core.record import Record, replace
 from zrep.core.state import Side, Snapshot, Unit, newest_common
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
 from zrep.core.words import size
 from zrep.ops.advance import (
     converge,
+    converging,
     look_for_room,
     pools,
     read_token,
@@ -139,7 +140,7 @@ def _all_failed(links: list[Link], error: ZrepError) -> list[Outcome]:
 
 def _now_replica(session: Session, view: View) -> Outcome:
     """Finishing what was cut has made this side the replica: the other one's sync sends from now on."""
-    view.converge(plan_converge(view.pair, session.now, expire=session.options.expire))
+    view.converge(converging(session, view))
     return Outcome(view.name, message=f"finished the role change: {view.link.peer_host}:{view.theirs.name} is master")
 
 
@@ -348,6 +349,6 @@ def _dry(session: Session, view: View, advance: Advance) -> Outcome:
     if not advance.idle:
         plan += plan_stream(view.pair, advance.base, target, read_token(view), view.pair.replica.root.token)
     else:
-        plan += plan_converge(view.pair, session.now, expire=session.options.expire)
+        plan += converging(session, view)
     lines: tuple[Line, ...] = tuple(view.executor.lines(plan))
     return Outcome(view.name, message="" if plan else "nothing to do", lines=lines)
