@@ -245,10 +245,10 @@ LINKS = "zrep:src-host=alpha zrep:src-fs=tank/a zrep:dest-host=beta zrep:dest-fs
 
 def test_adopt() -> None:
     shell = pair(master=replace(MASTER, gen="", epoch=None), replica=replace(REPLICA, gen="", epoch=None))
-    first = f"zfs set {LINKS} zrep:epoch=0 zrep:gen={NEW} zrep:parent={LEGACY}"
+    rest = f"{LINKS} zrep:epoch=0 zrep:gen={NEW} zrep:parent={LEGACY}"
     assert lines(plan.plan_adopt(shell, NEW)) == [
-        f"master: {first} zrep:master=yes tank/a",
-        f"replica: {first} zrep:master=no tank/b",
+        f"master: zfs set {rest} zrep:master=yes tank/a",
+        f"replica: zfs set zrep:master=no {rest} tank/b",
     ]
 
 
@@ -257,7 +257,7 @@ def test_adopt_goes_on_with_what_the_master_has() -> None:
         master=replace(MASTER, gen=OLD, epoch=0, parents=(LEGACY,)), replica=replace(REPLICA, gen="", epoch=None)
     )
     assert lines(plan.plan_adopt(half, NEW)) == [
-        f"replica: zfs set {LINKS} zrep:epoch=0 zrep:gen={OLD} zrep:parent={LEGACY} zrep:master=no tank/b"
+        f"replica: zfs set zrep:master=no {LINKS} zrep:epoch=0 zrep:gen={OLD} zrep:parent={LEGACY} tank/b"
     ]
 
 
@@ -325,8 +325,8 @@ def test_demote_follows_what_the_new_master_has() -> None:
     assert lines(rolechange.plan_demote(pair(), promoted)) == [
         "master: zfs set zrep:canmount=on tank/a",
         "master: zfs set canmount=noauto tank/a",
-        f"master: zfs set {role_record('follow', 'no', f'{GEN},{OLD}')} {TURNED} zrep:parent={GEN},{OLD}"
-        " zrep:master=no tank/a",
+        f"master: zfs set {role_record('follow', 'no', f'{GEN},{OLD}')} zrep:master=no {TURNED}"
+        f" zrep:parent={GEN},{OLD} tank/a",
         "master: zfs set zrep:inprogress= tank/a",
     ]
 

@@ -96,6 +96,21 @@ def test_it_tells_snapshots_apart_as_the_command_does(alpha: Host) -> None:
     assert sorted(said.splitlines()) == sorted(alpha.run(shlex.join(argv)).lines)
 
 
+@pytest.mark.parametrize("name", ["zrep:sent", "zrep:note"])
+def test_it_reads_what_a_dataset_has_itself_as_the_command_does(alpha: Host, name: str) -> None:
+    """Not what is inherited, received, or of a value that only looks like a number."""
+    fresh(alpha)
+    alpha.run("zfs set zrep:master=no zrep:gen=0123456789abcdef zrep:note='a b' tank/x/a; zfs create tank/x/a/child")
+    alpha.run(f"zfs set {name}=007 tank/x/a; zfs snapshot tank/x/a@p; zfs send -p tank/x/a@p | zfs receive tank/x/got")
+    datasets = (*NAMES, "tank/x/a/child", "tank/x/got")
+    own = (*zfs.get_standing("zrep", [])[:-1], f"zrep:gen,{name},zrep:master,zrep:none", *datasets)
+    said = carry_out(alpha, own)
+    assert said is not None
+    assert sorted(said.splitlines()) == sorted(alpha.run(shlex.join(own)).lines)
+    assert said.count(name) == 1
+    assert "007" in alpha.run(f"zfs get -H -o value {name} tank/x/a").out
+
+
 @pytest.mark.parametrize(
     "argv",
     [
@@ -108,6 +123,7 @@ def test_it_tells_snapshots_apart_as_the_command_does(alpha: Host) -> None:
         ("zfs", "destroy", "tank/x/a@old,zrep_000001"),
         ("zfs", "holds", "-H", "tank/x/a@gone"),
         zfs.get_snapshots(["tank/x/a@old", "tank/x/a@gone"]),
+        zfs.get_standing("zrep", ["tank/x/a", "tank/x/gone"]),
         ("zfs", "set", "zrep:a=1", "tank/x/gone"),
         ("zfs", "set", f"zrep:a={'1' * 9000}", "tank/x/a"),
         ("zpool", "sync", "nopool"),

@@ -27,7 +27,7 @@ from zrep.system import lock as locks
 from zrep.system.agent import (
     DIFFERENCES_SCRIPT,
     RECEIVE_BUSY,
-    RECEIVE_OTHER_GENERATION,
+    RECEIVE_NOT_ADMITTED,
     RECEIVE_SCRIPT,
     UNTOUCHED_BYTES,
     UNTOUCHED_SCRIPT,
@@ -280,19 +280,16 @@ class Wire:
         return Completed(here[1], status, "", said), received
 
     def _receive(self, host: str, argv: tuple[str, ...], stream: bytes) -> Completed:
-        """What RECEIVE_SCRIPT does: the lock, the generation, then the command."""
+        """What RECEIVE_SCRIPT does: the lock, the ticket, then the command."""
         assert argv[:4] == ("sh", "-c", RECEIVE_SCRIPT, "zrep"), argv
-        lock, tag, dataset, generation, _, *command = argv[4:]
-        with Path(lock).open("a") as file:
+        lock, ticket, _, *command = argv[4:]
+        with Path(lock).open("r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return Completed(argv, RECEIVE_BUSY, "", "")
-            if generation != "new":
-                asked = ["zfs", "get", "-Hp", "-s", "local", "-o", "value", f"{tag}:gen,{tag}:master", dataset]
-                found = self._host(host).run(asked)
-                if found.out.decode().removesuffix("\n") != f"{generation}\nno":
-                    return Completed(argv, RECEIVE_OTHER_GENERATION, "", found.err.decode())
+            if file.read() != f"{ticket}\n":
+                return Completed(argv, RECEIVE_NOT_ADMITTED, "", "")
             done = self._host(host).run(list(command), stream)
         return Completed(argv, done.rc, done.out.decode(), done.err.decode())
 

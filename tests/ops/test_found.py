@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from tests.ops import pairs
-from tests.ops.hosts import Hosts, Mode
+from tests.ops.hosts import Hosts, Mode, Work
 from tests.ops.judge import SIDES, Watch, base, find, held, local
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit
 from tests.ops.turns import in_turns
@@ -280,3 +280,26 @@ def test_wherever_a_planned_failover_is_cut_a_common_snapshot_is_held_on_both_si
             hosts.run(host, SYNC_ALL)
         assert watch.broken == [], f"at {at}"
         assert [held(hosts, *side) for side in SIDES] == [{base(hosts)}] * 2, f"at {at}"
+
+
+def test_a_role_whose_sets_all_land_in_part_never_shows_a_second_master_of_its_generation(hosts: Hosts) -> None:
+    """The record decides what it is; who reads the properties alone must not be misled either."""
+    pairs.linked(hosts)
+    good(hosts.run("beta", pairs.forcing(B)))
+
+    def role_set(host: str, work: Work) -> int:
+        hosts.wire.reset()
+        good(hosts.run(host, work))
+        return next(n for n, command in enumerate(hosts.wire.log) if any("zrep:gen=" in word for word in command.argv))
+
+    for host, work in (("alpha", pairs.rejoining(A)), ("beta", SYNC_ALL)):
+        dumped = hosts.world.dump()
+        at = role_set(host, work)
+        hosts.load(dumped)
+        hosts.wire.reset(Mode.PART, at)
+        assert hosts.run(host, work).code == 1
+        alpha, beta = find(hosts, "alpha", A), find(hosts, "beta", B)
+        assert alpha is not None
+        assert beta is not None
+        assert (local(alpha, "master"), local(alpha, "gen")) != (local(beta, "master"), local(beta, "gen"))
+    role_set("beta", SYNC_ALL)

@@ -15,7 +15,7 @@ from zrep.system import argv, library, zfs
 from zrep.system.library import Library
 from zrep.system.process import Processes
 
-CALLS = ("snapshot", "hold", "release", "holds", "identify", "destroy", "set", "sync")
+CALLS = ("snapshot", "hold", "release", "holds", "identify", "own", "destroy", "set", "sync")
 
 
 class Calls:
@@ -54,6 +54,10 @@ MARK = ("zrep:sent", "5")
         (argv.command(Release(Side.MASTER, "zrep", (A,))), ("release", "zrep", [A])),
         (zfs.list_holds([A, B]), ("holds", [A, B])),
         (zfs.get_snapshots([A, B]), ("identify", "tank", [A, B])),
+        (
+            zfs.get_standing("zrep", ["tank/a", "tank/b"]),
+            ("own", "tank", ["zrep:gen", "zrep:master"], ["tank/a", "tank/b"]),
+        ),
         (argv.command(DestroySnapshots(Side.MASTER, "tank/a", ("x", "y"))), ("destroy", ["tank/a@x", "tank/a@y"])),
         (argv.command(SetProperties(Side.MASTER, (A, B), (MARK,))), ("set", "tank", ["zrep:sent"], ["5"], [A, B])),
         (

@@ -1,8 +1,10 @@
-"""Many locks at once, as `zrep sync all` holds them, in one process with several threads."""
+"""Locks: many at once, as `zrep sync all` holds them in several threads, and one that is lent to a stream."""
 
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import pytest
 
 from zrep.core.errors import ZrepError
 from zrep.system import agent
-from zrep.system.agent import LocalAgent
+from zrep.system.agent import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, LocalAgent, receive_argv
+from zrep.system.lock import Locks
 
 
 def test_a_lock_may_go_while_another_thread_starts_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,3 +55,70 @@ def test_more_locks_than_the_usual_number_of_open_files(tmp_path: Path) -> None:
         host.close()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+Lent = tuple[str, str]
+NAME = "tank/a b"
+
+
+def receive(lent: Lent) -> subprocess.CompletedProcess[str]:
+    """What happens on the replica to a stream, with a program that says what it was given in the place of zfs."""
+    argv = receive_argv(lent, ["cat"], marked=False)
+    return subprocess.run(argv, input="stream", capture_output=True, text=True, check=False, timeout=20)
+
+
+@pytest.fixture
+def locks(tmp_path: Path) -> Locks:
+    held = Locks(str(tmp_path))
+    held.take(NAME, 0.0)
+    return held
+
+
+def test_a_stream_is_received_under_the_lock_that_is_lent_to_it(locks: Locks) -> None:
+    done = receive(locks.lend(NAME))
+    assert (done.returncode, done.stdout) == (0, "stream")
+    locks.regain(NAME, 0.0)
+
+
+def test_nothing_is_received_while_another_receives(locks: Locks) -> None:
+    lent = locks.lend(NAME)
+    locks.regain(NAME, 0.0)
+    assert receive(lent).returncode == RECEIVE_BUSY
+
+
+def test_a_stream_that_comes_after_another_run_took_the_lock_is_refused(locks: Locks, tmp_path: Path) -> None:
+    lent = locks.lend(NAME)
+    locks.drop_all()
+    other = Locks(str(tmp_path))
+    other.take(NAME, 0.0)
+    other.drop_all()
+    assert (receive(lent).returncode, receive(lent).stdout) == (RECEIVE_NOT_ADMITTED, "")
+
+
+def test_a_ticket_is_for_one_stream(locks: Locks) -> None:
+    first = locks.lend(NAME)
+    locks.regain(NAME, 0.0)
+    second = locks.lend(NAME)
+    assert receive(first).returncode == RECEIVE_NOT_ADMITTED
+    assert receive(second).returncode == 0
+
+
+def test_a_stream_whose_zrep_has_ended_is_refused(tmp_path: Path) -> None:
+    """Its other lock has gone with it: anybody may have made the replica a master since, and left no trace here."""
+    program = (
+        "import sys; from zrep.system.lock import Locks; locks = Locks(sys.argv[1]); locks.take(sys.argv[2], 0.0); "
+        "print(*locks.lend(sys.argv[2]), sep='\\n', flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", program, str(tmp_path), NAME]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as lender:
+        assert lender.stdout
+        lent = lender.stdout.readline().strip("\n"), lender.stdout.readline().strip("\n")
+        assert receive(lent).returncode == 0
+    assert receive(lent).returncode == RECEIVE_NOT_ADMITTED
+
+
+def test_a_lock_file_that_was_removed_admits_nothing(locks: Locks) -> None:
+    """By a cleaner of /var/run: who locks its successor locks something else."""
+    lent = locks.lend(NAME)
+    Path(lent[0]).unlink()
+    assert receive(lent).returncode == RECEIVE_NOT_ADMITTED

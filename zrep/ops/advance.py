@@ -151,33 +151,55 @@ def _base(view: View) -> str:
     return base.guid if base else ""
 
 
-def send_pending(session: Session, view: View, *, final: bool = False) -> tuple[View, Snapshot]:
-    """Send the master's newest unsent snapshot on top of the base and see it arrive, by guid. Held before, or with
-    final after the stream: then nothing is written any more, and both sides are read anew."""
+def send_pending(session: Session, view: View) -> tuple[View, Snapshot]:
+    """Send the master's newest unsent snapshot on top of the base and see it arrive, by guid."""
+    view, sent = stream_pending(session, view)
+    found = session.arrived([(view, sent)])
+    if view.name not in found:
+        raise not_arrived(view, sent)
+    return found[view.name], sent
+
+
+def send_final(session: Session, view: View) -> tuple[View, Snapshot]:
+    """The same for the last snapshot of a master to which nothing is written any more: it is held after the stream,
+    and both sides are read anew."""
+    view, sent = stream_pending(session, view, hold=False)
+    # Waits for a transaction group: what was written is told truly after it.
+    view.do([_hold(session, view, sent)])
+    view = session.again(view)
+    if view.pair.replica.root.by_guid(sent.guid) is None:
+        raise not_arrived(view, sent)
+    return view, sent
+
+
+def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[View, Snapshot]:
+    """Send the master's newest unsent snapshot on top of the base; that it has arrived is still to be seen."""
     advance = plan_advance(view.pair)
     if advance.pending is None:
         raise FailedError("the snapshot that was just made is gone", filesystem=view.name)
     rename = plan_another_name(view.pair, advance.pending)
     if rename:
         view.do(rename)
-        return send_pending(session, session.again(view, Side.MASTER), final=final)
-    hold = Hold(Side.MASTER, session.tag, (f"{view.pair.master.name}@{advance.pending.name}",))
-    if session.tag not in advance.pending.holds and not final:
-        view.do([hold])
+        return stream_pending(session, session.again(view, Side.MASTER), hold=hold)
+    if hold and session.tag not in advance.pending.holds:
+        view.do([_hold(session, view, advance.pending)])
     try:
         _stream(view, advance.base, advance.pending)
     except zfs.ModifiedError as error:
         raise changed_by_hand(view.pair, error.evidence) from None
-    if final:
-        view.do([hold])  # waits for a transaction group: what was written is told truly after it
-    view = session.again(view) if final else session.arrived(view, advance.pending.name)
-    if view.pair.replica.root.by_guid(advance.pending.guid) is None:
-        raise FailedError(
-            "the replica does not have the snapshot although its receive succeeded",
-            filesystem=view.name,
-            evidence=f"no guid {advance.pending.guid} on {view.pair.replica.name}",
-        )
     return view, advance.pending
+
+
+def not_arrived(view: View, sent: Snapshot) -> FailedError:
+    return FailedError(
+        "the replica does not have the snapshot although its receive succeeded",
+        filesystem=view.name,
+        evidence=f"no guid {sent.guid} on {view.pair.replica.name}",
+    )
+
+
+def _hold(session: Session, view: View, snapshot: Snapshot) -> Hold:
+    return Hold(Side.MASTER, session.tag, (f"{view.pair.master.name}@{snapshot.name}",))
 
 
 def _stream(view: View, base: Snapshot, target: Snapshot) -> None:

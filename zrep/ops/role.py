@@ -26,7 +26,7 @@ from zrep.core.state import Intent, Role, Side, Snapshot, Unit, Value, newest_co
 from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
 from zrep.core.words import size
 from zrep.ops import hooks
-from zrep.ops.advance import remember_synced, send_pending, sync_view
+from zrep.ops.advance import remember_synced, send_final, sync_view
 from zrep.ops.foresee import blockers, foresee
 from zrep.ops.prepare import open_master, prepare
 from zrep.ops.session import Outcome, Session, View
@@ -190,7 +190,7 @@ def _quiesced(session: Session, view: View, change: RoleChange, generation: str)
             _quiesce_step(session, view, step, change)
         view.do(plan_final_snapshot(view.pair))
         view = session.taken([view], held=False).get(view.name, view)
-        view, final = send_pending(session, view, final=True)
+        view, final = send_final(session, view)
         _check_final(view, final)
     except (ZrepError, KeyboardInterrupt) as error:
         _undo(session, view, error)

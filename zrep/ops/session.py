@@ -15,12 +15,12 @@ from zrep.core.names import DEFAULT_TAG, memory_key
 from zrep.core.plan import new_snapshot, stages
 from zrep.core.record import Record, replace
 from zrep.core.relation import Relation, relate
-from zrep.core.state import Member, Pair, Role, Side, Unit
+from zrep.core.state import Member, Pair, Role, Side, Snapshot, Unit
 from zrep.core.steps import Step
 from zrep.ops.unusable import busy, misfit, unfinished_init
 from zrep.system.agent import Agent, LocalAgent
 from zrep.system.execute import Executor, Line
-from zrep.system.observe import find_role, find_roles, observe, observe_arrival, observe_taken
+from zrep.system.observe import find_role, find_roles, observe, observe_arrivals, observe_taken
 from zrep.system.process import Progress
 from zrep.system.remote import RemoteAgent
 from zrep.system.threads import at_once, together
@@ -396,9 +396,17 @@ class Session:
         )
         return {v.name: v.with_master(Unit((found[v.pair.master.name],))) for v in views if v.pair.master.name in found}
 
-    def arrived(self, view: View, name: str) -> View:
-        """The view after a stream that brings this snapshot was received on its replica."""
-        return view.with_replica(Unit((observe_arrival(view.executor.replica, view.pair.replica.root, name),)))
+    def arrived(self, streams: Sequence[tuple[View, Snapshot]]) -> dict[str, View]:
+        """Views of pairs with one peer, by name here, after a stream that brings this snapshot has ended; without
+        those on whose replica it is not."""
+        agent = streams[0][0].executor.replica
+        found = observe_arrivals(agent, [(view.pair.replica.root, snapshot.name) for view, snapshot in streams])
+        views = [(view, snapshot, found.get(view.pair.replica.name)) for view, snapshot in streams]
+        return {
+            view.name: view.with_replica(Unit((replica,)))
+            for view, snapshot, replica in views
+            if replica and replica.by_guid(snapshot.guid)
+        }
 
     def turned(self, view: View) -> View:
         """A view read anew whose roles have moved: the executor's sides follow."""

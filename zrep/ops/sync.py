@@ -20,10 +20,11 @@ from zrep.ops.advance import (
     converge,
     converging,
     look_for_room,
+    not_arrived,
     pools,
     read_token,
     remember_synced,
-    send_pending,
+    stream_pending,
     sync_view,
     take_snapshots,
 )
@@ -164,9 +165,10 @@ def _busy(session: Session, link: Link, everything: bool) -> Outcome:
 
 
 class _Arrived(Record):
-    """A pair whose stream has arrived. last: nothing is left to send that its snapshot does not have."""
+    """A pair whose stream has ended. last: nothing is left to send that its snapshot does not have."""
 
     view: View
+    sent: Snapshot
     last: bool
 
 
@@ -201,6 +203,7 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
         return outcomes + [_dry(session, view, advance) for view, advance in plans]
     moving = [(view, advance) for view, advance in plans if not advance.idle]
     outcomes += _stand_still(session, [(view, advance) for view, advance in plans if advance.idle])
+    _lend(session, moving)
     _announce(session, moving)
     due = [view for view, advance in moving if not advance.pending]
     failed = take_snapshots(session, due, rooms)
@@ -243,6 +246,17 @@ def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Ou
     return outcomes
 
 
+def _lend(session: Session, plans: list[tuple[View, Advance]]) -> None:
+    """Have the replicas' host look once more at what they are, and let their streams in: one request for all. A peer
+    that is lost by now is noticed before there is a snapshot; one that is not let in here is refused at its turn."""
+    if not plans:
+        return
+    replicas = {view.theirs.name: view.pair.replica.role.gen for view, _ in plans}
+    lent = plans[0][0].executor.replica.lend(session.tag, replicas)
+    for view, _ in plans:
+        view.executor.lent = lent.get(view.theirs.name)
+
+
 def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
     """Let the replica's host know what is about to come: should the master be lost now, takeover -L says how much."""
     if not plans:
@@ -256,13 +270,17 @@ def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
 
 
 def _converge(session: Session, arrived: Sequence[_Arrived]) -> list[Exception | None]:
-    """A batch of those whose streams have arrived."""
-    failed: dict[str, ZrepError] = converge(session, [each.view for each in arrived])
-    equal = [each.view for each in arrived if each.last and each.view.name not in failed]
+    """A batch of those whose streams have ended: seen to have arrived, converged, remembered."""
+    failed: dict[str, ZrepError] = {}
+    left = [each.view for each in arrived]
     try:
-        remember_synced(session, equal)
+        views = session.arrived([(each.view, each.sent) for each in arrived])
+        failed = {each.view.name: not_arrived(each.view, each.sent) for each in arrived if each.view.name not in views}
+        failed.update(converge(session, list(views.values())))
+        left = [each.view for each in arrived if each.last and each.view.name not in failed]
+        remember_synced(session, left)
     except ZrepError as error:
-        failed.update({view.name: copy.copy(error) for view in equal})
+        failed.update({view.name: copy.copy(error) for view in left})
     return [failed.get(each.view.name) for each in arrived]
 
 
@@ -317,8 +335,8 @@ def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -
     """Send what is due and converge; and once more for what was written after a snapshot an earlier run left."""
     batch = shared.batches[pools(view)]
     with shared.streams, batch.coming():
-        view, sent = send_pending(session, view)
-    batch.do(_Arrived(view, last=advance.pending is None))
+        view, sent = stream_pending(session, view)
+    batch.do(_Arrived(view, sent, last=advance.pending is None))
     if advance.pending is not None:
         for _ in range(_ROUNDS):
             with shared.streams:

@@ -17,35 +17,36 @@ from contextlib import suppress
 from typing import Protocol
 
 from zrep import __version__
-from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
+from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.record import Record
 from zrep.system import process, zfs
 from zrep.system.lock import Locks, run_directory
 from zrep.system.process import Completed, Runner
 
-PROTOCOL = 1
+PROTOCOL = 2
 HOOKS = "/etc/zrep/hooks.d"
 HOOK_SECONDS = 60.0
 FENCE_SECONDS = 120.0
 RECEIVE_BUSY = 75
-RECEIVE_OTHER_GENERATION = 76
+RECEIVE_NOT_ADMITTED = 76
 # The line after which the stdout of a command on another host is its own.
 STREAM_MARK = "zrep-stream"
 _PROGRAMS = frozenset({"zfs", "zpool", "mount"})
 
 # Runs on the replica for each stream, under whatever login shell: single quotes only, no "!", no line break.
-# It takes the lock that the receiving process then holds, and looks at the generation before it receives: a
-# stream that was sent to a replica and arrives at a master is refused here.
+# It takes the lock that the receiving process then holds, and looks for the ticket that Locks.lend left in it for this
+# stream alone. Whoever takes the lock meanwhile empties the file, and the zrep that looked at the generation holds the
+# dataset's other lock until it ends: a stream that comes late, to a dataset that has become a master, is refused here.
+# All of it without a process but flock's: one costs as much as a small stream.
 RECEIVE_SCRIPT = (
     "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; LC_ALL=C; export PATH LC_ALL; "
-    'exec 9>>"$1" || exit 1; flock -n 9 || exit 75; '
-    'case "$4" in new) ;; *) case "$(zfs get -Hp -s local -o value "$2:gen,$2:master" "$3")" in '
-    '"$4"?no) ;; *) exit 76 ;; esac ;; esac; '
+    'exec 9<>"$1" || exit 1; flock -n 9 || exit 75; '
+    'IFS= read -r ticket <&9; case "$ticket" in "$2") kill -0 "${2%%.*}" || exit 76 ;; *) exit 76 ;; esac; '
     # Login files may print before a stream from another host begins. A shell reads a pipe byte by byte.
-    'case "$5" in marked) while IFS= read -r line; do case "$line" in '
+    'case "$3" in marked) while IFS= read -r line; do case "$line" in '
     + STREAM_MARK
     + ") break ;; esac; done ;; esac; "
-    'shift 5; exec "$@"'
+    'shift 3; exec "$@"'
 )
 
 
@@ -81,7 +82,7 @@ class Agent(Protocol):
     def run(self, commands: Sequence[Sequence[str]]) -> list[Completed]: ...
     def lock(self, datasets: Sequence[str], wait: float) -> list[str]: ...
     def unlock(self, datasets: Sequence[str]) -> None: ...
-    def lend(self, dataset: str) -> str: ...
+    def lend(self, tag: str, generations: dict[str, str]) -> dict[str, tuple[str, str]]: ...
     def regain(self, dataset: str) -> None: ...
     def take_role(self, tag: str, dataset: str, expected: str, identity: str, command: Sequence[str]) -> Completed: ...
     def end_receive(self, dataset: str) -> int: ...
@@ -154,10 +155,19 @@ class LocalAgent:
         for dataset in datasets:
             self.locks.drop(dataset)
 
-    def lend(self, dataset: str) -> str:
-        """Let the receiving process have the receive lock: the file it locks."""
-        self.locks.lend(dataset)
-        return str(self.locks.receive_path(dataset))
+    def lend(self, tag: str, generations: dict[str, str]) -> dict[str, tuple[str, str]]:
+        """Let the processes that are to receive streams have the receive locks of datasets this zrep has locked: for
+        each the file to lock, and the ticket to show. Of datasets, each with the generation it must be a replica of
+        ("new": it has no role yet); those that are not are not in the answer."""
+        old = [dataset for dataset, generation in generations.items() if generation != "new"]
+        found: dict[str, str] = {}
+        if old:
+            found = zfs.parse_replicas(tag, zfs.present(self.runner.run(zfs.get_standing(tag, old))).out)
+        return {
+            dataset: self.locks.lend(dataset)
+            for dataset, generation in generations.items()
+            if found.get(dataset, "new") == generation
+        }
 
     def regain(self, dataset: str) -> None:
         """The receive lock back, once the receiving process has ended."""
@@ -299,22 +309,19 @@ class LocalAgent:
         self.locks.drop_all()
 
 
-def receive_argv(
-    lock: str, tag: str, dataset: str, generation: str, argv: Sequence[str], *, marked: bool
-) -> tuple[str, ...]:
-    """argv under the receive lock and generation check; generation "new" for a dataset that has no role yet.
-    marked: the stream begins after a line that is STREAM_MARK."""
-    return ("sh", "-c", RECEIVE_SCRIPT, "zrep", lock, tag, dataset, generation, "marked" if marked else "plain", *argv)
+def receive_argv(lent: tuple[str, str], argv: Sequence[str], *, marked: bool) -> tuple[str, ...]:
+    """argv under the receive lock as Agent.lend has lent it. marked: the stream begins after a line that is
+    STREAM_MARK."""
+    return ("sh", "-c", RECEIVE_SCRIPT, "zrep", *lent, "marked" if marked else "plain", *argv)
 
 
-def stream_refusal(status: int, dataset: str) -> FailedError | RefusedError | BusyError | None:
+def stream_refusal(status: int, dataset: str) -> BusyError | None:
     """What the exit status of RECEIVE_SCRIPT says, None when it is that of zfs receive."""
     if status == RECEIVE_BUSY:
         return BusyError("busy", filesystem=dataset, evidence="another stream is being received into it")
-    if status == RECEIVE_OTHER_GENERATION:
-        return RefusedError(
-            "the stream was not accepted", filesystem=dataset, evidence="it is no longer a replica of this generation"
-        )
+    if status == RECEIVE_NOT_ADMITTED:
+        evidence = "the zrep it was sent for has ended there, or another one has worked on it since"
+        return BusyError("the stream came too late", filesystem=dataset, evidence=evidence)
     return None
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import takewhile
 
 from zrep.core import steps
-from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
+from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.record import Record, replace
 from zrep.core.state import Side
 from zrep.system import argv, zfs
@@ -51,6 +51,8 @@ class Executor:
         self.progress = progress
         # Bytes a second of the last stream that was long enough to tell.
         self.pace = 0
+        # The receive lock for the next stream where it has been asked for already, with those of others.
+        self.lent: tuple[str, str] | None = None
 
     def agent(self, side: Side) -> Agent:
         return self.master if side is Side.MASTER else self.replica
@@ -100,10 +102,8 @@ class Executor:
         """Send and receive, joined by the kernel. The receiver's lock is lent to the process that receives."""
         marked = not self.master.local
         sender = self.master.stream_argv(argv.send(step))
-        lock = self.replica.lend(step.target)
-        receiver = self.replica.stream_argv(
-            receive_argv(lock, self.tag, step.target, generation, argv.receive(step), marked=marked), receives=True
-        )
+        lent, self.lent = self.lent or self._lend(step.target, generation), None
+        receiver = self.replica.stream_argv(receive_argv(lent, argv.receive(step), marked=marked), receives=True)
         started = time.monotonic()
         seen: list[Progress] = []
 
@@ -129,6 +129,14 @@ class Executor:
         # Named by the command itself, not by the ssh that carried it.
         _judge(step, replace(sent, argv=argv.send(step)), replace(received, argv=argv.receive(step)))
 
+    def _lend(self, target: str, generation: str) -> tuple[str, str]:
+        lent = self.replica.lend(self.tag, {target: generation})
+        if target not in lent:
+            raise RefusedError(
+                "the stream was not accepted", filesystem=target, evidence="it is no longer a replica of its generation"
+            )
+        return lent[target]
+
     def lines(self, plan: Iterable[steps.Step]) -> list[Line]:
         """A plan as commands with their hosts; a stream is two lines."""
         lines = []
@@ -146,8 +154,7 @@ def _judge(step: steps.SendStream, sent: Completed, received: Completed) -> None
     at the receiver, a receiver that refused shows as a broken pipe at the sender."""
     if received.status == 0 and sent.status == 0:
         return
-    refusal: FailedError | RefusedError | BusyError | None = stream_refusal(received.status, step.target)
-    if refusal is not None:
+    if refusal := stream_refusal(received.status, step.target):
         raise refusal
     at_receiver = zfs.error(received) if received.status != 0 else None
     if at_receiver is not None and not isinstance(at_receiver, zfs.BrokenStreamError) and received.err.strip():

@@ -56,6 +56,20 @@ return table.concat(lines, "\\n")
 """
 
 
+# The properties that datasets have themselves.
+_OWN = """
+arguments = ...
+lines = {}
+for _, dataset in ipairs(arguments["targets"]) do
+    for _, name in ipairs(arguments["names"]) do
+        value, source = zfs.get_prop(dataset, name)
+        if source == dataset then lines[#lines + 1] = dataset .. "\\t" .. name .. "\\t" .. value end
+    end
+end
+return table.concat(lines, "\\n")
+"""
+
+
 class Library:
     """libzfs_core, loaded when it is first used. ZREP_LIBRARY=no in the environment: never."""
 
@@ -112,6 +126,8 @@ def _work(argv: Sequence[str]) -> _Work | None:
             return lambda calls: calls.holds(names)
         case ("zfs", "get", "-Hp", "-o", "name,property,value", "guid,createtxg,creation", *names) if _snapshots(names):
             return _in_one_pool(names, lambda calls, pool: calls.identify(pool, names))
+        case ("zfs", "get", "-Hp", "-s", "local", "-o", "name,property,value", wanted, *targets) if targets:
+            return _in_one_pool(targets, lambda calls, pool: calls.own(pool, wanted.split(","), targets))
         case ("zfs", "destroy", names) if "@" in names and "%" not in names:
             dataset, _, short = names.partition("@")
             return lambda calls: calls.destroy([f"{dataset}@{name}" for name in short.split(",")])
@@ -239,6 +255,13 @@ class _Calls:
             return None
         rows = [line.split("\t") for line in said.splitlines()]
         return "".join(f"{name}\t{prop}\t{int(value) % 2**64}\n" for name, prop, value in rows)
+
+    def own(self, pool: str, names: Sequence[str], targets: Sequence[str]) -> str | None:
+        with _List(self._c, self._pairs) as arguments:
+            arguments.add_strings("names", names)
+            arguments.add_strings("targets", targets)
+            said = self._program(self._core.lzc_channel_program_nosync, pool, _OWN, arguments)
+        return said and f"{said}\n"
 
     def _program(self, run: Any, pool: str, program: str, arguments: _List) -> str | None:
         with _List(self._c, self._pairs, made=False) as said:

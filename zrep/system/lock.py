@@ -2,8 +2,9 @@
 
 Two files a dataset. NAME.lock is held by a zrep for as long as it works on the dataset. NAME.receive is held by the
 process that receives into it: a `zfs receive` whose sender lost power was seen to live on for 20 s, and it must
-count as busy although no zrep is left. The kernel frees both when the last process that has them open ends, so
-nothing can go stale, kill -9 and power loss included.
+count as busy although no zrep is left. A zrep has both, and lends the second one to the stream it is about to send.
+The kernel frees both when the last process that has them open ends, so nothing can go stale, kill -9 and power loss
+included.
 
 The call itself and no library around it: the descriptor is what children inherit and what must not be closed too early.
 """
@@ -17,7 +18,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 
-from zrep.core.errors import BusyError, RefusedError
+from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import lock_file
 
 TRY_SECONDS = 2.0
@@ -63,13 +64,24 @@ class Locks:
     def has(self, dataset: str) -> bool:
         return self.path(dataset) in self._held
 
-    def lend(self, dataset: str) -> None:
-        """Free the receive lock for the process about to receive into the dataset."""
-        self._release(self.receive_path(dataset))
+    def lend(self, dataset: str) -> tuple[str, str]:
+        """Free the receive lock for the process about to receive into the dataset: the file that it locks, and the
+        ticket in it, which is there until anybody else takes that lock. It begins with this process's number: a
+        process that has ended holds no lock, and has nothing to lend. FailedError when it cannot be written."""
+        path = self.receive_path(dataset)
+        ticket = f"{os.getpid()}.{os.urandom(8).hex()}"
+        try:
+            os.pwrite(self._held[path], f"{ticket}\n".encode(), 0)
+        except OSError as error:
+            raise FailedError(f"cannot write {path}", filesystem=dataset, evidence=error.strerror or "") from None
+        self._release(path)
+        return path, ticket
 
     def regain(self, dataset: str, wait: float = TRY_SECONDS) -> None:
-        """Take the receive lock back; BusyError while a receive still runs."""
-        self._acquire(self.receive_path(dataset), dataset, wait, "a stream is still being received into it")
+        """Take the receive lock back, so that nothing more is received; BusyError while a receive still runs."""
+        path = self.receive_path(dataset)
+        self._acquire(path, dataset, wait, "a stream is still being received into it")
+        os.truncate(self._held[path], 0)
 
     def drop(self, dataset: str) -> None:
         """Unlock a dataset, also for a child that still has the descriptor: the caller has waited for its streams."""

@@ -79,15 +79,19 @@ def observe_children(agent: Agent, name: str) -> list[str]:
     return [line for line in done.out.splitlines() if line != name]
 
 
-def observe_arrival(agent: Agent, member: Member, name: str) -> Member:
-    """A replica right after a stream with this snapshot was received, under its lock: nothing else of it has changed,
-    and nothing is written after the snapshot. Without it when ZFS says that it is not there."""
-    try:
-        [arrived] = _new_snapshots(agent, [f"{member.name}@{name}"])
-    except zfs.AbsentError:
-        return member
-    properties = {**member.unwritten().properties, "receive_resume_token": Value("-", "-")}
-    return replace(member, properties=properties, snapshots=(*member.snapshots, arrived))
+def observe_arrivals(agent: Agent, streams: Sequence[tuple[Member, str]]) -> dict[str, Member]:
+    """Replicas by name right after a stream with this snapshot was received into each, under their locks: nothing else
+    of them has changed, and nothing is written after the snapshot. One that ZFS says has no such snapshot is not in
+    the answer."""
+    found = _new_snapshots(agent, [f"{member.name}@{name}" for member, name in streams])
+    nothing = {"receive_resume_token": Value("-", "-")}
+    return {
+        member.name: replace(
+            member, properties={**member.unwritten().properties, **nothing}, snapshots=(*member.snapshots, arrived)
+        )
+        for member, name in streams
+        if (arrived := found.get(f"{member.name}@{name}"))
+    }
 
 
 def observe_taken(
@@ -95,13 +99,14 @@ def observe_taken(
 ) -> dict[str, Member]:
     """Masters right after a snapshot of each was taken, under their locks, each with its name; holds: those placed on
     it. What else of them changed, such as ``written``, is not told."""
-    try:
-        found = _new_snapshots(agent, [f"{member.name}@{name}" for member, name in taken])
-    except zfs.AbsentError:  # one is gone: the others are read without it
+    found = _new_snapshots(agent, [f"{member.name}@{name}" for member, name in taken])
+    if len(found) < len(taken):  # one is gone: what is left is read
         return observe(agent, tag, [member.name for member, _ in taken])
     return {
-        member.name: replace(member, snapshots=(*member.snapshots, replace(snapshot, holds=holds)))
-        for (member, _), snapshot in zip(taken, found, strict=True)
+        member.name: replace(
+            member, snapshots=(*member.snapshots, replace(found[f"{member.name}@{name}"], holds=holds))
+        )
+        for member, name in taken
     }
 
 
@@ -118,11 +123,7 @@ def _truly_written(agent: Agent, member: Member) -> Member:
 
 
 def _properties(agent: Agent, tag: str, datasets: Sequence[str]) -> dict[str, dict[str, Value]]:
-    [done] = agent.run([zfs.get_properties(tag, datasets)])
-    if done.status != 0:
-        _, other = zfs.missing(done)
-        if other:
-            raise zfs.error(replace(done, err=other[0]))
+    done = zfs.present(*agent.run([zfs.get_properties(tag, datasets)]))
     return zfs.parse_properties(done.out)
 
 
@@ -135,17 +136,13 @@ def _snapshots(agent: Agent, tag: str, datasets: Sequence[str]) -> dict[str, lis
     return zfs.parse_snapshots(done.out)
 
 
-def _new_snapshots(agent: Agent, names: Sequence[str]) -> list[Snapshot]:
-    """Snapshots by full name, in this order. AbsentError when one is not there."""
+def _new_snapshots(agent: Agent, names: Sequence[str]) -> dict[str, Snapshot]:
+    """Those of the snapshots that are there, by full name."""
     found: dict[str, Snapshot] = {}
     for start in range(0, len(names), _BATCH):
-        [done] = agent.run([zfs.get_snapshots(names[start : start + _BATCH])])
-        if done.status != 0:
-            raise zfs.error(done)
+        done = zfs.present(*agent.run([zfs.get_snapshots(names[start : start + _BATCH])]))
         found.update(zfs.parse_new_snapshots(done.out))
-    if absent := [name for name in names if name not in found]:
-        raise zfs.AbsentError("zfs get did not answer for all", evidence=absent[0])
-    return [found[name] for name in names]
+    return found
 
 
 def _with_holds(agent: Agent, table: Mapping[str, Sequence[Snapshot]]) -> Mapping[str, Sequence[Snapshot]]:

@@ -84,8 +84,8 @@ class RemoteAgent:
     def unlock(self, datasets: Sequence[str]) -> None:
         self._ask("unlock", list(datasets))
 
-    def lend(self, dataset: str) -> str:
-        return str(self._ask("lend", dataset))
+    def lend(self, tag: str, generations: dict[str, str]) -> dict[str, tuple[str, str]]:
+        return {name: (lock, ticket) for name, (lock, ticket) in self._ask("lend", tag, generations).items()}
 
     def regain(self, dataset: str) -> None:
         self._ask("regain", dataset)

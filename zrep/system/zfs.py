@@ -12,6 +12,7 @@ from itertools import groupby
 
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.names import ROLE_PROPERTIES
+from zrep.core.record import replace
 from zrep.core.state import NO_HOLDS, UNKNOWN, Intent, Member, Role, Snapshot, Value
 from zrep.core.words import floor_bytes
 from zrep.system.process import Completed
@@ -69,6 +70,11 @@ def find_marked(name: str) -> Argv:
 def get_properties(tag: str, datasets: Sequence[str]) -> Argv:
     names = ",".join((*NATIVE_PROPERTIES, *(f"{tag}:{name}" for name in ROLE_PROPERTIES)))
     return ("zfs", "get", "-Hp", "-o", "name,property,value,source", names, *datasets)
+
+
+def get_standing(tag: str, datasets: Sequence[str]) -> Argv:
+    """What decides whether each dataset may receive: its own generation and role."""
+    return ("zfs", "get", "-Hp", "-s", "local", "-o", "name,property,value", f"{tag}:gen,{tag}:master", *datasets)
 
 
 def get_all(dataset: str) -> Argv:
@@ -160,6 +166,14 @@ def parse_properties(text: str) -> dict[str, dict[str, Value]]:
     for name, prop, value, source in _rows(text, 4, "zfs get"):
         table.setdefault(name, {})[sys.intern(prop)] = known.setdefault((value, source), Value(value, source))
     return table
+
+
+def parse_replicas(tag: str, text: str) -> dict[str, str]:
+    """``zfs get`` of get_standing: those that are replicas, each with its generation."""
+    table: dict[str, dict[str, str]] = {}
+    for name, prop, value in _rows(text, 3, "zfs get"):
+        table.setdefault(name, {})[prop] = value
+    return {name: found.get(f"{tag}:gen", "") for name, found in table.items() if found.get(f"{tag}:master") == "no"}
 
 
 def parse_snapshots(text: str) -> dict[str, list[Snapshot]]:
@@ -379,6 +393,9 @@ _ADVICE: dict[type[ZrepError], str] = {
 }
 
 
+_ABSENT = re.compile(r"cannot open '(.+)': (dataset|snapshot) does not exist")
+
+
 def error(completed: Completed) -> ZrepError:
     """zfs's own words as a typed error; what no rule knows is a plain FailedError."""
     said = [line.strip() for line in (completed.err.strip() or completed.out.strip()).splitlines()]
@@ -392,14 +409,10 @@ def error(completed: Completed) -> ZrepError:
     return FailedError(f"{command} failed", evidence=telling[0] if telling else f"exit status {completed.status}")
 
 
-def missing(completed: Completed) -> tuple[set[str], list[str]]:
-    """Of a command over many datasets: those ZFS says do not exist, and whatever else it complained about."""
-    absent: set[str] = set()
-    rest: list[str] = []
-    for line in completed.err.splitlines():
-        match = re.fullmatch(r"cannot open '(.+)': dataset does not exist", line.strip())
-        if match:
-            absent.add(match.group(1))
-        elif line.strip():
-            rest.append(line.strip())
-    return absent, rest
+def present(completed: Completed) -> Completed:
+    """A ``zfs get`` of many datasets or snapshots, of which some may not be there: what it printed is of the others.
+    Its typed error when it failed for any other reason."""
+    other = [line for line in completed.err.splitlines() if line.strip() and not _ABSENT.fullmatch(line.strip())]
+    if completed.status != 0 and (other or not completed.err.strip()):
+        raise error(replace(completed, err=other[0] if other else ""))
+    return completed
