@@ -155,6 +155,25 @@ def test_many_are_one_transaction_group(alpha: Host) -> None:
         alpha.run("echo 5 > /sys/module/zfs/parameters/zfs_txg_timeout")
 
 
+def test_a_pool_is_settled_in_one_group_that_leaves_no_line_in_its_history(alpha: Host) -> None:
+    """And what was written before is told by ``written`` after it."""
+    fresh(alpha)
+    groups = "tail -n 1 /proc/spl/kstat/zfs/tank/txgs | cut -d ' ' -f 1"
+    written = "zfs get -Hp -o value written tank/x/a"
+    alpha.run("echo 600 > /sys/module/zfs/parameters/zfs_txg_timeout; zpool sync")
+    try:
+        history = alpha.run("zpool history -il tank | wc -l").out
+        before = int(alpha.run(groups).out)
+        for number in range(5):
+            untold = int(alpha.run(f"head -c 3000 /dev/urandom > /tank/x/a/{number}; {written}").out)
+            assert carry_out(alpha, ("zpool", "sync", "tank")) == ""
+            assert int(alpha.run(written).out) > untold, number
+        assert int(alpha.run(groups).out) - before == 5
+        assert alpha.run("zpool history -il tank | wc -l").out == history
+    finally:
+        alpha.run("echo 5 > /sys/module/zfs/parameters/zfs_txg_timeout")
+
+
 def test_a_user_who_may_not_is_left_to_the_command(alpha: Host) -> None:
     fresh(alpha)
     before = alpha.run(PICTURE).out

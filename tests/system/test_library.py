@@ -15,7 +15,7 @@ from zrep.system import argv, library, zfs
 from zrep.system.library import Library
 from zrep.system.process import Processes
 
-CALLS = ("snapshot", "hold", "release", "holds", "identify", "own", "destroy", "set", "sync")
+CALLS = ("snapshot", "hold", "release", "holds", "identify", "own", "destroy", "set", "settle")
 
 
 class Calls:
@@ -66,7 +66,7 @@ MARK = ("zrep:sent", "5")
             ),
             ("set", "t", ["zrep:inprogress", "zrep:master"], ["{a=b: c}", "yes"], ["t/a"]),
         ),
-        (("zpool", "sync", "tank"), ("sync", "tank")),
+        (("zpool", "sync", "tank"), ("settle", "tank")),
     ],
 )
 def test_it_carries_out(calls: Calls, words: tuple[str, ...], asked: tuple[object, ...]) -> None:
@@ -112,7 +112,7 @@ def test_the_program_runs_where_there_is_no_library_or_nobody_wants_it(
 
 def test_what_the_kernel_does_not_answer_is_not_waited_for(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     never = Event()
-    monkeypatch.setattr(calls, "sync", lambda pool: never.wait(20) and "", raising=False)
+    monkeypatch.setattr(calls, "settle", lambda pool: never.wait(20) and "", raising=False)
     assert Library().carry_out(("zpool", "sync", "tank"), 0.05) is None
     never.set()
 

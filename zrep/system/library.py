@@ -70,6 +70,13 @@ return table.concat(lines, "\\n")
 """
 
 
+# A program is run, and waited for, while its transaction group is written: what was written to the pool before is in
+# this group or an earlier one. One that fails leaves no line in the pool's history. zpool sync closes two groups more
+# (TXG_DEFER_SIZE in OpenZFS's txg.c), each of them written to every disk.
+_SETTLED = "zrep: settled"
+_SETTLE = f'error("{_SETTLED}")'
+
+
 class Library:
     """libzfs_core, loaded when it is first used. ZREP_LIBRARY=no in the environment: never."""
 
@@ -134,7 +141,7 @@ def _work(argv: Sequence[str]) -> _Work | None:
         case ("zfs", "set", *words) if properties := [word for word in words if "=" in word and ":" in word]:
             return _setting(properties, words[len(properties) :])
         case ("zpool", "sync", pool):
-            return lambda calls: calls.sync(pool)
+            return lambda calls: calls.settle(pool)
     return None
 
 
@@ -185,7 +192,6 @@ class _Calls:
             (self._pairs.nvlist_free, (pointer,), None),
             (self._pairs.nvlist_empty, (pointer,), c.c_int),
             (self._pairs.nvlist_add_boolean, (pointer, text), c.c_int),
-            (self._pairs.nvlist_add_boolean_value, (pointer, text, c.c_int), c.c_int),
             (self._pairs.nvlist_add_string, (pointer, text, text), c.c_int),
             (self._pairs.nvlist_add_string_array, (pointer, text, c.POINTER(text), c.c_uint), c.c_int),
             (self._pairs.nvlist_add_nvlist, (pointer, text, pointer), c.c_int),
@@ -200,7 +206,6 @@ class _Calls:
             (self._core.lzc_destroy_snaps, (pointer, c.c_int, out), c.c_int),
             (self._core.lzc_channel_program, (text, text, c.c_uint64, c.c_uint64, pointer, out), c.c_int),
             (self._core.lzc_channel_program_nosync, (text, text, c.c_uint64, c.c_uint64, pointer, out), c.c_int),
-            (self._core.lzc_sync, (text, pointer, out), c.c_int),
         ):
             function.argtypes = arguments
             function.restype = result
@@ -268,10 +273,11 @@ class _Calls:
             status = run(pool.encode(), program.encode(), _INSTRUCTIONS, _MEMORY, arguments.pointer, said.reference)
             return said.text("return") if status == 0 else None
 
-    def sync(self, pool: str) -> str | None:
-        with _List(self._c, self._pairs) as options:
-            options.add_false("force")
-            return "" if self._core.lzc_sync(pool.encode(), options.pointer, None) == 0 else None
+    def settle(self, pool: str) -> str | None:
+        run = self._core.lzc_channel_program
+        with _List(self._c, self._pairs) as arguments, _List(self._c, self._pairs, made=False) as said:
+            run(pool.encode(), _SETTLE.encode(), _INSTRUCTIONS, _MEMORY, arguments.pointer, said.reference)
+            return "" if _SETTLED in said.text("error") else None
 
     def _done(self, call: Callable[[Any], int]) -> str | None:
         with _List(self._c, self._pairs, made=False) as errors:
@@ -318,9 +324,6 @@ class _List:
 
     def add_boolean(self, name: str) -> None:
         self._check(self._pairs.nvlist_add_boolean(self.pointer, name.encode()))
-
-    def add_false(self, name: str) -> None:
-        self._check(self._pairs.nvlist_add_boolean_value(self.pointer, name.encode(), 0))
 
     def add_string(self, name: str, value: str) -> None:
         self._check(self._pairs.nvlist_add_string(self.pointer, name.encode(), value.encode()))
