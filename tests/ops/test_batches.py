@@ -138,6 +138,27 @@ def test_one_that_always_fails_is_named_and_the_others_are_done(three: Batch, wh
         assert three.held("beta", name) == three.held("alpha", name)
 
 
+def test_replicas_that_cannot_be_read_together_are_read_one_by_one(three: Batch) -> None:
+    def refuse(host: str, argv: Sequence[str]) -> Completed | None:
+        hit = host == "beta" and "zrep:gen,zrep:master" in argv and three.names[1] in argv
+        return Completed(tuple(argv), 1, "", "cannot do that: pool I/O is currently suspended\n") if hit else None
+
+    three.instead = refuse
+    ended = three.run()
+    assert {outcome.filesystem: bool(outcome.error) for outcome in ended.outcomes} == {
+        name: name == three.names[1] for name in three.names
+    }
+
+
+def test_a_peer_lost_before_the_snapshots_costs_one_line_and_no_snapshot(three: Batch) -> None:
+    good(three.run())
+    at = next(n for n, command in enumerate(three.hosts.wire.log) if "zrep:gen,zrep:master" in command.argv)
+    ended = three.run(Mode.CUT, at)
+    assert sorted(bool(outcome.error) for outcome in ended.outcomes) == [False, False, True]
+    assert all(outcome.error or outcome.skipped for outcome in ended.outcomes)
+    assert [three.snapshots("alpha", name)[-1].name for name in three.names] == ["zrep_000001"] * 3
+
+
 def test_what_is_gone_again_before_it_is_held_was_not_sent(three: Batch) -> None:
     """Somebody rolls the replica back between the stream and the hold: the older base is no success."""
     undone: list[str] = []

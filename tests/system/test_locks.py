@@ -97,7 +97,6 @@ def test_a_stream_that_comes_after_another_run_took_the_lock_is_refused(locks: L
 
 def test_a_ticket_is_for_one_stream(locks: Locks) -> None:
     first = locks.lend(NAME)
-    locks.regain(NAME, 0.0)
     second = locks.lend(NAME)
     assert receive(first).returncode == RECEIVE_NOT_ADMITTED
     assert receive(second).returncode == 0

@@ -248,11 +248,16 @@ def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Ou
 
 def _lend(session: Session, plans: list[tuple[View, Advance]]) -> None:
     """Have the replicas' host look once more at what they are, and let their streams in: one request for all. A peer
-    that is lost by now is noticed before there is a snapshot; one that is not let in here is refused at its turn."""
+    that is lost by now is noticed before there is a snapshot; one that is not let in here is asked for at its turn."""
     if not plans:
         return
     replicas = {view.theirs.name: view.pair.replica.role.gen for view, _ in plans}
-    lent = plans[0][0].executor.replica.lend(session.tag, replicas)
+    try:
+        lent = plans[0][0].executor.replica.lend(session.tag, replicas)
+    except UnreachableError:
+        raise
+    except ZrepError:  # of one of them
+        return
     for view, _ in plans:
         view.executor.lent = lent.get(view.theirs.name)
 

@@ -68,6 +68,7 @@ class Locks:
         """Free the receive lock for the process about to receive into the dataset: the file that it locks, and the
         ticket in it, which is there until anybody else takes that lock. It begins with this process's number: a
         process that has ended holds no lock, and has nothing to lend. FailedError when it cannot be written."""
+        self.regain(dataset)  # it may have been lent before, for a stream that was not sent
         path = self.receive_path(dataset)
         ticket = f"{os.getpid()}.{os.urandom(8).hex()}"
         try:
