@@ -59,6 +59,6 @@ def measure(lab: Lab, names: list[str]) -> list[Line]:
         counted("zfs and zpool commands there", cost.zfs("beta"), 3),
         counted("connections", cost.connections, 1),
         counted("new connections where one is kept", warm.connections, 0),
-        counted("transaction groups here", cost.groups["alpha"]),
-        counted("transaction groups there", cost.groups["beta"]),
+        counted("transaction groups here", cost.groups["alpha"], 1),
+        counted("transaction groups there", cost.groups["beta"], 1),
     ]

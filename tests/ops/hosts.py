@@ -283,11 +283,12 @@ class Wire:
         """What RECEIVE_SCRIPT does: the lock, the ticket, then the command."""
         assert argv[:4] == ("sh", "-c", RECEIVE_SCRIPT, "zrep"), argv
         lock, ticket, _, *command = argv[4:]
-        with Path(lock).open("r+") as file:
+        with Path(lock).open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return Completed(argv, RECEIVE_BUSY, "", "")
+            file.seek(0)
             if file.read() != f"{ticket}\n":
                 return Completed(argv, RECEIVE_NOT_ADMITTED, "", "")
             done = self._host(host).run(list(command), stream)

@@ -150,6 +150,42 @@ def test_replicas_that_cannot_be_read_together_are_read_one_by_one(three: Batch)
     }
 
 
+def test_an_arrival_that_cannot_be_read_is_of_one(three: Batch) -> None:
+    bad = three.names[1]
+
+    def refuse(host: str, argv: Sequence[str]) -> Completed | None:
+        hit = host == "beta" and "guid,createtxg,creation" in argv and f"{bad}@zrep_000002" in argv
+        return Completed(tuple(argv), 1, "", f"cannot open '{bad}@zrep_000002': I/O error\n") if hit else None
+
+    three.instead = refuse
+    ended = three.run()
+    assert {outcome.filesystem: bool(outcome.error) for outcome in ended.outcomes} == {
+        name: name == bad for name in three.names
+    }
+    for name in set(three.names) - {bad}:
+        assert three.held("beta", name) == three.held("alpha", name) == {three.snapshots("alpha", name)[-1].guid}
+
+
+def test_what_is_lost_before_the_snapshots_is_what_was_about_to_move(three: Batch) -> None:
+    """One was idle, one was changed by hand: what is known of them stays known."""
+    idle, changed, moving = three.names
+    good(three.run())
+    three.start = three.hosts.world.dump()
+    three.hosts["beta"].sh(f"zfs set readonly=off {changed}")
+    three.hosts["beta"].sh(f"zfs mount {changed}")
+    three.hosts["beta"].write(changed, "by hand", b"x")
+    three.hosts["alpha"].write(moving, "three", b"3")
+    three.start = three.hosts.world.dump()
+    three.hosts.wire.reset()
+    three.hosts.run("alpha", SYNC_ALL)
+    at = next(n for n, command in enumerate(three.hosts.wire.log) if "zrep:gen,zrep:master" in command.argv)
+    three.hosts.load(three.start)
+    three.hosts.wire.reset(Mode.CUT, at)
+    ended = three.hosts.run("alpha", SYNC_ALL)
+    found = {outcome.filesystem: outcome.error and outcome.error.exit_code for outcome in ended.outcomes}
+    assert found == {idle: None, changed: 3, moving: 5}
+
+
 def test_a_peer_lost_before_the_snapshots_costs_one_line_and_no_snapshot(three: Batch) -> None:
     good(three.run())
     at = next(n for n, command in enumerate(three.hosts.wire.log) if "zrep:gen,zrep:master" in command.argv)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from zrep.core.errors import ZrepError
+from zrep.core.errors import BusyError, ZrepError
 from zrep.system import agent
 from zrep.system.agent import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, LocalAgent, receive_argv
 from zrep.system.lock import Locks
@@ -116,8 +118,33 @@ def test_a_stream_whose_zrep_has_ended_is_refused(tmp_path: Path) -> None:
     assert receive(lent).returncode == RECEIVE_NOT_ADMITTED
 
 
-def test_a_lock_file_that_was_removed_admits_nothing(locks: Locks) -> None:
+def test_a_lock_file_that_was_removed_after_it_was_lent_admits_nothing(locks: Locks) -> None:
     """By a cleaner of /var/run: who locks its successor locks something else."""
     lent = locks.lend(NAME)
     Path(lent[0]).unlink()
     assert receive(lent).returncode == RECEIVE_NOT_ADMITTED
+    assert receive(locks.lend(NAME)).returncode == 0
+
+
+def test_a_lock_file_that_was_removed_before_it_is_lent_is_made_anew(locks: Locks) -> None:
+    Path(locks.receive_path(NAME)).unlink()
+    assert receive(locks.lend(NAME)).returncode == 0
+
+
+def test_nothing_is_lent_of_what_is_not_locked(tmp_path: Path) -> None:
+    with pytest.raises(BusyError):
+        Locks(str(tmp_path)).lend(NAME)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_who_receives_may_be_another_user_than_who_has_the_lock() -> None:
+    """As behind a sudo in place of zrep; a process of another user cannot be signalled, but is there."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        locks = Locks(folder)
+        locks.take(NAME, 0.0)
+        path, ticket = locks.lend(NAME)
+        Path(path).chmod(0o666)
+        argv = receive_argv((path, ticket), ["cat"], marked=False)
+        done = subprocess.run(argv, input="stream", capture_output=True, text=True, check=False, user=65534)
+    assert (done.returncode, done.stdout) == (0, "stream"), done.stderr

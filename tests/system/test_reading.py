@@ -131,3 +131,22 @@ def test_what_is_delegated_is_read_as_the_words_that_delegate_it() -> None:
         ("-e", "diff"),
     ]
     assert zfs.parse_allowed("", "tank") == []
+
+
+GONE = "cannot open 'tank/a': dataset does not exist\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(-9, ""), (-9, GONE), (1, ""), (1, f"{GONE}cannot open 'tank/c': I/O error\n"), (2, "bad property list\n")],
+)
+def test_a_zfs_get_that_was_ended_or_failed_says_nothing_of_what_is_not_there(status: int, said: str) -> None:
+    row = "tank/b\tzrep:paused\tpermission denied\tlocal\n"
+    with pytest.raises(FailedError, match="zfs get failed") as caught:
+        zfs.present(Completed(("zfs", "get"), status, row, said))
+    assert "permission" not in caught.value.evidence
+
+
+@pytest.mark.parametrize(("status", "said"), [(0, ""), (1, GONE), (1, GONE * 2)])
+def test_what_zfs_get_says_is_not_there_is_not_there(status: int, said: str) -> None:
+    assert zfs.present(Completed(("zfs", "get"), status, "x", said)).out == "x"

@@ -154,10 +154,10 @@ def _base(view: View) -> str:
 def send_pending(session: Session, view: View) -> tuple[View, Snapshot]:
     """Send the master's newest unsent snapshot on top of the base and see it arrive, by guid."""
     view, sent = stream_pending(session, view)
-    found = session.arrived([(view, sent)])
-    if view.name not in found:
-        raise not_arrived(view, sent)
-    return found[view.name], sent
+    views, failed = see_arrivals(session, [(view, sent)])
+    if failed:
+        raise failed[view.name]
+    return views[0], sent
 
 
 def send_final(session: Session, view: View) -> tuple[View, Snapshot]:
@@ -168,8 +168,31 @@ def send_final(session: Session, view: View) -> tuple[View, Snapshot]:
     view.do([_hold(session, view, sent)])
     view = session.again(view)
     if view.pair.replica.root.by_guid(sent.guid) is None:
-        raise not_arrived(view, sent)
+        raise _not_arrived(view, sent)
     return view, sent
+
+
+def see_arrivals(session: Session, streams: Sequence[tuple[View, Snapshot]]) -> tuple[list[View], dict[str, ZrepError]]:
+    """Pairs with one peer after the streams that bring these snapshots have ended, as they are now; what went wrong, by
+    filesystem here."""
+    seen: list[View] = []
+    failed: dict[str, ZrepError] = {}
+    try:
+        found = session.arrived(streams)
+    except ZrepError as error:
+        if len(streams) == 1 or isinstance(error, UnreachableError):
+            return [], {view.name: copy.copy(error) for view, _ in streams}
+        for stream in streams:  # to know which one it is about
+            views, own = see_arrivals(session, [stream])
+            seen += views
+            failed.update(own)
+        return seen, failed
+    for view, sent in streams:
+        if view.name in found:
+            seen.append(found[view.name])
+        else:
+            failed[view.name] = _not_arrived(view, sent)
+    return seen, failed
 
 
 def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[View, Snapshot]:
@@ -190,7 +213,7 @@ def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[
     return view, advance.pending
 
 
-def not_arrived(view: View, sent: Snapshot) -> FailedError:
+def _not_arrived(view: View, sent: Snapshot) -> FailedError:
     return FailedError(
         "the replica does not have the snapshot although its receive succeeded",
         filesystem=view.name,

@@ -20,10 +20,10 @@ from zrep.ops.advance import (
     converge,
     converging,
     look_for_room,
-    not_arrived,
     pools,
     read_token,
     remember_synced,
+    see_arrivals,
     stream_pending,
     sync_view,
     take_snapshots,
@@ -203,7 +203,11 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
         return outcomes + [_dry(session, view, advance) for view, advance in plans]
     moving = [(view, advance) for view, advance in plans if not advance.idle]
     outcomes += _stand_still(session, [(view, advance) for view, advance in plans if advance.idle])
-    _lend(session, moving)
+    try:
+        _lend(session, moving)
+    except UnreachableError as error:
+        session.unlock(*(view.link for view, _ in moving))
+        return outcomes + _unreachable([view.link for view, _ in moving], error)
     _announce(session, moving)
     due = [view for view, advance in moving if not advance.pending]
     failed = take_snapshots(session, due, rooms)
@@ -276,16 +280,13 @@ def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
 
 def _converge(session: Session, arrived: Sequence[_Arrived]) -> list[Exception | None]:
     """A batch of those whose streams have ended: seen to have arrived, converged, remembered."""
-    failed: dict[str, ZrepError] = {}
-    left = [each.view for each in arrived]
+    views, failed = see_arrivals(session, [(each.view, each.sent) for each in arrived])
+    failed.update(converge(session, views))
+    equal = [each.view for each in arrived if each.last and each.view.name not in failed]
     try:
-        views = session.arrived([(each.view, each.sent) for each in arrived])
-        failed = {each.view.name: not_arrived(each.view, each.sent) for each in arrived if each.view.name not in views}
-        failed.update(converge(session, list(views.values())))
-        left = [each.view for each in arrived if each.last and each.view.name not in failed]
-        remember_synced(session, left)
+        remember_synced(session, equal)
     except ZrepError as error:
-        failed.update({view.name: copy.copy(error) for view in left})
+        failed.update({view.name: copy.copy(error) for view in equal})
     return [failed.get(each.view.name) for each in arrived]
 
 

@@ -41,7 +41,8 @@ _PROGRAMS = frozenset({"zfs", "zpool", "mount"})
 RECEIVE_SCRIPT = (
     "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; LC_ALL=C; export PATH LC_ALL; "
     'exec 9<>"$1" || exit 1; flock -n 9 || exit 75; '
-    'IFS= read -r ticket <&9; case "$ticket" in "$2") kill -0 "${2%%.*}" || exit 76 ;; *) exit 76 ;; esac; '
+    'IFS= read -r ticket <&9; [ "$ticket" = "$2" ] || exit 76; '
+    '[ -d "/proc/${2%%.*}" ] || kill -0 "${2%%.*}" || exit 76; '
     # Login files may print before a stream from another host begins. A shell reads a pipe byte by byte.
     'case "$3" in marked) while IFS= read -r line; do case "$line" in '
     + STREAM_MARK
@@ -320,7 +321,9 @@ def stream_refusal(status: int, dataset: str) -> BusyError | None:
     if status == RECEIVE_BUSY:
         return BusyError("busy", filesystem=dataset, evidence="another stream is being received into it")
     if status == RECEIVE_NOT_ADMITTED:
-        evidence = "the zrep it was sent for has ended there, or another one has worked on it since"
+        evidence = (
+            "the zrep it was sent for has ended there, another one has worked on it since, or its lock was removed"
+        )
         return BusyError("the stream came too late", filesystem=dataset, evidence=evidence)
     return None
 

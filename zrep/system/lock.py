@@ -65,16 +65,24 @@ class Locks:
         return self.path(dataset) in self._held
 
     def lend(self, dataset: str) -> tuple[str, str]:
-        """Free the receive lock for the process about to receive into the dataset: the file that it locks, and the
-        ticket in it, which is there until anybody else takes that lock. It begins with this process's number: a
-        process that has ended holds no lock, and has nothing to lend. FailedError when it cannot be written."""
-        self.regain(dataset)  # it may have been lent before, for a stream that was not sent
+        """Free the receive lock of a locked dataset for the process about to receive into it: the file that it locks,
+        and the ticket in it, which is there until anybody else takes that lock. It begins with this process's number:
+        a process that has ended holds no lock, and has nothing to lend.
+
+        BusyError when the dataset is not locked here, or is being received into; FailedError when the file cannot be
+        written."""
+        if not self.has(dataset):
+            raise BusyError("busy", filesystem=dataset, evidence="its lock was given up meanwhile")
         path = self.receive_path(dataset)
+        if path in self._held and not os.fstat(self._held[path]).st_nlink:
+            self._release(path)  # the file was removed: who is to receive would find another one in its place
+        self.regain(dataset)  # also where it was lent before, for a stream that was not sent
         ticket = f"{os.getpid()}.{os.urandom(8).hex()}"
         try:
             os.pwrite(self._held[path], f"{ticket}\n".encode(), 0)
         except OSError as error:
-            raise FailedError(f"cannot write {path}", filesystem=dataset, evidence=error.strerror or "") from None
+            evidence = error.strerror or str(error)
+            raise FailedError(f"cannot write {path} on {os.uname().nodename}", evidence=evidence) from None
         self._release(path)
         return path, ticket
 

@@ -393,7 +393,7 @@ _ADVICE: dict[type[ZrepError], str] = {
 }
 
 
-_ABSENT = re.compile(r"cannot open '(.+)': (dataset|snapshot) does not exist")
+_ABSENT = re.compile(r"cannot open '.+': (dataset|snapshot) does not exist")
 
 
 def error(completed: Completed) -> ZrepError:
@@ -411,8 +411,9 @@ def error(completed: Completed) -> ZrepError:
 
 def present(completed: Completed) -> Completed:
     """A ``zfs get`` of many datasets or snapshots, of which some may not be there: what it printed is of the others.
-    Its typed error when it failed for any other reason."""
-    other = [line for line in completed.err.splitlines() if line.strip() and not _ABSENT.fullmatch(line.strip())]
-    if completed.status != 0 and (other or not completed.err.strip()):
-        raise error(replace(completed, err=other[0] if other else ""))
-    return completed
+    Its typed error when it failed for any other reason, or was ended before it had asked for all of them."""
+    said = [line.strip() for line in completed.err.splitlines() if line.strip()]
+    other = [line for line in said if not _ABSENT.fullmatch(line)]
+    if completed.status == 0 or (completed.status == 1 and said and not other):
+        return completed
+    raise error(replace(completed, out="", err="".join(other[:1])))
