@@ -186,6 +186,25 @@ def test_what_is_lost_before_the_snapshots_is_what_was_about_to_move(three: Batc
     assert found == {idle: None, changed: 3, moving: 5}
 
 
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_peer_lost_in_the_middle_is_one_line(three: Batch, idle: bool) -> None:
+    good(three.run())
+    if idle:
+        for name in three.names:
+            three.hosts["beta"].sh(f"zfs release zrep {name}@zrep_000002")
+        three.start = three.hosts.world.dump()
+    three.hosts.load(three.start)
+    three.hosts.wire.reset()
+    good(three.hosts.run("alpha", SYNC_ALL, jobs=1))
+    there = [command.argv[:2] if command.host == "beta" else () for command in three.hosts.wire.log]
+    three.hosts.load(three.start)
+    three.hosts.wire.reset(Mode.CUT, there.index(("zfs", "hold")))
+    ended = three.hosts.run("alpha", SYNC_ALL, jobs=1)
+    [told] = [outcome.error for outcome in ended.outcomes if outcome.error]
+    assert (told.exit_code, "3 filesystems wait" in told.line()) == (5, True)
+    assert len(ended.outcomes) == 3
+
+
 def test_a_peer_lost_before_the_snapshots_costs_one_line_and_no_snapshot(three: Batch) -> None:
     good(three.run())
     at = next(n for n, command in enumerate(three.hosts.wire.log) if "zrep:gen,zrep:master" in command.argv)

@@ -207,7 +207,7 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
         _lend(session, moving)
     except UnreachableError as error:
         session.unlock(*(view.link for view, _ in moving))
-        return outcomes + _unreachable([view.link for view, _ in moving], error)
+        return _once(outcomes + _lost([view for view, _ in moving], error))
     _announce(session, moving)
     due = [view for view, advance in moving if not advance.pending]
     failed = take_snapshots(session, due, rooms)
@@ -226,7 +226,7 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
             view.executor.progress = None  # one line on a terminal cannot show several streams
     jobs = session.options.jobs
     # While some wait for their batch, others stream.
-    return outcomes + session.side_by_side(works, 4 * jobs if jobs > 1 else 1)
+    return _once(outcomes + session.side_by_side(works, 4 * jobs if jobs > 1 else 1))
 
 
 def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Outcome]:
@@ -244,10 +244,27 @@ def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Ou
         remember_synced(session, well)
     except UnreachableError as error:  # lost at the very end: nothing is missing there, but nobody can say so
         outcomes = [outcome for outcome in outcomes if outcome.error]
-        outcomes += _unreachable([view.link for view in well], error)
+        outcomes += _lost(well, error)
     finally:
         session.unlock(*(view.link for view, _ in plans))
     return outcomes
+
+
+def _lost(views: Sequence[View], error: UnreachableError) -> list[Outcome]:
+    return [Outcome(view.name, error=copy.copy(error).about(view.name)) for view in views]
+
+
+def _once(outcomes: list[Outcome]) -> list[Outcome]:
+    """A peer that was lost in the middle is one line, whatever the number of filesystems that wait for it."""
+    waiting = [outcome for outcome in outcomes if isinstance(outcome.error, UnreachableError)]
+    if len(waiting) < 2:
+        return outcomes
+    first, *others = waiting
+    error = copy.copy(first.error)
+    assert error is not None
+    error.filesystem, error.evidence = "", f"{error.evidence}; {len(waiting)} filesystems wait"
+    told = [Outcome(first.filesystem, error=error), *(Outcome(other.filesystem, skipped=True) for other in others)]
+    return [outcome for outcome in outcomes if not isinstance(outcome.error, UnreachableError)] + told
 
 
 def _lend(session: Session, plans: list[tuple[View, Advance]]) -> None:
