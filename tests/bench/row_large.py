@@ -30,27 +30,30 @@ def run(lab: Lab) -> list[Row]:
                 job(f"zrep, {place}", "zrep sync tank/zrep", before=_zrep_again(peer, full=True)),
             ]
             jobs += pair if number % 2 else pair[::-1]
-        jobs.append(job("zrep, nothing much", "zrep sync tank/zrep", before=_zrep_again("beta", full=False)))
+            jobs.append(job(f"zrep, small, {place}", "zrep sync tank/zrep", before=_zrep_again(peer, full=False)))
     timed = time_all(alpha, jobs)
     alpha.run(f"rm -f {RANDOM}")
     lines: list[Line] = []
     for place in PLACES:
         zrep, hand = series(timed, f"zrep, {place}"), series(timed, f"by hand, {place}")
         lines.append(Line(f"{place}: seconds against by hand", zrep, hand, BAR))
+        small = series(timed, f"zrep, small, {place}").values
+        beyond = Series("zrep", "s", tuple(one - other for one, other in zip(zrep.values, small, strict=True)))
+        lines.append(Line(f"{place}: seconds beyond those of a small increment, against by hand", beyond, hand))
         rate = Series("rate", "MiB/s", tuple(MIB / value for value in zrep.values))
         lines.append(Line(f"{place}: zrep's rate, all of its run", rate))
-    small = [each.own for each in timed if each.name == "zrep, nothing much"]
     for place in PLACES:
+        own = [each.own for each in timed if each.name == f"zrep, small, {place}"]
         big = [each for each in timed if each.name == f"zrep, {place}"]
         lines.append(
-            Line(f"{place}: zrep's own processor time, beyond that of a small increment", _share(big, small), None, 1.0)
+            Line(f"{place}: zrep's own processor time, beyond that of a small increment", _share(big, own), None, 1.0)
         )
         lines.append(Line(f"{place}: zrep's own processor time, all of it", _share(big, [0.0] * len(big))))
     how = (
         f"One increment of {MIB} MiB that do not compress: `zrep sync` of the pair against a shell script with "
         f"`zfs snapshot` and `zfs send -L -e -c -i | [ssh] zfs receive -s -u`; {ROUNDS} interleaved runs. zrep's own "
-        "processor time is that of its process without its children, as a share of the wall time; beyond that of a "
-        "small increment is what the size of a stream adds to it."
+        "processor time is that of its process without its children, as a share of the wall time; what is beyond a "
+        "small increment (of 100 kB, to the same place) is what the size of a stream adds."
     )
     return [Row("large", "One large stream", how, tuple(lines))]
 
