@@ -62,6 +62,11 @@ class Batch:
         self._arrivals = None
         return ended
 
+    def run_failing(self, hit: Callable[[Sequence[str]], bool], says: str) -> dict[str, bool]:
+        """One run in which such commands fail on beta, and say this: whether each filesystem failed."""
+        self.instead = lambda host, argv: Completed(tuple(argv), 1, "", says) if host == "beta" and hit(argv) else None
+        return {outcome.filesystem: bool(outcome.error) for outcome in self.run().outcomes}
+
     def snapshots(self, host: str, name: str) -> list[Snapshot]:
         return list(self.hosts.world.state.hosts[host].datasets[name].snapshots)
 
@@ -124,44 +129,32 @@ def test_whatever_fails_each_outcome_is_true_and_its_own(three: Batch, mode: Mod
 def test_one_that_always_fails_is_named_and_the_others_are_done(three: Batch, what: tuple[str, str]) -> None:
     bad = three.names[1]
 
-    def refuse(host: str, argv: Sequence[str]) -> Completed | None:
-        hit = host == "beta" and tuple(argv[:2]) == what and any(word.startswith(f"{bad}@") for word in argv)
-        return Completed(tuple(argv), 1, "", f"cannot do that: {bad} is busy\n") if hit else None
+    def hit(argv: Sequence[str]) -> bool:
+        return tuple(argv[:2]) == what and any(word.startswith(f"{bad}@") for word in argv)
 
-    three.instead = refuse
-    ended = three.run()
-    assert {outcome.filesystem: bool(outcome.error) for outcome in ended.outcomes} == {
-        name: name == bad for name in three.names
-    }
+    failed = three.run_failing(hit, f"cannot do that: {bad} is busy\n")
+    assert failed == {name: name == bad for name in three.names}
     for name in set(three.names) - {bad}:
         assert [snapshot.name for snapshot in three.snapshots("beta", name)] == ["zrep_000002"]
         assert three.held("beta", name) == three.held("alpha", name)
 
 
 def test_replicas_that_cannot_be_read_together_are_read_one_by_one(three: Batch) -> None:
-    def refuse(host: str, argv: Sequence[str]) -> Completed | None:
-        hit = host == "beta" and "zrep:gen,zrep:master" in argv and three.names[1] in argv
-        return Completed(tuple(argv), 1, "", "cannot do that: pool I/O is currently suspended\n") if hit else None
-
-    three.instead = refuse
-    ended = three.run()
-    assert {outcome.filesystem: bool(outcome.error) for outcome in ended.outcomes} == {
-        name: name == three.names[1] for name in three.names
-    }
+    bad = three.names[1]
+    failed = three.run_failing(
+        lambda argv: "zrep:gen,zrep:master" in argv and bad in argv,
+        "cannot do that: pool I/O is currently suspended\n",
+    )
+    assert failed == {name: name == bad for name in three.names}
 
 
 def test_an_arrival_that_cannot_be_read_is_of_one(three: Batch) -> None:
     bad = three.names[1]
-
-    def refuse(host: str, argv: Sequence[str]) -> Completed | None:
-        hit = host == "beta" and "guid,createtxg,creation" in argv and f"{bad}@zrep_000002" in argv
-        return Completed(tuple(argv), 1, "", f"cannot open '{bad}@zrep_000002': I/O error\n") if hit else None
-
-    three.instead = refuse
-    ended = three.run()
-    assert {outcome.filesystem: bool(outcome.error) for outcome in ended.outcomes} == {
-        name: name == bad for name in three.names
-    }
+    failed = three.run_failing(
+        lambda argv: "guid,createtxg,creation" in argv and f"{bad}@zrep_000002" in argv,
+        f"cannot open '{bad}@zrep_000002': I/O error\n",
+    )
+    assert failed == {name: name == bad for name in three.names}
     for name in set(three.names) - {bad}:
         assert three.held("beta", name) == three.held("alpha", name) == {three.snapshots("alpha", name)[-1].guid}
 
@@ -170,7 +163,6 @@ def test_what_is_lost_before_the_snapshots_is_what_was_about_to_move(three: Batc
     """One was idle, one was changed by hand: what is known of them stays known."""
     idle, changed, moving = three.names
     good(three.run())
-    three.start = three.hosts.world.dump()
     three.hosts["beta"].sh(f"zfs set readonly=off {changed}")
     three.hosts["beta"].sh(f"zfs mount {changed}")
     three.hosts["beta"].write(changed, "by hand", b"x")

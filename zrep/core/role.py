@@ -39,8 +39,10 @@ def named(tag: str, values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Properties by full name: one set of them, only short user properties, is one transaction. Should it land in part
     all the same, the first ones have: a side stops being master before, and becomes it after all else. Whoever reads
     the properties without their record then sees no second master of a generation."""
-    names = sorted(values, key=lambda name: (name == "master") * (1 if values[name] == "yes" else -1))
-    return tuple((f"{tag}:{name}", values[name]) for name in names)
+    others = {name: value for name, value in values.items() if name != "master"}
+    master = {name: value for name, value in values.items() if name == "master"}
+    ordered = {**others, **master} if values.get("master") == "yes" else {**master, **others}
+    return tuple((f"{tag}:{name}", value) for name, value in ordered.items())
 
 
 # Of a side that is promoted without its peer, until it has met it.

@@ -17,11 +17,9 @@ from zrep.core.words import size
 from zrep.ops.foresee import left_out
 from zrep.ops.session import Link, Outcome, Session
 from zrep.system import argv, zfs
-from zrep.system.agent import Agent, Identity
+from zrep.system.agent import NO_GENERATION, Agent, Identity
 from zrep.system.execute import Executor
 from zrep.system.observe import observe
-
-_GENERATION_NONE = "new"
 
 
 class Request(Record):
@@ -379,4 +377,4 @@ def _send(session: Session, request: Request, ground: _Ground, snapshot: Snapsho
         else:
             session.say(f"{request.filesystem}: continuing the interrupted transfer")
     full = f"{ground.source.name}@{snapshot.name}"
-    ground.executor.do(_stream(session, ground, full, token), _GENERATION_NONE)
+    ground.executor.do(_stream(session, ground, full, token), NO_GENERATION)

@@ -401,11 +401,10 @@ class Session:
         those on whose replica it is not."""
         agent = streams[0][0].executor.replica
         found = observe_arrivals(agent, [(view.pair.replica.root, snapshot.name) for view, snapshot in streams])
-        views = [(view, snapshot, found.get(view.pair.replica.name)) for view, snapshot in streams]
         return {
             view.name: view.with_replica(Unit((replica,)))
-            for view, snapshot, replica in views
-            if replica and replica.by_guid(snapshot.guid)
+            for view, snapshot in streams
+            if (replica := found.get(view.pair.replica.name)) and replica.by_guid(snapshot.guid)
         }
 
     def turned(self, view: View) -> View:

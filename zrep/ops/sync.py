@@ -127,31 +127,38 @@ def _sync_peer(session: Session, links: list[Link], everything: bool) -> list[Ou
     # Nobody has to wait for the streams of others to do what was advised.
     session.unlock(*(link for link in links if link.name not in done))
     try:
-        return outcomes + _advance_all(session, ready, rooms)
+        return outcomes + _once(_advance_all(session, ready, rooms))
     except ZrepError as error:
         session.unlock(*(view.link for view in ready))
         return outcomes + _all_failed([view.link for view in ready], error)
 
 
 def _all_failed(links: list[Link], error: ZrepError) -> list[Outcome]:
-    if isinstance(error, UnreachableError):
-        return _unreachable(links, error)
+    return _once(_each_failed(links, error), ", no snapshot was made")
+
+
+def _each_failed(links: Sequence[Link], error: ZrepError) -> list[Outcome]:
     return [Outcome(link.name, error=copy.copy(error).about(link.name)) for link in links]
+
+
+def _once(outcomes: list[Outcome], also: str = "") -> list[Outcome]:
+    """A peer that is lost is one line, whatever the number of filesystems that wait for it. also: what else is to be
+    said of them."""
+    waiting = [outcome for outcome in outcomes if isinstance(outcome.error, UnreachableError)]
+    if len(waiting) < 2:
+        return outcomes
+    first, *others = waiting
+    error = copy.copy(first.error)
+    assert error is not None
+    error.filesystem, error.evidence = "", f"{error.evidence}; {len(waiting)} filesystems wait{also}"
+    told = [Outcome(first.filesystem, error=error), *(Outcome(other.filesystem, skipped=True) for other in others)]
+    return [outcome for outcome in outcomes if not isinstance(outcome.error, UnreachableError)] + told
 
 
 def _now_replica(session: Session, view: View) -> Outcome:
     """Finishing what was cut has made this side the replica: the other one's sync sends from now on."""
     view.converge(converging(session, view))
     return Outcome(view.name, message=f"finished the role change: {view.link.peer_host}:{view.theirs.name} is master")
-
-
-def _unreachable(links: list[Link], error: UnreachableError) -> list[Outcome]:
-    """One line for the peer, whatever the number of filesystems."""
-    if len(links) > 1:
-        error.evidence += f"; {len(links)} filesystems wait, no snapshot was made"
-    else:
-        error.about(links[0].name)
-    return [Outcome(links[0].name, error=error)] + [Outcome(link.name, skipped=True) for link in links[1:]]
 
 
 def _busy(session: Session, link: Link, everything: bool) -> Outcome:
@@ -207,7 +214,7 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
         _lend(session, moving)
     except UnreachableError as error:
         session.unlock(*(view.link for view, _ in moving))
-        return _once(outcomes + _lost([view for view, _ in moving], error))
+        return outcomes + _each_failed([view.link for view, _ in moving], error)
     _announce(session, moving)
     due = [view for view, advance in moving if not advance.pending]
     failed = take_snapshots(session, due, rooms)
@@ -226,7 +233,7 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
             view.executor.progress = None  # one line on a terminal cannot show several streams
     jobs = session.options.jobs
     # While some wait for their batch, others stream.
-    return _once(outcomes + session.side_by_side(works, 4 * jobs if jobs > 1 else 1))
+    return outcomes + session.side_by_side(works, 4 * jobs if jobs > 1 else 1)
 
 
 def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Outcome]:
@@ -244,27 +251,10 @@ def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Ou
         remember_synced(session, well)
     except UnreachableError as error:  # lost at the very end: nothing is missing there, but nobody can say so
         outcomes = [outcome for outcome in outcomes if outcome.error]
-        outcomes += _lost(well, error)
+        outcomes += _each_failed([view.link for view in well], error)
     finally:
         session.unlock(*(view.link for view, _ in plans))
     return outcomes
-
-
-def _lost(views: Sequence[View], error: UnreachableError) -> list[Outcome]:
-    return [Outcome(view.name, error=copy.copy(error).about(view.name)) for view in views]
-
-
-def _once(outcomes: list[Outcome]) -> list[Outcome]:
-    """A peer that was lost in the middle is one line, whatever the number of filesystems that wait for it."""
-    waiting = [outcome for outcome in outcomes if isinstance(outcome.error, UnreachableError)]
-    if len(waiting) < 2:
-        return outcomes
-    first, *others = waiting
-    error = copy.copy(first.error)
-    assert error is not None
-    error.filesystem, error.evidence = "", f"{error.evidence}; {len(waiting)} filesystems wait"
-    told = [Outcome(first.filesystem, error=error), *(Outcome(other.filesystem, skipped=True) for other in others)]
-    return [outcome for outcome in outcomes if not isinstance(outcome.error, UnreachableError)] + told
 
 
 def _lend(session: Session, plans: list[tuple[View, Advance]]) -> None:

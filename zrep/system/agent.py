@@ -29,6 +29,8 @@ HOOK_SECONDS = 60.0
 FENCE_SECONDS = 120.0
 RECEIVE_BUSY = 75
 RECEIVE_NOT_ADMITTED = 76
+# In the place of the generation of a dataset that has no role yet.
+NO_GENERATION = "new"
 # The line after which the stdout of a command on another host is its own.
 STREAM_MARK = "zrep-stream"
 _PROGRAMS = frozenset({"zfs", "zpool", "mount"})
@@ -159,15 +161,15 @@ class LocalAgent:
     def lend(self, tag: str, generations: dict[str, str]) -> dict[str, tuple[str, str]]:
         """Let the processes that are to receive streams have the receive locks of datasets this zrep has locked: for
         each the file to lock, and the ticket to show. Of datasets, each with the generation it must be a replica of
-        ("new": it has no role yet); those that are not are not in the answer."""
-        old = [dataset for dataset, generation in generations.items() if generation != "new"]
+        (or NO_GENERATION); those that are not are not in the answer."""
+        old = [dataset for dataset, generation in generations.items() if generation != NO_GENERATION]
         found: dict[str, str] = {}
         if old:
             found = zfs.parse_replicas(tag, zfs.present(self.runner.run(zfs.get_standing(tag, old))).out)
         return {
             dataset: self.locks.lend(dataset)
             for dataset, generation in generations.items()
-            if found.get(dataset, "new") == generation
+            if found.get(dataset, NO_GENERATION) == generation
         }
 
     def regain(self, dataset: str) -> None:

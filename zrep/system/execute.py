@@ -72,7 +72,7 @@ class Executor:
             left = left[len(done) :]
 
     def do(self, step: steps.Step, generation: str = "") -> None:
-        """One step; its typed error when it fails. generation: what a stream's receiver must have ("new": nothing),
+        """One step; its typed error when it fails. generation: what a stream's receiver must have (or NO_GENERATION),
         where it has not been looked at already (lent)."""
         if isinstance(step, steps.SendStream):
             self._stream(step, generation)

@@ -246,38 +246,33 @@ class _Calls:
             return self._done(lambda errors: self._core.lzc_destroy_snaps(snapshots.pointer, 0, errors))
 
     def set(self, pool: str, names: Sequence[str], values: Sequence[str], targets: Sequence[str]) -> str | None:
-        with _List(self._c, self._pairs) as arguments:
-            arguments.add_strings("names", names)
-            arguments.add_strings("values", values)
-            arguments.add_strings("targets", targets)
-            return self._program(self._core.lzc_channel_program, pool, _SET, arguments)
+        run = self._core.lzc_channel_program
+        status, _ = self._program(run, pool, _SET, names=names, values=values, targets=targets)
+        return "" if status == 0 else None
 
     def identify(self, pool: str, names: Sequence[str]) -> str | None:
-        with _List(self._c, self._pairs) as arguments:
-            arguments.add_strings("snapshots", names)
-            said = self._program(self._core.lzc_channel_program_nosync, pool, _IDENTIFY, arguments)
-        if said is None:
+        status, said = self._program(self._core.lzc_channel_program_nosync, pool, _IDENTIFY, snapshots=names)
+        if status != 0:
             return None
         rows = [line.split("\t") for line in said.splitlines()]
         return "".join(f"{name}\t{prop}\t{int(value) % 2**64}\n" for name, prop, value in rows)
 
     def own(self, pool: str, names: Sequence[str], targets: Sequence[str]) -> str | None:
-        with _List(self._c, self._pairs) as arguments:
-            arguments.add_strings("names", names)
-            arguments.add_strings("targets", targets)
-            said = self._program(self._core.lzc_channel_program_nosync, pool, _OWN, arguments)
-        return said and f"{said}\n"
-
-    def _program(self, run: Any, pool: str, program: str, arguments: _List) -> str | None:
-        with _List(self._c, self._pairs, made=False) as said:
-            status = run(pool.encode(), program.encode(), _INSTRUCTIONS, _MEMORY, arguments.pointer, said.reference)
-            return said.text("return") if status == 0 else None
+        run = self._core.lzc_channel_program_nosync
+        status, said = self._program(run, pool, _OWN, names=names, targets=targets)
+        return (said and f"{said}\n") if status == 0 else None
 
     def settle(self, pool: str) -> str | None:
-        run = self._core.lzc_channel_program
-        with _List(self._c, self._pairs) as arguments, _List(self._c, self._pairs, made=False) as said:
-            run(pool.encode(), _SETTLE.encode(), _INSTRUCTIONS, _MEMORY, arguments.pointer, said.reference)
-            return "" if _SETTLED in said.text("error") else None
+        _, said = self._program(self._core.lzc_channel_program, pool, _SETTLE)
+        return "" if _SETTLED in said else None
+
+    def _program(self, run: Any, pool: str, program: str, **arguments: Sequence[str]) -> tuple[int, str]:
+        """The status of a channel program, 0 for success, and what it returned, or why it failed."""
+        with _List(self._c, self._pairs) as given, _List(self._c, self._pairs, made=False) as said:
+            for name, values in arguments.items():
+                given.add_strings(name, values)
+            status = run(pool.encode(), program.encode(), _INSTRUCTIONS, _MEMORY, given.pointer, said.reference)
+            return status, said.text("error" if status else "return")
 
     def _done(self, call: Callable[[Any], int]) -> str | None:
         with _List(self._c, self._pairs, made=False) as errors:

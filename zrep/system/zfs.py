@@ -170,9 +170,7 @@ def parse_properties(text: str) -> dict[str, dict[str, Value]]:
 
 def parse_replicas(tag: str, text: str) -> dict[str, str]:
     """``zfs get`` of get_standing: those that are replicas, each with its generation."""
-    table: dict[str, dict[str, str]] = {}
-    for name, prop, value in _rows(text, 3, "zfs get"):
-        table.setdefault(name, {})[prop] = value
+    table = _values(text)
     return {name: found.get(f"{tag}:gen", "") for name, found in table.items() if found.get(f"{tag}:master") == "no"}
 
 
@@ -211,9 +209,6 @@ def _snapshot(row: Sequence[str]) -> Snapshot:
 
 def parse_new_snapshots(text: str) -> dict[str, Snapshot]:
     """``zfs get`` of get_snapshots: full name → the snapshot, as it is right after it was made."""
-    table: dict[str, dict[str, str]] = {}
-    for full, prop, value in _rows(text, 3, "zfs get"):
-        table.setdefault(full, {})[prop] = value
     return {
         full: Snapshot(
             name=full.partition("@")[2],
@@ -221,7 +216,7 @@ def parse_new_snapshots(text: str) -> dict[str, Snapshot]:
             createtxg=_integer(found.get("createtxg", ""), full),
             creation=_integer(found.get("creation", ""), full),
         )
-        for full, found in table.items()
+        for full, found in _values(text).items()
     }
 
 
@@ -309,6 +304,14 @@ def build_member(tag: str, name: str, properties: Mapping[str, Value], snapshots
     return Member(name, properties, role_of(tag, name, properties), tuple(snapshots))
 
 
+def _values(text: str) -> dict[str, dict[str, str]]:
+    """``zfs get -o name,property,value``: name → property → value."""
+    table: dict[str, dict[str, str]] = {}
+    for name, prop, value in _rows(text, 3, "zfs get"):
+        table.setdefault(name, {})[prop] = value
+    return table
+
+
 def _rows(text: str, columns: int, command: str) -> Iterator[list[str]]:
     # Line by line: a list of all of them is as large as the text once more.
     start = 0
@@ -393,9 +396,6 @@ _ADVICE: dict[type[ZrepError], str] = {
 }
 
 
-_ABSENT = re.compile(r"cannot open '.+': (dataset|snapshot) does not exist")
-
-
 def error(completed: Completed) -> ZrepError:
     """zfs's own words as a typed error; what no rule knows is a plain FailedError."""
     said = [line.strip() for line in (completed.err.strip() or completed.out.strip()).splitlines()]
@@ -407,6 +407,9 @@ def error(completed: Completed) -> ZrepError:
     # Over ssh, login files may have said something before; zfs says what it cannot do.
     telling = [line for line in said if line.startswith(("cannot ", "internal error"))] or said[-1:]
     return FailedError(f"{command} failed", evidence=telling[0] if telling else f"exit status {completed.status}")
+
+
+_ABSENT = re.compile(r"cannot open '.+': (dataset|snapshot) does not exist")
 
 
 def present(completed: Completed) -> Completed:
