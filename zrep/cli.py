@@ -81,15 +81,22 @@ def _dispatch(arguments: list[str]) -> int:
     for unknown in load_defaults():
         if sys.stderr.isatty():
             print(f"zrep: {unknown}", file=sys.stderr)
-    if arguments == ["sync", "all"] and not any(os.environ.get(name) for name in _SYNC_SETTINGS):
+    if _plain_sync(arguments):
         # Every minute, on small machines: without the command line parser it starts in half the time.
         from zrep.core.names import DEFAULT_TAG
-        from zrep.running import sync
+        from zrep.running import filesystems, sync
 
-        return sync(DEFAULT_TAG, [])
+        return sync(DEFAULT_TAG, filesystems(arguments[1:]))
     from zrep.commands import invoke
 
     return invoke(arguments)
+
+
+def _plain_sync(arguments: Sequence[str]) -> bool:
+    """Nothing for the parser to do: ``sync`` and names, without an option."""
+    words = arguments[1:]
+    settings = any(os.environ.get(name) for name in _SYNC_SETTINGS)
+    return arguments[:1] == ["sync"] and bool(words) and not settings and not any(w[:1] in ("", "-") for w in words)
 
 
 def _long_forms(arguments: list[str]) -> list[str]:

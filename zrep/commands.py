@@ -68,18 +68,6 @@ def _options(
     context.obj = _Globals(check_tag(tag))
 
 
-# --- helpers ---
-
-
-def _names(words: list[str]) -> list[str]:
-    """Dataset names; none for ``all``."""
-    if words == ["all"]:
-        return []
-    if "all" in words:
-        raise UsageError("'all' stands alone")
-    return [check_dataset(word) for word in words]
-
-
 # --- commands ---
 
 
@@ -124,7 +112,7 @@ def sync(
     verbose: Verbose = False,
 ) -> int:
     """Bring replicas up to date. 'zrep sync all' belongs in cron, every minute; silent when all is well."""
-    names = _names(filesystems)
+    names = running.filesystems(filesystems)
     if force and not names:
         raise UsageError("-f wants its filesystems named", evidence="it throws data away")
     return running.sync(context.obj.tag, names, quiet=quiet, force=force, jobs=jobs, dry_run=dry_run, verbose=verbose)
@@ -238,7 +226,7 @@ def expire(
     from zrep.ops.manage import expire
 
     session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
-    return running.run(session, lambda: expire(session, _names(filesystems or ["all"]), local))
+    return running.run(session, lambda: expire(session, running.filesystems(filesystems or ["all"]), local))
 
 
 @app.command(name="list")
@@ -284,7 +272,7 @@ def status(
     from zrep.core.errors import worst
     from zrep.ops import view
 
-    names = [] if all_ else _names(filesystems or ["all"])
+    names = [] if all_ else running.filesystems(filesystems or ["all"])
     session = running.begin(context.obj.tag)
     with running.closing(session):
         rows = view.status(session, names)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from zrep.core.errors import ZrepError
-from zrep.core.names import DEFAULT_TAG
+from zrep.core.errors import UsageError, ZrepError
+from zrep.core.names import DEFAULT_TAG, check_dataset
 
 if TYPE_CHECKING:
     from zrep.ops.session import Outcome, Session
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 # Streams at once to each peer: two cores on either side, and well below the 10 sessions that sshd allows.
 JOBS = 4
+
+
+def filesystems(words: Sequence[str]) -> list[str]:
+    """The filesystems that a command line names; none for ``all``. UsageError for what can be no name."""
+    if words == ["all"]:
+        return []
+    if "all" in words:
+        raise UsageError("'all' stands alone")
+    return [check_dataset(word) for word in words]
 
 
 def sync(

@@ -74,3 +74,10 @@ def test_one_pair(hosts: Hosts, work: Work, host: str, expected: dict[str, tuple
     pairs.linked(hosts)
     pairs.written(hosts)
     assert cost(hosts, work, host) == expected
+
+
+def test_both_halves_of_a_pair_on_one_host_are_read_as_one(hosts: Hosts) -> None:
+    hosts["alpha"].sh(f"zfs create {A}")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "localhost", B))))
+    # Which pairs there are, the pool's group closed, properties, snapshots, holds.
+    assert cost(hosts, SYNC_ALL) == {"alpha": (5, 0, 1), "beta": (0, 0, 0)}

@@ -263,10 +263,14 @@ class Session:
     def views(self, links: Sequence[Link], *, settle: bool = True) -> list[View | Outcome]:
         """Both sides of links with one peer, read at the same time; an Outcome where one cannot be worked on."""
         peer = self.agent(links[0].peer_host)
-        mine, theirs = together(
-            lambda: observe(self.local, self.tag, [link.name for link in links], settle=settle),
-            lambda: observe(peer, self.tag, [link.peer_name for link in links], settle=settle),
-        )
+        here, there = [link.name for link in links], [link.peer_name for link in links]
+        if peer is self.local:
+            mine = theirs = observe(peer, self.tag, list(dict.fromkeys(here + there)), settle=settle)
+        else:
+            mine, theirs = together(
+                lambda: observe(self.local, self.tag, here, settle=settle),
+                lambda: observe(peer, self.tag, there, settle=settle),
+            )
         return [self._view(link, mine.get(link.name), theirs.get(link.peer_name)) for link in links]
 
     def claim(
