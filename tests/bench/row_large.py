@@ -3,59 +3,71 @@
 from __future__ import annotations
 
 from tests.bench.figures import Line, Row, Series
-from tests.bench.place import QUICK, Job, Timed, job, runs, series, time_all
+from tests.bench.place import QUICK, Job, Timed, job, rounds, runs, series, time_all
 from tests.lab.hosts import Lab
 from tests.lab.progress import say
 
 MIB = 64 if QUICK else 1024
-ROUNDS = runs(3)
+FILL = 2 * MIB + MIB // 2
+"""What the pool of each host has held before: the first writes to a sparse image cost the machine extra."""
 RANDOM = "/pool/random"
-PLACES = {"ssh": "beta", "local": "localhost"}
+PEERS = {"ssh": "beta", "local": "localhost"}
+ROUNDS = {"ssh": runs(5), "local": runs(9)}
 BAR = 1.1
-"""Within noise: what two equal commands differ by here from run to run."""
+"""Within noise, see the line for the commands by hand against themselves."""
 
 
 def run(lab: Lab) -> list[Row]:
     """Times on alpha: one increment of so many MiB of random data."""
-    alpha = lab.alpha
     say(f"  {MIB} MiB of random data")
-    alpha.run(f"head -c {MIB}M /dev/urandom > {RANDOM} && sync", timeout=300)
-    alpha.put(_by_hand("ssh beta").encode(), "/run/hand-ssh", mode="755")
-    alpha.put(_by_hand("").encode(), "/run/hand-local", mode="755")
-    jobs: list[Job] = []
-    for number in range(ROUNDS):
-        for place, peer in PLACES.items():
-            pair = [
-                job(f"by hand, {place}", f"/run/hand-{place}", before=_hand_again(place)),
-                job(f"zrep, {place}", "zrep sync tank/zrep", before=_zrep_again(peer, full=True)),
-            ]
-            jobs += pair if number % 2 else pair[::-1]
-            jobs.append(job(f"zrep, small, {place}", "zrep sync tank/zrep", before=_zrep_again(peer, full=False)))
-    timed = time_all(alpha, jobs)
-    alpha.run(f"rm -f {RANDOM}")
-    lines: list[Line] = []
-    for place in PLACES:
-        zrep, hand = series(timed, f"zrep, {place}"), series(timed, f"by hand, {place}")
-        lines.append(Line(f"{place}: seconds against by hand", zrep, hand, BAR))
-        small = series(timed, f"zrep, small, {place}").values
-        beyond = Series("zrep", "s", tuple(one - other for one, other in zip(zrep.values, small, strict=True)))
-        lines.append(Line(f"{place}: seconds beyond those of a small increment, against by hand", beyond, hand))
-        rate = Series("rate", "MiB/s", tuple(MIB / value for value in zrep.values))
-        lines.append(Line(f"{place}: zrep's rate, all of its run", rate))
-    for place in PLACES:
-        own = [each.own for each in timed if each.name == f"zrep, small, {place}"]
-        big = [each for each in timed if each.name == f"zrep, {place}"]
-        lines.append(
-            Line(f"{place}: zrep's own processor time, beyond that of a small increment", _share(big, own), None, 1.0)
-        )
-        lines.append(Line(f"{place}: zrep's own processor time, all of it", _share(big, [0.0] * len(big))))
+    for host in lab:
+        host.run(f"head -c {FILL}M /dev/urandom > /tank/fill; zpool sync; rm /tank/fill; zpool sync", timeout=600)
+    lab.alpha.run(f"head -c {MIB}M /dev/urandom > {RANDOM} && sync", timeout=300)
+    timed = {place: time_all(lab.alpha, _jobs(lab, place)) for place in PEERS}
+    lab.alpha.run(f"rm -f {RANDOM}")
+    lines = [line for place in PEERS for line in (*_wall(place, timed[place]), *_own(place, timed[place]))]
     how = (
         f"One increment of {MIB} MiB that do not compress: `zrep sync` of the pair against a shell script with "
-        f"`zfs snapshot` and `zfs send -L -e -c -i | [ssh] zfs receive -s -u`; {ROUNDS} interleaved runs. zrep's own "
-        "processor time is that of its process without its children, as a share of the wall time; what is beyond a "
-        "small increment (of 100 kB, to the same place) is what the size of a stream adds."
+        f"`zfs snapshot` and `zfs send -L -e -c -i | [ssh] zfs receive -s -u`; {ROUNDS['ssh']} interleaved runs over "
+        f"ssh and {ROUNDS['local']} to the same host, each beginning with another one. The noise is what the script "
+        "differs by from itself in the same rounds. zrep's own processor time is that of its process without its "
+        "children, as a share of the wall time; what is beyond a small increment (of 100 kB, to the same place) is "
+        "what the size of a stream adds."
     )
     return [Row("large", "One large stream", how, tuple(lines))]
+
+
+def _jobs(lab: Lab, place: str) -> list[Job]:
+    script = f"/run/hand-{place}"
+    lab.alpha.put(_by_hand("ssh beta" if place == "ssh" else "").encode(), script, mode="755")
+    jobs = [
+        job("by hand", script, before=_hand_again(place)),
+        job("by hand again", script, before=_hand_again(place)),
+        job("zrep", "zrep sync tank/zrep", before=_zrep_again(PEERS[place], full=True)),
+    ]
+    small = job("zrep, small", "zrep sync tank/zrep", before=_zrep_again(PEERS[place], full=False))
+    say(f"    {place}")
+    return [*rounds(jobs, ROUNDS[place]), *[small] * ROUNDS[place]]
+
+
+def _wall(place: str, timed: list[Timed]) -> list[Line]:
+    zrep, hand, small = (series(timed, name) for name in ("zrep", "by hand", "zrep, small"))
+    beyond = Series("zrep", "s", tuple(one - other for one, other in zip(zrep.values, small.values, strict=True)))
+    return [
+        Line(f"{place}: seconds against by hand", zrep, hand, BAR),
+        Line(f"{place}: the noise: by hand against by hand", series(timed, "by hand again"), hand),
+        Line(f"{place}: seconds beyond those of a small increment, against by hand", beyond, hand),
+        Line(f"{place}: zrep's rate, all of its run", Series("rate", "MiB/s", tuple(MIB / s for s in zrep.values))),
+    ]
+
+
+def _own(place: str, timed: list[Timed]) -> list[Line]:
+    big, small = ([each for each in timed if each.name == name] for name in ("zrep", "zrep, small"))
+    share = _share(big, [each.own for each in small])
+    return [
+        Line(f"{place}: zrep's own processor time, beyond that of a small increment", share, None, 1.0),
+        Line(f"{place}: zrep's own processor time, all of it", _share(big, [0.0] * len(big))),
+    ]
 
 
 def _share(big: list[Timed], small: list[float]) -> Series:
@@ -73,7 +85,8 @@ def _by_hand(ssh: str) -> str:
 
 def _clean() -> str:
     gone = "for f in tank/hand tank/hand-copy tank/zrep tank/zrep-copy; do zfs destroy -r $f 2> /dev/null; done"
-    return f"[ ! -e /tank/zrep ] || zrep clear tank/zrep > /dev/null 2>&1; {gone}; ssh beta '{gone}'; true"
+    done = "zpool wait -t free tank"
+    return f"[ ! -e /tank/zrep ] || zrep clear tank/zrep > /dev/null 2>&1; {gone}; {done}; ssh beta '{gone}; {done}'"
 
 
 def _hand_again(place: str) -> str:
