@@ -197,6 +197,26 @@ def test_a_peer_lost_in_the_middle_is_one_line(three: Batch, idle: bool) -> None
     assert len(ended.outcomes) == 3
 
 
+def test_a_peer_lost_while_role_changes_are_finished_is_one_line(hosts: Hosts) -> None:
+    for name in many(hosts, 3):
+        hosts.wire.reset()
+        start = hosts.world.dump()
+        good(hosts.run("alpha", pairs.failing_over(name)))
+        took = next(at for at, command in enumerate(hosts.wire.log) if '"promote"' in " ".join(command.argv))
+        hosts.load(start)
+        hosts.wire.reset(Mode.KILL_AFTER, took)
+        hosts.run("alpha", pairs.failing_over(name))
+    start = hosts.world.dump()
+    hosts.wire.reset()
+    good(hosts.run("alpha", SYNC_ALL))
+    opened = next(at for at, command in enumerate(hosts.wire.log) if command.argv[:2] == ("zfs", "mount"))
+    hosts.load(start)
+    hosts.wire.reset(Mode.CUT, opened)
+    ended = hosts.run("alpha", SYNC_ALL)
+    [told] = [outcome.error for outcome in ended.outcomes if outcome.error]
+    assert (told.exit_code, "3 filesystems wait" in told.line()) == (5, True)
+
+
 def test_a_peer_lost_before_the_snapshots_costs_one_line_and_no_snapshot(three: Batch) -> None:
     good(three.run())
     at = next(n for n, command in enumerate(three.hosts.wire.log) if "zrep:gen,zrep:master" in command.argv)

@@ -127,7 +127,7 @@ def _sync_peer(session: Session, links: list[Link], everything: bool) -> list[Ou
     # Nobody has to wait for the streams of others to do what was advised.
     session.unlock(*(link for link in links if link.name not in done))
     try:
-        return outcomes + _once(_advance_all(session, ready, rooms))
+        return _once(outcomes + _advance_all(session, ready, rooms))
     except ZrepError as error:
         session.unlock(*(view.link for view in ready))
         return outcomes + _all_failed([view.link for view in ready], error)
