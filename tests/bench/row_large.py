@@ -7,29 +7,33 @@ from tests.bench.place import QUICK, Job, Timed, job, rounds, runs, series, time
 from tests.lab.hosts import Lab
 from tests.lab.progress import say
 
-MIB = 64 if QUICK else 1024
-FILL = 2 * MIB + MIB // 2
-"""What the pool of each host has held before: the first writes to a sparse image cost the machine extra."""
-RANDOM = "/pool/random"
+PIECE = 16 if QUICK else 256
+"""MiB of random data; a stream has several of them."""
+PIECES = {"ssh": 4, "local": 8}
 PEERS = {"ssh": "beta", "local": "localhost"}
-ROUNDS = {"ssh": runs(5), "local": runs(9)}
+ROUNDS = {"ssh": runs(5), "local": runs(7)}
+RANDOM = "/pool/random"
+IMAGE = "/pool/tank.img"
+IMAGE_MIB = 4600
+"""Of alpha's pool: room for the local stream twice."""
 BAR = 1.1
 """Within noise, see the line for the commands by hand against themselves."""
 
 
 def run(lab: Lab) -> list[Row]:
     """Times on alpha: one increment of so many MiB of random data."""
-    say(f"  {MIB} MiB of random data")
+    say("  pools that were written to before: the first writes to a sparse image cost the machine extra")
+    lab.alpha.run(f"truncate -s {IMAGE_MIB}M {IMAGE} && zpool online -e tank {IMAGE}")
     for host in lab:
-        host.run(f"head -c {FILL}M /dev/urandom > /tank/fill; zpool sync; rm /tank/fill; zpool sync", timeout=600)
-    lab.alpha.run(f"head -c {MIB}M /dev/urandom > {RANDOM} && sync", timeout=300)
+        host.run(f"head -c {PIECE}M /dev/urandom > {RANDOM} && sync", timeout=300)
+        pieces = max(PIECES.values()) * (2 if host is lab.alpha else 1)
+        host.run(f"{_write('/tank', pieces)} && zpool sync && rm /tank/* && zpool sync", timeout=600)
     timed = {place: time_all(lab.alpha, _jobs(lab, place)) for place in PEERS}
-    lab.alpha.run(f"rm -f {RANDOM}")
     lines = [line for place in PEERS for line in (*_wall(place, timed[place]), *_own(place, timed[place]))]
     how = (
-        f"One increment of {MIB} MiB that do not compress: `zrep sync` of the pair against a shell script with "
-        f"`zfs snapshot` and `zfs send -L -e -c -i | [ssh] zfs receive -s -u`; {ROUNDS['ssh']} interleaved runs over "
-        f"ssh and {ROUNDS['local']} to the same host, each beginning with another one. The noise is what the script "
+        f"One increment of {_mib('ssh')} MiB over ssh, of {_mib('local')} MiB to the same host, that do not compress: "
+        "`zrep sync` of the pair against a shell script with `zfs snapshot` and `zfs send -L -e -c -i | [ssh] zfs "
+        f"receive -s -u`; {ROUNDS['ssh']} and {ROUNDS['local']} interleaved runs. The noise is what the script "
         "differs by from itself in the same rounds. zrep's own processor time is that of its process without its "
         "children, as a share of the wall time; what is beyond a small increment (of 100 kB, to the same place) is "
         "what the size of a stream adds."
@@ -43,9 +47,10 @@ def _jobs(lab: Lab, place: str) -> list[Job]:
     jobs = [
         job("by hand", script, before=_hand_again(place)),
         job("by hand again", script, before=_hand_again(place)),
-        job("zrep", "zrep sync tank/zrep", before=_zrep_again(PEERS[place], full=True)),
+        job("zrep", "zrep sync tank/zrep", before=_zrep_again(place, _write("/tank/zrep", PIECES[place]))),
     ]
-    small = job("zrep, small", "zrep sync tank/zrep", before=_zrep_again(PEERS[place], full=False))
+    little = "head -c 100000 /dev/urandom > /tank/zrep/data"
+    small = job("zrep, small", "zrep sync tank/zrep", before=_zrep_again(place, little))
     say(f"    {place}")
     return [*rounds(jobs, ROUNDS[place]), *[small] * ROUNDS[place]]
 
@@ -57,7 +62,10 @@ def _wall(place: str, timed: list[Timed]) -> list[Line]:
         Line(f"{place}: seconds against by hand", zrep, hand, BAR),
         Line(f"{place}: the noise: by hand against by hand", series(timed, "by hand again"), hand),
         Line(f"{place}: seconds beyond those of a small increment, against by hand", beyond, hand),
-        Line(f"{place}: zrep's rate, all of its run", Series("rate", "MiB/s", tuple(MIB / s for s in zrep.values))),
+        Line(
+            f"{place}: zrep's rate, all of its run",
+            Series("rate", "MiB/s", tuple(_mib(place) / s for s in zrep.values)),
+        ),
     ]
 
 
@@ -94,14 +102,21 @@ def _hand_again(place: str) -> str:
     return (
         f"{_clean()}; zfs create tank/hand && zfs snapshot tank/hand@s0 && "
         f"zfs send tank/hand@s0 | {'ssh beta' if place == 'ssh' else ''} zfs receive -u {target} && "
-        f"cp {RANDOM} /tank/hand/data && zpool sync && ssh beta zpool sync"
+        f"{_write('/tank/hand', PIECES[place])} && zpool sync && ssh beta zpool sync"
     )
 
 
-def _zrep_again(peer: str, *, full: bool) -> str:
-    target = "tank/zrep" if peer == "beta" else "tank/zrep-copy"
-    data = f"cp {RANDOM} /tank/zrep/data" if full else "head -c 100000 /dev/urandom > /tank/zrep/data"
+def _zrep_again(place: str, write: str) -> str:
+    target = "tank/zrep" if place == "ssh" else "tank/zrep-copy"
     return (
-        f"{_clean()}; zfs create tank/zrep && zrep init tank/zrep {peer} {target} && "
-        f"{data} && zpool sync && ssh beta zpool sync"
+        f"{_clean()}; zfs create tank/zrep && zrep init tank/zrep {PEERS[place]} {target} && "
+        f"{write} && zpool sync && ssh beta zpool sync"
     )
+
+
+def _write(folder: str, pieces: int) -> str:
+    return f"for n in {{1..{pieces}}}; do cp {RANDOM} {folder}/$n || exit 1; done"
+
+
+def _mib(place: str) -> int:
+    return PIECE * PIECES[place]
