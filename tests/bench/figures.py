@@ -32,6 +32,10 @@ class Series:
     def high(self) -> float:
         return max(self.values)
 
+    def beyond(self, other: Series) -> Series:
+        """What each value is more than the other's of the same round."""
+        return Series(self.name, self.unit, tuple(a - b for a, b in zip(self.values, other.values, strict=True)))
+
 
 @dataclass(frozen=True)
 class Line:

@@ -57,11 +57,10 @@ def _jobs(lab: Lab, place: str) -> list[Job]:
 
 def _wall(place: str, timed: list[Timed]) -> list[Line]:
     zrep, hand, small = (series(timed, name) for name in ("zrep", "by hand", "zrep, small"))
-    beyond = Series("zrep", "s", tuple(one - other for one, other in zip(zrep.values, small.values, strict=True)))
     return [
         Line(f"{place}: seconds against by hand", zrep, hand, BAR),
         Line(f"{place}: the noise: by hand against by hand", series(timed, "by hand again"), hand),
-        Line(f"{place}: seconds beyond those of a small increment, against by hand", beyond, hand),
+        Line(f"{place}: seconds beyond those of a small increment, against by hand", zrep.beyond(small), hand),
         Line(
             f"{place}: zrep's rate, all of its run",
             Series("rate", "MiB/s", tuple(_mib(place) / s for s in zrep.values)),
