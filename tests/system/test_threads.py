@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -53,6 +53,15 @@ def test_the_first_error_is_raised_once_all_have_ended() -> None:
     assert done == ["two", "one", "three"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A background job of a shell, as a test run may be one, begins with the interrupt ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("trouble", [False, True], ids=["", "and what is to end them fails"])
 def test_an_interruption_waits_for_what_is_under_way_and_begins_nothing_new(trouble: bool) -> None:
     """Locks are given up after it."""
