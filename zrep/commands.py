@@ -106,8 +106,9 @@ def sync(
         bool, typer.Option("-f", help="Roll a replica that was changed by hand back to the base, losing the change.")
     ] = False,
     jobs: Annotated[
-        int, typer.Option("-j", metavar="N", min=1, max=8, envvar="ZREP_JOBS", help="Streams at once to each peer.")
-    ] = running.JOBS,
+        int | None,
+        typer.Option("-j", metavar="N", min=1, max=8, envvar="ZREP_JOBS", help="Streams at once to each peer."),
+    ] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
 ) -> int:
@@ -115,7 +116,9 @@ def sync(
     names = running.filesystems(filesystems)
     if force and not names:
         raise UsageError("-f wants its filesystems named", evidence="it throws data away")
-    return running.sync(context.obj.tag, names, quiet=quiet, force=force, jobs=jobs, dry_run=dry_run, verbose=verbose)
+    return running.sync(
+        context.obj.tag, names, quiet=quiet, force=force, jobs=jobs or 0, dry_run=dry_run, verbose=verbose
+    )
 
 
 @app.command()

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from zrep.ops.session import Outcome, Session
     from zrep.system.process import Progress
 
-# Streams at once to each peer: two cores on either side, and well below the 10 sessions that sshd allows.
-JOBS = 4
-
 
 def filesystems(words: Sequence[str]) -> list[str]:
     """The filesystems that a command line names; none for ``all``. UsageError for what can be no name."""
@@ -36,7 +33,7 @@ def sync(
     *,
     quiet: int = 0,
     force: bool = False,
-    jobs: int = JOBS,
+    jobs: int = 0,
     dry_run: bool = False,
     verbose: bool = False,
 ) -> int:

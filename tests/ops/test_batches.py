@@ -5,18 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.model import World
 from tests.model.state import Snapshot
 from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, B, good
 from tests.ops.test_counts import many
+from zrep.core.errors import UnreachableError
 from zrep.ops import session, sync
+from zrep.ops.init import Request
 from zrep.ops.manage import Config
 from zrep.system import threads
+from zrep.system.agent import Agent
 from zrep.system.process import Completed
 
 Instead = Callable[[str, Sequence[str]], "Completed | None"]
@@ -46,6 +51,7 @@ class Batch:
         monkeypatch.setattr(kind, "run", run_one)
         monkeypatch.setattr(kind, "pipe", pipe_together)
         monkeypatch.setattr(session, "together", threads.together)
+        monkeypatch.setattr(session, "at_once", threads.at_once)
         monkeypatch.setattr(sync, "_LINGER", 5.0)
         for name in self.names:
             for host in ("alpha", "beta"):
@@ -215,6 +221,40 @@ def test_a_peer_lost_while_role_changes_are_finished_is_one_line(hosts: Hosts) -
     ended = hosts.run("alpha", SYNC_ALL)
     [told] = [outcome.error for outcome in ended.outcomes if outcome.error]
     assert (told.exit_code, "3 filesystems wait" in told.line()) == (5, True)
+
+
+@pytest.mark.parametrize("jobs", [0, 1, 4])
+def test_no_peer_waits_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    hosts = Hosts(tmp_path, World(hosts=("alpha", "beta", "gamma")))
+    for name, peer in (("tank/a", "gamma"), ("tank/b", "beta")):
+        hosts["alpha"].sh(f"zfs create {name}")
+        good(hosts.run("alpha", pairs.initialising(Request(name, peer, name))))
+        hosts["alpha"].write(name, "two", b"2")
+    monkeypatch.setattr(session, "at_once", threads.at_once)
+    finished, dial, run = threading.Event(), hosts.peer, hosts.wire.run
+
+    def run_one(host: str, argv: Sequence[str]) -> Completed:
+        done = run(host, argv)
+        if (host, *argv[:2]) == ("beta", "zfs", "release"):
+            finished.set()
+        return done
+
+    def dial_slowly(name: str) -> Agent:
+        if name == "gamma" and not finished.wait(5):
+            raise UnreachableError("cannot reach gamma")
+        return dial(name)
+
+    monkeypatch.setattr(hosts.wire, "run", run_one)
+    monkeypatch.setattr(hosts, "peer", dial_slowly)
+    good(hosts.run("alpha", SYNC_ALL, jobs=jobs))
+
+
+@pytest.mark.parametrize(
+    ("processors", "peers", "streams"),
+    [(1, 1, 4), (2, 1, 4), (64, 1, 4), (1, 2, 2), (2, 2, 4), (2, 3, 2), (1, 3, 2), (1, 50, 2), (4, 0, 4)],
+)
+def test_streams_at_once_to_each_peer_where_nobody_has_said(processors: int, peers: int, streams: int) -> None:
+    assert sync._share(processors, peers) == streams
 
 
 def test_a_peer_lost_before_the_snapshots_costs_one_line_and_no_snapshot(three: Batch) -> None:

@@ -35,8 +35,8 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"}
 class Options(Record):
     """What the command line and the environment settled. quiet: seconds for which busy is no news (-q);
     expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not); jobs: filesystems that one peer is
-    sent at the same time; fence: the command that takeover -L runs first, "" for none; repeat: say again what an
-    earlier run of ``sync all`` has said."""
+    sent at the same time, 0: what this machine can bear; fence: the command that takeover -L runs first, "" for none;
+    repeat: say again what an earlier run of ``sync all`` has said."""
 
     tag: str = DEFAULT_TAG
     force: bool = False
@@ -44,7 +44,7 @@ class Options(Record):
     verbose: bool = False
     quiet: int = 0
     expire: bool = True
-    jobs: int = 1
+    jobs: int = 0
     fence: str = ""
     repeat: bool = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -42,6 +43,8 @@ _ROUNDS = 3
 # Seconds that what a stream has brought waits for the streams beside it: about what a transaction group takes, and
 # each that comes along saves three.
 _LINGER = 0.1
+# At once, to one peer and for one processor.
+_STREAMS = 4
 
 
 def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
@@ -67,13 +70,21 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
             outcomes.append(_paused(link, everything))
         else:
             by_peer.setdefault(link.peer_host, []).append(link)
+    jobs = session.options.jobs or _share(len(os.sched_getaffinity(0)), len(by_peer))
     # No peer waits for another: one that is down or slow delays only its own.
-    peers = [partial(_sync_peer, session, group, everything) for group in by_peer.values()]
-    for found in session.side_by_side(peers, max(1, len(peers)) if session.options.jobs > 1 else 1):
+    peers = [partial(_sync_peer, session, group, everything, jobs) for group in by_peer.values()]
+    for found in session.side_by_side(peers, len(peers)):
         outcomes += found
     if everything and not session.options.repeat and not session.options.dry_run:
         return only_news(session, outcomes)
     return outcomes
+
+
+def _share(processors: int, peers: int) -> int:
+    """Streams at once to each of so many peers, where nobody has said: a stream mostly waits, for the wire and for
+    transaction groups, so that a processor feeds several; sshd allows 10 sessions of a connection. At least two, so
+    that one that is slow does not keep the others waiting."""
+    return max(2, min(_STREAMS, _STREAMS * processors // max(1, peers)))
 
 
 def _master_link(session: Session, name: str) -> Link:
@@ -101,7 +112,7 @@ def _paused(link: Link, everything: bool) -> Outcome:
     )
 
 
-def _sync_peer(session: Session, links: list[Link], everything: bool) -> list[Outcome]:
+def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int) -> list[Outcome]:
     """All pairs with one peer over one connection; with the peer down: one attempt, one line, no snapshot. What goes
     wrong here ends nothing of the other peers."""
     rooms: dict[str, Completed] = {}
@@ -127,7 +138,7 @@ def _sync_peer(session: Session, links: list[Link], everything: bool) -> list[Ou
     # Nobody has to wait for the streams of others to do what was advised.
     session.unlock(*(link for link in links if link.name not in done))
     try:
-        return _once(outcomes + _advance_all(session, ready, rooms))
+        return _once(outcomes + _advance_all(session, ready, rooms, jobs))
     except ZrepError as error:
         session.unlock(*(view.link for view in ready))
         return outcomes + _all_failed([view.link for view in ready], error)
@@ -187,7 +198,7 @@ class _Shared(Record):
     batches: Mapping[tuple[str, str], Rolling[_Arrived]]
 
 
-def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Completed]) -> list[Outcome]:
+def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Completed], jobs: int) -> list[Outcome]:
     """One snapshot command for all changed filesystems of a pool, then each stream; who is finished is finished."""
     outcomes: list[Outcome] = []
     plans: list[tuple[View, Advance]] = []
@@ -221,7 +232,7 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
     # With the snapshots just made, and their guids.
     taken = session.taken([view for view in due if view.name not in failed])
     shared = _Shared(
-        threading.Semaphore(session.options.jobs),
+        threading.Semaphore(jobs),
         {pools(view): Rolling(partial(_converge, session), _LINGER) for view, _ in moving},
     )
     works = [
@@ -231,7 +242,6 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
     if len(works) > 1:
         for view, _ in moving:
             view.executor.progress = None  # one line on a terminal cannot show several streams
-    jobs = session.options.jobs
     # While some wait for their batch, others stream.
     return outcomes + session.side_by_side(works, 4 * jobs if jobs > 1 else 1)
 
