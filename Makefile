@@ -44,7 +44,7 @@ simulate: $(READY) ## crashes, cuts and people in any order on the model: SECOND
 demo: $(READY) ## watch replication, failover and a disaster on two real hosts
 	$(AS_ROOT)$(BIN)/python -m tests.lab.demo
 
-bench: $(READY) ## what zrep costs, in ratios, on two real hosts (25 minutes): ROWS="small start" for some of it
+bench: $(READY) ## what zrep costs, in ratios, on two real hosts (40 minutes): ROWS="small start" for some of it
 	$(LAB) build
 	$(if $(QUICK),QUICK=1 )$(AS_ROOT)$(BIN)/python -m tests.bench $(ROWS)
 
