@@ -94,7 +94,8 @@ def _master_link(session: Session, name: str) -> Link:
             "it is a replica here",
             filesystem=name,
             evidence=f"{session.tag}:master is not yes",
-            advice=f"run it on {link.peer_host}, or make this side the master: zrep takeover {quote(name)}",
+            advice=f"on {link.peer_host}: zrep sync {quote(link.peer_name)}, or make this side the master: "
+            f"zrep takeover {quote(name)}",
         )
     return link
 
