@@ -94,9 +94,9 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _plain_sync(arguments: Sequence[str]) -> bool:
     """Nothing for the parser to do: ``sync`` and names, without an option."""
-    words = arguments[1:]
-    settings = any(os.environ.get(name) for name in _SYNC_SETTINGS)
-    return arguments[:1] == ["sync"] and bool(words) and not settings and not any(w[:1] in ("", "-") for w in words)
+    names = arguments[1:] if arguments[:1] == ["sync"] else []
+    plain = bool(names) and all(name and not name.startswith("-") for name in names)
+    return plain and not any(os.environ.get(name) for name in _SYNC_SETTINGS)
 
 
 def _long_forms(arguments: list[str]) -> list[str]:

@@ -263,15 +263,17 @@ class Session:
     def views(self, links: Sequence[Link], *, settle: bool = True) -> list[View | Outcome]:
         """Both sides of links with one peer, read at the same time; an Outcome where one cannot be worked on."""
         peer = self.agent(links[0].peer_host)
-        here, there = [link.name for link in links], [link.peer_name for link in links]
-        if peer is self.local:
-            mine = theirs = observe(peer, self.tag, list(dict.fromkeys(here + there)), settle=settle)
-        else:
-            mine, theirs = together(
-                lambda: observe(self.local, self.tag, here, settle=settle),
-                lambda: observe(peer, self.tag, there, settle=settle),
-            )
-        return [self._view(link, mine.get(link.name), theirs.get(link.peer_name)) for link in links]
+        halves = [(self.local, link.name) for link in links] + [(peer, link.peer_name) for link in links]
+        found = self._read(halves, settle)
+        return [self._view(x, found[self.local].get(x.name), found[peer].get(x.peer_name)) for x in links]
+
+    def _read(self, halves: Iterable[tuple[Agent, str]], settle: bool) -> dict[Agent, dict[str, Member]]:
+        """What is on each host of these datasets: one request for each host, all at the same time."""
+        names: dict[Agent, dict[str, None]] = {}
+        for agent, name in halves:
+            names.setdefault(agent, {})[name] = None
+        read = [partial(observe, agent, self.tag, list(own), settle=settle) for agent, own in names.items()]
+        return dict(zip(names, together(*read), strict=True))
 
     def claim(
         self,
@@ -373,20 +375,16 @@ class Session:
     def again(self, view: View, *sides: Side, settle: bool = False) -> View:
         """The same pair, read anew under the same locks (whatever its roles are now); with sides: only those."""
         own = Side.MASTER if view.link.is_master else Side.REPLICA
-        readers: list[Callable[[], Unit]] = []
-        for side in sides or tuple(Side):
-            agent, name = view.executor.agent(side), view.pair.side(side).name
-            readers.append(partial(self._reread, agent, name, settle))
-        units = dict(zip(sides or tuple(Side), together(*readers), strict=True))
+        halves = {side: (view.executor.agent(side), view.pair.side(side).name) for side in sides or tuple(Side)}
+        found = self._read(halves.values(), settle)
+        units: dict[Side, Unit] = {}
+        for side, (agent, name) in halves.items():
+            if name not in found[agent]:
+                raise RefusedError(f"{name} vanished from {agent.name} while zrep was working on it")
+            units[side] = Unit((found[agent][name],))
         mine = units.pop(own, view.mine)
         [theirs] = units.values() or [view.theirs]
         return replace(view, mine=mine, theirs=theirs, relation=relate(mine.role, theirs.role))
-
-    def _reread(self, agent: Agent, name: str, settle: bool) -> Unit:
-        found = observe(agent, self.tag, [name], settle=settle)
-        if name not in found:
-            raise RefusedError(f"{name} vanished from {agent.name} while zrep was working on it")
-        return Unit((found[name],))
 
     def taken(self, views: Sequence[View], *, held: bool = True) -> dict[str, View]:
         """Views of masters on one host, by name here, right after the next snapshot of each was taken (and held)."""

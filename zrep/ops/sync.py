@@ -122,7 +122,7 @@ def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int)
         reached(session, [link for link in links if link.name not in taken])
     except ZrepError as error:
         not_reached(session, links)
-        return _all_failed(links, error)
+        return _once(_each_failed(links, error), ", no snapshot was made")
     outcomes = [_busy(session, link, everything) for link in links if link.name in taken]
     outcomes += [item for item in found if isinstance(item, Outcome)]
     ready: list[View] = []
@@ -139,14 +139,11 @@ def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int)
     # Nobody has to wait for the streams of others to do what was advised.
     session.unlock(*(link for link in links if link.name not in done))
     try:
-        return _once(outcomes + _advance_all(session, ready, rooms, jobs))
+        outcomes += _advance_all(session, ready, rooms, jobs)
     except ZrepError as error:
         session.unlock(*(view.link for view in ready))
-        return outcomes + _all_failed([view.link for view in ready], error)
-
-
-def _all_failed(links: list[Link], error: ZrepError) -> list[Outcome]:
-    return _once(_each_failed(links, error), ", no snapshot was made")
+        outcomes += _each_failed([view.link for view in ready], error)
+    return _once(outcomes)
 
 
 def _each_failed(links: Sequence[Link], error: ZrepError) -> list[Outcome]:
