@@ -16,7 +16,7 @@ from tests.bench.figures import Line, Row, Series
 from tests.bench.place import GUEST
 from tests.lab.hosts import CommandError, Lab
 from tests.lab.progress import LabError, say
-from zrep.system import zfs
+from zrep.zfs import commands
 
 SIZES = (1, 10, 100, 1000, 10000)
 SNAPSHOTS = 100
@@ -84,7 +84,7 @@ def generate(place: Path, size: int) -> None:
             "src-host": "alpha", "dest-host": "beta", "epoch": "1", "gen": "00000000000000aa", "parent": "",
             "savecount": str(SNAPSHOTS), "flags": "-p -L -e -c", "master": master,
         }  # fmt: skip
-        native = dict.fromkeys(zfs.NATIVE_PROPERTIES, "-") | {
+        native = dict.fromkeys(commands.NATIVE_PROPERTIES, "-") | {
             "type": "filesystem", "guid": "1", "readonly": "off" if master == "yes" else "on", "mounted": "yes",
             "canmount": "on" if master == "yes" else "noauto", "written": "0", "used": "1000000",
             "referenced": "1000000", "available": "100000000000", "encryption": "off", "sharenfs": "off",
@@ -93,7 +93,7 @@ def generate(place: Path, size: int) -> None:
         with (place / f"{side}.roles").open("w") as roles, (place / f"{side}.properties").open("w") as properties:
             for name in names:
                 own = role | {"src-fs": name, "dest-fs": name}
-                asked = zfs.find_pairs("zrep")[-1].split(",")
+                asked = commands.find_pairs("zrep")[-1].split(",")
                 local = {f"zrep:{short}": value for short, value in own.items()}
                 roles.writelines(f"{name}\t{p}\t{v}\tlocal\n" for p, v in local.items())
                 mine = {**native, "mountpoint": f"/{name}"}

@@ -6,7 +6,7 @@ from tests.bench.figures import Line, Row, Series
 from tests.bench.place import count, counting, job, make_pairs, rounds, runs, series, time_all
 from tests.lab.hosts import Lab
 from tests.lab.progress import say
-from zrep.system import zfs
+from zrep.zfs import commands
 
 SIZES = (1, 10, 100, 1000)
 SNAPSHOTS = 20
@@ -42,7 +42,7 @@ def measure(lab: Lab, names: list[str]) -> list[Line]:
         alpha.run("ssh -O exit -o ControlPath=/run/kept-%C beta")
     say(f"    here: {'; '.join(' '.join(line.split()[:3]) for line in cost.lines['alpha'])}")
     for host in lab:
-        get, snapshots = zfs.get_properties("zrep", names), zfs.list_snapshots("zrep", names)
+        get, snapshots = commands.get_properties("zrep", names), commands.list_snapshots("zrep", names)
         script = f"#!/bin/sh\n{' '.join(get)} > /dev/null && {' '.join(snapshots)} > /dev/null\n"
         host.put(script.encode(), "/run/floor", mode="755")
     alpha.put(b"#!/bin/sh\nssh beta /run/floor &\n/run/floor && wait $!\n", "/run/floor-both", mode="755")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from zrep.core.state import Intent, Member, Pair, Role, Snapshot, Unit, Value
+from zrep.core.dataset import Member, Snapshot, Value
+from zrep.core.pair import Pair, Unit
+from zrep.core.role import Intent, Role
 
 TAG = "zrep"
 GEN, OLD, NEW = "1" * 16, "a" * 16, "f" * 16

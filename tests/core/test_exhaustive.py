@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, product
 
+from msgspec.structs import replace
+
 from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member
-from zrep.core import plan, role, rolechange
+from zrep.core import plan_data as plan
+from zrep.core import plan_role as rolechange
+from zrep.core import role
+from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import ZrepError
-from zrep.core.record import replace
+from zrep.core.pair import Pair, Side, Unit, newest_common
 from zrep.core.relation import Linked, Relation, SplitBrain, relate
-from zrep.core.state import LEGACY, Intent, Member, Pair, Role, Side, Snapshot, Unit, newest_common
+from zrep.core.role import LEGACY, Intent, Role
 from zrep.core.steps import DestroySnapshots, Hold, Release, SetProperties, Step, TakeRole
-from zrep.system import argv
+from zrep.zfs import commands
 
 # Snapshots of one side: which of five GUIDs it has, and what is marked on them.
 HISTORIES = ["", "1", "1h", "1hs 2", "1hs 2h", "1 2hs", "1s 2s 3hs", "1s 2s 3hs 4h", "daily", "1hs daily", "dailyw 2h"]
@@ -68,7 +73,7 @@ def _linked() -> Pair:
 
 def printable(steps: tuple[Step, ...]) -> None:
     for step in steps:
-        words = argv.command(step)
+        words = commands.command(step)
         assert words[0] in ("zfs", "zpool", "mount")
         assert all(isinstance(word, str) and "\n" not in word for word in words), words
 

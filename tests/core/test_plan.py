@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from msgspec.structs import replace
 
 from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member, pair
-from zrep.core import plan, role, rolechange
+from zrep.core import plan_data as plan
+from zrep.core import plan_record, role
+from zrep.core import plan_role as rolechange
 from zrep.core.errors import RefusedError
-from zrep.core.record import replace
-from zrep.core.state import LEGACY, Intent, Pair, Role, Side, Unit
+from zrep.core.pair import Pair, Side, Unit
+from zrep.core.role import LEGACY, Intent, Role
 from zrep.core.steps import Step
-from zrep.system import argv
+from zrep.zfs import commands
 
 SHELL = {"gen": "", "epoch": None}
 
 
 def lines(steps: Iterable[Step]) -> list[str]:
-    return [f"{step.side.value}: {' '.join(argv.command(step))}" for step in steps]
+    return [f"{step.side.value}: {' '.join(commands.command(step))}" for step in steps]
 
 
 # --- what sync has to move ---
@@ -333,12 +336,14 @@ def test_demote_follows_what_the_new_master_has() -> None:
 
 def test_a_role_of_which_a_part_landed_is_made_whole_from_its_record() -> None:
     values = role.role_values(REPLICA, master=True, swap=True, epoch=2, gen=NEW, parents=(GEN,))
-    torn = replace(REPLICA, intent=Intent("promote", NEW, role=values), torn=True)
-    unit = pair(replica=torn).replica
+    partial = replace(REPLICA, intent=Intent("promote", NEW, role=values), partially_applied=True)
+    unit = pair(replica=partial).replica
     assert lines(rolechange.plan_writable(Side.REPLICA, unit, TAG))[0] == (
         f"replica: zfs set {TURNED} zrep:parent={GEN} zrep:master=yes tank/b"
     )
-    assert role.plan_whole(Side.REPLICA, pair(replica=replace(torn, torn=False)).replica, TAG) == ()
+    assert (
+        plan_record.plan_whole(Side.REPLICA, pair(replica=replace(partial, partially_applied=False)).replica, TAG) == ()
+    )
 
 
 RESTORED = "master: zfs set zrep:inprogress= tank/a"

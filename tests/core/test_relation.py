@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from msgspec.structs import replace
 
 from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA
-from zrep.core.record import replace
 from zrep.core.relation import (
     Adoptable,
     Interrupted,
@@ -19,7 +19,7 @@ from zrep.core.relation import (
     Unrelated,
     relate,
 )
-from zrep.core.state import LEGACY, Role
+from zrep.core.role import LEGACY, Role
 
 TURNED = Role("beta", "tank/b", "alpha", "tank/a", master=True, epoch=2, gen=NEW, parents=(GEN,))
 NOBODY = Role()

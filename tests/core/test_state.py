@@ -3,10 +3,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.core.make import GEN, MASTER, OLD, REPLICA, member, pair, snap
-from zrep.core.record import replace
-from zrep.core.state import ANCESTORS_KEPT, LEGACY, UNKNOWN, Intent, Role, Side, Value, in_order, newest_common
+from zrep.core.dataset import Value, in_order
+from zrep.core.pair import Side, newest_common
+from zrep.core.role import ANCESTORS_KEPT, LEGACY, UNKNOWN, Intent, Role
 
 WORDS = st.text(max_size=30)
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import typer.main
 
-from zrep.cli import _GLOBAL_WITH_VALUE, _SHORT
-from zrep.commands import app
+from zrep.cli.commands import app
+from zrep.cli.main import _GLOBAL_WITH_VALUE, _SHORT
 from zrep.core import errors, relation
 from zrep.core.names import ROLE_PROPERTIES
 from zrep.core.relation import Relation
@@ -29,7 +29,7 @@ FISH = ROOT / "completions/zrep.fish"
 DOCUMENTS = (README, MAN, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md")
 
 HELP = {"-h", "--help"}
-# zrep.cli answers these before any command line is parsed.
+# zrep.cli.main answers these before any command line is parsed.
 VERSION = {"-V", "--version"}
 GROUP: Any = typer.main.get_command(app)  # typer exports no types for what it is made of
 
@@ -320,7 +320,7 @@ def test_environment_is_documented() -> None:
 
 def test_exit_codes_are_documented() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ZrepError)]
-    cli = (ROOT / "zrep/cli.py").read_text()
+    cli = (ROOT / "zrep/cli/main.py").read_text()
     codes = {*(kind.exit_code for kind in kinds), *map(int, re.findall(r"^ +return (\d+)$", cli, re.MULTILINE))}
     manual = re.findall(r"^\.It (\d+)$", man_sections()["EXIT STATUS"], re.MULTILINE)
     assert set(map(int, manual)) == codes

@@ -8,11 +8,11 @@ import shlex
 import pytest
 
 from tests.lab.hosts import Host, Lab
-from zrep.system import zfs
+from zrep.zfs import commands
 
 CARRY_OUT = """
 import json, sys
-from zrep.system.library import Library
+from zrep.host.library import Library
 print(json.dumps(Library().carry_out(json.loads(sys.argv[1]), 30)))
 """
 PICTURE = """
@@ -90,7 +90,7 @@ def test_it_tells_snapshots_apart_as_the_command_does(alpha: Host) -> None:
     """Their guids are large numbers without a sign."""
     fresh(alpha)
     alpha.run("for i in $(seq 20); do zfs snapshot tank/x/a@$i || exit 1; done")
-    argv = zfs.get_snapshots([*SNAPSHOTS, *(f"tank/x/a@{number}" for number in range(1, 21))])
+    argv = commands.get_snapshots([*SNAPSHOTS, *(f"tank/x/a@{number}" for number in range(1, 21))])
     said = carry_out(alpha, argv)
     assert said is not None
     assert sorted(said.splitlines()) == sorted(alpha.run(shlex.join(argv)).lines)
@@ -103,7 +103,7 @@ def test_it_reads_what_a_dataset_has_itself_as_the_command_does(alpha: Host, nam
     alpha.run("zfs set zrep:master=no zrep:gen=0123456789abcdef zrep:note='a b' tank/x/a; zfs create tank/x/a/child")
     alpha.run(f"zfs set {name}=007 tank/x/a; zfs snapshot tank/x/a@p; zfs send -p tank/x/a@p | zfs receive tank/x/got")
     datasets = (*NAMES, "tank/x/a/child", "tank/x/got")
-    own = (*zfs.get_standing("zrep", [])[:-1], f"zrep:gen,{name},zrep:master,zrep:none", *datasets)
+    own = (*commands.get_standing("zrep", [])[:-1], f"zrep:gen,{name},zrep:master,zrep:none", *datasets)
     said = carry_out(alpha, own)
     assert said is not None
     assert sorted(said.splitlines()) == sorted(alpha.run(shlex.join(own)).lines)
@@ -122,8 +122,8 @@ def test_it_reads_what_a_dataset_has_itself_as_the_command_does(alpha: Host, nam
         ("zfs", "destroy", "tank/x/a@zrep_000001"),
         ("zfs", "destroy", "tank/x/a@old,zrep_000001"),
         ("zfs", "holds", "-H", "tank/x/a@gone"),
-        zfs.get_snapshots(["tank/x/a@old", "tank/x/a@gone"]),
-        zfs.get_standing("zrep", ["tank/x/a", "tank/x/gone"]),
+        commands.get_snapshots(["tank/x/a@old", "tank/x/a@gone"]),
+        commands.get_standing("zrep", ["tank/x/a", "tank/x/gone"]),
         ("zfs", "set", "zrep:a=1", "tank/x/gone"),
         ("zfs", "set", f"zrep:a={'1' * 9000}", "tank/x/a"),
         ("zpool", "sync", "nopool"),

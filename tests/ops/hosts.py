@@ -20,22 +20,24 @@ import pytest
 
 from tests.model import Host, World
 from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
-from zrep.ops import session
-from zrep.ops.session import Options, Outcome, Session
-from zrep.ops.view import Row
-from zrep.system import lock as locks
-from zrep.system.agent import (
+from zrep.host import locks
+from zrep.host.local import (
     DIFFERENCES_SCRIPT,
     RECEIVE_BUSY,
     RECEIVE_NOT_ADMITTED,
     RECEIVE_SCRIPT,
-    UNTOUCHED_BYTES,
-    UNTOUCHED_SCRIPT,
+    UNMODIFIED_BYTES,
+    UNMODIFIED_SCRIPT,
     Agent,
     Identity,
     LocalAgent,
 )
-from zrep.system.process import COMMAND_SECONDS, Completed, Progress
+from zrep.host.process import COMMAND_SECONDS, Progress
+from zrep.ops import pairs as session
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Options, Session
+from zrep.ops.view import Row
+from zrep.zfs.commands import Completed
 
 Answer = TypeVar("Answer")
 _SUSPENDED = "cannot do that: pool I/O is currently suspended\n"
@@ -241,7 +243,7 @@ class Wire:
         return self.world.host(name)
 
     def _do(self, command: Command) -> Completed:
-        if command.argv[:3] == ("sh", "-c", UNTOUCHED_SCRIPT):
+        if command.argv[:3] == ("sh", "-c", UNMODIFIED_SCRIPT):
             return self._untouched(command)
         if command.argv[:3] == ("sh", "-c", DIFFERENCES_SCRIPT):
             return self._do(Command(command.host, ("zfs", "diff", "-H", *command.argv[4:])))
@@ -249,9 +251,9 @@ class Wire:
         return Completed(command.argv, done.rc, done.out.decode(), done.err.decode())
 
     def _untouched(self, command: Command) -> Completed:
-        """What UNTOUCHED_SCRIPT prints: the size of a stream, of which only the empty one's matters."""
+        """What UNMODIFIED_SCRIPT prints: the size of a stream, of which only the empty one's matters."""
         dataset = self.world.state.hosts[command.host].datasets[command.argv[-1]]
-        size = UNTOUCHED_BYTES + (dataset.version != dataset.snapshots[-1].version)
+        size = UNMODIFIED_BYTES + (dataset.version != dataset.snapshots[-1].version)
         return Completed(command.argv, 0, f"{0 if dataset.mounted_at else size}\n", "")
 
     def _part(self, command: Command) -> Completed:

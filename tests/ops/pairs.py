@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tests.ops.hosts import Ended, Hosts, Mode, Work
-from zrep.ops import forced as disaster
-from zrep.ops import manage, rejoin, role, sync
+from zrep.ops import clear, expire, pause, rejoin, sync
+from zrep.ops import role_change as role
+from zrep.ops import takeover_alone as disaster
+from zrep.ops.changeconfig import Config, changeconfig
 from zrep.ops.init import Request, init
 
 A, B = "tank/a", "tank/b"
@@ -46,23 +48,23 @@ def rejoining(name: str) -> Work:
 
 
 def expiring(*names: str, here_only: bool = False) -> Work:
-    return lambda session: manage.expire(session, list(names), here_only)
+    return lambda session: expire.expire(session, list(names), here_only)
 
 
 def clearing(name: str, here_only: bool = False) -> Work:
-    return lambda session: manage.clear(session, name, here_only)
+    return lambda session: clear.clear(session, name, here_only)
 
 
-def changing(name: str, config: manage.Config) -> Work:
-    return lambda session: manage.changeconfig(session, name, config)
+def changing(name: str, config: Config) -> Work:
+    return lambda session: changeconfig(session, name, config)
 
 
 def pausing(name: str, reason: str = "") -> Work:
-    return lambda session: manage.pause(session, [name], reason)
+    return lambda session: pause.pause(session, [name], reason)
 
 
 def unpausing(name: str) -> Work:
-    return lambda session: manage.unpause(session, [name])
+    return lambda session: pause.unpause(session, [name])
 
 
 def good(ended: Ended) -> Ended:
@@ -119,7 +121,7 @@ def diverged(hosts: Hosts, volume: bool = False) -> None:
 
 def leased(hosts: Hosts, seconds: int) -> None:
     linked(hosts)
-    good(hosts.run("alpha", changing(A, manage.Config(lease=seconds))))
+    good(hosts.run("alpha", changing(A, Config(lease=seconds))))
     good(hosts.run("alpha", SYNC_ALL))
 
 

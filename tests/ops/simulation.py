@@ -27,9 +27,9 @@ from tests.ops.pairs import MINUTE
 from tests.ops.test_crash import applies
 from tests.ops.turns import Run, in_turns, schedule
 from zrep.core.errors import UnreachableError
-from zrep.core.state import Intent
-from zrep.ops.manage import Config
-from zrep.system.agent import LocalAgent
+from zrep.core.role import Intent
+from zrep.host.local import LocalAgent
+from zrep.ops.changeconfig import Config
 
 Answer = TypeVar("Answer")
 NAMES = dict(SIDES)
@@ -237,7 +237,7 @@ class Ledger:
 def settled_intent(text: str) -> bool:
     """Nothing is under way: no record, or one that only waits to be taken away."""
     intent = Intent.parse(text)
-    return intent is None or intent.settled
+    return intent is None or intent.completed
 
 
 def _is_replica(dataset: Dataset) -> bool:

@@ -14,10 +14,10 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import MINUTE, SYNC_ALL, A, B, good, hit, leased, value
 from zrep.core.errors import RefusedError
+from zrep.host.local import LocalAgent
 from zrep.ops import sync
+from zrep.ops.changeconfig import Config
 from zrep.ops.init import Request
-from zrep.ops.manage import Config
-from zrep.system.agent import LocalAgent
 
 LEASE = Config(lease=5 * MINUTE)
 
@@ -176,7 +176,7 @@ def test_a_legacy_mount_stops_no_later_sync(hosts: Hosts, event: Callable[[Hosts
 
 def test_trouble_with_one_peer_ends_nothing_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As if it had been in vain: then it is asked for once more, where nothing is left to fall back to.
-    monkeypatch.setattr(sync, "look_for_room", lambda *_: None)
+    monkeypatch.setattr(sync, "read_pool_space", lambda *_: None)
     hosts = three(tmp_path)
     for host, name in (("beta", A), ("gamma", "tank/c")):
         hosts["alpha"].sh(f"zfs create {name}")
@@ -318,7 +318,7 @@ def test_one_record_that_cannot_be_kept_keeps_no_other_from_it(tmp_path: Path) -
 
 
 def test_waiting_for_many_that_are_busy_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zrep.system.lock.time", time)
+    monkeypatch.setattr("zrep.host.locks.time", time)
     names = [f"tank/{number}" for number in range(20)]
     one, two = LocalAgent(name="x", directory=str(tmp_path)), LocalAgent(name="x", directory=str(tmp_path))
     one.lock(names, 0)

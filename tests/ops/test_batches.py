@@ -17,12 +17,13 @@ from tests.ops.hosts import Ended, Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, B, good
 from tests.ops.test_counts import many
 from zrep.core.errors import UnreachableError
-from zrep.ops import session, sync
+from zrep.host import parallel as threads
+from zrep.host.local import Agent
+from zrep.ops import pairs as session
+from zrep.ops import sync
+from zrep.ops.changeconfig import Config
 from zrep.ops.init import Request
-from zrep.ops.manage import Config
-from zrep.system import threads
-from zrep.system.agent import Agent
-from zrep.system.process import Completed
+from zrep.zfs.commands import Completed
 
 Instead = Callable[[str, Sequence[str]], "Completed | None"]
 

@@ -18,8 +18,8 @@ from tests.ops.hosts import Command, Ended, Hosts, Mode, Work, assignments
 from tests.ops.judge import Watch, files, settled
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.plugin import CASES
+from zrep.ops.changeconfig import Config
 from zrep.ops.init import Request
-from zrep.ops.manage import Config
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
-from zrep.system import agent
+from zrep.host import local as agent
 
 SCRIPT = """#!/bin/sh
 echo "$1 $ZREP_EVENT $ZREP_FS $ZREP_TAG $ZREP_EPOCH $ZREP_PEER $ZREP_PEER_FS" >> {log}

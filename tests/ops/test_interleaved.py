@@ -21,7 +21,7 @@ from tests.ops.pairs import A, B
 from tests.ops.plugin import CASES
 from tests.ops.simulation import Ledger, Overlap, Simulation
 from tests.ops.turns import in_turns, schedule
-from zrep.ops.manage import Config
+from zrep.ops.changeconfig import Config
 
 pytestmark = pytest.mark.thorough
 

@@ -7,7 +7,7 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import MINUTE, SYNC_ALL, A, good, leased, value
-from zrep.ops.manage import Config
+from zrep.ops.changeconfig import Config
 
 
 @pytest.mark.parametrize(("lease", "runs", "readonly"), [(0, 9, "off"), (5, 4, "off"), (5, 6, "on"), (60, 9, "off")])

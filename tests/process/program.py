@@ -16,7 +16,7 @@ from tests.model.programs import environment
 WRAPPER = """#!/bin/sh
 export ZREP_HOST="$ZREP_MODEL_HOST" ZREP_RUNDIR="{run}/$ZREP_MODEL_HOST"
 [ "$1" = peer ] || echo $$ > {run}/pid
-exec {python} -c 'from zrep.cli import main; main()' "$@"
+exec {python} -c 'from zrep.cli.main import main; main()' "$@"
 """
 # A lost link is noticed in a second, not in 20.
 SSH = "ssh -o ServerAliveInterval=0.3 -o ServerAliveCountMax=3"

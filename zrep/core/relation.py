@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from shlex import quote
 
-from zrep.core.record import Record
-from zrep.core.state import LEGACY, Role
+from msgspec import Struct
+
+from zrep.core.role import LEGACY, Role
 
 
-class Relation(Record):
+class Relation(Struct, frozen=True):
     """A verdict, with the evidence that messages print. "I" is the first of the two sides compared."""
 
     mine: Role
@@ -24,7 +25,7 @@ class Relation(Record):
         return ""
 
 
-class Linked(Relation):
+class Linked(Relation, frozen=True):
     """Same generation, one master: the healthy state."""
 
     word = "ok"
@@ -34,13 +35,13 @@ class Linked(Relation):
         return self.mine.master is True
 
 
-class Adoptable(Relation):
+class Adoptable(Relation, frozen=True):
     """A pair of the shell zrep whose new generation has reached only the master so far."""
 
     word = "ok"
 
 
-class Stale(Relation):
+class Stale(Relation, frozen=True):
     """My generation is among their ancestors: the role has moved on without me."""
 
     word = "stale"
@@ -49,7 +50,7 @@ class Stale(Relation):
         return f"zrep rejoin {quote(name)}"
 
 
-class PeerStale(Relation):
+class PeerStale(Relation, frozen=True):
     """Their generation is among my ancestors."""
 
     word = "peer stale"
@@ -58,7 +59,7 @@ class PeerStale(Relation):
         return f"on {host}: zrep rejoin {quote(other)}"
 
 
-class SplitBrain(Relation):
+class SplitBrain(Relation, frozen=True):
     """Both were promoted from a common ancestor, or both are master of one generation."""
 
     word = "split brain"
@@ -67,7 +68,7 @@ class SplitBrain(Relation):
         return "decide which side to keep; on the other one: zrep rejoin -f FS"
 
 
-class Interrupted(Relation):
+class Interrupted(Relation, frozen=True):
     """Same generation without a master, or only part of a set landed."""
 
     word = "role change unfinished"
@@ -76,7 +77,7 @@ class Interrupted(Relation):
         return "on the side that has the newest data: zrep takeover -L FS"
 
 
-class Unrelated(Relation):
+class Unrelated(Relation, frozen=True):
     """Nothing links the two."""
 
     word = "unrelated"

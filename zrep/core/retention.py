@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zrep.core.state import Member, Snapshot
+from zrep.core.dataset import Member, Snapshot
 
 DEFAULT_SAVECOUNT = 5
 

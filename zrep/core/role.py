@@ -1,19 +1,141 @@
-"""A role as ZFS properties: how it is written, and made whole when only a part of it landed."""
+"""A role and the intent of a change of it: what they say, and how they are written as ZFS properties."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from types import MappingProxyType
 
-from zrep.core.state import Intent, Role, Side, Unit
-from zrep.core.steps import SetProperties, Step
+from msgspec import Struct
+
+# The generation of a pair that the shell zrep made: it has no zrep:gen, so it descends from nothing.
+LEGACY = "0" * 16
+
+
+ANCESTORS_KEPT = 8
+
+
+UNKNOWN = "unknown"
+
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Intent(Struct, frozen=True):
+    """A role change, init or rejoin under way, as ``zrep:inprogress`` keeps it.
+
+    operation: failover, promote, follow, cancelled, stopped, init, rejoin; identity: the generation it makes (or a
+    random id); phase: how far it got; detail: what to restore, by dataset and property: (value, source).
+    role: the properties of a new role, by short name. A role is eight properties, and a set of several that fails
+    can land in part; the record is one property, lands whole or not, and while it is there it is the role.
+    """
+
+    operation: str
+    identity: str
+    phase: str = ""
+    epoch: int = 0
+    detail: Mapping[str, str] = NOTHING
+    role: Mapping[str, str] = NOTHING
+
+    @property
+    def completed(self) -> bool:
+        """Nothing is left to do but to take the record away."""
+        return self.operation in ("cancelled", "follow")
+
+    def text(self) -> str:
+        record: dict[str, object] = {"op": self.operation, "id": self.identity}
+        if self.phase:
+            record["phase"] = self.phase
+        if self.epoch:
+            record["epoch"] = self.epoch
+        if self.detail:
+            record["detail"] = dict(self.detail)
+        if self.role:
+            record["role"] = dict(self.role)
+        return json.dumps(record, separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def parse(cls, text: str) -> Intent | None:
+        """None for no intent. One this program did not write becomes the operation "unknown", with the text as its
+        identity: never taken for none, and refused wherever a pair is worked on."""
+        if text in ("", "-"):
+            return None
+        try:
+            record = json.loads(text)
+            return cls(
+                str(record["op"]),
+                str(record["id"]),
+                str(record.get("phase", "")),
+                int(record.get("epoch", 0)),
+                {str(key): str(value) for key, value in record.get("detail", {}).items()},
+                {str(key): str(value) for key, value in record.get("role", {}).items()},
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls(UNKNOWN, text[:80])
+
+
+class Role(Struct, frozen=True):
+    """The zrep:* properties of one dataset, only those with source ``local``.
+
+    partially_applied: some of them are not yet what the record of a new role says; everything here is as the record
+    says. alone: promoted without its peer, and not met it since; lease: seconds a master may go without its peer, 0 for
+    ever; minfree: what must stay free in its pool, as floor_bytes reads it. unreadable: the properties whose values zrep never writes, as evidence."""
+
+    src_host: str = ""
+    src_fs: str = ""
+    dest_host: str = ""
+    dest_fs: str = ""
+    master: bool | None = None
+    savecount: int | None = None
+    epoch: int | None = None
+    gen: str = ""
+    parents: tuple[str, ...] = ()
+    intent: Intent | None = None
+    paused: str = ""
+    flags: str | None = None
+    outfilter: str = ""
+    infilter: str = ""
+    split: str = ""
+    canmount: str = ""
+    alone: bool = False
+    lease: int = 0
+    minfree: str = ""
+    lock_pid: str = ""
+    lock_time: str = ""
+    partially_applied: bool = False
+    unreadable: str = ""
+
+    @property
+    def paired(self) -> bool:
+        return bool(self.src_host and self.src_fs and self.dest_host and self.dest_fs)
+
+    @property
+    def generation(self) -> str:
+        """The generation, LEGACY for a pair of the shell zrep."""
+        return self.gen or LEGACY
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """The parent value of the next generation: this one and the last before it, newest first."""
+        return (self.generation, *self.parents)[:ANCESTORS_KEPT]
+
+    @property
+    def own_fs(self) -> str:
+        """The name its links give to the dataset it is a role of."""
+        return self.src_fs if self.master else self.dest_fs
+
+    @property
+    def rejoining(self) -> str:
+        """The filesystem whose unfinished rejoin is recorded here, on itself or on its split copy."""
+        return self.intent.detail.get("fs", "") if self.intent and self.intent.operation == "rejoin" else ""
+
+    @property
+    def links(self) -> tuple[str, str, str, str]:
+        return (self.src_host, self.src_fs, self.dest_host, self.dest_fs)
 
 
 def intent_property(tag: str, intent: Intent | None) -> tuple[str, str]:
     return (f"{tag}:inprogress", intent.text() if intent else "")
-
-
-def clear_intent(side: Side, dataset: str, tag: str) -> Step:
-    return SetProperties(side, (dataset,), (intent_property(tag, None),))
 
 
 def role_values(
@@ -52,14 +174,6 @@ ALONE = {"alone": "yes"}
 def role_properties(tag: str, operation: str, identity: str, values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """One set of a new role, its record first: of a set that lands in part, the record decides (see Intent)."""
     return (intent_property(tag, Intent(operation, identity, role=values)), *named(tag, values))
-
-
-def plan_whole(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
-    """A role of which only a part landed, made whole from its record."""
-    role = unit.role
-    if not (role.torn and role.intent):
-        return ()
-    return (SetProperties(side, (unit.name,), named(tag, role.intent.role)),)
 
 
 def next_epoch(*roles: Role) -> int:

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from zrep.core.record import Record
-from zrep.core.state import Side
+from msgspec import Struct
+
+from zrep.core.pair import Side
 
 
-class Step(Record):
+class Step(Struct, frozen=True):
     """One change on one side."""
 
     side: Side
 
 
-class TakeSnapshot(Step):
+class TakeSnapshot(Step, frozen=True):
     """One atomic ``zfs snapshot`` of full names (fs@snap)."""
 
     snapshots: tuple[str, ...]
 
 
-class Hold(Step):
+class Hold(Step, frozen=True):
     tag: str
     snapshots: tuple[str, ...]
 
 
-class Release(Step):
+class Release(Step, frozen=True):
     tag: str
     snapshots: tuple[str, ...]
 
 
-class DestroySnapshots(Step):
+class DestroySnapshots(Step, frozen=True):
     """Snapshots of one dataset, by short name: the only destroy in zrep besides a rehearsal's own clone."""
 
     dataset: str
@@ -40,21 +41,21 @@ class DestroySnapshots(Step):
         return tuple(f"{self.dataset}@{name}" for name in self.names)
 
 
-class RenameSnapshot(Step):
+class RenameSnapshot(Step, frozen=True):
     """A snapshot's new name, both in full; its guid, holds and marks stay."""
 
     snapshot: str
     new: str
 
 
-class SetProperties(Step):
+class SetProperties(Step, frozen=True):
     """Several properties of one or more datasets or snapshots in one ``zfs set``."""
 
     targets: tuple[str, ...]
     properties: tuple[tuple[str, str], ...]
 
 
-class InheritProperty(Step):
+class InheritProperty(Step, frozen=True):
     """Back to the inherited or default value; received=True: back to the received one (``inherit -S``)."""
 
     targets: tuple[str, ...]
@@ -62,13 +63,13 @@ class InheritProperty(Step):
     received: bool = False
 
 
-class CreateParent(Step):
+class CreateParent(Step, frozen=True):
     """A missing ancestor of a new replica: never mounted, holds nothing."""
 
     dataset: str
 
 
-class SendStream(Step):
+class SendStream(Step, frozen=True):
     """A stream from the master's snapshot (side is always MASTER) into target on the replica.
 
     base: full name of the incremental source, "" for a full stream; token: resume a broken receive with it.
@@ -87,44 +88,44 @@ class SendStream(Step):
     infilter: str = ""
 
 
-class DiscardPartial(Step):
+class DiscardPartial(Step, frozen=True):
     """Forget a half received stream (``receive -A``)."""
 
     dataset: str
 
 
-class CloseTransactionGroup(Step):
+class CloseTransactionGroup(Step, frozen=True):
     """``zpool sync``: after it ``written`` tells the truth."""
 
     pool: str
 
 
-class RemountReadOnly(Step):
+class RemountReadOnly(Step, frozen=True):
     """``mount -o remount,ro``: refuses while a writer has the filesystem open or mapped."""
 
     dataset: str
     mountpoint: str
 
 
-class RemountWritable(Step):
+class RemountWritable(Step, frozen=True):
     dataset: str
     mountpoint: str
 
 
-class Mount(Step):
+class Mount(Step, frozen=True):
     dataset: str
 
 
-class Unmount(Step):
+class Unmount(Step, frozen=True):
     dataset: str
     force: bool = False
 
 
-class Share(Step):
+class Share(Step, frozen=True):
     dataset: str
 
 
-class Rename(Step):
+class Rename(Step, frozen=True):
     """volume: there is nothing to leave unmounted, and ZFS says so."""
 
     dataset: str
@@ -132,43 +133,43 @@ class Rename(Step):
     volume: bool = False
 
 
-class Clone(Step):
+class Clone(Step, frozen=True):
     snapshot: str
     dataset: str
     properties: tuple[tuple[str, str], ...]
 
 
-class DestroyClone(Step):
+class DestroyClone(Step, frozen=True):
     """Only what rehearse made; ZFS refuses when anything depends on it."""
 
     dataset: str
 
 
-class PromoteClone(Step):
+class PromoteClone(Step, frozen=True):
     dataset: str
 
 
-class Allow(Step):
+class Allow(Step, frozen=True):
     """A delegation, as the words of ``zfs allow`` before the dataset."""
 
     dataset: str
     words: tuple[str, ...]
 
 
-class Rollback(Step):
+class Rollback(Step, frozen=True):
     """Only for ``sync -f``: back to the base, after zrep's own later snapshots are gone."""
 
     snapshot: str
 
 
-class Dirty(Step):
+class Dirty(Step, frozen=True):
     """Make the dataset differ from its last snapshot, so that a later snapshot fences streams from the base."""
 
     dataset: str
     volsize: str = ""
 
 
-class TakeRole(Step):
+class TakeRole(Step, frozen=True):
     """The commit point: under the lock there, if the generation is still the expected one and no cancel
     mark names this change, one set of the role. Runs as one request in one process on that side."""
 

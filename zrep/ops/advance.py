@@ -6,9 +6,11 @@ import copy
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import FailedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key, pool_of
-from zrep.core.plan import (
+from zrep.core.pair import Side, newest_common
+from zrep.core.plan_data import (
     changed_by_hand,
     merged,
     new_snapshot,
@@ -17,36 +19,36 @@ from zrep.core.plan import (
     plan_converge,
     plan_stream,
 )
-from zrep.core.state import Member, Side, Snapshot, newest_common
+from zrep.core.quantities import floor_bytes, size
 from zrep.core.steps import Hold, Step, TakeSnapshot
-from zrep.core.words import floor_bytes, size
-from zrep.ops.session import Session, View
-from zrep.system import zfs
-from zrep.system.process import Completed
+from zrep.ops.pairs import Session, View
+from zrep.zfs import commands, parse
+from zrep.zfs import errors as zfs_errors
+from zrep.zfs.commands import Completed
 
 # What must stay free in the master's pool unless zrep:minfree says otherwise: a snapshot pins space that the master's
 # writers would need more.
 _MINFREE = "1%"
 
 
-def look_for_room(session: Session, rooms: dict[str, Completed], members: Mapping[str, Member]) -> None:
+def read_pool_space(session: Session, pool_space: dict[str, Completed], members: Mapping[str, Member]) -> None:
     """How full the pools are that are about to get a snapshot: asked for while the peer has still to answer."""
     with suppress(ZrepError):  # then it is asked for again
         for pool in {pool_of(member.name) for member in members.values() if member.number("written")}:
-            [done] = session.local.run([zfs.pool_free(pool)])
+            [done] = session.local.run([commands.pool_free(pool)])
             if done.status == 0:
-                rooms[pool] = done
+                pool_space[pool] = done
 
 
-def take_snapshots(session: Session, views: list[View], rooms: Mapping[str, Completed]) -> dict[str, ZrepError]:
-    """Snapshot and hold what was written to; atomic within a pool, so one that fails is retried one by one. rooms: how
-    full pools are, as far as it was asked for already."""
+def take_snapshots(session: Session, views: list[View], pool_space: Mapping[str, Completed]) -> dict[str, ZrepError]:
+    """Snapshot and hold what was written to; atomic within a pool, so one that fails is retried one by one.
+    pool_space: how full pools are, as far as it was asked for already."""
     failed: dict[str, ZrepError] = {}
     by_pool: dict[str, list[View]] = {}
     for view in views:
         by_pool.setdefault(pool_of(view.name), []).append(view)
     for pool, group in by_pool.items():
-        short = _below_floor(session, pool, group, rooms.get(pool))
+        short = _below_floor(session, pool, group, pool_space.get(pool))
         failed.update(short)
         group = [view for view in group if view.name not in short]
         if not group:
@@ -68,9 +70,9 @@ def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
 def _below_floor(session: Session, pool: str, views: list[View], room: Completed | None) -> dict[str, ZrepError]:
     """Those for which the master's pool is too full for a snapshot to be a kindness, each by its own floor."""
     try:
-        [done] = [room] if room else session.local.run([zfs.pool_free(pool)])
+        [done] = [room] if room else session.local.run([commands.pool_free(pool)])
         if done.status != 0:
-            raise zfs.error(done)
+            raise zfs_errors.error(done)
     except ZrepError as error:
         return {view.name: copy.copy(error) for view in views}
     fields = done.out.strip().split("\t")
@@ -208,7 +210,7 @@ def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[
         view.do([_hold(session, view, advance.pending)])
     try:
         _stream(view, advance.base, advance.pending)
-    except zfs.ModifiedError as error:
+    except zfs_errors.ModifiedError as error:
         raise changed_by_hand(view.pair, error.evidence) from None
     return view, advance.pending
 
@@ -231,7 +233,7 @@ def _stream(view: View, base: Snapshot, target: Snapshot) -> None:
     try:
         for step in plan_stream(pair, base, target, read_token(view), token):
             view.executor.do(step, pair.replica.role.gen)
-    except zfs.StaleTokenError:
+    except zfs_errors.StaleTokenError:
         if not token:
             raise
         for step in plan_stream(pair, base, target, {}, token):
@@ -243,8 +245,8 @@ def read_token(view: View) -> dict[str, str]:
     token = view.pair.replica.root.token
     if not token:
         return {}
-    [done] = view.executor.master.run([zfs.token_contents(token)])
-    return dict(zfs.parse_token(done.out + done.err)) if done.status == 0 else {}
+    [done] = view.executor.master.run([commands.token_asdict(token)])
+    return dict(parse.parse_token(done.out + done.err)) if done.status == 0 else {}
 
 
 def remember_synced(session: Session, views: Sequence[View]) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 from zrep.core.errors import FailedError, ZrepError
-from zrep.core.role import next_epoch
-from zrep.core.state import Role, Side
-from zrep.ops.session import Session, View
-from zrep.system.agent import Agent
+from zrep.core.pair import Side
+from zrep.core.role import Role, next_epoch
+from zrep.host.local import Agent
+from zrep.ops.pairs import Session, View
 
 
 def ask(session: Session, agent: Agent, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:

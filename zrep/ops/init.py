@@ -5,24 +5,28 @@ from __future__ import annotations
 import os
 from shlex import quote
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ROLE_PROPERTIES, ancestors, check_dataset, check_host, next_sequence, pool_of, snapshot_name
-from zrep.core.plan import plan_converge
-from zrep.core.record import Record, replace
+from zrep.core.pair import Pair, Side, Unit
+from zrep.core.plan_data import plan_converge
+from zrep.core.quantities import size
 from zrep.core.retention import DEFAULT_SAVECOUNT
-from zrep.core.role import intent_property, named, role_values
-from zrep.core.state import Intent, Member, Pair, Role, Side, Snapshot, Unit
+from zrep.core.role import Intent, Role, intent_property, named, role_values
 from zrep.core.steps import CreateParent, DiscardPartial, Hold, SendStream, SetProperties, Step, TakeSnapshot
-from zrep.core.words import size
-from zrep.ops.foresee import left_out
-from zrep.ops.session import Link, Outcome, Session
-from zrep.system import argv, zfs
-from zrep.system.agent import NO_GENERATION, Agent, Identity
-from zrep.system.execute import Executor
-from zrep.system.observe import observe
+from zrep.host.local import NO_GENERATION, Agent, Identity
+from zrep.ops.execute import Executor
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Link, Session
+from zrep.ops.preflight import left_out
+from zrep.ops.read import observe
+from zrep.zfs import commands, parse
 
 
-class Request(Record):
+class Request(Struct, frozen=True):
     """What init was asked for. src_host: the name the peer dials back; flags: for every ``zfs send`` of this pair,
     None for the default; savecount: snapshots each side keeps, 0 for the default."""
 
@@ -34,7 +38,7 @@ class Request(Record):
     flags: str | None = None
 
 
-class _Ground(Record):
+class _Ground(Struct, frozen=True):
     """Both sides as the checks found them: the target (None: not there yet) and the parents it lacks."""
 
     source: Member
@@ -112,7 +116,7 @@ def _overlap(one: str, other: str) -> bool:
 
 def _check(session: Session, request: Request, link: Link, peer: Agent, here: Identity) -> _Ground:
     name, target_name = request.filesystem, request.target
-    source = observe(session.local, session.tag, [name], settle=True).get(name)
+    source = observe(session.local, session.tag, [name], sync_txg=True).get(name)
     if source is None:
         raise RefusedError("no such filesystem here", filesystem=name, advice="see: zfs list")
     parents = ancestors(target_name)
@@ -243,7 +247,7 @@ def _first_snapshot(session: Session, ground: _Ground) -> str:
     return f"{ground.source.name}@{snapshot_name(session.tag, next_sequence(session.tag, taken))}"
 
 
-def _parents(ground: _Ground) -> list[Step]:
+def _parents(ground: _Ground) -> list[CreateParent]:
     return [CreateParent(Side.REPLICA, parent) for parent in ground.parents]
 
 
@@ -317,7 +321,9 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
     for line in left_out(session, session.local, request.filesystem):
         session.say(line)
     for step in _parents(ground):
-        session.say(f"{request.filesystem}: creating the parent {argv.command(step)[-1]} on {request.host}, unmounted")
+        session.say(
+            f"{request.filesystem}: creating the parent {commands.command(step)[-1]} on {request.host}, unmounted"
+        )
         executor.do(step)
     if not _announced(ground.source):
         executor.do(_announce(session, ground))
@@ -368,8 +374,8 @@ def _send(session: Session, request: Request, ground: _Ground, snapshot: Snapsho
     """The full stream, from the resume token where there is one for exactly this snapshot."""
     token = ground.target.token if ground.target else ""
     if token:
-        [done] = session.local.run([zfs.token_contents(token)])
-        contents = zfs.parse_token(done.out + done.err) if done.status == 0 else {}
+        [done] = session.local.run([commands.token_asdict(token)])
+        contents = parse.parse_token(done.out + done.err) if done.status == 0 else {}
         if contents.get("toguid") != snapshot.guid:
             # It is the half of a stream of ours (_check_target saw our intent) that nothing can complete.
             ground.executor.do(DiscardPartial(Side.REPLICA, request.target))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zrep.core.dataset import Member
 from zrep.core.errors import ZrepError
 from zrep.core.names import memory_key
-from zrep.core.rolechange import plan_stop
-from zrep.core.state import Member, Side, Unit
-from zrep.core.words import duration
-from zrep.ops.session import Link, Session
-from zrep.system.observe import observe
+from zrep.core.pair import Side, Unit
+from zrep.core.plan_role import plan_stop
+from zrep.core.quantities import duration
+from zrep.ops.pairs import Link, Session
+from zrep.ops.read import observe
 
 
 def reached(session: Session, links: Sequence[Link]) -> None:

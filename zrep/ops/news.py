@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from zrep.core.errors import UnreachableError
-from zrep.core.record import replace
-from zrep.core.words import duration
-from zrep.ops.session import Outcome, Session
+from zrep.core.quantities import duration
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Session
 
 _DAY = 86400
 _PEER = "peer: "
 
 
-def only_news(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
+def suppress_repeats(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes of a run over all filesystems, those told that an earlier run has said; what ended is said too.
 
     Errors are compared by what they state and advise: their evidence may count bytes or minutes. The record is

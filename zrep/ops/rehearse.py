@@ -13,20 +13,24 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from msgspec import Struct
+
+from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import FailedError, RefusedError, ZrepError
-from zrep.core.record import Record
-from zrep.core.state import Member, Side, Snapshot
+from zrep.core.pair import Side
 from zrep.core.steps import Clone, DestroyClone, Mount, Step, Unmount
-from zrep.ops.session import Outcome, Session
-from zrep.system import zfs
-from zrep.system.lock import run_directory
-from zrep.system.observe import observe
-from zrep.system.process import attended
+from zrep.host.locks import run_directory
+from zrep.host.process import attended
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Session
+from zrep.ops.read import observe
+from zrep.zfs import commands
+from zrep.zfs import errors as zfs_errors
 
 _MARK = "rehearse"
 
 
-class _Rehearsal(Record):
+class _Rehearsal(Struct, frozen=True):
     """What is cloned, under which name, and where it is mounted ("" for a volume)."""
 
     source: Member
@@ -95,13 +99,13 @@ def _take_down(session: Session, job: _Rehearsal) -> None:
     if job.place:
         with suppress(OSError):
             Path(job.place).rmdir()
-    if trouble is not None and not isinstance(trouble, zfs.AbsentError):
+    if trouble is not None and not isinstance(trouble, zfs_errors.AbsentError):
         session.say(f"{job.source.name}: {job.clone} could not be removed ({trouble.evidence}); the next rehearse does")
 
 
 def _clear_leftovers(session: Session) -> None:
     """Clones that killed runs left. One whose run is alive stays, as one that somebody is still at work in."""
-    [done] = session.local.run([zfs.find_marked(f"{session.tag}:{_MARK}")])
+    [done] = session.local.run([commands.find_marked(f"{session.tag}:{_MARK}")])
     for row in done.out.splitlines():
         clone, _, pid = row.partition("\t")
         if re.search(rf"_{_MARK}_[0-9a-f]{{8}}\Z", clone) and not Path(f"/proc/{pid}").exists():

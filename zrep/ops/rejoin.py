@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from shlex import quote
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import split_dataset, split_snapshot
-from zrep.core.plan import plan_converge
-from zrep.core.record import Record, replace
+from zrep.core.pair import Side, Unit, newest_common
+from zrep.core.plan_data import plan_converge
+from zrep.core.plan_role import plan_closed, plan_follow
+from zrep.core.quantities import size
 from zrep.core.relation import Interrupted, Linked, SplitBrain, Stale
-from zrep.core.role import intent_property
-from zrep.core.rolechange import plan_closed, plan_follow
-from zrep.core.state import Intent, Member, Role, Side, Snapshot, Unit, newest_common
+from zrep.core.role import Intent, Role, intent_property
 from zrep.core.steps import (
     Allow,
     Clone,
@@ -29,13 +33,14 @@ from zrep.core.steps import (
     TakeSnapshot,
     Unmount,
 )
-from zrep.core.words import size
+from zrep.host.local import DIFFERENCES_KEPT
 from zrep.ops import hooks
-from zrep.ops.session import Link, Outcome, Session, View
-from zrep.system import zfs
-from zrep.system.agent import DIFFERENCES_KEPT
-from zrep.system.execute import Executor
-from zrep.system.observe import find_role, find_roles, observe, observe_children
+from zrep.ops.execute import Executor
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Link, Session, View
+from zrep.ops.read import find_role, find_roles, observe, observe_children
+from zrep.zfs import commands, parse
+from zrep.zfs import errors as zfs_errors
 
 # Not given to the clone: made by zrep for a replica, or impossible to set on an existing dataset.
 _NOT_COPIED = frozenset(
@@ -60,7 +65,7 @@ _PROPERTY = "property "
 _SHOWN = 20
 
 
-class _Rejoin(Record):
+class _Rejoin(Struct, frozen=True):
     """One rejoin under way: the dataset's name, where its diverged copy goes, and what to set on the clone."""
 
     name: str
@@ -105,12 +110,12 @@ def rejoin(session: Session, name: str) -> Outcome:
     readable = _replay_intent_log(session, view)
     listed = _differences(session, view, base) if readable else []
     _close(session, name)
-    view = session.again(view, settle=True)
+    view = session.again(view, sync_txg=True)
     base = view.mine.root.by_guid(base.guid)
     assert base is not None
     written = view.mine.root.written_since(base)
     later = [s.name for s in view.mine.root.after(base)]
-    if written and not later and session.local.untouched(f"{name}@{base.name}", name):
+    if written and not later and session.local.is_unmodified(f"{name}@{base.name}", name):
         written = 0  # a crash, and the replay after it, count as written
     if readable and not written:
         plan = _become_replica(session, view.mine.root, view.theirs.role)
@@ -246,10 +251,10 @@ def _detail(session: Session, view: View, base: Snapshot, written: int) -> dict[
     and every local property to give to the clone."""
     member = view.mine.root
     peer = {"host": view.link.peer_host, "peer": view.link.peer_name}
-    [done] = session.local.run([zfs.get_all(member.name)])
+    [done] = session.local.run([commands.get_all(member.name)])
     if done.status != 0:
-        raise zfs.error(done)
-    table = zfs.parse_properties(done.out)[member.name]
+        raise zfs_errors.error(done)
+    table = parse.parse_properties(done.out)[member.name]
     others = [key.removesuffix(":src-fs") for key, value in table.items() if key.endswith(":src-fs") and value.local]
     if others != [session.tag]:
         raise RefusedError(
@@ -340,10 +345,10 @@ def _clone(job: _Rejoin, base: str, volume: bool = False) -> list[Step]:
 
 def _delegations(session: Session, job: _Rejoin, holder: str) -> list[Step]:
     """What is delegated on the dataset, or on the copy that was the dataset: a clone has none of it."""
-    [done] = session.local.run([zfs.list_allowed(holder)])
+    [done] = session.local.run([commands.list_allowed(holder)])
     if done.status != 0:
-        raise zfs.error(done)
-    return [Allow(Side.MASTER, job.name, words) for words in zfs.parse_allowed(done.out, holder)]
+        raise zfs_errors.error(done)
+    return [Allow(Side.MASTER, job.name, words) for words in parse.parse_allowed(done.out, holder)]
 
 
 def _end(session: Session, job: _Rejoin, master: Role, member: Member) -> list[Step]:
@@ -383,7 +388,7 @@ def _landed(job: _Rejoin, role: Role | None) -> bool:
     record is left of the rejoin. A role that landed in part has not, unless it is a later one."""
     if role is None or role.rejoining or not role.gen:
         return False
-    return not (role.torn and role.intent is not None and role.intent.operation == "follow")
+    return not (role.partially_applied and role.intent is not None and role.intent.operation == "follow")
 
 
 def _tidy(session: Session, job: _Rejoin) -> None:

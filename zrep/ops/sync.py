@@ -10,18 +10,22 @@ from contextlib import suppress
 from functools import partial
 from shlex import quote
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from zrep.core.dataset import Snapshot
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
-from zrep.core.plan import Advance, new_snapshot, plan_advance, plan_stream
-from zrep.core.record import Record, replace
-from zrep.core.state import Side, Snapshot, Unit, newest_common
+from zrep.core.pair import Side, Unit, newest_common
+from zrep.core.plan_data import Advance, new_snapshot, plan_advance, plan_stream
+from zrep.core.quantities import size
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
-from zrep.core.words import size
+from zrep.host.parallel import GroupCommit
 from zrep.ops.advance import (
     converge,
     converging,
-    look_for_room,
     pools,
+    read_pool_space,
     read_token,
     remember_synced,
     see_arrivals,
@@ -29,14 +33,14 @@ from zrep.ops.advance import (
     sync_view,
     take_snapshots,
 )
+from zrep.ops.execute import Line
 from zrep.ops.lease import not_reached, reached
-from zrep.ops.news import only_news
-from zrep.ops.prepare import prepare
-from zrep.ops.session import Link, Outcome, Session, View
+from zrep.ops.news import suppress_repeats
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Link, Session, View
+from zrep.ops.repair import prepare
 from zrep.ops.unusable import busy, misfit
-from zrep.system.execute import Line
-from zrep.system.process import Completed
-from zrep.system.threads import Rolling
+from zrep.zfs.commands import Completed
 
 # A run sends what an earlier one left, then what was written since: two rounds reach the end.
 _ROUNDS = 3
@@ -76,7 +80,7 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
     for found in session.side_by_side(peers, len(peers)):
         outcomes += found
     if everything and not session.options.repeat and not session.options.dry_run:
-        return only_news(session, outcomes)
+        return suppress_repeats(session, outcomes)
     return outcomes
 
 
@@ -116,9 +120,11 @@ def _paused(link: Link, everything: bool) -> Outcome:
 def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int) -> list[Outcome]:
     """All pairs with one peer over one connection; with the peer down: one attempt, one line, no snapshot. What goes
     wrong here ends nothing of the other peers."""
-    rooms: dict[str, Completed] = {}
+    pool_space: dict[str, Completed] = {}
     try:
-        taken, found = session.claim(links, 0.5 if everything else 2.0, partial(look_for_room, session, rooms))
+        taken, found = session.lock_and_read(
+            links, 0.5 if everything else 2.0, partial(read_pool_space, session, pool_space)
+        )
         reached(session, [link for link in links if link.name not in taken])
     except ZrepError as error:
         not_reached(session, links)
@@ -139,7 +145,7 @@ def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int)
     # Nobody has to wait for the streams of others to do what was advised.
     session.unlock(*(link for link in links if link.name not in done))
     try:
-        outcomes += _advance_all(session, ready, rooms, jobs)
+        outcomes += _advance_all(session, ready, pool_space, jobs)
     except ZrepError as error:
         session.unlock(*(view.link for view in ready))
         outcomes += _each_failed([view.link for view in ready], error)
@@ -180,7 +186,7 @@ def _busy(session: Session, link: Link, everything: bool) -> Outcome:
 # --- moving data ---
 
 
-class _Arrived(Record):
+class _Arrived(Struct, frozen=True):
     """A pair whose stream has ended. last: nothing is left to send that its snapshot does not have."""
 
     view: View
@@ -188,15 +194,15 @@ class _Arrived(Record):
     last: bool
 
 
-class _Shared(Record):
+class _Shared(Struct, frozen=True):
     """What the filesystems of one peer share. streams: so many are under way at a time; batches: what streams have
     brought, by the pools they are between, so that one that is slow delays no other."""
 
     streams: threading.Semaphore
-    batches: Mapping[tuple[str, str], Rolling[_Arrived]]
+    batches: Mapping[tuple[str, str], GroupCommit[_Arrived]]
 
 
-def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Completed], jobs: int) -> list[Outcome]:
+def _advance_all(session: Session, views: list[View], pool_space: Mapping[str, Completed], jobs: int) -> list[Outcome]:
     """One snapshot command for all changed filesystems of a pool, then each stream; who is finished is finished."""
     outcomes: list[Outcome] = []
     plans: list[tuple[View, Advance]] = []
@@ -220,18 +226,18 @@ def _advance_all(session: Session, views: list[View], rooms: Mapping[str, Comple
     moving = [(view, advance) for view, advance in plans if not advance.idle]
     outcomes += _stand_still(session, [(view, advance) for view, advance in plans if advance.idle])
     try:
-        _lend(session, moving)
+        _grant(session, moving)
     except UnreachableError as error:
         session.unlock(*(view.link for view, _ in moving))
         return outcomes + _each_failed([view.link for view, _ in moving], error)
     _announce(session, moving)
     due = [view for view, advance in moving if not advance.pending]
-    failed = take_snapshots(session, due, rooms)
+    failed = take_snapshots(session, due, pool_space)
     # With the snapshots just made, and their guids.
     taken = session.taken([view for view in due if view.name not in failed])
     shared = _Shared(
         threading.Semaphore(jobs),
-        {pools(view): Rolling(partial(_converge, session), _LINGER) for view, _ in moving},
+        {pools(view): GroupCommit(partial(_converge, session), _LINGER) for view, _ in moving},
     )
     works = [
         partial(_finish_one, session, taken.get(view.name, view), advance, failed.get(view.name), shared)
@@ -265,20 +271,20 @@ def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Ou
     return outcomes
 
 
-def _lend(session: Session, plans: list[tuple[View, Advance]]) -> None:
+def _grant(session: Session, plans: list[tuple[View, Advance]]) -> None:
     """Have the replicas' host look once more at what they are, and let their streams in: one request for all. A peer
     that is lost by now is noticed before there is a snapshot; one that is not let in here is asked for at its turn."""
     if not plans:
         return
     replicas = {view.theirs.name: view.pair.replica.role.gen for view, _ in plans}
     try:
-        lent = plans[0][0].executor.replica.lend(session.tag, replicas)
+        granted = plans[0][0].executor.replica.grant(session.tag, replicas)
     except UnreachableError:
         raise
     except ZrepError:  # of one of them
         return
     for view, _ in plans:
-        view.executor.lent = lent.get(view.theirs.name)
+        view.executor.granted = granted.get(view.theirs.name)
 
 
 def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
@@ -361,7 +367,7 @@ def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -
     if advance.pending is not None:
         for _ in range(_ROUNDS):
             with shared.streams:
-                view, more = sync_view(session, session.again(view, settle=True))
+                view, more = sync_view(session, session.again(view, sync_txg=True))
             if more is None:
                 break
             sent = more

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zrep.core.errors import BusyError, RefusedError
-from zrep.core.state import Role
+from zrep.core.role import Role
 
 if TYPE_CHECKING:
-    from zrep.ops.session import Link
+    from zrep.ops.pairs import Link
 
 
 def busy(name: str) -> BusyError:

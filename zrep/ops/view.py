@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from shlex import quote
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from zrep.core.dataset import Member
 from zrep.core.errors import UnreachableError, ZrepError
 from zrep.core.names import memory_key
-from zrep.core.record import Record, replace
+from zrep.core.pair import newest_common
+from zrep.core.quantities import size
 from zrep.core.relation import Linked, relate
-from zrep.core.state import Member, Role, newest_common
-from zrep.core.words import size
-from zrep.ops.session import Link, Session
-from zrep.system import zfs
-from zrep.system.observe import find_roles, observe, survey
+from zrep.core.role import Role
+from zrep.ops.pairs import Link, Session
+from zrep.ops.read import find_roles, observe, survey
+from zrep.zfs import commands, parse
+from zrep.zfs import errors as zfs_errors
 
 
-class Row(Record):
+class Row(Struct, frozen=True):
     """One filesystem for list and status. sent: unix seconds of the newest snapshot known to be on both sides,
     lag: seconds since the replica was last known to be up to date (0: nothing is missing there),
     behind: bytes written since; unsent: snapshots waiting. None: not known. detail: why the state is what it is;
@@ -128,7 +133,7 @@ def _own_state(role: Role, name: str) -> str:
         return "rejoin unfinished"
     if role.intent is not None and role.intent.operation == "stopped":
         return "stopped"
-    if role.intent is not None and not role.intent.settled:
+    if role.intent is not None and not role.intent.completed:
         return "role change unfinished"
     return "paused" if role.paused else "ok"
 
@@ -200,10 +205,10 @@ def _judge_data(row: Row, link: Link, mine: Member, theirs: Member) -> Row:
 
 def properties(session: Session, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """list -v: every local property of ours, by filesystem."""
-    [done] = session.local.run([zfs.find_pairs(session.tag)])
+    [done] = session.local.run([commands.find_pairs(session.tag)])
     if done.status != 0:
-        raise zfs.error(done)
-    table = zfs.parse_properties(done.out)
+        raise zfs_errors.error(done)
+    table = parse.parse_properties(done.out)
     return {
         name: {key: value.value for key, value in values.items()}
         for name, values in table.items()

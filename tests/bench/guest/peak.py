@@ -11,6 +11,6 @@ def tell() -> None:
 
 
 atexit.register(tell)
-from zrep.cli import run  # noqa: E402  (registered first, so that it runs last)
+from zrep.cli.main import run  # noqa: E402  (registered first, so that it runs last)
 
 sys.exit(run(sys.argv[1:]))

@@ -10,7 +10,7 @@ def watch(event: str, _: object) -> None:
 
 
 sys.addaudithook(watch)
-from zrep.cli import run  # noqa: E402  (the hook must be there before anything runs)
+from zrep.cli.main import run  # noqa: E402  (the hook must be there before anything runs)
 
 run(sys.argv[1:])
 sys.exit("no command was started")

@@ -1,0 +1,1 @@
+"""One machine: locks, processes, libzfs_core, threads."""

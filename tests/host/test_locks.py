@@ -1,0 +1,150 @@
+"""Locks: many at once, as `zrep sync all` holds them in several threads, and one that is granted to a stream."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from zrep.core.errors import BusyError, ZrepError
+from zrep.host import local as agent
+from zrep.host.local import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, LocalAgent, receive_argv
+from zrep.host.locks import Locks
+
+
+def test_a_lock_may_go_while_another_thread_starts_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command inherits what is held when it starts: no descriptor of that may close under it."""
+    monkeypatch.setattr(agent, "_PROGRAMS", frozenset({"true"}))
+    host = LocalAgent(directory=str(tmp_path))
+    names = [f"tank/{number}" for number in range(300)]
+    assert host.lock(names, 0.0) == []
+    failed: list[ZrepError] = []
+
+    def work() -> None:
+        while host.locks.descriptors():
+            try:
+                host.run([["true"]])
+            except ZrepError as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for name in names:
+        host.unlock([name])
+        threading.Event().wait(0.001)
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert host.lock(names, 0.0) == []  # unlocked they are, closed or not
+    host.close()
+
+
+def test_more_locks_than_the_usual_number_of_open_files(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 3000:
+        pytest.skip(f"at most {hard} open files here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        host = LocalAgent(directory=str(tmp_path))
+        assert host.lock([f"tank/{number}" for number in range(1000)], 0.0) == []
+        host.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+Lent = tuple[str, str]
+NAME = "tank/a b"
+
+
+def receive(granted: Lent) -> subprocess.CompletedProcess[str]:
+    """What happens on the replica to a stream, with a program that says what it was given in the place of zfs."""
+    argv = receive_argv(granted, ["cat"], marked=False)
+    return subprocess.run(argv, input="stream", capture_output=True, text=True, check=False, timeout=20)
+
+
+@pytest.fixture
+def locks(tmp_path: Path) -> Locks:
+    held = Locks(str(tmp_path))
+    held.take(NAME, 0.0)
+    return held
+
+
+def test_a_stream_is_received_under_the_lock_that_is_lent_to_it(locks: Locks) -> None:
+    done = receive(locks.grant(NAME))
+    assert (done.returncode, done.stdout) == (0, "stream")
+    locks.revoke(NAME, 0.0)
+
+
+def test_nothing_is_received_while_another_receives(locks: Locks) -> None:
+    granted = locks.grant(NAME)
+    locks.revoke(NAME, 0.0)
+    assert receive(granted).returncode == RECEIVE_BUSY
+
+
+def test_a_stream_that_comes_after_another_run_took_the_lock_is_refused(locks: Locks, tmp_path: Path) -> None:
+    granted = locks.grant(NAME)
+    locks.drop_all()
+    other = Locks(str(tmp_path))
+    other.take(NAME, 0.0)
+    other.drop_all()
+    assert (receive(granted).returncode, receive(granted).stdout) == (RECEIVE_NOT_ADMITTED, "")
+
+
+def test_a_ticket_is_for_one_stream(locks: Locks) -> None:
+    first = locks.grant(NAME)
+    second = locks.grant(NAME)
+    assert receive(first).returncode == RECEIVE_NOT_ADMITTED
+    assert receive(second).returncode == 0
+
+
+def test_a_stream_whose_zrep_has_ended_is_refused(tmp_path: Path) -> None:
+    """Its other lock has gone with it: anybody may have made the replica a master since, and left no trace here."""
+    program = (
+        "import sys; from zrep.host.locks import Locks; locks = Locks(sys.argv[1]); locks.take(sys.argv[2], 0.0); "
+        "print(*locks.grant(sys.argv[2]), sep='\\n', flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", program, str(tmp_path), NAME]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as lender:
+        assert lender.stdout
+        granted = lender.stdout.readline().strip("\n"), lender.stdout.readline().strip("\n")
+        assert receive(granted).returncode == 0
+    assert receive(granted).returncode == RECEIVE_NOT_ADMITTED
+
+
+def test_a_lock_file_that_was_removed_after_it_was_lent_admits_nothing(locks: Locks) -> None:
+    """By a cleaner of /var/run: who locks its successor locks something else."""
+    granted = locks.grant(NAME)
+    Path(granted[0]).unlink()
+    assert receive(granted).returncode == RECEIVE_NOT_ADMITTED
+    assert receive(locks.grant(NAME)).returncode == 0
+
+
+def test_a_lock_file_that_was_removed_before_it_is_lent_is_made_anew(locks: Locks) -> None:
+    Path(locks.receive_path(NAME)).unlink()
+    assert receive(locks.grant(NAME)).returncode == 0
+
+
+def test_nothing_is_lent_of_what_is_not_locked(tmp_path: Path) -> None:
+    with pytest.raises(BusyError):
+        Locks(str(tmp_path)).grant(NAME)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_who_receives_may_be_another_user_than_who_has_the_lock() -> None:
+    """As behind a sudo in place of zrep; a process of another user cannot be signalled, but is there."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        locks = Locks(folder)
+        locks.take(NAME, 0.0)
+        path, ticket = locks.grant(NAME)
+        Path(path).chmod(0o666)
+        argv = receive_argv((path, ticket), ["cat"], marked=False)
+        done = subprocess.run(argv, input="stream", capture_output=True, text=True, check=False, user=65534)
+    assert (done.returncode, done.stdout) == (0, "stream"), done.stderr

@@ -1,0 +1,138 @@
+"""failover -n and takeover -n: everything that would stop it, and how much there is to move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.ops import pairs
+from tests.ops.hosts import Ended, Hosts, ModelAgent, Work
+from tests.ops.pairs import A, B, good
+from zrep.core.names import memory_key
+from zrep.host.local import Identity, LocalAgent
+from zrep.ops.changeconfig import Config
+
+
+def write_on_the_replica(hosts: Hosts) -> None:
+    hosts["beta"].sh(f"zfs set readonly=off {B}")
+    hosts["beta"].sh(f"zfs mount {B}")
+    hosts["beta"].write(B, "by hand", b"x")
+    hosts["beta"].sh(f"zfs set readonly=on {B}")
+
+
+def mount_another(hosts: Hosts) -> None:
+    where = hosts["beta"].sh(f"zfs get -Ho value mountpoint {B}").decode().strip()
+    hosts["beta"].sh("zfs create tank/other")
+    hosts["beta"].sh(f"zfs set mountpoint={where} tank/other")
+
+
+BLOCKERS: list[tuple[Callable[[Hosts], None], str]] = [
+    (write_on_the_replica, "the replica tank/b was changed by hand"),
+    (mount_another, "tank/other is mounted on /tank/b, where tank/b belongs"),
+]
+RUNS = [("alpha", pairs.failing_over(A)), ("beta", pairs.taking_over(B))]
+
+
+@pytest.mark.parametrize(("host", "work"), RUNS, ids=["failover", "takeover"])
+@pytest.mark.parametrize(("prepare", "says"), BLOCKERS, ids=["replica modified", "mountpoint taken"])
+def test_what_would_stop_it_is_said_with_the_plan(
+    hosts: Hosts, host: str, work: Work, prepare: Callable[[Hosts], None], says: str
+) -> None:
+    pairs.linked(hosts)
+    prepare(hosts)
+    foreseen, refused = hosts.run(host, work, dry_run=True), hosts.run(host, work)
+    assert (foreseen.code, refused.code) == (3, 3)
+    [said] = blocked(foreseen)
+    assert says in said
+    assert foreseen.lines
+    assert says in refused.text
+
+
+def blocked(ended: Ended) -> list[str]:
+    return [blocker.line() for outcome in ended.outcomes for blocker in outcome.blockers]
+
+
+def test_all_of_them_are_said_at_once(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    for prepare, _ in BLOCKERS:
+        prepare(hosts)
+    assert len(blocked(hosts.run("alpha", pairs.failing_over(A), dry_run=True))) == len(BLOCKERS)
+
+
+def test_a_writer_would_stop_it_unless_forced(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs.linked(hosts)
+
+    def occupied(self: ModelAgent, mountpoint: str, writing: bool = False) -> list[str]:
+        return ["postgres (7)"] if writing else []
+
+    monkeypatch.setattr(ModelAgent, "occupants", occupied)
+    [said] = blocked(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
+    assert "tank/a is being written on alpha (postgres (7))" in said
+    ended = good(hosts.run("alpha", pairs.failing_over(A, insist=True), dry_run=True))
+    assert any("postgres" in note for outcome in ended.outcomes for note in outcome.notes)
+
+
+def test_children_that_stay_behind_are_named(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].sh(f"zfs create {A}/home")
+    ended = good(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
+    assert notes(ended) == [f"{A}: not replicated with it: {A}/home"]
+
+
+def notes(ended: Ended) -> list[str]:
+    return [note for outcome in ended.outcomes for note in outcome.notes]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"clock": 3600.5}, "the clock of beta is 1h ahead of this one"),
+        ({"clock": -60.5}, "the clock of beta is 1m behind this one"),
+        ({"zrep": "9.9"}, "and 9.9 on beta"),
+        ({"zfs": "2.1.5"}, "OpenZFS is 2.3.2 here and 2.1.5 on beta"),
+    ],
+)
+def test_clocks_and_versions_that_differ_are_said(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], says: str
+) -> None:
+    pairs.linked(hosts)
+    real = LocalAgent.identity
+
+    def identity(self: LocalAgent) -> Identity:
+        found = real(self)
+        if self.name != "beta":
+            return found
+        return replace(found, **{**change, **({"clock": found.clock + change["clock"]} if "clock" in change else {})})
+
+    monkeypatch.setattr(LocalAgent, "identity", identity)
+    [note] = notes(good(hosts.run("alpha", pairs.failing_over(A), dry_run=True)))
+    assert says in note
+
+
+def test_how_much_and_how_long(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    ended = good(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
+    assert "K to send; how long that takes is not known" in ended.text
+    hosts.agent("alpha").remember({memory_key("zrep", A): {"pace": 1024}})
+    ended = good(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
+    assert "s at 1.0K a second" in ended.text
+
+
+@pytest.mark.parametrize(
+    ("floor", "code"), [("", 0), ("1%", 0), ("1K", 0), ("900T", 1), ("0", 0)], ids=lambda value: str(value)
+)
+def test_no_snapshot_below_the_floor_of_the_filesystem(hosts: Hosts, floor: str, code: int) -> None:
+    pairs.linked(hosts)
+    if floor:
+        good(hosts.run("alpha", pairs.changing(A, Config(minfree=floor))))
+    pairs.written(hosts)
+    hosts.wire.reset()
+    ended = hosts.run("alpha", pairs.SYNC_ALL)
+    assert ended.code == code, ended.text
+    if code:
+        assert f"free, the floor is {floor}" in ended.text
+        assert not any(command.argv[:2] == ("zfs", "snapshot") for command in hosts.wire.log)

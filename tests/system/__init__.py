@@ -1,1 +1,0 @@
-"""The effects half: what it reads, starts, locks and says."""

@@ -1,0 +1,1 @@
+"""What zfs prints and says."""

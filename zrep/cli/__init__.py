@@ -1,0 +1,1 @@
+"""The command line: parsing, one run, and results as text."""

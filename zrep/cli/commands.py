@@ -1,0 +1,360 @@
+"""The command line: signatures and help only. What a command does is in zrep.ops."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from msgspec import Struct
+
+from zrep.cli import run as running
+from zrep.core.errors import RefusedError, UsageError
+from zrep.core.names import DEFAULT_TAG, check_dataset, check_tag
+
+if TYPE_CHECKING:  # each command imports what it uses: the program starts every minute on small machines
+    pass
+
+app = typer.Typer(
+    name="zrep",
+    help="Keep ZFS filesystems running on a second host: replicate them, and move the master role between hosts.",
+    epilog="Exit codes: 0 done, 1 failed (try again), 2 usage, 3 refused (a person must decide), 4 busy, "
+    "5 peer unreachable, 70 a bug. See zrep(8).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
+
+Filesystem = Annotated[str, typer.Argument(metavar="FS", help="Filesystem or volume on this host.")]
+Filesystems = Annotated[list[str], typer.Argument(metavar="FS...|all", help="Filesystems here, or all.")]
+ForceUnmount = Annotated[bool, typer.Option("--force-unmount", help="Go on although FS is in use.")]
+Alone = Annotated[bool, typer.Option("-L", help="The master is gone: take over alone, losing what it had not sent.")]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print each command with its host; change nothing.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what was done, and what is worth knowing.")]
+Tabs = Annotated[bool, typer.Option("-H", help="Tab-separated, no heading: for scripts.")]
+
+
+class _Globals(Struct, frozen=True):
+    tag: str
+
+
+def invoke(arguments: list[str]) -> int:
+    """Parse and run; the exit code. UsageError for a command line that makes no sense."""
+    usage_error: Any = typer.BadParameter.__base__  # typer does not export the parser's own base of usage errors
+    try:
+        result = app(arguments, prog_name="zrep", standalone_mode=False)
+    except usage_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+            return 2
+        command = getattr(error, "ctx", None)
+        path = command.command_path if command else "zrep"
+        raise UsageError(error.format_message().rstrip("."), advice=f"{path} --help") from None
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    return result if isinstance(result, int) else 0
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    tag: Annotated[
+        str, typer.Option("-t", "--tag", metavar="TAG", envvar="ZREPTAG", help="Another set of pairs: TAG for zrep.")
+    ] = DEFAULT_TAG,
+) -> None:
+    context.obj = _Globals(check_tag(tag))
+
+
+# --- commands ---
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    filesystem: Filesystem,
+    host: Annotated[str, typer.Argument(metavar="HOST", help="The peer as ssh knows it, or localhost.")],
+    target: Annotated[str, typer.Argument(metavar="DEST_FS", help="The replica to create there; it must not exist.")],
+    src_host: Annotated[str, typer.Option(metavar="NAME", help="The name by which HOST reaches this host.")] = "",
+    savecount: Annotated[
+        int, typer.Option(metavar="N", min=1, envvar="ZREP_SAVE_COUNT", help="Snapshots each side keeps.")
+    ] = 5,
+    send_flags: Annotated[
+        str | None, typer.Option(metavar="FLAGS", help="Flags of every zfs send of this pair, e.g. '-p -w'.")
+    ] = None,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """Replicate FS to HOST as DEST_FS from now on. Interrupted, it goes on where it was when run again."""
+    from zrep.ops.init import Request, init
+
+    request = Request(filesystem, host, target, src_host, savecount, send_flags)
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: init(session, request), filesystem)
+
+
+@app.command()
+def sync(
+    context: typer.Context,
+    filesystems: Filesystems,
+    quiet: Annotated[
+        int, typer.Option("-q", metavar="SECONDS", min=0, help="Busy is no news when synced that recently.")
+    ] = 0,
+    force: Annotated[
+        bool, typer.Option("-f", help="Roll a replica that was changed by hand back to the base, losing the change.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option("-j", metavar="N", min=1, max=8, envvar="ZREP_JOBS", help="Streams at once to each peer."),
+    ] = None,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """Bring replicas up to date. 'zrep sync all' belongs in cron, every minute; silent when all is well."""
+    names = running.filesystems(filesystems)
+    if force and not names:
+        raise UsageError("-f wants its filesystems named", evidence="it throws data away")
+    return running.sync(
+        context.obj.tag, names, quiet=quiet, force=force, jobs=jobs or 0, dry_run=dry_run, verbose=verbose
+    )
+
+
+@app.command()
+def failover(
+    context: typer.Context,
+    filesystem: Filesystem,
+    force_unmount: ForceUnmount = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """On the master: make the peer the master, losing nothing. FS is read-only here afterwards."""
+    from zrep.ops.role_change import RoleChange, failover
+
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(
+        session, lambda: failover(session, check_dataset(filesystem), RoleChange(force_unmount)), filesystem
+    )
+
+
+@app.command()
+def takeover(
+    context: typer.Context,
+    filesystem: Filesystem,
+    local: Alone = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With -L: agree to the loss without being asked.")] = False,
+    fence_cmd: Annotated[
+        str,
+        typer.Option(metavar="CMD", envvar="ZREP_FENCE_CMD", help="With -L: run first; only if it ends 0, take over."),
+    ] = "",
+    force_unmount: ForceUnmount = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """On the replica: become the master. Planned and without loss; with -L after a disaster."""
+    name = check_dataset(filesystem)
+    for option, given in (("yes", yes), ("fence_cmd", fence_cmd)):
+        source = context.get_parameter_source(option)
+        if given and not local and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--{option.replace('_', '-')} goes with -L", evidence="without it the master is asked")
+    session = running.begin(context.obj.tag, fence=fence_cmd, dry_run=dry_run, verbose=verbose)
+    if not local:
+        from zrep.ops.role_change import RoleChange, takeover
+
+        return running.run(session, lambda: takeover(session, name, RoleChange(force_unmount)), name)
+    from zrep.ops.takeover_alone import forced_takeover
+
+    return running.run(session, lambda: forced_takeover(session, name, _agreement(yes)), name)
+
+
+def _agreement(yes: bool) -> Callable[[str], bool]:
+    """Ask on a terminal; off one only --yes agrees."""
+
+    def agree(loss: str) -> bool:
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            return False
+        if typer.confirm(f"{loss}. Take over?"):
+            return True
+        raise RefusedError("you said no: nothing was changed")
+
+    return agree
+
+
+@app.command()
+def rejoin(
+    context: typer.Context,
+    filesystem: Filesystem,
+    force: Annotated[
+        bool, typer.Option("-f", help="In a split brain: give this side's role up; its data stays in a split copy.")
+    ] = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """On an old master that returned: become the replica. What it wrote alone stays readable in a split copy."""
+    from zrep.ops.rejoin import rejoin
+
+    session = running.begin(context.obj.tag, force=force, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: rejoin(session, check_dataset(filesystem)), filesystem)
+
+
+@app.command()
+def rehearse(
+    context: typer.Context,
+    filesystem: Filesystem,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- CMD...]", help="Run in the clone; its failure is reported.")
+    ] = None,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """Prove that the replica can be used: clone what was received last, mount it aside, check it, remove it."""
+    from zrep.ops.rehearse import rehearse
+
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: rehearse(session, check_dataset(filesystem), command or []), filesystem)
+
+
+@app.command()
+def expire(
+    context: typer.Context,
+    filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...|all]")] = None,
+    local: Annotated[bool, typer.Option("-L", help="Only this side; the peer is not asked.")] = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """Destroy zrep's surplus snapshots, each side by its own savecount. sync does this by itself."""
+    from zrep.ops.expire import expire
+
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: expire(session, running.filesystems(filesystems or ["all"]), local))
+
+
+@app.command(name="list")
+def list_(
+    context: typer.Context,
+    filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
+    masters: Annotated[bool, typer.Option("-L", help="Masters only.")] = False,
+    snapshots: Annotated[bool, typer.Option("-s", help="zrep's snapshots of each.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Every property zrep keeps.")] = False,
+    tabs: Tabs = False,
+) -> int:
+    """What is replicated from and to this host, without asking any peer."""
+    from zrep.cli import output as render
+    from zrep.ops import view
+
+    names = [check_dataset(name) for name in filesystems or []]
+    session = running.begin(context.obj.tag)
+    with running.closing(session):
+        known = {row.name for row in view.listing(session, False)} if names else set()
+        for name in names:
+            if name not in known:
+                session.link(name, strict=False)  # says why it is not there
+        if snapshots:
+            render.snapshots(view.snapshots(session, names), tabs=tabs, now=session.now)
+        elif verbose:
+            render.properties(view.properties(session, names), tabs=tabs)
+        else:
+            rows = [row for row in view.listing(session, masters) if not names or row.name in names]
+            render.table(rows, tabs=tabs, now=session.now, tag=running.spoken(session))
+    return 0
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
+    all_: Annotated[bool, typer.Option("-a", hidden=True)] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True)] = False,
+    tabs: Tabs = False,
+) -> int:
+    """How each pair is, after asking the peers. For monitoring: -H, and the exit code (0 all well, 3, 5)."""
+    from zrep.cli import output as render
+    from zrep.core.errors import worst
+    from zrep.ops import view
+
+    names = [] if all_ else running.filesystems(filesystems or ["all"])
+    session = running.begin(context.obj.tag)
+    with running.closing(session):
+        rows = view.status(session, names)
+        render.table(rows, tabs=tabs, now=session.now, tag=running.spoken(session))
+    return worst(row.code for row in rows)
+
+
+@app.command()
+def pause(
+    context: typer.Context,
+    filesystems: Annotated[list[str], typer.Argument(metavar="FS...")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept with it and shown by status.")] = "",
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """Let sync leave filesystems alone until unpause."""
+    from zrep.ops.pause import pause
+
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: pause(session, [check_dataset(name) for name in filesystems], reason))
+
+
+@app.command()
+def unpause(
+    context: typer.Context,
+    filesystems: Annotated[list[str], typer.Argument(metavar="FS...")],
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """End a pause."""
+    from zrep.ops.pause import unpause
+
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: unpause(session, [check_dataset(name) for name in filesystems]))
+
+
+@app.command()
+def changeconfig(
+    context: typer.Context,
+    filesystem: Filesystem,
+    host: Annotated[str, typer.Argument(metavar="[HOST]", help="The peer's new name for ssh.")] = "",
+    target: Annotated[str, typer.Argument(metavar="[PEER_FS]", help="The other half's new name there.")] = "",
+    own_host: Annotated[str, typer.Option(metavar="NAME", help="The name by which the peer reaches this host.")] = "",
+    savecount: Annotated[int | None, typer.Option(metavar="N", min=1, help="Snapshots this side keeps.")] = None,
+    lease: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", min=0, help="As master: read-only after so long without the peer; 0: never."),
+    ] = None,
+    minfree: Annotated[str, typer.Option(metavar="SIZE", help="Of this side's pool, to keep free: 2% or 10G.")] = "",
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """Change what this side knows of the pair: run it on each side that is to know."""
+    from zrep.ops.changeconfig import Config, changeconfig
+
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    config = Config(host, target, own_host, savecount or 0, lease, minfree)
+    return running.run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
+
+
+@app.command()
+def clear(
+    context: typer.Context,
+    filesystem: Filesystem,
+    local: Annotated[bool, typer.Option("-L", help="Only this side; the peer is not asked.")] = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+) -> int:
+    """End a pair on both sides: zrep's properties, holds and snapshots go, the data stays."""
+    from zrep.ops.clear import clear
+
+    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    return running.run(session, lambda: clear(session, check_dataset(filesystem), local), filesystem)
+
+
+@app.command()
+def version() -> int:
+    """Print the version."""
+    from zrep import __version__
+
+    print(f"zrep {__version__}")
+    return 0

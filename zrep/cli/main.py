@@ -1,0 +1,122 @@
+"""Entry point: short forms, the fast paths, and the one place where every way a run can end becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from zrep import __version__
+from zrep.core.errors import BugError, ZrepError
+
+# The shell zrep's short forms.
+_SHORT = {
+    "-i": "init",
+    "-S": "sync",
+    "-l": "list",
+    "-s": "status",
+    "-e": "expire",
+    "-C": "changeconfig",
+}
+# What the parser reads from the environment for sync.
+_SYNC_SETTINGS = ("ZREPTAG", "ZREP_JOBS")
+_GLOBAL_WITH_VALUE = ("-t", "--tag")
+
+
+def main() -> None:
+    """Entry point of the program: exit with the code of what was done."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed from the start
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # as long as the program runs
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody is left to tell
+            stream.flush()
+    # Nothing is left to be done: taking the interpreter apart would cost a tenth of a run with nothing to do.
+    os._exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """One whole run; every way it can end becomes an exit code and at most one line on stderr."""
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
+        code = _dispatch(_long_forms(list(arguments)))
+        sys.stdout.flush()
+        return code
+    except ZrepError as error:
+        print(f"zrep: {error.line()}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("zrep: interrupted; running the same command again finishes or undoes what was begun", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has gone (zrep list | head): nothing is wrong, and nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # the last resort: a traceback must not reach a person unexplained
+        return _bug(error)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """A polite end is taken like Ctrl-C: what can still be undone is."""
+    raise KeyboardInterrupt
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] == ["peer"]:
+        # The helper on the other host starts with every run: it needs no command line parser.
+        from zrep.cli.settings import load_defaults
+        from zrep.wire.server import serve
+
+        load_defaults()
+        return serve()
+    if arguments in (["version"], ["--version"], ["-V"]):
+        print(f"zrep {__version__}")
+        return 0
+    from zrep.cli.settings import load_defaults
+
+    for unknown in load_defaults():
+        if sys.stderr.isatty():
+            print(f"zrep: {unknown}", file=sys.stderr)
+    if _plain_sync(arguments):
+        # Every minute, on small machines: without the command line parser it starts in half the time.
+        from zrep.cli.run import filesystems, sync
+        from zrep.core.names import DEFAULT_TAG
+
+        return sync(DEFAULT_TAG, filesystems(arguments[1:]))
+    from zrep.cli.commands import invoke
+
+    return invoke(arguments)
+
+
+def _plain_sync(arguments: Sequence[str]) -> bool:
+    """Nothing for the parser to do: ``sync`` and names, without an option."""
+    names = arguments[1:] if arguments[:1] == ["sync"] else []
+    plain = bool(names) and all(name and not name.startswith("-") for name in names)
+    return plain and not any(os.environ.get(name) for name in _SYNC_SETTINGS)
+
+
+def _long_forms(arguments: list[str]) -> list[str]:
+    """The first word that is not a global option may be a short form: ``zrep -t other -S all``."""
+    index = 0
+    while index < len(arguments) and arguments[index] in _GLOBAL_WITH_VALUE:
+        index += 2
+    if index < len(arguments):
+        arguments[index] = _SHORT.get(arguments[index], arguments[index])
+    return arguments
+
+
+def _bug(error: Exception) -> int:
+    import tempfile
+    import traceback
+
+    descriptor, path = tempfile.mkstemp(prefix="zrep-bug-", suffix=".txt")
+    with open(descriptor, "w") as file:
+        file.write(f"zrep {__version__}\n{sys.version}\n")
+        traceback.print_exception(error, file=file)
+    bug = BugError(f"a bug in zrep: {error!r}", advice=f"please report it with the file {path}")
+    print(f"zrep: {bug.line()}", file=sys.stderr)
+    return bug.exit_code

@@ -1,0 +1,105 @@
+"""One run: a session for it, what became of each filesystem, the exit code. Without the command line, which cron's
+own command does not need.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from zrep.core.errors import UsageError, ZrepError
+from zrep.core.names import DEFAULT_TAG, check_dataset
+
+if TYPE_CHECKING:
+    from zrep.host.process import Progress
+    from zrep.ops.outcome import Outcome
+    from zrep.ops.pairs import Session
+
+
+def filesystems(words: Sequence[str]) -> list[str]:
+    """The filesystems that a command line names; none for ``all``. UsageError for what can be no name."""
+    if words == ["all"]:
+        return []
+    if "all" in words:
+        raise UsageError("'all' stands alone")
+    return [check_dataset(word) for word in words]
+
+
+def sync(
+    tag: str,
+    names: Sequence[str],
+    *,
+    quiet: int = 0,
+    force: bool = False,
+    jobs: int = 0,
+    dry_run: bool = False,
+    verbose: bool = False,
+) -> int:
+    """zrep sync, of all masters here when no names are given; the exit code."""
+    from zrep.ops.sync import sync
+
+    expire = not os.environ.get("ZREP_SKIP_EXPIRE")
+    repeat = verbose or sys.stderr.isatty()  # a person wants to hear it again, cron does not
+    session = begin(
+        tag, quiet=quiet, force=force, expire=expire, jobs=jobs, repeat=repeat, dry_run=dry_run, verbose=verbose
+    )
+    return run(session, lambda: sync(session, names))
+
+
+def begin(tag: str, **options: Any) -> Session:
+    """A session for the pairs of a tag that talks as its terminal lets it; options: see session.Options."""
+    from zrep.ops.pairs import Options, Session
+
+    session = Session(Options(tag=tag, **options))
+    if sys.stdout.isatty() or options.get("verbose"):
+        session.say = lambda text: print(text, flush=True)
+    if sys.stderr.isatty():
+        session.progress = _progress
+    session.warn = lambda text: print(f"zrep: {text}", file=sys.stderr, flush=True)
+    return session
+
+
+def _progress(progress: Progress) -> None:
+    from zrep.core.quantities import size
+
+    share = f" of {size(progress.total)} ({100 * progress.sent // progress.total} %)" if progress.total else ""
+    print(f"\r\033[K{size(progress.sent)}{share} sent", end="\r", file=sys.stderr, flush=True)
+
+
+def run(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name: str = "") -> int:
+    """Carry one operation out, print what became of it, and give everything back. name: what errors are about."""
+    from zrep.cli.output import report
+    from zrep.ops.outcome import Outcome
+
+    with closing(session):
+        try:
+            done = work()
+        except ZrepError as error:
+            raise error.about(name) from None
+    outcomes = [done] if isinstance(done, Outcome) else list(done)
+    tag = spoken(session)
+    for outcome in outcomes:
+        for trouble in (*outcome.blockers, *([outcome.error] if outcome.error else [])):
+            trouble.tagged(tag)
+    return report(outcomes, verbose=session.options.verbose, terminal=sys.stdout.isatty())
+
+
+@contextmanager
+def closing(session: Session) -> Iterator[None]:
+    """Give everything back in the end; an error leaves with advice for the tag of the session."""
+    try:
+        yield
+    except ZrepError as error:
+        raise error.tagged(spoken(session)) from None
+    finally:
+        session.close()
+        if session.progress is not None:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)  # how far a stream got is of no interest any more
+
+
+def spoken(session: Session) -> str:
+    """The tag, as far as a command line has to name it."""
+    return "" if session.tag == DEFAULT_TAG else session.tag

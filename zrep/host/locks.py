@@ -1,0 +1,173 @@
+"""Locks: flock(2) on one file per dataset, inherited by the stream's processes.
+
+Two files a dataset. NAME.lock is held by a zrep for as long as it works on the dataset. NAME.receive is held by the
+process that receives into it: a `zfs receive` whose sender lost power was seen to live on for 20 s, and it must
+count as busy although no zrep is left. A zrep has both, and lends the second one to the stream it is about to send.
+The kernel frees both when the last process that has them open ends, so nothing can go stale, kill -9 and power loss
+included.
+
+The call itself and no library around it: the descriptor is what children inherit and what must not be closed too early.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import time
+from collections.abc import Collection
+from contextlib import suppress
+
+from zrep.core.errors import BusyError, FailedError, RefusedError
+from zrep.core.names import lock_file
+
+TRY_SECONDS = 2.0
+
+
+def run_directory() -> str:
+    """Where locks live: $ZREP_RUNDIR/zrep, /var/run/zrep by default. RefusedError when it cannot be made."""
+    top = os.environ.get("ZREP_RUNDIR") or "/var/run"
+    path = f"{top.rstrip('/')}/zrep"
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise RefusedError(
+            f"cannot create {path} for the locks on {os.uname().nodename}",
+            evidence=error.strerror or str(error),
+            advice=f"as root: install -d -o {os.environ.get('USER', 'the user')} {path}, or set ZREP_RUNDIR",
+        ) from None
+    return path
+
+
+class Locks:
+    """The locks this process holds, in one directory (run_directory unless given)."""
+
+    def __init__(self, directory: str = "") -> None:
+        self._directory = directory
+        self._paths: dict[str, str] = {}
+        self._held: dict[str, int] = {}  # the descriptor of each
+        self._unlocked: list[int] = []
+        _allow_descriptors()
+
+    def take(self, dataset: str, wait: float = TRY_SECONDS) -> None:
+        """Lock a dataset, waiting at most wait seconds; BusyError when another zrep or a stream has it.
+
+        Try-lock with a jittered retry: two runs that want each other's locks never wait for each other long.
+        """
+        self._acquire(self.path(dataset), dataset, wait, "another zrep is working on it")
+        try:
+            self.revoke(dataset, wait)
+        except BusyError:
+            self.drop(dataset)
+            raise
+
+    def has(self, dataset: str) -> bool:
+        return self.path(dataset) in self._held
+
+    def grant(self, dataset: str) -> tuple[str, str]:
+        """Free the receive lock of a locked dataset for the process about to receive into it: the file that it locks,
+        and the receive token in it, which is there until anybody else takes that lock. It begins with this process's
+        number: a process that has ended holds no lock, and has nothing to lend.
+
+        BusyError when the dataset is not locked here, or is being received into; FailedError when the file cannot be
+        written."""
+        if not self.has(dataset):
+            raise BusyError("busy", filesystem=dataset, evidence="its lock was given up meanwhile")
+        path = self.receive_path(dataset)
+        if path in self._held and not os.fstat(self._held[path]).st_nlink:
+            self._release(path)  # the file was removed: who is to receive would find another one in its place
+        self.revoke(dataset)  # also where it was granted before, for a stream that was not sent
+        token = f"{os.getpid()}.{os.urandom(8).hex()}"
+        try:
+            os.pwrite(self._held[path], f"{token}\n".encode(), 0)
+        except OSError as error:
+            evidence = error.strerror or str(error)
+            raise FailedError(f"cannot write {path} on {os.uname().nodename}", evidence=evidence) from None
+        self._release(path)
+        return path, token
+
+    def revoke(self, dataset: str, wait: float = TRY_SECONDS) -> None:
+        """Take the receive lock back, so that nothing more is received; BusyError while a receive still runs."""
+        path = self.receive_path(dataset)
+        self._acquire(path, dataset, wait, "a stream is still being received into it")
+        os.truncate(self._held[path], 0)
+
+    def drop(self, dataset: str) -> None:
+        """Unlock a dataset, also for a child that still has the descriptor: the caller has waited for its streams."""
+        self._release(self.receive_path(dataset))
+        self._release(self.path(dataset))
+
+    def drop_all(self) -> None:
+        for path in list(self._held):
+            self._release(path)
+        for descriptor in self._unlocked:
+            os.close(descriptor)
+        self._unlocked.clear()
+
+    def descriptors(self, datasets: Collection[str] | None = None) -> tuple[int, ...]:
+        """The locks' descriptors (of some datasets), for children that must count as busy when zrep is gone."""
+        paths = {path for name in datasets or () for path in (self.path(name), self.receive_path(name))}
+        return tuple(held for path, held in list(self._held.items()) if datasets is None or path in paths)
+
+    def path(self, dataset: str) -> str:
+        if dataset not in self._paths:
+            self._directory = self._directory or run_directory()
+            self._paths[dataset] = f"{self._directory}/{lock_file(dataset)}"
+        return self._paths[dataset]
+
+    def receive_path(self, dataset: str) -> str:
+        """The file the receiving process of a dataset locks."""
+        return self.path(dataset).removesuffix(".lock") + ".receive"
+
+    def _acquire(self, path: str, dataset: str, wait: float, why: str) -> None:
+        if path in self._held:
+            return
+        give_up = time.monotonic() + wait
+        while True:
+            try:
+                descriptor = _try_lock(path)
+            except OSError as error:
+                raise RefusedError(
+                    f"cannot lock {path} on {os.uname().nodename}",
+                    filesystem=dataset,
+                    evidence=error.strerror or str(error),
+                    advice="run it as root, or set ZREP_RUNDIR to a directory this user may write",
+                ) from None
+            if descriptor is not None:
+                self._held[path] = descriptor
+                return
+            if time.monotonic() >= give_up:
+                raise BusyError("busy", filesystem=dataset, evidence=why)
+            time.sleep(0.02 + os.urandom(1)[0] / 2000)
+
+    def _release(self, path: str) -> None:
+        """Unlocked now, closed at the end: another thread may be starting a process that is to inherit the descriptor,
+        and would find it closed, or find another file in its place."""
+        descriptor = self._held.pop(path, None)
+        if descriptor is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            self._unlocked.append(descriptor)
+
+
+def _allow_descriptors() -> None:
+    """As many open files as this process may have: two locks a dataset, and cron's usual limit is 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _try_lock(path: str) -> int | None:
+    """The descriptor of a file that is locked now; None while somebody else has it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # removed between the two calls, as by a cleaner of /var/run

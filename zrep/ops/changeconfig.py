@@ -1,0 +1,67 @@
+"""changeconfig: what this side knows of a pair."""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from msgspec import Struct
+
+from zrep.core.errors import RefusedError, UsageError
+from zrep.core.names import check_dataset, check_host
+from zrep.core.pair import Side
+from zrep.core.quantities import floor_bytes
+from zrep.core.steps import SetProperties
+from zrep.ops.one_side import apply_here, lock_here
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Session
+from zrep.ops.unusable import unreadable
+
+
+class Config(Struct, frozen=True):
+    """What changeconfig changes on this side; empty, 0 or None: as it is. Names are the peer's; lease: seconds, 0 for
+    none."""
+
+    peer_host: str = ""
+    peer_fs: str = ""
+    own_host: str = ""
+    savecount: int = 0
+    lease: int | None = None
+    minfree: str = ""
+
+
+def changeconfig(session: Session, name: str, config: Config) -> Outcome:
+    """Change where this side finds its peer, or its own limits; a dataset that was renamed learns its
+    own name. Only this side is changed."""
+    link = session.link(name, strict=False)
+    if garbage := unreadable(name, link.role):
+        raise garbage
+    if link.role.intent is not None and link.role.intent.role:
+        raise RefusedError(
+            "a role change is unfinished, and its record would undo this",
+            filesystem=name,
+            advice=f"finish it first: zrep sync {quote(name)}",
+        )
+    changes: dict[str, str] = {}
+    ours, theirs = ("src", "dest") if link.is_master else ("dest", "src")
+    if config.peer_host:
+        changes[f"{theirs}-host"] = check_host(config.peer_host)
+    if config.peer_fs:
+        changes[f"{theirs}-fs"] = check_dataset(config.peer_fs)
+    if link.role.own_fs != name:
+        changes[f"{ours}-fs"] = name
+    if config.own_host:
+        changes[f"{ours}-host"] = check_host(config.own_host)
+    if config.savecount:
+        changes["savecount"] = str(config.savecount)
+    if config.lease is not None:
+        changes["lease"] = str(config.lease)
+    if config.minfree:
+        changes["minfree"] = config.minfree
+        if floor_bytes(config.minfree, 0) is None:
+            raise UsageError(f"{config.minfree!r} is no floor", filesystem=name, evidence="expected 2% or 10G")
+    if not changes:
+        raise UsageError("nothing to change", filesystem=name, advice="see: zrep changeconfig --help")
+    lock_here(session, name, link.role)
+    properties = tuple((f"{session.tag}:{key}", value) for key, value in changes.items())
+    text = ", ".join(f"{key}={value}" for key, value in changes.items())
+    return apply_here(session, name, [SetProperties(Side.MASTER, (name,), properties)], f"set {text}")

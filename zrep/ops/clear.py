@@ -1,0 +1,127 @@
+"""clear: end a pair."""
+
+from __future__ import annotations
+
+from zrep.core.dataset import Member, Snapshot
+from zrep.core.errors import RefusedError, UnreachableError
+from zrep.core.names import ROLE_PROPERTIES
+from zrep.core.pair import Pair, Side, Unit
+from zrep.core.plan_role import plan_restore
+from zrep.core.relation import Unrelated, relate
+from zrep.core.role import Role
+from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, Step
+from zrep.ops.execute import Line
+from zrep.ops.one_side import lock_here
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Link, Session
+from zrep.ops.read import observe
+from zrep.ops.unusable import busy
+
+
+def clear(session: Session, name: str, here_only: bool) -> Outcome:
+    """Undo the link: properties, holds and snapshots of ours go; the data stays, on both sides.
+
+    The peer's half goes too, if it is this pair's; here_only (-L) leaves it. UnreachableError, and nothing
+    changed, when the peer does not answer.
+    """
+    member = observe(session.local, session.tag, [name]).get(name)
+    if member is None:
+        raise RefusedError("no such filesystem here", filesystem=name, advice="see: zfs list")
+    if not member.role.paired and not _traces(session, member):
+        return Outcome(name, message="nothing of zrep is on it")
+    lines: list[Line] = []
+    if member.role.paired and not here_only:
+        # Both before anything is changed: what is seen of the roles now may be over when the locks are free.
+        _lock_both(session, Link(name, member.role))
+        member = lock_here(session, name, member.role)
+        lines += _clear_peer(session, Link(name, member.role))
+    else:
+        member = lock_here(session, name)
+    plan = _clear_plan(session, member)
+    lines += session.alone().lines(plan)
+    if session.options.dry_run:
+        return Outcome(name, lines=tuple(lines))
+    session.alone().do_all(plan)
+    for snapshot in member.ours(session.tag):
+        if snapshot.clones:
+            session.say(f"{name}: @{snapshot.name} stays, {', '.join(snapshot.clones)} is its clone")
+    return Outcome(name, message="cleared; the data is untouched")
+
+
+def _traces(session: Session, member: Member) -> bool:
+    has_properties = any(value.local for key, value in member.properties.items() if key.startswith(f"{session.tag}:"))
+    return has_properties or bool(member.ours(session.tag))
+
+
+def _lock_both(session: Session, link: Link) -> None:
+    try:
+        taken = session.lock([link], 2.0)
+    except UnreachableError as error:
+        raise _uncleared(link, error) from None
+    if taken:
+        raise busy(link.name)
+
+
+def _uncleared(link: Link, error: UnreachableError) -> UnreachableError:
+    return UnreachableError(
+        f"cannot reach {link.peer_host} to clear its half; nothing was changed",
+        filesystem=link.name,
+        evidence=error.evidence or error.what,
+        advice=f"to clear only this side: zrep clear -L '{link.name}'",
+    )
+
+
+def _clear_peer(session: Session, link: Link) -> list[Line]:
+    peer = session.agent(link.peer_host)
+    try:
+        found = observe(peer, session.tag, [link.peer_name])
+    except UnreachableError as error:
+        raise _uncleared(link, error) from None
+    member = found.get(link.peer_name)
+    if member is None:
+        return []
+    if member.role.paired and not _other_half(link.role, member.role):
+        # Everything is called tank/data everywhere: equal names are no proof.
+        session.say(f"{link.name}: {link.peer_name} on {link.peer_host} belongs to another pair; left alone")
+        return []
+    plan = _clear_plan(session, member)
+    executor = session.alone(peer)
+    if not session.options.dry_run:
+        executor.do_all(plan)
+    return executor.lines(plan)
+
+
+def _other_half(mine: Role, theirs: Role) -> bool:
+    """Whether two roles are, or were, of one pair: by descent; without any, as the shell zrep left it, by names."""
+    if not mine.gen and not theirs.gen:
+        return mine.links == theirs.links or mine.links == theirs.links[2:] + theirs.links[:2]
+    return not isinstance(relate(mine, theirs), Unrelated)
+
+
+def _clear_plan(session: Session, member: Member) -> list[Step]:
+    """Holds first (nothing held can be destroyed), then snapshots of ours without clones, properties last: a run
+    that is cut finds the role and goes on. A former replica stays read-only: to write to it is the next decision."""
+    tag, name, side = session.tag, member.name, Side.MASTER
+    plan: list[Step] = []
+    intent = member.role.intent
+    if member.role.master and intent is not None and intent.operation in ("failover", "stopped"):
+        # zrep made it read-only for a while: with the record goes the only one who would undo that.
+        unit = Unit((member,))
+        plan += plan_restore(Pair(tag, unit, unit), intent)
+    if member.token:
+        plan.append(DiscardPartial(side, name))
+    held = tuple(f"{name}@{s.name}" for s in member.snapshots if tag in s.holds)
+    if held:
+        plan.append(Release(side, tag, held))
+    ours: tuple[Snapshot, ...] = member.ours(tag)
+    free = tuple(s.name for s in ours if not s.clones and not s.holds - {tag})
+    if free:
+        plan.append(DestroySnapshots(side, name, free))
+    for key in (*(f"{tag}:{prop}" for prop in ROLE_PROPERTIES), f"{tag}:sent"):
+        value = member.properties.get(key)
+        if value is not None and (value.local or value.source == "received"):
+            plan.append(InheritProperty(side, (name,), key))
+    kept = tuple(f"{name}@{s.name}" for s in ours if s.name not in free and s.sent)
+    if kept:
+        plan.append(InheritProperty(side, kept, f"{tag}:sent"))
+    return plan

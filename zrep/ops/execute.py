@@ -1,0 +1,171 @@
+"""Carrying out steps, each on the side it names."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import takewhile
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from zrep.core import steps
+from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.pair import Side
+from zrep.host.local import Agent, LocalAgent, receive_argv, stream_refusal
+from zrep.host.process import Progress
+from zrep.zfs import commands
+from zrep.zfs import errors as zfs_errors
+from zrep.zfs.commands import Completed
+
+# A step that finds its goal reached already is done: a run may have been cut between doing and knowing.
+_ALREADY = {
+    steps.Hold: "tag already exists on this dataset",
+    steps.Release: "no such tag on this dataset",
+    steps.Mount: "filesystem already mounted",
+    steps.Unmount: "not currently mounted",
+    steps.Share: "already shared|not permitted|legacy|sharenfs|no 'sharenfs'|share",
+}
+
+
+class Line(Struct, frozen=True):
+    """One command of a plan, for --dry-run: on which host, and its words."""
+
+    host: str
+    argv: tuple[str, ...]
+
+
+class Executor:
+    """The two hosts of a pair, by the role their sides have while a plan runs."""
+
+    def __init__(
+        self,
+        driver: LocalAgent,
+        master: Agent,
+        replica: Agent,
+        tag: str,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.driver = driver
+        self.master = master
+        self.replica = replica
+        self.tag = tag
+        self.progress = progress
+        # Bytes a second of the last stream that was long enough to tell.
+        self.pace = 0
+        # The receive token for the next stream where one has been granted already, with those of others.
+        self.granted: tuple[str, str] | None = None
+
+    def agent(self, side: Side) -> Agent:
+        return self.master if side is Side.MASTER else self.replica
+
+    def do_all(self, plan: Iterable[steps.Step]) -> None:
+        """Steps in order; neighbours on one side are one request, which ends at the first that fails."""
+        left = list(plan)
+        while left:
+            if isinstance(left[0], steps.SendStream):
+                self.do(left.pop(0))
+                continue
+            side = left[0].side
+            batch = list(takewhile(lambda s: s.side is side and not isinstance(s, steps.SendStream), left))  # noqa: B023  # used at once
+            done = self.agent(side).run([commands.command(step) for step in batch])
+            for step, completed in zip(batch, done, strict=False):
+                self.check(step, completed)
+            left = left[len(done) :]
+
+    def do(self, step: steps.Step, generation: str = "") -> None:
+        """One step; its typed error when it fails. generation: what a stream's receiver must have (or NO_GENERATION),
+        where it has not been looked at already (granted)."""
+        if isinstance(step, steps.SendStream):
+            self._stream(step, generation)
+            return
+        [done] = self.agent(step.side).run([commands.command(step)])
+        self.check(step, done)
+
+    @staticmethod
+    def check(step: steps.Step, done: Completed) -> None:
+        """Raise the error a finished command of a step stands for, if any."""
+        if done.status == 0:
+            return
+        said = done.err.strip()
+        already = _ALREADY.get(type(step))
+        if already and said and all(re.search(already, line) for line in said.splitlines()):
+            return
+        raise zfs_errors.error(done)
+
+    def try_do(self, step: steps.Step) -> ZrepError | None:
+        """One step whose failure is reported, not raised."""
+        try:
+            self.do(step)
+        except ZrepError as error:
+            return error
+        return None
+
+    def _stream(self, step: steps.SendStream, generation: str) -> None:
+        """Send and receive, joined by the kernel. The receiver's lock is granted to the process that receives."""
+        marked = not self.master.local
+        sender = self.master.stream_argv(commands.send(step))
+        granted, self.granted = self.granted or self._grant(step.target, generation), None
+        receiver = self.replica.stream_argv(receive_argv(granted, commands.receive(step), marked=marked), receives=True)
+        started = time.monotonic()
+        seen: list[Progress] = []
+
+        def note(progress: Progress) -> None:
+            seen[:] = [progress]
+            if self.progress:
+                self.progress(progress)
+
+        try:
+            sent, received = self.driver.runner.pipe(
+                sender,
+                receiver,
+                keep=self.driver.locks.descriptors({step.snapshot.partition("@")[0], step.target}),
+                progress=note,
+            )
+        except ZrepError:
+            with suppress(ZrepError):
+                self.replica.revoke(step.target)
+            raise
+        self.replica.revoke(step.target)
+        if seen:  # zfs send tells how far it is once a second: this one took longer
+            self.pace = int(max(seen[0].sent, seen[0].total) / (time.monotonic() - started))
+        # Named by the command itself, not by the ssh that carried it.
+        _judge(step, replace(sent, argv=commands.send(step)), replace(received, argv=commands.receive(step)))
+
+    def _grant(self, target: str, generation: str) -> tuple[str, str]:
+        granted = self.replica.grant(self.tag, {target: generation})
+        if target not in granted:
+            raise RefusedError(
+                "the stream was not accepted", filesystem=target, evidence="it is no longer a replica of its generation"
+            )
+        return granted[target]
+
+    def lines(self, plan: Iterable[steps.Step]) -> list[Line]:
+        """A plan as commands with their hosts; a stream is two lines."""
+        lines = []
+        for step in plan:
+            if isinstance(step, steps.SendStream):
+                lines.append(Line(self.master.name, commands.send(step)))
+                lines.append(Line(self.replica.name, commands.receive(step)))
+            else:
+                lines.append(Line(self.agent(step.side).name, commands.command(step)))
+        return lines
+
+
+def _judge(step: steps.SendStream, sent: Completed, received: Completed) -> None:
+    """Raise for a stream that failed, with the cause and not its echo: a sender that died shows as a broken stream
+    at the receiver, a receiver that refused shows as a broken pipe at the sender."""
+    if received.status == 0 and sent.status == 0:
+        return
+    if refusal := stream_refusal(received.status, step.target):
+        raise refusal
+    at_receiver = zfs_errors.error(received) if received.status != 0 else None
+    if at_receiver is not None and not isinstance(at_receiver, zfs_errors.BrokenStreamError) and received.err.strip():
+        raise at_receiver
+    if sent.status != 0 or (step.outfilter and sent.err.strip()):
+        # Behind a filter the status is the filter's; what zfs send said is its own.
+        raise zfs_errors.error(sent)
+    assert at_receiver is not None
+    raise at_receiver

@@ -1,0 +1,36 @@
+"""Working on one dataset of one host: locked, read, a plan carried out or shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zrep.core.dataset import Member
+from zrep.core.errors import BusyError, RefusedError
+from zrep.core.role import Role
+from zrep.core.steps import Step
+from zrep.host.local import Agent
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Session
+from zrep.ops.read import observe
+from zrep.ops.unusable import busy
+
+
+def lock_here(session: Session, name: str, seen: Role | None = None) -> Member:
+    """Lock and read one dataset of this host. BusyError when its role is not the one seen before any more."""
+    if session.local.lock([name], 2.0):
+        raise busy(name)
+    found = observe(session.local, session.tag, [name])
+    if name not in found:
+        raise RefusedError("no such filesystem here", filesystem=name)
+    role = found[name].role
+    if seen is not None and (role.links, role.master) != (seen.links, seen.master):
+        raise BusyError("its role changed meanwhile", filesystem=name)
+    return found[name]
+
+
+def apply_here(session: Session, name: str, plan: Sequence[Step], message: str, agent: Agent | None = None) -> Outcome:
+    executor = session.alone(agent)
+    if session.options.dry_run:
+        return Outcome(name, lines=tuple(executor.lines(plan)))
+    executor.do_all(plan)
+    return Outcome(name, message=message)

@@ -1,0 +1,45 @@
+"""What became of one filesystem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from zrep.core.errors import ZrepError, worst
+from zrep.ops.execute import Line
+
+
+class Outcome(Struct, frozen=True):
+    """What became of one filesystem: its exit code is that of the error, 0 without one.
+
+    message: what was done, said on a terminal or with -v; lines: the plan of a dry run; blockers: what would stop it;
+    notes: what a person should know although nothing failed; skipped: not worth a word under ``all``;
+    told: an earlier run has said it already, it still counts.
+    """
+
+    filesystem: str
+    message: str = ""
+    error: ZrepError | None = None
+    lines: tuple[Line, ...] = ()
+    notes: tuple[str, ...] = ()
+    blockers: tuple[ZrepError, ...] = ()
+    skipped: bool = False
+    told: bool = False
+
+    @property
+    def code(self) -> int:
+        errors = (*self.blockers, *((self.error,) if self.error and not self.skipped else ()))
+        return worst(error.exit_code for error in errors)
+
+
+def each(names: Iterable[str], work: Callable[[str], Outcome]) -> list[Outcome]:
+    """One outcome a filesystem: one that fails never stops the others. An unreachable peer is raised: it would
+    fail for all of them."""
+    outcomes = []
+    for name in names:
+        try:
+            outcomes.append(work(name))
+        except ZrepError as error:
+            outcomes.append(Outcome(name, error=error.about(name)))
+    return outcomes

@@ -1,0 +1,405 @@
+"""What every operation shares: the hosts it talks to, finding a pair, locking it, reading both sides."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from shlex import quote
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from zrep.core.dataset import Member, Snapshot
+from zrep.core.errors import BusyError, RefusedError, ZrepError
+from zrep.core.names import DEFAULT_TAG, memory_key
+from zrep.core.pair import Pair, Side, Unit
+from zrep.core.plan_data import new_snapshot, stages
+from zrep.core.relation import Relation, relate
+from zrep.core.role import Role
+from zrep.core.steps import Step
+from zrep.host.local import Agent, LocalAgent
+from zrep.host.parallel import at_once, together
+from zrep.host.process import Progress
+from zrep.ops.execute import Executor
+from zrep.ops.outcome import Outcome
+from zrep.ops.read import find_role, find_roles, observe, observe_arrivals, observe_taken
+from zrep.ops.unusable import busy, misfit, unfinished_init
+from zrep.wire.client import RemoteAgent
+
+Answer = TypeVar("Answer")
+
+LOCK_SECONDS = 5.0
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"})
+
+
+class Options(Struct, frozen=True):
+    """What the command line and the environment settled. quiet: seconds for which busy is no news (-q);
+    expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not); jobs: filesystems that one peer is
+    sent at the same time, 0: what this machine can bear; fence: the command that takeover -L runs first, "" for none;
+    repeat: say again what an earlier run of ``sync all`` has said."""
+
+    tag: str = DEFAULT_TAG
+    force: bool = False
+    dry_run: bool = False
+    verbose: bool = False
+    quiet: int = 0
+    expire: bool = True
+    jobs: int = 0
+    fence: str = ""
+    repeat: bool = True
+
+
+class Link(Struct, frozen=True):
+    """A dataset on this host and where its other half is."""
+
+    name: str
+    role: Role
+
+    @property
+    def is_master(self) -> bool:
+        return self.role.master is True
+
+    @property
+    def peer_host(self) -> str:
+        return self.role.dest_host if self.is_master else self.role.src_host
+
+    @property
+    def peer_name(self) -> str:
+        return self.role.dest_fs if self.is_master else self.role.src_fs
+
+
+class View(Struct, frozen=True):
+    """One pair as observed under its locks: my side, the other, how they stand, and who acts on which."""
+
+    link: Link
+    mine: Unit
+    theirs: Unit
+    relation: Relation
+    executor: Executor
+    tag: str
+
+    @property
+    def name(self) -> str:
+        return self.mine.name
+
+    @property
+    def pair(self) -> Pair:
+        """The pair by the roles its links had when it was locked: my side is the master if it said so."""
+        master, replica = (self.mine, self.theirs) if self.link.is_master else (self.theirs, self.mine)
+        return Pair(self.tag, master, replica)
+
+    def with_master(self, unit: Unit) -> View:
+        """The same view with another reading of the master."""
+        return replace(self, mine=unit) if self.link.is_master else replace(self, theirs=unit)
+
+    def with_replica(self, unit: Unit) -> View:
+        """The same view with another reading of the replica."""
+        return replace(self, theirs=unit) if self.link.is_master else replace(self, mine=unit)
+
+    def do(self, plan: Iterable[Step]) -> None:
+        self.executor.do_all(plan)
+
+    def converge(self, plan: Sequence[Step]) -> None:
+        """A plan of plan_converge, in its stages."""
+        for stage in stages(plan):
+            together(*(partial(self.do, part) for part in stage))
+
+
+class Session:
+    """One run of zrep: its hosts, its clock and its way to talk. Close it."""
+
+    def __init__(
+        self,
+        options: Options | None = None,
+        local: LocalAgent | None = None,
+        connect: Callable[[str], Agent] = RemoteAgent,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        new_identity: Callable[[], str] = lambda: os.urandom(8).hex(),
+        say: Callable[[str], None] = lambda text: None,
+        warn: Callable[[str], None] = lambda text: None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.options = options or Options()
+        self.local = local or LocalAgent()
+        self.connect = connect
+        self.clock = clock
+        self.sleep = sleep
+        self.new_identity = new_identity
+        self.say = say
+        self.warn = warn
+        self.progress = progress
+        self._remotes: dict[str, Agent] = {}
+
+    @property
+    def tag(self) -> str:
+        return self.options.tag
+
+    @property
+    def now(self) -> int:
+        return int(self.clock())
+
+    def agent(self, host: str) -> Agent:
+        """The agent of a host; this one without ssh when the name is plainly its own."""
+        if host.lower() in _LOOPBACK or host == self.local.name:
+            return self.local
+        if host not in self._remotes:
+            self._remotes[host] = self.connect(host)
+        return self._remotes[host]
+
+    def unlock(self, *links: Link) -> None:
+        """Give filesystems with one peer back, on both hosts, before the run ends. A peer that is lost has done so
+        itself."""
+        if not links:
+            return
+        self.local.unlock([link.name for link in links])
+        with suppress(ZrepError):
+            self.agent(links[0].peer_host).unlock([link.peer_name for link in links])
+
+    def cancel(self) -> None:
+        """Interrupted: end what runs in other threads, so that they end."""
+        self.local.runner.stop()
+        for remote in list(self._remotes.values()):  # other threads may be dialling
+            remote.close()
+
+    def side_by_side(self, works: Sequence[Callable[[], Answer]], limit: int) -> list[Answer]:
+        """Do all of them, so many at once; the answers in order. After Ctrl-C those under way are ended by ending what
+        they wait for."""
+        if limit == 1 or len(works) <= 1:
+            return [work() for work in works]
+        return at_once(works, limit, self.cancel)
+
+    def close(self) -> None:
+        for remote in self._remotes.values():
+            remote.close()
+        self.local.close()
+
+    def memory(self, name: str) -> dict[str, object]:
+        """What is remembered here of one filesystem; volatile, so that anything may be missing."""
+        key = memory_key(self.tag, name)
+        return self.local.recall([key]).get(key, {})
+
+    # --- finding ---
+
+    def roles(self) -> dict[str, Role]:
+        """Every dataset here with a role of this tag; leftovers without a complete pair are not among them."""
+        return {name: role for name, role in find_roles(self.local, self.tag).items() if role.paired}
+
+    def link(self, name: str, *, strict: bool = True) -> Link:
+        """The link of one dataset here. RefusedError when it is not there, in no pair, or (if strict) when it was
+        renamed or its properties hold what zrep never writes."""
+        role = find_role(self.local, self.tag, name)
+        if role is None:
+            raise RefusedError("no such filesystem here", filesystem=name, advice="see: zrep list")
+        if role.split:
+            raise RefusedError("this is a split copy kept by rejoin, not part of a pair", filesystem=name)
+        if not role.paired:
+            raise RefusedError(
+                "it is not replicated by zrep here",
+                filesystem=name,
+                evidence=f"no local {self.tag}: properties",
+                advice=f"zrep init {quote(name)} HOST DEST_FS",
+            )
+        if strict and (unusable := misfit(name, role)):
+            raise unusable
+        return Link(name, role)
+
+    # --- locking and reading ---
+
+    def executor(self, link: Link) -> Executor:
+        peer = self.agent(link.peer_host)
+        master, replica = (self.local, peer) if link.is_master else (peer, self.local)
+        return Executor(self.local, master, replica, self.tag, self.progress)
+
+    def alone(self, agent: Agent | None = None) -> Executor:
+        """An executor for steps on one host, this one unless another is given: both sides are that host."""
+        host = agent or self.local
+        return Executor(self.local, host, host, self.tag)
+
+    def lock(self, links: Sequence[Link], wait: float = LOCK_SECONDS) -> list[str]:
+        """Lock both halves of links with one peer and one direction, master's side first (the order is fixed, so
+        two runs from both ends cannot hold half each for ever). Returns the names here that are busy."""
+        if not links:
+            return []
+        peer = self.agent(links[0].peer_host)
+        mine = {link.name: link for link in links}
+        theirs = {link.peer_name: link for link in links}
+        sides: list[tuple[Agent, dict[str, Link]]] = [(self.local, mine), (peer, theirs)]
+        if not links[0].is_master:
+            sides.reverse()
+        if peer is self.local:
+            both = sorted({*mine, *theirs})
+            busy = set(self.local.lock(both, wait))
+            return [link.name for link in links if {link.name, link.peer_name} & busy]
+        busy_links: list[str] = []
+        for agent, names in sides:
+            wanted = [name for name, link in names.items() if link.name not in busy_links]
+            busy_links += [names[name].name for name in agent.lock(wanted, wait)] if wanted else []
+        return busy_links
+
+    def views(self, links: Sequence[Link], *, sync_txg: bool = True) -> list[View | Outcome]:
+        """Both sides of links with one peer, read at the same time; an Outcome where one cannot be worked on."""
+        peer = self.agent(links[0].peer_host)
+        halves = [(self.local, link.name) for link in links] + [(peer, link.peer_name) for link in links]
+        found = self._read(halves, sync_txg)
+        return [self._view(x, found[self.local].get(x.name), found[peer].get(x.peer_name)) for x in links]
+
+    def _read(self, halves: Iterable[tuple[Agent, str]], sync_txg: bool) -> dict[Agent, dict[str, Member]]:
+        """What is on each host of these datasets: one request for each host, all at the same time."""
+        names: dict[Agent, dict[str, None]] = {}
+        for agent, name in halves:
+            names.setdefault(agent, {})[name] = None
+        read = [partial(observe, agent, self.tag, list(own), sync_txg=sync_txg) for agent, own in names.items()]
+        return dict(zip(names, together(*read), strict=True))
+
+    def lock_and_read(
+        self,
+        links: Sequence[Link],
+        wait: float = LOCK_SECONDS,
+        then: Callable[[dict[str, Member]], None] = lambda members: None,
+    ) -> tuple[list[str], list[View | Outcome]]:
+        """Lock links with one peer and one direction, and read both sides of those that are not busy. The names here
+        of the busy ones, and the others as from views. then: what else to do here with what was read here, where there
+        is time for it because the peer has still to answer.
+
+        What is locked here is read while the peer is still being dialled: nobody else changes it now, and whoever
+        wants both halves begins with the master's.
+        """
+        peer = self.agent(links[0].peer_host)
+        if peer is self.local or not links[0].is_master:
+            busy_here = self.lock(links, wait)
+            free = [link for link in links if link.name not in busy_here]
+            return busy_here, self.views(free) if free else []
+        busy_here = self.local.lock([link.name for link in links], wait)
+        free = [link for link in links if link.name not in busy_here]
+        if not free:
+            return busy_here, []
+
+        def there() -> dict[str, Member]:
+            busy_there = peer.lock([link.peer_name for link in free], wait)
+            busy_here.extend(link.name for link in free if link.peer_name in busy_there)
+            names = [link.peer_name for link in free if link.peer_name not in busy_there]
+            return observe(peer, self.tag, names, sync_txg=True)
+
+        def here() -> dict[str, Member]:
+            found = observe(self.local, self.tag, [link.name for link in free], sync_txg=True)
+            then(found)
+            return found
+
+        mine, theirs = together(here, there)
+        found = [self._view(x, mine.get(x.name), theirs.get(x.peer_name)) for x in free if x.name not in busy_here]
+        return busy_here, found
+
+    def view(self, link: Link, *, sync_txg: bool = True) -> View:
+        """Both sides of one link; the error of an unusable one is raised."""
+        return _usable(*self.views([link], sync_txg=sync_txg))
+
+    def open(self, name: str) -> View:
+        """Find, lock and read one pair. BusyError when either side is being worked on."""
+        taken, found = self.lock_and_read([self.link(name)])
+        if taken:
+            raise busy(name)
+        return _usable(*found)
+
+    def _view(self, link: Link, mine: Member | None, theirs: Member | None) -> View | Outcome:
+        if mine is None:
+            return Outcome(link.name, error=RefusedError("it is gone", filesystem=link.name))
+        if mine.role.links != link.role.links or mine.role.master != link.role.master:
+            return Outcome(link.name, error=BusyError("its role changed meanwhile", filesystem=link.name))
+        if mine.role.intent is not None and mine.role.intent.operation == "init":
+            return Outcome(link.name, error=unfinished_init(link))
+        if theirs is None:
+            return Outcome(link.name, error=self._missing(link))
+        unusable = self._unusable(mine) or self._unusable(theirs, f" on {link.peer_host}")
+        if unusable is not None:
+            return Outcome(link.name, error=unusable.about(link.name))
+        relation = relate(mine.role, theirs.role)
+        return View(link, Unit((mine,)), Unit((theirs,)), relation, self.executor(link), self.tag)
+
+    def _missing(self, link: Link) -> ZrepError:
+        try:
+            self.check_rejoining(link)
+        except ZrepError as error:
+            return error.about(link.name)
+        return RefusedError(
+            f"{link.peer_name} does not exist on {link.peer_host}",
+            filesystem=link.name,
+            evidence="the peer's ZFS says so",
+            advice=f"if it is lost for good: zrep clear {quote(link.name)}, then zrep init again",
+        )
+
+    def check_rejoining(self, link: Link) -> None:
+        """RefusedError when the other half is missing, or without its role, because its rejoin was cut."""
+        for role in find_roles(self.agent(link.peer_host), self.tag).values():
+            if role.rejoining == link.peer_name:
+                raise RefusedError(
+                    f"the rejoin of {link.peer_name} on {link.peer_host} is unfinished",
+                    filesystem=link.name,
+                    advice=f"on {link.peer_host}: zrep rejoin '{link.peer_name}'",
+                )
+
+    def _unusable(self, member: Member, where: str = "") -> ZrepError | None:
+        """Why a side cannot be worked on although it is there: a live shell zrep (a dead one's lock is no
+        obstacle), or properties that this program did not write."""
+        if member.role.lock_pid.isdigit() and os.path.exists(f"/proc/{member.role.lock_pid}"):
+            return BusyError(
+                "the shell zrep is working on it",
+                filesystem=member.name,
+                evidence=f"{self.tag}:lock-pid {member.role.lock_pid} is alive",
+            )
+        return misfit(member.name, member.role, where)
+
+    def again(self, view: View, *sides: Side, sync_txg: bool = False) -> View:
+        """The same pair, read anew under the same locks (whatever its roles are now); with sides: only those."""
+        own = Side.MASTER if view.link.is_master else Side.REPLICA
+        halves = {side: (view.executor.agent(side), view.pair.side(side).name) for side in sides or tuple(Side)}
+        found = self._read(halves.values(), sync_txg)
+        units: dict[Side, Unit] = {}
+        for side, (agent, name) in halves.items():
+            if name not in found[agent]:
+                raise RefusedError(f"{name} vanished from {agent.name} while zrep was working on it")
+            units[side] = Unit((found[agent][name],))
+        mine = units.pop(own, view.mine)
+        [theirs] = units.values() or [view.theirs]
+        return replace(view, mine=mine, theirs=theirs, relation=relate(mine.role, theirs.role))
+
+    def taken(self, views: Sequence[View], *, held: bool = True) -> dict[str, View]:
+        """Views of masters on one host, by name here, right after the next snapshot of each was taken (and held)."""
+        if not views:
+            return {}
+        members = {view.name: view.pair.master.root for view in views}
+        names = {view.name: new_snapshot(view.pair).partition("@")[2] for view in views}
+        holds = frozenset({self.tag}) if held else frozenset()
+        found = observe_taken(
+            views[0].executor.master, self.tag, [(members[name], names[name]) for name in members], holds
+        )
+        return {v.name: v.with_master(Unit((found[v.pair.master.name],))) for v in views if v.pair.master.name in found}
+
+    def arrived(self, streams: Sequence[tuple[View, Snapshot]]) -> dict[str, View]:
+        """Views of pairs with one peer, by name here, after a stream that brings this snapshot has ended; without
+        those on whose replica it is not."""
+        agent = streams[0][0].executor.replica
+        found = observe_arrivals(agent, [(view.pair.replica.root, snapshot.name) for view, snapshot in streams])
+        return {
+            view.name: view.with_replica(Unit((replica,)))
+            for view, snapshot in streams
+            if (replica := found.get(view.pair.replica.name)) and replica.by_guid(snapshot.guid)
+        }
+
+    def turned(self, view: View) -> View:
+        """A view read anew whose roles have moved: the executor's sides follow."""
+        link = Link(view.name, view.mine.role)
+        return replace(view, link=link, executor=self.executor(link))
+
+
+def _usable(found: View | Outcome) -> View:
+    """The error of one that is not is raised."""
+    if isinstance(found, Outcome):
+        assert found.error is not None
+        raise found.error
+    return found

@@ -1,0 +1,44 @@
+"""pause and unpause: let sync leave filesystems alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from shlex import quote
+
+from zrep.core.errors import RefusedError
+from zrep.core.pair import Side
+from zrep.core.steps import InheritProperty, SetProperties, Step
+from zrep.ops.one_side import apply_here, lock_here
+from zrep.ops.outcome import Outcome, each
+from zrep.ops.pairs import Session
+
+
+def pause(session: Session, names: Sequence[str], reason: str) -> list[Outcome]:
+    """sync leaves the filesystems alone until unpause; who asked and when is kept with it."""
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(session.now))
+    text = f"{reason or 'paused'} since {since}"
+    return each(names, lambda name: _set_paused(session, name, text))
+
+
+def unpause(session: Session, names: Sequence[str]) -> list[Outcome]:
+    return each(names, lambda name: _set_paused(session, name, ""))
+
+
+def _set_paused(session: Session, name: str, text: str) -> Outcome:
+    role = session.link(name).role
+    if bool(role.paused) == bool(text):
+        return Outcome(name, message="paused already" if text else "not paused")
+    if text and not role.master:
+        raise RefusedError(
+            "it is the replica here, and only the master's sync can be paused",
+            filesystem=name,
+            advice=f"on {role.src_host}: zrep pause {quote(role.src_fs)}",
+        )
+    lock_here(session, name, role)
+    step: Step = (
+        SetProperties(Side.MASTER, (name,), ((f"{session.tag}:paused", text),))
+        if text
+        else InheritProperty(Side.MASTER, (name,), f"{session.tag}:paused")
+    )
+    return apply_here(session, name, [step], "paused" if text else "sync goes on")

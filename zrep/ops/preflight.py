@@ -1,0 +1,167 @@
+"""Seeing before doing: what would stop a role change, what is worth knowing about it, how much there is to move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from zrep.core.dataset import Member
+from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.plan_data import plan_advance, plan_stream
+from zrep.core.quantities import duration, size
+from zrep.core.steps import SendStream
+from zrep.host.local import Agent
+from zrep.ops.pairs import Session, View
+from zrep.ops.read import find_roles, observe_children
+from zrep.zfs import commands, parse
+from zrep.zfs import errors as zfs_errors
+
+# Clocks that differ by less than this are as good as equal: the asking itself takes part of it.
+_CLOCK_SECONDS = 5.0
+_NAMED = 5
+
+
+class Preflight(Struct, frozen=True):
+    """What a role change would meet: what would stop it, how much it has to move, and what is worth knowing."""
+
+    blockers: tuple[ZrepError, ...]
+    text: str
+    notes: tuple[str, ...]
+
+
+def blockers(view: View) -> list[ZrepError]:
+    """What would fail half way, found before anything is changed. Empty: nothing is known to stand in the way."""
+    host = view.executor.replica
+    members = view.pair.replica.members
+    data = _unusable_data(view)
+    found = [*([data] if data else []), *_mounted_by_hand(view)]
+    return [*found, *_missing_keys(host, members), *_mountpoints_taken(host, members)]
+
+
+def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
+    """The same for a dry run, which has time to look further. insist: a writer would not stop it."""
+    found = blockers(view)
+    writers = _writers(view)
+    if not insist:
+        found += writers
+    notes = [f"{error.what} ({error.evidence}): it would be forced out" for error in writers] if insist else []
+    notes += left_out(session, view.executor.master, view.pair.master.name)
+    notes += _gaps(session, view)
+    return Preflight(tuple(found), "" if _unusable_data(view) else _amount(session, view), tuple(notes))
+
+
+def preflight_alone(session: Session, member: Member) -> list[str]:
+    """What would keep a side that is promoted alone from being mounted: no reason not to promote it."""
+    return [error.line() for error in _mountpoints_taken(session.local, (member,))]
+
+
+def _unusable_data(view: View) -> ZrepError | None:
+    try:
+        plan_advance(view.pair)
+    except RefusedError as error:
+        return error
+    return None
+
+
+def _mounted_by_hand(view: View) -> list[ZrepError]:
+    """Where a legacy mount is, ZFS does not say: that nobody writes to it cannot be made sure of."""
+    return [
+        RefusedError(
+            f"{member.name} is mounted by hand on {view.executor.master.name}",
+            evidence=f"mountpoint is {member.get('mountpoint')}",
+            advice="unmount it and run this again, or give it a mountpoint",
+        )
+        for member in view.pair.master.members
+        if member.mounted and not member.placed
+    ]
+
+
+def _missing_keys(host: Agent, members: Sequence[Member]) -> list[ZrepError]:
+    return [
+        RefusedError(
+            f"the key of {member.name} is not loaded on {host.name}",
+            advice=f"on {host.name}: zfs load-key '{member.name}'",
+        )
+        for member in members
+        if member.key_missing
+    ]
+
+
+def _mountpoints_taken(host: Agent, members: Sequence[Member]) -> list[ZrepError]:
+    """Other mounted filesystems where a new master would be mounted."""
+    wanted = {m.get("mountpoint"): m.name for m in members if m.get("mountpoint").startswith("/")}
+    if not wanted:
+        return []
+    [done] = host.run([commands.list_mounts()])
+    if done.status != 0:
+        raise zfs_errors.error(done)
+    rows = [line.split("\t", 2) for line in done.out.splitlines()]
+    return [
+        RefusedError(
+            f"{name} is mounted on {mountpoint}, where {wanted[mountpoint]} belongs",
+            evidence=f"on {host.name}",
+            advice=f"unmount it, or: zfs set mountpoint=… '{wanted[mountpoint]}' there",
+        )
+        for name, mounted, mountpoint in rows
+        if mounted == "yes" and mountpoint in wanted and name != wanted[mountpoint]
+    ]
+
+
+def _writers(view: View) -> list[ZrepError]:
+    host = view.executor.master
+    found: list[ZrepError] = []
+    for member in view.pair.master.members:
+        writing = host.occupants(member.get("mountpoint"), True) if member.mounted else []
+        if writing:
+            found.append(
+                RefusedError(
+                    f"{member.name} is being written on {host.name}",
+                    evidence=", ".join(writing),
+                    advice="stop the writer, or insist with --force-unmount",
+                )
+            )
+    return found
+
+
+def left_out(session: Session, host: Agent, name: str) -> list[str]:
+    """What is below a master and in no pair: a line that names some of it, or nothing."""
+    below = observe_children(host, name)
+    paired = {child for child, role in find_roles(host, session.tag).items() if role.paired} if below else set()
+    left = [child for child in below if child not in paired]
+    if not left:
+        return []
+    more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
+    return [f"{name}: not replicated with it: {', '.join(left[:_NAMED])}{more}"]
+
+
+def _gaps(session: Session, view: View) -> list[str]:
+    """Clocks and versions that differ: neither stops anything, both are worth knowing."""
+    here, there = session.local.identity(), session.agent(view.link.peer_host).identity()
+    notes = []
+    ahead = there.clock - here.clock
+    if abs(ahead) > _CLOCK_SECONDS:
+        way = "ahead of" if ahead > 0 else "behind"
+        notes.append(
+            f"the clock of {view.link.peer_host} is {duration(int(abs(ahead)))} {way} this one: "
+            "no order depends on it, the ages that are shown do"
+        )
+    for what, mine, theirs in (("zrep", here.zrep, there.zrep), ("OpenZFS", here.zfs, there.zfs)):
+        if mine != theirs:
+            notes.append(f"{what} is {mine} here and {theirs} on {view.link.peer_host}")
+    return notes
+
+
+def _amount(session: Session, view: View) -> str:
+    """How much is still to be sent, and for about how long, judged by the last stream that took a while."""
+    advance = plan_advance(view.pair)
+    left = advance.written
+    if advance.pending:
+        *_, stream = plan_stream(view.pair, advance.base, advance.pending, {}, "")
+        assert isinstance(stream, SendStream)
+        [done] = view.executor.master.run([commands.stream_size(stream)])
+        left += parse.parse_stream_size(done.out) if done.status == 0 else advance.pending.written
+    pace = session.memory(view.name).get("pace")
+    if not isinstance(pace, int) or pace <= 0:
+        return f"about {size(left)} to send; how long that takes is not known: no stream has taken a second yet"
+    return f"about {size(left)} to send, roughly {duration(max(1, left // pace))} at {size(pace)} a second"

@@ -1,0 +1,162 @@
+"""Reading one side: a fixed number of zfs commands, however many datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from zrep.core.dataset import Member, Snapshot, Value
+from zrep.core.names import pool_of
+from zrep.core.role import Role
+from zrep.host.local import Agent
+from zrep.zfs import commands, parse
+from zrep.zfs import errors as zfs_errors
+
+# One argument list must stay below the kernel's 128 KiB per argument and 2 MiB in all; names are at most 255 bytes.
+_BATCH = 4000
+
+
+def find_roles(agent: Agent, tag: str) -> dict[str, Role]:
+    """Every dataset on a host that has a local role under this tag, in one command."""
+    [done] = agent.run([commands.find_pairs(tag)])
+    if done.status != 0:
+        raise zfs_errors.error(done)
+    return {name: parse.role_of(tag, name, table) for name, table in parse.parse_properties(done.out).items()}
+
+
+def find_role(agent: Agent, tag: str, dataset: str) -> Role | None:
+    """The role of one dataset; None when ZFS says that it does not exist."""
+    properties = _properties(agent, tag, [dataset])
+    return parse.role_of(tag, dataset, properties[dataset]) if dataset in properties else None
+
+
+def observe(agent: Agent, tag: str, datasets: Sequence[str], *, sync_txg: bool = False) -> dict[str, Member]:
+    """The datasets as they are now; one that ZFS says does not exist is not in the answer.
+
+    sync_txg: close the pools' transaction groups first, so that ``written`` tells the truth.
+    Raises the typed error of whatever else goes wrong: unreadable is never absent.
+    """
+    if not datasets:
+        return {}
+    pools = sorted({pool_of(name) for name in datasets}) if sync_txg else []
+    commands = [*(("zpool", "sync", pool) for pool in pools), *_reading(tag, datasets)]
+    done = agent.run(commands)
+    if len(done) == len(commands) and done[-1].status == 0:
+        # One request answered all: nothing is missing.
+        properties, table = parse.parse_properties(done[-2].out), parse.parse_snapshots(done[-1].out)
+    else:
+        for sync in done[: len(pools)]:
+            if sync.status != 0 and "no such pool" not in sync.err:
+                raise zfs_errors.error(sync)
+        properties = _properties(agent, tag, datasets)
+        table = _snapshots(agent, tag, list(properties))
+    snapshots = _with_holds(agent, table)
+    return {
+        name: _truly_written(agent, parse.build_member(tag, name, properties[name], snapshots.get(name, ())))
+        for name in datasets
+        if name in properties
+    }
+
+
+def survey(agent: Agent, tag: str, datasets: Sequence[str]) -> Iterator[Member]:
+    """The datasets that exist, one after the other, so that the snapshots of one are held at a time; their holds are
+    not read."""
+    properties = _properties(agent, tag, datasets) if datasets else {}
+    if not properties:
+        return
+    [done] = agent.run([commands.list_snapshots(tag, list(properties))])
+    if done.status != 0:
+        raise zfs_errors.error(done)
+    for name, snapshots in parse.each_snapshots(done.out):
+        yield parse.build_member(tag, name, properties.pop(name), snapshots)
+    for name, own in properties.items():
+        yield parse.build_member(tag, name, own, ())
+
+
+def observe_children(agent: Agent, name: str) -> list[str]:
+    """Every filesystem and volume below a dataset."""
+    [done] = agent.run([commands.list_tree(name)])
+    if done.status != 0:
+        raise zfs_errors.error(done)
+    return [line for line in done.out.splitlines() if line != name]
+
+
+def observe_arrivals(agent: Agent, streams: Sequence[tuple[Member, str]]) -> dict[str, Member]:
+    """Replicas by name right after a stream with this snapshot was received into each, under their locks: nothing else
+    of them has changed, and nothing is written after the snapshot. One that ZFS says has no such snapshot is not in
+    the answer."""
+    found = _new_snapshots(agent, [f"{member.name}@{name}" for member, name in streams])
+    nothing = {"receive_resume_token": Value("-", "-")}
+    return {
+        member.name: replace(
+            member, properties={**member.unwritten().properties, **nothing}, snapshots=(*member.snapshots, arrived)
+        )
+        for member, name in streams
+        if (arrived := found.get(f"{member.name}@{name}"))
+    }
+
+
+def observe_taken(
+    agent: Agent, tag: str, taken: Sequence[tuple[Member, str]], holds: frozenset[str]
+) -> dict[str, Member]:
+    """Masters right after a snapshot of each was taken, under their locks, each with its name; holds: those placed on
+    it. What else of them changed, such as ``written``, is not told."""
+    found = _new_snapshots(agent, [f"{member.name}@{name}" for member, name in taken])
+    if len(found) < len(taken):  # one is gone: what is left is read
+        return observe(agent, tag, [member.name for member, _ in taken])
+    return {
+        member.name: replace(
+            member, snapshots=(*member.snapshots, replace(found[f"{member.name}@{name}"], holds=holds))
+        )
+        for member, name in taken
+    }
+
+
+def _reading(tag: str, datasets: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return commands.get_properties(tag, datasets), commands.list_snapshots(tag, datasets)
+
+
+def _truly_written(agent: Agent, member: Member) -> Member:
+    """A replica whose ``written`` is not 0 although nothing was written has 0."""
+    suspect = member.role.master is False and not member.mounted and member.snapshots and member.number("written")
+    if not suspect or not agent.is_unmodified(f"{member.name}@{member.snapshots[-1].name}", member.name):
+        return member
+    return member.unwritten()
+
+
+def _properties(agent: Agent, tag: str, datasets: Sequence[str]) -> dict[str, dict[str, Value]]:
+    done = zfs_errors.present(*agent.run([commands.get_properties(tag, datasets)]))
+    return parse.parse_properties(done.out)
+
+
+def _snapshots(agent: Agent, tag: str, datasets: Sequence[str]) -> dict[str, list[Snapshot]]:
+    if not datasets:
+        return {}
+    [done] = agent.run([commands.list_snapshots(tag, datasets)])
+    if done.status != 0:
+        raise zfs_errors.error(done)
+    return parse.parse_snapshots(done.out)
+
+
+def _new_snapshots(agent: Agent, names: Sequence[str]) -> dict[str, Snapshot]:
+    """Those of the snapshots that are there, by full name."""
+    found: dict[str, Snapshot] = {}
+    for start in range(0, len(names), _BATCH):
+        done = zfs_errors.present(*agent.run([commands.get_snapshots(names[start : start + _BATCH])]))
+        found.update(parse.parse_new_snapshots(done.out))
+    return found
+
+
+def _with_holds(agent: Agent, table: Mapping[str, Sequence[Snapshot]]) -> Mapping[str, Sequence[Snapshot]]:
+    held = [f"{name}@{s.name}" for name, snapshots in table.items() for s in snapshots if s.holds]
+    tags: dict[str, frozenset[str]] = {}
+    for start in range(0, len(held), _BATCH):
+        [done] = agent.run([commands.list_holds(held[start : start + _BATCH])])
+        if done.status != 0:
+            raise zfs_errors.error(done)
+        tags.update(parse.parse_holds(done.out))
+    return {
+        name: [replace(s, holds=tags.get(f"{name}@{s.name}", frozenset())) if s.holds else s for s in snapshots]
+        for name, snapshots in table.items()
+    }

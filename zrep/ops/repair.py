@@ -1,0 +1,199 @@
+"""What every operation does first: is this pair healthy, and can what a crashed run left be finished?"""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from msgspec.structs import replace
+
+from zrep.core.dataset import Value
+from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.pair import Side
+from zrep.core.plan_data import plan_adopt
+from zrep.core.plan_record import clear_intent, plan_whole
+from zrep.core.plan_role import plan_abort, plan_demote, plan_open, plan_restore, plan_stop
+from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
+from zrep.core.role import Role
+from zrep.core.steps import InheritProperty
+from zrep.ops import hooks
+from zrep.ops.pairs import Link, Session, View
+from zrep.zfs import commands, parse
+from zrep.zfs import errors as zfs_errors
+
+_REPLICA = Value("no", "local")
+
+
+def prepare(session: Session, view: View) -> View:
+    """The view of a healthy pair, after finishing or undoing what an earlier run left. RefusedError with the
+    verdict when the two sides do not belong together."""
+    if session.options.dry_run and any(_unfinished(unit.role) for unit in (view.mine, view.theirs)):
+        raise RefusedError(
+            "a role change is unfinished", filesystem=view.name, advice="run this without -n to finish or undo it"
+        )
+    if not session.options.dry_run:
+        view = finish(session, view)
+    advice = _advice(view)
+    match view.relation:
+        case Linked():
+            return adopt(session, view)
+        case Adoptable():
+            return adopt(session, view)
+        case Stale():
+            raise stale_master(session, view)
+        case PeerStale():
+            raise RefusedError(
+                f"the old master {view.theirs.name} on {view.link.peer_host} has not rejoined",
+                filesystem=view.name,
+                evidence=view.relation.evidence(),
+                advice=advice,
+            )
+        case SplitBrain():
+            raise RefusedError(
+                "split brain: both sides were made master",
+                filesystem=view.name,
+                evidence=view.relation.evidence() + _stop(session, view),
+                advice=advice,
+            )
+        case Interrupted():
+            raise RefusedError(
+                "neither side is master",
+                filesystem=view.name,
+                evidence=view.relation.evidence(),
+                advice=advice,
+            )
+    session.check_rejoining(view.link)
+    raise RefusedError(
+        f"{view.theirs.name} on {view.link.peer_host} is not the other half of this pair",
+        filesystem=view.name,
+        evidence=view.relation.evidence(),
+        advice=f"zrep status {quote(view.name)}; {advice}",
+    )
+
+
+def _advice(view: View) -> str:
+    return view.relation.advice(view.name, view.link.peer_host, view.theirs.name)
+
+
+def _unfinished(role: Role) -> bool:
+    return role.intent is not None and not role.intent.completed and role.intent.operation != "stopped"
+
+
+def finish(session: Session, view: View) -> View:
+    """Finish or undo a role change that was cut short, from whichever side this runs on.
+
+    Both locks are held, so no late request of the earlier run is still alive: what the peer says now is final.
+    """
+    intent = view.pair.master.role.intent
+    if intent is not None and intent.operation == "failover":
+        if view.pair.replica.role.gen == intent.identity:
+            promoted = view.pair.replica.role
+            view.do(plan_demote(view.pair, promoted))
+            view = session.turned(session.again(view))
+            session.say(f"{view.name}: finished the role change to epoch {promoted.epoch}")
+            old = view.pair.replica
+            hooks.tell(session, view.executor.replica, "after-demote", old.name, old.role)
+        elif isinstance(view.relation, Linked):
+            view.do(plan_abort(view.pair, intent))
+            view = session.again(view)
+            session.say(f"{view.name}: undid an unfinished role change")
+            hooks.take_back(session, view)
+    told = view.pair.replica.role
+    record = told.intent
+    moved = record is not None and (record.operation, record.identity) == ("failover", view.mine.role.gen)
+    if view.mine.role.master and told.master and moved:
+        # The old master is the other side: this one took the role and was cut before it could tell.
+        view = _demote_old_master(session, view)
+    intent = view.pair.master.role.intent
+    if intent is not None and intent.operation == "stopped" and isinstance(view.relation, Linked):
+        if other := _replica_of(view):
+            view.do([clear_intent(Side.MASTER, view.pair.master.name, session.tag)])
+            session.say(f"{view.name}: it stays read-only, as the replica it is under the tag {other}")
+        else:
+            view.do(plan_restore(view.pair, intent))
+            session.say(f"{view.name}: it is the master after all, and writable again")
+        view = session.again(view, Side.MASTER)
+    for unit, side in ((view.pair.master, Side.MASTER), (view.pair.replica, Side.REPLICA)):
+        if unit.role.partially_applied:
+            view.do(plan_whole(side, unit, session.tag))
+            view = session.again(view)
+        if unit.role.intent and unit.role.intent.operation == "promote" and unit.role.master:
+            open_master(session, view, side)
+            view = session.again(view)
+            opened = view.pair.side(side)
+            hooks.tell(session, view.executor.agent(side), "after-promote", opened.name, opened.role)
+    left = view.pair.replica.role.intent
+    if left is not None and left.operation == "follow" and isinstance(view.relation, Linked):
+        # Demoted and cut before anybody was told.
+        old = view.pair.replica
+        hooks.tell(session, view.executor.replica, "after-demote", old.name, old.role)
+        view.do([clear_intent(Side.REPLICA, old.name, session.tag)])
+        view = session.again(view, Side.REPLICA)
+    if view.pair.master.role.alone and isinstance(view.relation, Linked):
+        view.do([InheritProperty(Side.MASTER, (view.pair.master.name,), f"{session.tag}:alone")])
+        view = session.again(view, Side.MASTER)
+    return view
+
+
+def _replica_of(view: View) -> str:
+    """Another tag under which the master is a replica: its role may have moved while this pair was stopped."""
+    name = view.pair.master.name
+    [done] = view.executor.master.run([commands.get_all(name)])
+    if done.status != 0:
+        raise zfs_errors.error(done)
+    roles = parse.parse_properties(done.out).get(name, {}).items()
+    others = [key.removesuffix(":master") for key, value in roles if key.endswith(":master") and value == _REPLICA]
+    return next((tag for tag in others if tag != view.tag), "")
+
+
+def _demote_old_master(session: Session, view: View) -> View:
+    """Demote the old master from the new one's side: the same steps, with the sides seen as they were before."""
+    role = view.mine.role
+    before = replace(
+        role,
+        src_host=role.dest_host,
+        src_fs=role.dest_fs,
+        dest_host=role.src_host,
+        dest_fs=role.src_fs,
+        master=False,
+    )
+    link = Link(view.name, before)
+    old = replace(view, link=link, executor=session.executor(link))
+    old.do(plan_demote(old.pair, role))
+    session.say(f"{view.name}: finished the role change to epoch {role.epoch}")
+    view = session.again(view)
+    hooks.tell(session, view.executor.replica, "after-demote", view.theirs.name, view.theirs.role)
+    return view
+
+
+def open_master(session: Session, view: View, side: Side) -> None:
+    """A side that has the role: writable, mounted, shared, and its intent ended."""
+    view.do(plan_open(side, view.pair.side(side), session.tag))
+
+
+def adopt(session: Session, view: View) -> View:
+    """A pair of the shell zrep gets its first generation."""
+    if view.pair.master.role.gen and view.pair.replica.role.gen:
+        return view
+    if session.options.dry_run:
+        return view
+    view.do(plan_adopt(view.pair, session.new_identity()))
+    return session.again(view)
+
+
+def stale_master(session: Session, view: View) -> ZrepError:
+    """I am an old master: create nothing, stop writes, and say what to do."""
+    return RefusedError(
+        f"the master role has moved to {view.theirs.name} on {view.link.peer_host}",
+        filesystem=view.name,
+        evidence=view.relation.evidence() + _stop(session, view),
+        advice=_advice(view),
+    )
+
+
+def _stop(session: Session, view: View) -> str:
+    """Make my side read-only if it claims to be master; what to add to the evidence."""
+    plan = plan_stop(Side.MASTER, view.mine, session.tag) if view.mine.role.master else ()
+    if not plan or session.options.dry_run:
+        return ""
+    session.alone().do_all(plan)
+    return "; it is read-only here now"

@@ -1,0 +1,342 @@
+"""Moving the master role: failover and takeover drive one protocol, from either end; takeover -L goes alone.
+
+The order of the steps is the protocol (see core/rolechange.py for the reason beside each): up to the commit any failure
+undoes everything; after it the old master stays read-only until its peer can be asked.
+"""
+
+from __future__ import annotations
+
+import re
+from shlex import quote
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from zrep.core.dataset import Snapshot, Value
+from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
+from zrep.core.pair import Side, Unit, newest_common
+from zrep.core.plan_data import new_snapshot, plan_advance, plan_converge, plan_stream
+from zrep.core.plan_role import (
+    plan_abort,
+    plan_commit,
+    plan_demote,
+    plan_final_snapshot,
+    plan_open,
+    plan_quiesce,
+    plan_restore,
+)
+from zrep.core.quantities import size
+from zrep.core.role import Intent, Role, next_epoch
+from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
+from zrep.ops import hooks
+from zrep.ops.advance import remember_synced, send_final, sync_view
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Session, View
+from zrep.ops.preflight import blockers, preflight
+from zrep.ops.repair import open_master, prepare
+from zrep.zfs import commands, parse
+from zrep.zfs import errors as zfs_errors
+from zrep.zfs.commands import Completed
+
+# The read-only window opens when what is left to send is at most this, or after as many rounds.
+_SMALL_DELTA = 16 * 1024 * 1024
+_PRESYNC_ROUNDS = 4
+# A remount read-only fails while any file is open for writing. A program that opens, writes and closes all the time is
+# caught between two writes by trying often; one that keeps a file open or mapped is still there after this.
+_BUSY_TRIES = 40
+_BUSY_PAUSE = 0.05
+
+
+class RoleChange(Struct, frozen=True):
+    """How a person wants a role change done. insist: unmount by force what keeps the master busy."""
+
+    insist: bool = False
+
+
+def failover(session: Session, name: str, change: RoleChange) -> Outcome:
+    """Planned, run on the master: the peer becomes master."""
+    link = session.link(name)
+    if not link.is_master:
+        raise RefusedError(
+            "it is the replica here",
+            filesystem=name,
+            evidence=f"epoch {link.role.epoch}, master is {link.peer_host}",
+            advice=f"to make this side the master: zrep takeover {quote(name)}",
+        )
+    return _move(session, name, change, become_master=False)
+
+
+def takeover(session: Session, name: str, change: RoleChange) -> Outcome:
+    """Planned, run on the replica: this side becomes master. On the master, what is left of an earlier role change
+    is finished, if the peer can be asked."""
+    link = session.link(name)
+    already = Outcome(name, message="it is the master here already")
+    if not link.is_master:
+        return _move(session, name, change, become_master=True)
+    try:
+        done = _move(session, name, change, become_master=True)
+    except UnreachableError:
+        if link.role.intent:
+            raise
+        return Outcome(name, message=f"it is the master here; {link.peer_host} could not be asked")
+    return done if link.role.intent else already
+
+
+def _move(session: Session, name: str, change: RoleChange, *, become_master: bool) -> Outcome:
+    """Exchange the roles, unless finishing or undoing what an earlier run left has brought about what is wanted:
+    a takeover that is run again must not give the role away."""
+    try:
+        view = prepare(session, session.open(name))
+    except UnreachableError as error:
+        # One that answers, if only to refuse, is not gone: the disaster's command would make a second master.
+        if become_master and not re.search("denied|verification|refused", error.evidence):
+            error.advice = f"if it is gone for good: zrep takeover -L {quote(name)}"
+        raise
+    if bool(view.mine.role.master) is become_master:
+        if not session.options.dry_run:
+            view.converge(plan_converge(view.pair, session.now))
+        return Outcome(name, message=f"finished the role change: {_where(view)}")
+    if session.options.dry_run:
+        return _preflighted(session, view, change)
+    for blocker in blockers(view):
+        raise blocker.about(name)
+    view = _prepare_and_commit(session, view, change)
+    view = _handed_over(session, view)
+    return Outcome(name, message=f"role moved: {_where(view)}")
+
+
+def _prepare_and_commit(session: Session, view: View, change: RoleChange) -> View:
+    """All up to the commit, and the commit. Whatever undoes it on the way tells the hooks so."""
+    generation = session.new_identity()
+    try:
+        _ask_hooks(session, view)
+        view = _presync(session, view)
+    except (ZrepError, KeyboardInterrupt):
+        hooks.take_back(session, view)
+        raise
+    return _commit(session, _quiesced(session, view, change, generation), generation)
+
+
+def _preflighted(session: Session, view: View, change: RoleChange) -> Outcome:
+    """The plan, what to expect, and everything that would stop it."""
+    ahead = preflight(session, view, insist=change.insist)
+    lines = tuple(view.executor.lines(_whole_plan(session, view)))
+    return Outcome(view.name, message=ahead.text, lines=lines, notes=ahead.notes, blockers=ahead.blockers)
+
+
+def _ask_hooks(session: Session, view: View) -> None:
+    """Each side's own programs may say no while nothing has been changed."""
+    role = view.pair.master.role
+    epoch = next_epoch(role, view.pair.replica.role)
+    master, replica = view.pair.master.name, view.pair.replica.name
+    hooks.ask(session, view.executor.master, "before-demote", master, (role.dest_host, role.dest_fs), epoch)
+    hooks.ask(session, view.executor.replica, "before-promote", replica, (role.src_host, role.src_fs), epoch)
+
+
+def _handed_over(session: Session, view: View) -> View:
+    """After the commit. The new master first: writes may resume while the old one is still being told. Hooks come last,
+    they may take the link away; each half that went well hears of it, the run that mends the other tells the rest."""
+    old, new = view.pair.master, view.pair.replica
+    opened = _try_open(session, view)
+    closed = None
+    try:
+        try:
+            view.do(plan_demote(view.pair, new.role))
+        except ZrepError as error:
+            closed = error
+        if trouble := opened or closed:
+            raise trouble
+        turned = session.turned(session.again(view))
+        turned.converge(plan_converge(turned.pair, session.now))
+        remember_synced(session, [turned])
+        return turned
+    finally:
+        if closed is None:
+            hooks.tell(session, view.executor.master, "after-demote", old.name, replace(new.role, master=False))
+        if opened is None:
+            hooks.tell(session, view.executor.replica, "after-promote", new.name, new.role)
+
+
+def _try_open(session: Session, view: View) -> ZrepError | None:
+    """A new master that cannot be mounted is master all the same: the old one is told first, the person then."""
+    try:
+        open_master(session, view, Side.REPLICA)
+    except ZrepError as error:
+        host = view.executor.replica.name
+        return FailedError(
+            f"{view.pair.replica.name} on {host} is master now, but could not be made available",
+            filesystem=view.name,
+            evidence=error.line(),
+            advice=f"mend that, then on {host}: zrep sync '{view.pair.replica.name}'",
+        )
+    return None
+
+
+def _where(view: View) -> str:
+    role = view.mine.role
+    return f"master is {role.src_host}:{role.src_fs}, epoch {role.epoch}"
+
+
+def _presync(session: Session, view: View) -> View:
+    """Send while the master still takes writes, until what is left is small."""
+    for _ in range(_PRESYNC_ROUNDS):
+        advance = plan_advance(view.pair)
+        if advance.pending is None and advance.written <= _SMALL_DELTA:
+            break
+        view, _ = sync_view(session, view)
+        view = session.again(view, sync_txg=True)
+    return view
+
+
+def _quiesced(session: Session, view: View, change: RoleChange, generation: str) -> View:
+    """Master read-only, its final snapshot on the replica, nothing written after it. Any failure undoes all of it."""
+    try:
+        for step in plan_quiesce(view.pair, generation):
+            _quiesce_step(session, view, step, change)
+        view.do(plan_final_snapshot(view.pair))
+        view = session.taken([view], held=False).get(view.name, view)
+        view, final = send_final(session, view)
+        _check_final(view, final)
+    except (ZrepError, KeyboardInterrupt) as error:
+        _undo(session, view, error)
+        raise
+    return view
+
+
+def _undo(session: Session, view: View, error: BaseException) -> None:
+    """Before the commit: back to how it was. With the peer lost, this host's half alone: as long as the commit is
+    not written down, no promotion was ever asked for, so there is none to cancel."""
+    try:
+        view = session.again(view)
+        begun = view.pair.master.role.intent
+        if begun is not None:
+            view.do(plan_abort(view.pair, begun))
+        hooks.take_back(session, view)
+    except UnreachableError as lost:
+        if view.link.is_master:
+            view = session.again(view, Side.MASTER)
+            begun = view.pair.master.role.intent
+            if begun is not None:
+                view.do(plan_restore(view.pair, begun))
+            hooks.take_back(session, view)
+        elif isinstance(error, ZrepError):
+            error.advice = f"on {view.link.peer_host}: zrep sync '{view.theirs.name}' makes it writable again"
+        if isinstance(error, ZrepError) and not isinstance(error, UnreachableError):
+            raise lost.about(view.name) from error
+
+
+def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) -> None:
+    error = view.executor.try_do(step)
+    for _ in range(_BUSY_TRIES if isinstance(step, RemountReadOnly) else 0):
+        if not isinstance(error, zfs_errors.OccupiedError):
+            break
+        session.sleep(_BUSY_PAUSE)
+        error = view.executor.try_do(step)
+    if error is None:
+        return
+    if not isinstance(step, RemountReadOnly) or isinstance(error, UnreachableError):
+        raise error
+    occupants = view.executor.master.occupants(step.mountpoint)
+    if change.insist:
+        session.say(f"{view.name}: forcing out {', '.join(occupants) or 'whoever uses it'}")
+        stays = view.executor.try_do(Unmount(Side.MASTER, step.dataset, force=True))
+        if stays is not None and not isinstance(stays, zfs_errors.OccupiedError):
+            raise stays
+        # Linux unmounts nothing with open files, by force or not. The readonly=on that comes next stops every write
+        # through them; what gets past it, through a mapping, is found by the check after the final snapshot.
+        return
+    raise RefusedError(
+        f"{step.dataset} is being written on {view.executor.master.name}; nothing was changed",
+        filesystem=view.name,
+        evidence=", ".join(occupants) or error.evidence,
+        advice="stop the writer and run this again, or insist with --force-unmount",
+    )
+
+
+def _check_final(view: View, final: Snapshot) -> None:
+    """The whole promise of a planned role change: the target has the final snapshot, nothing came after it."""
+    here = view.pair.master.root.by_guid(final.guid)
+    there = view.pair.replica.root.by_guid(final.guid)
+    if here is None or there is None:
+        raise FailedError("the final snapshot is not on both sides", filesystem=view.name)
+    written = view.pair.master.root.written_since(here)
+    if written:
+        raise FailedError(
+            "the master was written to after the final snapshot",
+            filesystem=view.name,
+            evidence=f"{size(written)} although read-only; a mapped file, or someone set readonly off",
+            advice="stop the writer and run this again",
+        )
+
+
+def _commit(session: Session, view: View, generation: str) -> View:
+    """From the commit mark on only the peer's word ends it: done, or surely not done."""
+    intent = view.pair.master.role.intent
+    if intent is None or intent.identity != generation:
+        raise FailedError("the record of this role change is gone", filesystem=view.name)
+    mark, take = plan_commit(view.pair, intent)
+    assert isinstance(take, TakeRole)
+    try:
+        view.do([mark])
+    except ZrepError as error:
+        _undo(session, view, error)  # whether it landed or not: nobody was asked to take the role
+        raise
+    said = ""
+    try:
+        done = _ask_to_take(view, take)
+        if done.status == 0:
+            return _promoted(view, take)
+        said = done.err.strip()
+        view = session.again(view)
+    except RefusedError:
+        # The guard on the other side said no before it changed anything.
+        view.do(plan_abort(view.pair, intent))
+        hooks.take_back(session, view)
+        raise
+    except UnreachableError as error:
+        error.about(view.name).advice = (
+            f"run this again, or let cron's sync do it: {view.pair.master.name} stays read-only until "
+            f"{view.executor.replica.name} says whether it took the role"
+        )
+        raise
+    if view.pair.replica.role.gen == generation and view.pair.replica.role.master:
+        return view
+    # A set that failed can have landed in part: what was read back decides, not its exit status.
+    view.do(plan_abort(view.pair, intent))
+    hooks.take_back(session, view)
+    raise FailedError("the replica could not take the role", filesystem=view.name, evidence=said)
+
+
+def _ask_to_take(view: View, take: TakeRole) -> Completed:
+    """The commit step as the one guarded request it is."""
+    agent = view.executor.agent(take.side)
+    words = commands.command(take)
+    try:
+        return agent.take_role(view.tag, take.dataset, take.expected, take.identity, words)
+    except FailedError as error:
+        return Completed(words, 1, "", error.line())
+
+
+def _promoted(view: View, take: TakeRole) -> View:
+    """The view after a role was taken: a set that succeeded is whole."""
+    member = view.pair.replica.root
+    properties = {**member.properties, **{name: Value(value, "local") for name, value in take.properties}}
+    unit = Unit((parse.build_member(view.tag, member.name, properties, member.snapshots),))
+    return view.with_replica(unit)
+
+
+def _whole_plan(session: Session, view: View) -> list[Step]:
+    """Everything a role change will do, as far as it can be known before it is done."""
+    pair = view.pair
+    generation = "0" * 16
+    detail = {m.name: f"{m.get('readonly')} local" for m in pair.master.members}
+    intent = Intent("failover", generation, "prepare", next_epoch(pair.master.role, pair.replica.role), detail)
+    base = newest_common(pair.master.root, pair.replica.root)
+    final = Snapshot(new_snapshot(pair).partition("@")[2], "", 0)
+    plan: list[Step] = [*plan_quiesce(pair, generation), *plan_final_snapshot(pair)]
+    if base is not None:
+        plan += plan_stream(pair, base, final, {}, "")
+    plan += plan_commit(pair, intent)
+    plan += plan_open(Side.REPLICA, pair.replica, session.tag)
+    plan += plan_demote(pair, Role(gen=generation, epoch=intent.epoch, parents=pair.replica.role.lineage))
+    return plan

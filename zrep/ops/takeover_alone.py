@@ -1,0 +1,221 @@
+"""takeover -L: promotion without the other side, after a disaster, or by a person's decision.
+
+Nothing is touched before the person has agreed to the loss and the fence command, where there is one, has said that
+the peer is fenced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from zrep.core.dataset import Member
+from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
+from zrep.core.pair import Pair, Side, Unit
+from zrep.core.plan_role import plan_fence, plan_open, take_role
+from zrep.core.quantities import duration, size
+from zrep.core.role import ALONE, next_epoch, role_properties, role_values
+from zrep.core.steps import DiscardPartial, SetProperties, Step, TakeRole
+from zrep.host.process import ending
+from zrep.ops import hooks
+from zrep.ops.execute import Executor, Line
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Link, Session
+from zrep.ops.preflight import preflight_alone
+from zrep.ops.read import observe
+from zrep.ops.unusable import unfinished_init
+from zrep.zfs import commands, parse
+
+# What a fence command says by its exit status. Any other means: not fenced.
+_FENCED = 0
+_ALIVE = 1
+_UNKNOWN = 2
+
+
+class Loss(Struct, frozen=True):
+    """What a forced takeover gives up: everything the old master wrote after this snapshot. age: seconds since it
+    came; told: what the old master last said of itself, "" when it said nothing; partial: bytes of a stream that is
+    half received, None for none."""
+
+    snapshot: str
+    age: int
+    told: str = ""
+    partial: int | None = None
+
+    def text(self) -> str:
+        half = "" if self.partial is None else f"; a half received stream ({size(self.partial)}) is discarded"
+        told = f"; {self.told}" if self.told else ""
+        when = f"received {duration(self.age)} ago"
+        return f"what was written after @{self.snapshot}, {when}, is lost to this side{told}{half}"
+
+
+def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -> Outcome:
+    """The master is gone: promote this side alone. agree: told of the loss, says whether the person wants it.
+
+    Nothing is touched before the person has agreed, an orphan receive of ours included.
+    """
+    link = session.link(name)
+    if link.is_master and not link.role.intent:
+        return Outcome(name, message="it is the master here already")
+    executor = session.alone()
+    member = observe(session.local, session.tag, [name], sync_txg=not session.options.dry_run)[name]
+    if member.role.master:
+        return _insist(session, executor, member, agree)
+    if member.key_missing:
+        raise RefusedError("its key is not loaded", filesystem=name, advice=f"zfs load-key '{name}'")
+    loss = _loss(session, member)
+    generation = session.new_identity()
+    if session.options.dry_run:
+        plan = _forced_plan(session, member, generation)
+        fence = [Line(session.local.name, ("sh", "-c", session.options.fence))] if session.options.fence else []
+        plan = (*plan, *plan_open(Side.REPLICA, Unit((member,)), session.tag))
+        lines = (*fence, *executor.lines(plan))
+        return Outcome(name, message=loss.text(), lines=lines, notes=tuple(preflight_alone(session, member)))
+    _need_yes(name, loss.text(), agree)
+    _fence(session, link)
+    session.local.end_receive(name)
+    if session.local.lock([name], 20.0):
+        raise BusyError("busy", filesystem=name, evidence="another zrep or a stream is still at work on it")
+    member = observe(session.local, session.tag, [name], sync_txg=True)[name]
+    if member.role.links != link.role.links or member.role.master:
+        raise BusyError("its role changed meanwhile", filesystem=name)
+    peer = (member.role.src_host, member.role.src_fs)
+    epoch = next_epoch(member.role)
+    try:
+        hooks.ask(session, session.local, "before-promote", name, peer, epoch)
+        member = _take_role(session, executor, member, generation)
+    except (ZrepError, KeyboardInterrupt):
+        # Where it took the role all the same, whoever finishes it tells after-promote.
+        hooks.take_one_back(session, session.local, "not-promoted", name, peer, epoch)
+        raise
+    return _open_alone(session, executor, name, f"this side is master now, epoch {member.role.epoch}; {loss.text()}")
+
+
+def _take_role(session: Session, executor: Executor, member: Member, generation: str) -> Member:
+    """Fence it and make it master; how it is then."""
+    *before, take = _forced_plan(session, member, generation)
+    assert isinstance(take, TakeRole)
+    executor.do_all(before)
+    done = session.local.take_role(session.tag, member.name, take.expected, take.identity, commands.command(take))
+    found = observe(session.local, session.tag, [member.name])[member.name]
+    if found.role.gen != generation or not found.role.master:
+        raise FailedError("could not take the role", filesystem=member.name, evidence=done.err.strip())
+    return found
+
+
+def _need_yes(name: str, what: str, agree: Callable[[str], bool]) -> None:
+    if not agree(f"{name}: {what}"):
+        raise RefusedError("this needs a yes", filesystem=name, evidence=what, advice="add --yes")
+
+
+def _forced_plan(session: Session, member: Member, generation: str) -> tuple[Step, ...]:
+    """Forget what is half received, fence, take the role: the last step is the TakeRole."""
+    unit = Unit((member,))
+    discard = (DiscardPartial(Side.REPLICA, member.name),) if member.token else ()
+    take = take_role(Pair(session.tag, unit, unit), generation, next_epoch(member.role), alone=True)
+    return (*discard, *plan_fence(Side.REPLICA, member, session.tag), take)
+
+
+def _insist(session: Session, executor: Executor, member: Member, agree: Callable[[str], bool]) -> Outcome:
+    """A master with an intent: one that only has to be opened, or one whose peer never answers."""
+    name = member.name
+    if member.role.intent is not None and member.role.intent.operation == "init":
+        raise unfinished_init(Link(name, member.role))
+    stuck = member.role.intent is not None and member.role.intent.operation in ("failover", "stopped")
+    if session.options.dry_run:
+        return Outcome(name, message="would go on as master of a new generation" if stuck else "would be opened")
+    if stuck:
+        _need_yes(name, "its peer may be master; this side would go on as master of its own all the same", agree)
+        _fence(session, Link(name, member.role))
+    if session.local.lock([name], 20.0):
+        raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
+    found = observe(session.local, session.tag, [name]).get(name)
+    if found is None or found.role != member.role:
+        # What had it locked was the role change itself, which has ended meanwhile.
+        raise BusyError("its role changed meanwhile", filesystem=name)
+    if not stuck:
+        return _open_alone(session, executor, name, "finished becoming master")
+    return _stuck_master(session, executor, found)
+
+
+def _fence(session: Session, link: Link) -> None:
+    """Let the administrator's command make sure that the peer writes no more. It runs after the yes and before
+    anything is changed; everything is read anew after it."""
+    if not session.options.fence:
+        return
+    peer = (link.peer_host, link.peer_name)
+    about = hooks.about(session, link.name, peer, next_epoch(link.role))
+    status, said = session.local.fence(session.options.fence, about)
+    evidence = ending(status, said)
+    if status == _FENCED:
+        session.say(f"{link.name}: {link.peer_host} is fenced")
+        return
+    if status == _ALIVE:
+        raise RefusedError(
+            f"{link.peer_host} is alive and was not fenced; nothing was changed",
+            filesystem=link.name,
+            evidence=evidence,
+            advice=f"zrep takeover '{link.name}'",
+        )
+    if status == _UNKNOWN:
+        raise RefusedError(
+            f"the fence command could not tell whether {link.peer_host} is down; nothing was changed",
+            filesystem=link.name,
+            evidence=evidence,
+            advice="make sure that it is, then run this again without the fence command",
+        )
+    raise FailedError(
+        f"the fence command failed, so {link.peer_host} counts as not fenced; nothing was changed",
+        filesystem=link.name,
+        evidence=evidence,
+        advice="mend the command and run this again",
+    )
+
+
+def _loss(session: Session, member: Member) -> Loss:
+    if not member.snapshots:
+        raise RefusedError("nothing was ever received here", filesystem=member.name)
+    # Somebody else's snapshot here was not received, nor was the one by which an earlier attempt has fenced this side;
+    # of ours, those that are known to be on both sides were.
+    ours = member.ours(session.tag)
+    newest = ([s for s in ours if s.sent] or ours or member.snapshots)[-1]
+    age = max(0, session.now - (newest.sent or newest.creation))
+    return Loss(newest.name, age, _last_told(session, member), _partial(session, member))
+
+
+def _last_told(session: Session, member: Member) -> str:
+    """What the old master last said: that there was nothing more, or how much it was about to send."""
+    record = session.memory(member.name)
+    synced, told, unsent = (record.get(name) for name in ("synced", "told", "unsent"))
+    if isinstance(told, int) and isinstance(unsent, int):
+        return f"its master had {size(unsent)} more {duration(max(0, session.now - told))} ago"
+    if isinstance(synced, int):
+        return f"its master had nothing more {duration(max(0, session.now - synced))} ago"
+    return ""
+
+
+def _partial(session: Session, member: Member) -> int | None:
+    """Bytes of the stream that a resume token stands for; its text is told although the source is not here."""
+    if not member.token:
+        return None
+    [done] = session.local.run([commands.token_asdict(member.token)])
+    return int(parse.parse_token(done.out + done.err).get("bytes", "0"))
+
+
+def _open_alone(session: Session, executor: Executor, name: str, message: str) -> Outcome:
+    member = observe(session.local, session.tag, [name])[name]
+    executor.do_all(plan_open(Side.REPLICA, Unit((member,)), session.tag))
+    hooks.tell(session, session.local, "after-promote", name, member.role)
+    return Outcome(name, message=message)
+
+
+def _stuck_master(session: Session, executor: Executor, member: Member) -> Outcome:
+    """A master whose peer will never say whether it took the role: a person insists that this side goes on, as a
+    new generation, so that a peer that did take it is recognised as the other half of a split brain."""
+    name, role = member.name, member.role
+    generation = session.new_identity()
+    values = role_values(role, master=True, swap=False, epoch=next_epoch(role), gen=generation, parents=role.lineage)
+    properties = role_properties(session.tag, "promote", generation, {**values, **ALONE})
+    executor.do(SetProperties(Side.MASTER, (name,), properties))
+    return _open_alone(session, executor, name, "this side goes on as master of a new generation")

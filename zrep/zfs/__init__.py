@@ -1,0 +1,1 @@
+"""The only ZFS vocabulary: every command, every parser, every error of zfs."""

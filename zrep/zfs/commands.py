@@ -1,0 +1,200 @@
+"""The exact command of every step and every read, as it runs and as --dry-run prints it: the only place for them.
+
+Shapes are those of OpenZFS 2.1 to 2.3; the contract suite (tests/contract) holds them to the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from zrep.core import steps
+from zrep.core.names import ROLE_PROPERTIES
+
+NATIVE_PROPERTIES = (
+    "type",
+    "guid",
+    "readonly",
+    "mounted",
+    "mountpoint",
+    "canmount",
+    "written",
+    "used",
+    "referenced",
+    "available",
+    "encryption",
+    "encryptionroot",
+    "keystatus",
+    "origin",
+    "receive_resume_token",
+    "volsize",
+    "sharenfs",
+    "sharesmb",
+)
+
+
+SNAPSHOT_COLUMNS = ("name", "guid", "createtxg", "creation", "userrefs", "written", "used", "clones")
+
+
+Argv = tuple[str, ...]
+
+
+def version() -> Argv:
+    return ("zfs", "version")
+
+
+def find_pairs(tag: str) -> Argv:
+    """Every dataset with a local role: one command for the whole machine."""
+    names = ",".join(f"{tag}:{name}" for name in ROLE_PROPERTIES)
+    return ("zfs", "get", "-Hp", "-s", "local", "-t", "filesystem,volume", "-o", "name,property,value,source", names)
+
+
+def find_marked(name: str) -> Argv:
+    """Every dataset that has this property itself, with its value."""
+    return ("zfs", "get", "-Hp", "-s", "local", "-t", "filesystem,volume", "-o", "name,value", name)
+
+
+def get_properties(tag: str, datasets: Sequence[str]) -> Argv:
+    names = ",".join((*NATIVE_PROPERTIES, *(f"{tag}:{name}" for name in ROLE_PROPERTIES)))
+    return ("zfs", "get", "-Hp", "-o", "name,property,value,source", names, *datasets)
+
+
+def get_standing(tag: str, datasets: Sequence[str]) -> Argv:
+    """What decides whether each dataset may receive: its own generation and role."""
+    return ("zfs", "get", "-Hp", "-s", "local", "-o", "name,property,value", f"{tag}:gen,{tag}:master", *datasets)
+
+
+def get_all(dataset: str) -> Argv:
+    return ("zfs", "get", "-Hp", "-o", "name,property,value,source", "all", dataset)
+
+
+def list_snapshots(tag: str, datasets: Sequence[str]) -> Argv:
+    columns = ",".join((*SNAPSHOT_COLUMNS, f"{tag}:sent"))
+    return ("zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", columns, *datasets)
+
+
+def get_snapshots(snapshots: Sequence[str]) -> Argv:
+    """What makes each snapshot the one it is, by full name."""
+    return ("zfs", "get", "-Hp", "-o", "name,property,value", "guid,createtxg,creation", *snapshots)
+
+
+def list_holds(snapshots: Sequence[str]) -> Argv:
+    return ("zfs", "holds", "-H", *snapshots)
+
+
+def list_tree(dataset: str) -> Argv:
+    """A dataset and all below it, by name."""
+    return ("zfs", "list", "-H", "-r", "-t", "filesystem,volume", "-o", "name", dataset)
+
+
+def list_mounts() -> Argv:
+    """Every filesystem: where it belongs, and whether it is mounted."""
+    return ("zfs", "list", "-H", "-t", "filesystem", "-o", "name,mounted,mountpoint")
+
+
+def list_allowed(dataset: str) -> Argv:
+    return ("zfs", "allow", dataset)
+
+
+def pool_free(pool: str) -> Argv:
+    return ("zpool", "list", "-Hp", "-o", "name,size,free,health,readonly", pool)
+
+
+def token_asdict(token: str) -> Argv:
+    """What a resume token stands for; fails when its snapshot is gone here."""
+    return ("zfs", "send", "-nvP", "-t", token)
+
+
+class Completed(Struct, frozen=True):
+    """A finished command: what ran, its exit status (negative: the signal that ended it), output and errors."""
+
+    argv: tuple[str, ...]
+    status: int
+    out: str
+    err: str
+
+
+def command(step: steps.Step) -> Argv:
+    """The exact command of a step, as it runs and as --dry-run prints it. For a stream: the sending half."""
+    match step:
+        case steps.TakeSnapshot(snapshots=names):
+            return ("zfs", "snapshot", *names)
+        case steps.Hold(tag=tag, snapshots=names):
+            return ("zfs", "hold", tag, *names)
+        case steps.Release(tag=tag, snapshots=names):
+            return ("zfs", "release", tag, *names)
+        case steps.DestroySnapshots(dataset=dataset, names=names):
+            return ("zfs", "destroy", f"{dataset}@{','.join(names)}")
+        case steps.RenameSnapshot(snapshot=snapshot, new=new):
+            return ("zfs", "rename", snapshot, new)
+        case steps.SetProperties(targets=targets, properties=properties):
+            return ("zfs", "set", *_assignments(properties), *targets)
+        case steps.InheritProperty(targets=targets, name=name, received=received):
+            return ("zfs", "inherit", *(("-S",) if received else ()), name, *targets)
+        case steps.CreateParent(dataset=dataset):
+            return ("zfs", "create", "-u", "-o", "canmount=off", dataset)
+        case steps.SendStream():
+            return send(step)
+        case steps.DiscardPartial(dataset=dataset):
+            return ("zfs", "receive", "-A", dataset)
+        case steps.CloseTransactionGroup(pool=pool):
+            return ("zpool", "sync", pool)
+        case steps.RemountReadOnly(mountpoint=mountpoint):
+            return ("mount", "-o", "remount,ro", mountpoint)
+        case steps.RemountWritable(mountpoint=mountpoint):
+            return ("mount", "-o", "remount,rw", mountpoint)
+        case steps.Mount(dataset=dataset):
+            return ("zfs", "mount", dataset)
+        case steps.Unmount(dataset=dataset, force=force):
+            return ("zfs", "unmount", *(("-f",) if force else ()), dataset)
+        case steps.Share(dataset=dataset):
+            return ("zfs", "share", dataset)
+        case steps.Rename(dataset=dataset, new=new, volume=volume):
+            return ("zfs", "rename", *(() if volume else ("-u",)), dataset, new)
+        case steps.Clone(snapshot=snapshot, dataset=dataset, properties=properties):
+            return ("zfs", "clone", *_options("-o", _assignments(properties)), snapshot, dataset)
+        case steps.DestroyClone(dataset=dataset):
+            return ("zfs", "destroy", dataset)
+        case steps.PromoteClone(dataset=dataset):
+            return ("zfs", "promote", dataset)
+        case steps.Allow(dataset=dataset, words=words):
+            return ("zfs", "allow", *words, dataset)
+        case steps.Rollback(snapshot=snapshot):
+            return ("zfs", "rollback", snapshot)
+        case steps.Dirty(dataset=dataset, volsize=volsize):
+            # Seen on OpenZFS 2.3.2: a property set in the dataset itself dirties it even read-only and unmounted.
+            return ("zfs", "set", f"volsize={volsize}" if volsize else "userquota@4294967294=none", dataset)
+        case steps.TakeRole(dataset=dataset, properties=properties):
+            return ("zfs", "set", *_assignments(properties), dataset)
+    raise AssertionError(step)
+
+
+def send(step: steps.SendStream) -> Argv:
+    """``zfs send -vP``: -v -P for a line a second on stderr, by which progress and a stall are seen."""
+    base = ("-i", step.base) if step.base else ()
+    what = ("-t", step.token) if step.token else (*step.options, *base, step.snapshot)
+    words = ("zfs", "send", "-vP", *what)
+    return ("sh", "-c", f'"$@" | {step.outfilter}', "zrep", *words) if step.outfilter else words
+
+
+def receive(step: steps.SendStream) -> Argv:
+    """Never -F: a target that differs from the base is a person's business. -s: resumable, -u: not mounted."""
+    exclude = _options("-x", step.exclude)
+    override = _options("-o", _assignments(step.override))
+    words = ("zfs", "receive", "-s", "-u", *exclude, *override, step.target)
+    return ("sh", "-c", f'{step.infilter} | "$@"', "zrep", *words) if step.infilter else words
+
+
+def stream_size(step: steps.SendStream) -> Argv:
+    """How much a stream would send; see zfs.parse_stream_size."""
+    base = ("-i", step.base) if step.base else ()
+    return ("zfs", "send", "-nvP", *step.options, *base, step.snapshot)
+
+
+def _assignments(properties: Iterable[tuple[str, str]]) -> Argv:
+    return tuple(f"{name}={value}" for name, value in properties)
+
+
+def _options(flag: str, values: Iterable[str]) -> Argv:
+    return tuple(word for value in values for word in (flag, value))

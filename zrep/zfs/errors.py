@@ -1,0 +1,95 @@
+"""zfs's own words as typed errors; wordings are those of OpenZFS 2.1 to 2.3 (see tests/contract)."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec.structs import replace
+
+from zrep.core.errors import FailedError, RefusedError, ZrepError
+from zrep.zfs.commands import Completed
+
+
+class AbsentError(RefusedError):
+    """The dataset or snapshot is not there: said by ZFS itself, so it may be believed."""
+
+
+class ModifiedError(RefusedError):
+    """The target of a stream was changed since the base."""
+
+
+class NoBaseError(RefusedError):
+    """The target does not have, or no longer ends at, the incremental source."""
+
+
+class OccupiedError(FailedError):
+    """Something has the dataset open, mounted, held or cloned."""
+
+
+class NoSpaceError(FailedError):
+    """Pool or quota full."""
+
+
+class DeniedError(RefusedError):
+    """The user may not."""
+
+
+class BrokenStreamError(FailedError):
+    """The stream ended too early: its cause is at the other end."""
+
+
+class StaleTokenError(FailedError):
+    """What is half received can never be completed: a snapshot was made there since."""
+
+
+_ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
+    (r"dataset does not exist|no such pool|could not find any snapshots|does not exist$", AbsentError),
+    (r"has been modified", ModifiedError),
+    (r"does not match incremental source|incremental source .* does not|most recent snapshot of", NoBaseError),
+    (r"out of space|No space left|quota exceeded|ENOSPC", NoSpaceError),
+    (r"permission denied|Permission denied|must be root|insufficient privileges", DeniedError),
+    (
+        r"dataset is busy|is busy|pool or dataset is busy|target is busy|dependent clones|has children|"
+        # mount.zfs's words for a read-only remount while a file is open for writing
+        r"currently being received|unmount failed|filesystem '.*' is already mounted",
+        OccupiedError,
+    ),
+    (
+        r"incomplete stream|invalid stream|checksum mismatch|stream .* truncated|partially-complete state|"
+        r"input/output error|Broken pipe|signal received",
+        BrokenStreamError,
+    ),
+    (r"kernel modules must be upgraded", StaleTokenError),
+)
+
+
+_ADVICE: dict[type[ZrepError], str] = {
+    DeniedError: "run it as root, or let this user do it: zfs allow",
+    NoSpaceError: "make room: destroy snapshots or raise the quota",
+}
+
+
+def error(completed: Completed) -> ZrepError:
+    """zfs's own words as a typed error; what no rule knows is a plain FailedError."""
+    said = [line.strip() for line in (completed.err.strip() or completed.out.strip()).splitlines()]
+    command = " ".join(completed.argv[:2])
+    for pattern, kind in _ERRORS:
+        for line in said:
+            if re.search(pattern, line):
+                return kind(f"{command} failed", evidence=line, advice=_ADVICE.get(kind, ""))
+    # Over ssh, login files may have said something before; zfs says what it cannot do.
+    telling = [line for line in said if line.startswith(("cannot ", "internal error"))] or said[-1:]
+    return FailedError(f"{command} failed", evidence=telling[0] if telling else f"exit status {completed.status}")
+
+
+_ABSENT = re.compile(r"cannot open '.+': (dataset|snapshot) does not exist")
+
+
+def present(completed: Completed) -> Completed:
+    """A ``zfs get`` of many datasets or snapshots, of which some may not be there: what it printed is of the others.
+    Its typed error when it failed for any other reason, or was ended before it had asked for all of them."""
+    said = [line.strip() for line in completed.err.splitlines() if line.strip()]
+    other = [line for line in said if not _ABSENT.fullmatch(line)]
+    if completed.status == 0 or (completed.status == 1 and said and not other):
+        return completed
+    raise error(replace(completed, out="", err="".join(other[:1])))

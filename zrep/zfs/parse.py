@@ -1,0 +1,243 @@
+"""What zfs prints, as data. Anything that is not understood is a FailedError, never a guess.
+
+Shapes are those of OpenZFS 2.1 to 2.3; the contract suite (tests/contract) holds them to the real one.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from zrep.core.dataset import NO_HOLDS, Member, Snapshot, Value
+from zrep.core.errors import FailedError
+from zrep.core.quantities import floor_bytes
+from zrep.core.role import UNKNOWN, Intent, Role
+from zrep.zfs.commands import SNAPSHOT_COLUMNS
+
+_HOLDS_UNKNOWN = frozenset(("",))
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """(2, 3, 2) from ``zfs version``; () when it says nothing of the kind."""
+    match = re.search(r"^zfs-(?:kmod-)?v?(\d+)\.(\d+)(?:\.(\d+))?", text, re.MULTILINE)
+    return tuple(int(part) for part in match.groups() if part) if match else ()
+
+
+# The sections of what `zfs allow` prints, as the options that bring one about (seen on OpenZFS 2.3.2).
+_SECTIONS = {
+    "Permission sets:": ("-s",),
+    "Create time permissions:": ("-c",),
+    "Local permissions:": ("-l",),
+    "Descendent permissions:": ("-d",),
+    "Local+Descendent permissions:": (),
+}
+
+
+_WHO = re.compile(r"(?:(user|group) (?:\(unknown: (\d+)\)|(.+)) |(everyone) |(@\S+) )?(\S+)")
+
+
+def parse_allowed(text: str, dataset: str) -> list[tuple[str, ...]]:
+    """``zfs allow``: what is delegated on the dataset itself, each as the words that delegate it."""
+    found: list[tuple[str, ...]] = []
+    section: tuple[str, ...] | None = None
+    own = False
+    for line in text.splitlines():
+        if line.startswith("---- Permissions on "):
+            own = line.removeprefix("---- Permissions on ").rstrip("-").rstrip() == dataset
+        elif not line.startswith("\t"):
+            section = _SECTIONS.get(line)
+        elif own and section is not None and (who := _WHO.fullmatch(line.strip())):
+            kind, number, name, everyone, permission_set, permissions = who.groups()
+            holder = (f"-{kind[0]}", number or name) if kind else ("-e",) if everyone else ()
+            found.append((*section, *holder, *((permission_set,) if permission_set else ()), permissions))
+    return found
+
+
+def parse_token(text: str) -> Mapping[str, str]:
+    """toguid, fromguid, bytes (decimal, as ``zfs get guid``) and toname of ``zfs send -nvP -t``."""
+    found: dict[str, str] = {}
+    for key, value in re.findall(r"^\s*(toguid|fromguid|toname|bytes) = (.+)$", text, re.MULTILINE):
+        found[key] = str(int(value, 16)) if value.startswith("0x") else value
+    return found
+
+
+def parse_stream_size(text: str) -> int:
+    match = re.search(r"^size\t(\d+)", text, re.MULTILINE)
+    return int(match.group(1)) if match else 0
+
+
+def parse_properties(text: str) -> dict[str, dict[str, Value]]:
+    """``zfs get -o name,property,value,source``: dataset → property → Value. Anything else is refused."""
+    table: dict[str, dict[str, Value]] = {}
+    known: dict[tuple[str, str], Value] = {}  # most are those of many datasets
+    for name, prop, value, source in _rows(text, 4, "zfs get"):
+        table.setdefault(name, {})[sys.intern(prop)] = known.setdefault((value, source), Value(value, source))
+    return table
+
+
+def parse_replicas(tag: str, text: str) -> dict[str, str]:
+    """``zfs get`` of get_standing: those that are replicas, each with its generation."""
+    table = _values(text)
+    return {name: found.get(f"{tag}:gen", "") for name, found in table.items() if found.get(f"{tag}:master") == "no"}
+
+
+def parse_snapshots(text: str) -> dict[str, list[Snapshot]]:
+    """``zfs list`` of list_snapshots: dataset → snapshots, oldest first. Holds are not known yet; a snapshot
+    with userrefs has the empty hold "" until list_holds says which."""
+    return dict(each_snapshots(text))
+
+
+def each_snapshots(text: str) -> Iterator[tuple[str, list[Snapshot]]]:
+    """The same, one dataset after the other: there may be many with many. FailedError when one comes twice: zfs list
+    sorts by name."""
+    seen: set[str] = set()
+    rows = _rows(text, len(SNAPSHOT_COLUMNS) + 1, "zfs list -t snapshot")
+    for dataset, group in groupby(rows, lambda row: row[0].partition("@")[0]):
+        if dataset in seen:
+            raise FailedError("zfs list printed something zrep does not understand", evidence=f"{dataset} comes twice")
+        seen.add(dataset)
+        yield dataset, sorted(map(_snapshot, group), key=lambda snapshot: snapshot.createtxg)
+
+
+def _snapshot(row: Sequence[str]) -> Snapshot:
+    full, guid, createtxg, creation, userrefs, written, used, clones, sent = row
+    return Snapshot(
+        name=sys.intern(full.partition("@")[2]),  # many filesystems have snapshots of the same names
+        guid=sys.intern(guid),  # the other side has it too
+        createtxg=_integer(createtxg, full),
+        creation=_integer(creation, full),
+        written=_integer(written, full),
+        used=_integer(used, full),
+        holds=_HOLDS_UNKNOWN if userrefs not in ("0", "-") else NO_HOLDS,
+        sent=_number(sent),
+        clones=tuple(clones.split(",")) if clones not in ("", "-") else (),
+    )
+
+
+def parse_new_snapshots(text: str) -> dict[str, Snapshot]:
+    """``zfs get`` of get_snapshots: full name → the snapshot, as it is right after it was made."""
+    return {
+        full: Snapshot(
+            name=full.partition("@")[2],
+            guid=found.get("guid", ""),
+            createtxg=_integer(found.get("createtxg", ""), full),
+            creation=_integer(found.get("creation", ""), full),
+        )
+        for full, found in _values(text).items()
+    }
+
+
+def parse_holds(text: str) -> dict[str, frozenset[str]]:
+    """``zfs holds -H``: snapshot → tags."""
+    table: dict[str, frozenset[str]] = {}
+    for row in _rows(text, 3, "zfs holds"):
+        table[row[0]] = table.get(row[0], frozenset()) | {row[1]}
+    return table
+
+
+def _number(text: str, digits: int = 18) -> int | None:
+    """A whole number as zrep writes one; None for anything else, digits of other scripts among it."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
+
+
+_FORMS: dict[str, Callable[[str], object]] = {
+    "master": re.compile(r"yes|no").fullmatch,
+    "epoch": lambda text: _number(text) is not None,
+    "savecount": lambda text: _number(text) is not None,
+    "lease": lambda text: _number(text) is not None,
+    "minfree": lambda text: floor_bytes(text, 0) is not None,
+    "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
+}
+
+
+def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
+    """The role a dataset plays itself: only properties with source local count (children inherit,
+    ``send -p`` carries, clones copy). One exception: a replica that the shell zrep made and that has no role of
+    its own yet, but received the master's with its first stream, naming this very dataset as the target.
+    While a record of a new role is there, it is the role (see Intent)."""
+
+    def own(name: str) -> str:
+        value = properties.get(f"{tag}:{name}")
+        return value.value if value is not None and value.local and value.value != "-" else ""
+
+    intent = Intent.parse(own("inprogress"))
+    recorded = intent.role if intent else {}
+
+    def local(name: str) -> str:
+        return recorded.get(name, "") or own(name)
+
+    if not local("src-fs"):
+        received = {
+            name: value.value
+            for name in ("src-host", "src-fs", "dest-host", "dest-fs", "savecount")
+            if (value := properties.get(f"{tag}:{name}")) is not None and value.source == "received"
+        }
+        if received.get("dest-fs") == dataset and not local("gen"):
+            links = (received.get("src-host", ""), received.get("src-fs", ""), received.get("dest-host", ""), dataset)
+            return Role(*links, master=False, intent=intent)
+    return Role(
+        src_host=local("src-host"),
+        src_fs=local("src-fs"),
+        dest_host=local("dest-host"),
+        dest_fs=local("dest-fs"),
+        # The shell zrep marks only masters.
+        master={"yes": True, "no": False, "": False if local("src-fs") and not local("gen") else None}.get(
+            local("master")
+        ),
+        savecount=_number(local("savecount")),
+        epoch=_number(local("epoch")),
+        gen=local("gen"),
+        parents=tuple(filter(None, local("parent").split(","))),
+        intent=intent,
+        paused=local("paused"),
+        outfilter=local("outfilter"),
+        infilter=local("infilter"),
+        flags=properties[f"{tag}:flags"].value if local("flags") else None,
+        split=local("split"),
+        canmount=local("canmount"),
+        alone=local("alone") == "yes",
+        lease=_number(local("lease")) or 0,
+        minfree=local("minfree"),
+        lock_pid=local("lock-pid"),
+        lock_time=local("lock-time"),
+        unreadable=", ".join(
+            f"{tag}:{name} is {own(name)!r}" for name, form in _FORMS.items() if own(name) and not form(own(name))
+        ),
+        partially_applied=any(own(name) != value for name, value in recorded.items()),
+    )
+
+
+def build_member(tag: str, name: str, properties: Mapping[str, Value], snapshots: Sequence[Snapshot]) -> Member:
+    return Member(name, properties, role_of(tag, name, properties), tuple(snapshots))
+
+
+def _values(text: str) -> dict[str, dict[str, str]]:
+    """``zfs get -o name,property,value``: name → property → value."""
+    table: dict[str, dict[str, str]] = {}
+    for name, prop, value in _rows(text, 3, "zfs get"):
+        table.setdefault(name, {})[prop] = value
+    return table
+
+
+def _rows(text: str, columns: int, command: str) -> Iterator[list[str]]:
+    # Line by line: a list of all of them is as large as the text once more.
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        row = text[start:end].split("\t")
+        if len(row) != columns:
+            raise FailedError(f"{command} printed something zrep does not understand", evidence=text[start:end][:120])
+        yield row
+        start = end + 1
+
+
+def _integer(text: str, what: str) -> int:
+    if text == "-":
+        return 0
+    number = _number(text, 20)  # as many as 64 bits have
+    if number is None:
+        raise FailedError("zfs list printed something zrep does not understand", evidence=f"{what}: {text[:60]}")
+    return number
