@@ -11,7 +11,7 @@ from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member
 from zrep.core import plan_data as plan
 from zrep.core import plan_role as rolechange
 from zrep.core import role
-from zrep.core.dataset import Member, Snapshot
+from zrep.core.dataset import NO_TOKEN, Member, Snapshot, TokenContents
 from zrep.core.errors import ZrepError
 from zrep.core.pair import Pair, Side, Unit, newest_common
 from zrep.core.relation import Linked, Relation, SplitBrain, relate
@@ -105,7 +105,8 @@ def check_data(pair: Pair) -> None:
         return
     assert base == advance.base
     if advance.pending is not None:
-        for token, resume in [({}, ""), ({}, "1-x"), ({"toguid": advance.pending.guid, "fromguid": base.guid}, "1-x")]:
+        same = TokenContents(True, base.guid, advance.pending.guid)
+        for token, resume in [(NO_TOKEN, ""), (NO_TOKEN, "1-x"), (same, "1-x")]:
             printable(plan.plan_stream(pair, advance.base, advance.pending, token, resume))
     printable(rolechange.plan_final_snapshot(pair))
 

@@ -11,6 +11,7 @@ from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member,
 from zrep.core import plan_data as plan
 from zrep.core import plan_record, role
 from zrep.core import plan_role as rolechange
+from zrep.core.dataset import NO_TOKEN, TokenContents
 from zrep.core.errors import RefusedError
 from zrep.core.pair import Pair, Side, Unit
 from zrep.core.role import LEGACY, Intent, Role
@@ -85,17 +86,17 @@ SEND = "master: zfs send -vP -L -e -c -i tank/a@zrep_000001 tank/a@zrep_000002"
 @pytest.mark.parametrize(
     ("token", "resume", "expected"),
     [
-        ({}, "", [SEND]),
-        ({"toguid": "2", "fromguid": "1"}, "1-x", ["master: zfs send -vP -t 1-x"]),
-        ({"toguid": "3", "fromguid": "1"}, "1-x", ["replica: zfs receive -A tank/b", SEND]),
-        ({"toguid": "2", "fromguid": "0"}, "1-x", ["replica: zfs receive -A tank/b", SEND]),
-        ({"toguid": "2"}, "1-x", ["replica: zfs receive -A tank/b", SEND]),
-        ({}, "1-x", ["replica: zfs receive -A tank/b", SEND]),
+        (NO_TOKEN, "", [SEND]),
+        (TokenContents(True, "1", "2"), "1-x", ["master: zfs send -vP -t 1-x"]),
+        (TokenContents(True, "1", "3"), "1-x", ["replica: zfs receive -A tank/b", SEND]),
+        (TokenContents(True, "0", "2"), "1-x", ["replica: zfs receive -A tank/b", SEND]),
+        (TokenContents(True, "", "2"), "1-x", ["replica: zfs receive -A tank/b", SEND]),
+        (TokenContents(False, "1", "2"), "1-x", ["replica: zfs receive -A tank/b", SEND]),
     ],
     ids=["none", "ours", "of another snapshot", "of another base", "of a full stream", "unreadable"],
 )
 def test_a_resume_token_is_used_only_for_exactly_this_stream(
-    token: dict[str, str], resume: str, expected: list[str]
+    token: TokenContents, resume: str, expected: list[str]
 ) -> None:
     both = pair("1hs 2", "1hs")
     base, target = both.master.root.snapshots

@@ -176,7 +176,7 @@ def test_a_legacy_mount_stops_no_later_sync(hosts: Hosts, event: Callable[[Hosts
 
 def test_trouble_with_one_peer_ends_nothing_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As if it had been in vain: then it is asked for once more, where nothing is left to fall back to.
-    monkeypatch.setattr(sync, "read_pool_space", lambda *_: None)
+    monkeypatch.setattr(sync, "note_pool_space", lambda *_: None)
     hosts = three(tmp_path)
     for host, name in (("beta", A), ("gamma", "tank/c")):
         hosts["alpha"].sh(f"zfs create {name}")

@@ -39,6 +39,26 @@ class Snapshot(Struct, frozen=True):
     clones: tuple[str, ...] = ()
 
 
+class PoolSpace(Struct, frozen=True):
+    """A pool's size and what is free in it, in bytes."""
+
+    size: int
+    free: int
+
+
+class TokenContents(Struct, frozen=True):
+    """What a resume token stands for. sendable: the host that was asked can go on with it; guids are "" where the
+    token names none; received: bytes that have arrived."""
+
+    sendable: bool = False
+    from_guid: str = ""
+    to_guid: str = ""
+    received: int = 0
+
+
+NO_TOKEN = TokenContents()
+
+
 class Member(Struct, frozen=True):
     """One filesystem or volume with its snapshots, oldest first (by createtxg)."""
 

@@ -6,14 +6,14 @@ order of steps is chosen for that and the reason stands beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from shlex import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.dataset import Member, Snapshot
+from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.errors import RefusedError
 from zrep.core.names import sequence_of, snapshot_name
 from zrep.core.pair import Pair, Side, newest_common
@@ -100,17 +100,15 @@ def new_snapshot(pair: Pair) -> str:
     return f"{pair.master.name}@{snapshot_name(pair.tag, pair.next_sequence())}"
 
 
-def plan_stream(
-    pair: Pair, base: Snapshot, target: Snapshot, token: Mapping[str, str], resume: str
-) -> tuple[Step, ...]:
+def plan_stream(pair: Pair, base: Snapshot, target: Snapshot, token: TokenContents, resume: str) -> tuple[Step, ...]:
     """Send target on top of base, resuming a broken receive when its token is exactly that stream.
 
-    token: toguid and fromguid of the replica's token as the master reads it, empty when it cannot.
+    token: what the replica's token stands for, as the master reads it; resume: that token, "" for none.
     A token that stands for anything else can never complete, so it is discarded.
     """
     steps: list[Step] = []
     master = pair.master.name
-    if resume and not (token.get("toguid") == target.guid and token.get("fromguid") == base.guid):
+    if resume and not (token.sendable and (token.from_guid, token.to_guid) == (base.guid, target.guid)):
         steps.append(DiscardPartial(Side.REPLICA, pair.replica.name))
         resume = ""
     steps.append(

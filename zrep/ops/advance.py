@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from zrep.core.dataset import Member, Snapshot
+from zrep.core.dataset import NO_TOKEN, Member, PoolSpace, Snapshot, TokenContents
 from zrep.core.errors import FailedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key, pool_of
 from zrep.core.pair import Side, newest_common
@@ -22,25 +22,22 @@ from zrep.core.plan_data import (
 from zrep.core.quantities import floor_bytes, size
 from zrep.core.steps import Hold, Step, TakeSnapshot
 from zrep.ops.pairs import Session, View
-from zrep.zfs import commands, parse
+from zrep.ops.read import read_pool_space, read_token
 from zrep.zfs import errors as zfs_errors
-from zrep.zfs.commands import Completed
 
 # What must stay free in the master's pool unless zrep:minfree says otherwise: a snapshot pins space that the master's
 # writers would need more.
 _MINFREE = "1%"
 
 
-def read_pool_space(session: Session, pool_space: dict[str, Completed], members: Mapping[str, Member]) -> None:
+def note_pool_space(session: Session, pool_space: dict[str, PoolSpace], members: Mapping[str, Member]) -> None:
     """How full the pools are that are about to get a snapshot: asked for while the peer has still to answer."""
     with suppress(ZrepError):  # then it is asked for again
         for pool in {pool_of(member.name) for member in members.values() if member.number("written")}:
-            [done] = session.local.run([commands.pool_free(pool)])
-            if done.status == 0:
-                pool_space[pool] = done
+            pool_space[pool] = read_pool_space(session.local, pool)
 
 
-def take_snapshots(session: Session, views: list[View], pool_space: Mapping[str, Completed]) -> dict[str, ZrepError]:
+def take_snapshots(session: Session, views: list[View], pool_space: Mapping[str, PoolSpace]) -> dict[str, ZrepError]:
     """Snapshot and hold what was written to; atomic within a pool, so one that fails is retried one by one.
     pool_space: how full pools are, as far as it was asked for already."""
     failed: dict[str, ZrepError] = {}
@@ -67,24 +64,20 @@ def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
     return taken or executor.try_do(Hold(Side.MASTER, session.tag, names))
 
 
-def _below_floor(session: Session, pool: str, views: list[View], room: Completed | None) -> dict[str, ZrepError]:
+def _below_floor(session: Session, pool: str, views: list[View], space: PoolSpace | None) -> dict[str, ZrepError]:
     """Those for which the master's pool is too full for a snapshot to be a kindness, each by its own floor."""
     try:
-        [done] = [room] if room else session.local.run([commands.pool_free(pool)])
-        if done.status != 0:
-            raise zfs_errors.error(done)
+        space = space or read_pool_space(session.local, pool)
     except ZrepError as error:
         return {view.name: copy.copy(error) for view in views}
-    fields = done.out.strip().split("\t")
-    total, free = int(fields[1]), int(fields[2])
     return {
         view.name: FailedError(
             f"pool {pool} is too full for a new snapshot",
-            evidence=f"{size(free)} of {size(total)} free, the floor is {floor}",
+            evidence=f"{size(space.free)} of {size(space.size)} free, the floor is {floor}",
             advice="free some space",
         )
         for view in views
-        if free < (floor_bytes(floor := view.mine.role.minfree or _MINFREE, total) or 0)
+        if space.free < (floor_bytes(floor := view.mine.role.minfree or _MINFREE, space.size) or 0)
     }
 
 
@@ -231,22 +224,19 @@ def _stream(view: View, base: Snapshot, target: Snapshot) -> None:
     """One stream, on top of what is half received where that can be completed."""
     pair, token = view.pair, view.pair.replica.root.token
     try:
-        for step in plan_stream(pair, base, target, read_token(view), token):
+        for step in plan_stream(pair, base, target, half_received(view), token):
             view.executor.do(step, pair.replica.role.gen)
     except zfs_errors.StaleTokenError:
         if not token:
             raise
-        for step in plan_stream(pair, base, target, {}, token):
+        for step in plan_stream(pair, base, target, NO_TOKEN, token):
             view.executor.do(step, pair.replica.role.gen)
 
 
-def read_token(view: View) -> dict[str, str]:
-    """What the replica's resume token stands for, as the master reads it; empty when it cannot."""
+def half_received(view: View) -> TokenContents:
+    """What the replica's resume token stands for, as the master reads it."""
     token = view.pair.replica.root.token
-    if not token:
-        return {}
-    [done] = view.executor.master.run([commands.token_asdict(token)])
-    return dict(parse.parse_token(done.out + done.err)) if done.status == 0 else {}
+    return read_token(view.executor.master, token) if token else NO_TOKEN
 
 
 def remember_synced(session: Session, views: Sequence[View]) -> None:

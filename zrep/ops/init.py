@@ -22,8 +22,8 @@ from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
 from zrep.ops.preflight import left_out
-from zrep.ops.read import observe
-from zrep.zfs import commands, parse
+from zrep.ops.read import observe, read_token
+from zrep.zfs import commands
 
 
 class Request(Struct, frozen=True):
@@ -374,9 +374,8 @@ def _send(session: Session, request: Request, ground: _Ground, snapshot: Snapsho
     """The full stream, from the resume token where there is one for exactly this snapshot."""
     token = ground.target.token if ground.target else ""
     if token:
-        [done] = session.local.run([commands.token_asdict(token)])
-        contents = parse.parse_token(done.out + done.err) if done.status == 0 else {}
-        if contents.get("toguid") != snapshot.guid:
+        contents = read_token(session.local, token)
+        if not contents.sendable or contents.to_guid != snapshot.guid:
             # It is the half of a stream of ours (_check_target saw our intent) that nothing can complete.
             ground.executor.do(DiscardPartial(Side.REPLICA, request.target))
             token = ""

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from zrep.core.dataset import Member
+from zrep.core.dataset import NO_TOKEN, Member
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.plan_data import plan_advance, plan_stream
 from zrep.core.quantities import duration, size
 from zrep.core.steps import SendStream
 from zrep.host.local import Agent
 from zrep.ops.pairs import Session, View
-from zrep.ops.read import find_roles, observe_children
-from zrep.zfs import commands, parse
-from zrep.zfs import errors as zfs_errors
+from zrep.ops.read import find_roles, observe_children, read_mounts, read_stream_size
 
 # Clocks that differ by less than this are as good as equal: the asking itself takes part of it.
 _CLOCK_SECONDS = 5.0
@@ -93,18 +91,14 @@ def _mountpoints_taken(host: Agent, members: Sequence[Member]) -> list[ZrepError
     wanted = {m.get("mountpoint"): m.name for m in members if m.get("mountpoint").startswith("/")}
     if not wanted:
         return []
-    [done] = host.run([commands.list_mounts()])
-    if done.status != 0:
-        raise zfs_errors.error(done)
-    rows = [line.split("\t", 2) for line in done.out.splitlines()]
     return [
         RefusedError(
             f"{name} is mounted on {mountpoint}, where {wanted[mountpoint]} belongs",
             evidence=f"on {host.name}",
             advice=f"unmount it, or: zfs set mountpoint=… '{wanted[mountpoint]}' there",
         )
-        for name, mounted, mountpoint in rows
-        if mounted == "yes" and mountpoint in wanted and name != wanted[mountpoint]
+        for name, mounted, mountpoint in read_mounts(host)
+        if mounted and mountpoint in wanted and name != wanted[mountpoint]
     ]
 
 
@@ -157,10 +151,10 @@ def _amount(session: Session, view: View) -> str:
     advance = plan_advance(view.pair)
     left = advance.written
     if advance.pending:
-        *_, stream = plan_stream(view.pair, advance.base, advance.pending, {}, "")
+        *_, stream = plan_stream(view.pair, advance.base, advance.pending, NO_TOKEN, "")
         assert isinstance(stream, SendStream)
-        [done] = view.executor.master.run([commands.stream_size(stream)])
-        left += parse.parse_stream_size(done.out) if done.status == 0 else advance.pending.written
+        sent = read_stream_size(view.executor.master, stream)
+        left += advance.pending.written if sent is None else sent
     pace = session.memory(view.name).get("pace")
     if not isinstance(pace, int) or pace <= 0:
         return f"about {size(left)} to send; how long that takes is not known: no stream has taken a second yet"

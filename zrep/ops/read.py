@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from zrep.core.dataset import Member, Snapshot, Value
+from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
 from zrep.core.names import pool_of
 from zrep.core.role import Role
+from zrep.core.steps import SendStream
 from zrep.host.local import Agent
 from zrep.zfs import commands, parse
 from zrep.zfs import errors as zfs_errors
+from zrep.zfs.commands import Argv
 
 # One argument list must stay below the kernel's 128 KiB per argument and 2 MiB in all; names are at most 255 bytes.
 _BATCH = 4000
@@ -111,6 +113,66 @@ def observe_taken(
         )
         for member, name in taken
     }
+
+
+def read_own_properties(agent: Agent, tag: str) -> dict[str, dict[str, str]]:
+    """Every dataset on a host with local properties of a tag, each with their values by full name."""
+    table = parse.parse_properties(_said(agent, commands.find_pairs(tag)))
+    return {name: {key: value.value for key, value in values.items()} for name, values in table.items()}
+
+
+def read_all_properties(agent: Agent, dataset: str) -> Mapping[str, Value]:
+    """Everything ``zfs get all`` knows of one dataset."""
+    return parse.parse_properties(_said(agent, commands.get_all(dataset))).get(dataset, {})
+
+
+def read_delegations(agent: Agent, dataset: str) -> list[tuple[str, ...]]:
+    """What is delegated on the dataset itself, each as the words of ``zfs allow`` that delegate it."""
+    return parse.parse_allowed(_said(agent, commands.list_allowed(dataset)), dataset)
+
+
+def read_mounts(agent: Agent) -> list[tuple[str, bool, str]]:
+    """Every filesystem of a host: its name, whether it is mounted, and its mountpoint."""
+    rows = [line.split("\t", 2) for line in _said(agent, commands.list_mounts()).splitlines()]
+    return [(name, mounted == "yes", mountpoint) for name, mounted, mountpoint in rows]
+
+
+def read_marked(agent: Agent, name: str) -> list[tuple[str, str]]:
+    """Every dataset that has this property itself, with its value."""
+    rows = [line.partition("\t") for line in _said(agent, commands.find_marked(name)).splitlines()]
+    return [(dataset, value) for dataset, _, value in rows]
+
+
+def read_pool_space(agent: Agent, pool: str) -> PoolSpace:
+    """How large a pool is, and what is free in it, in bytes."""
+    fields = _said(agent, commands.pool_free(pool)).strip().split("\t")
+    return PoolSpace(int(fields[1]), int(fields[2]))
+
+
+def read_token(agent: Agent, token: str) -> TokenContents:
+    """What a resume token stands for, as a host reads it."""
+    [done] = agent.run([commands.token_contents(token)])
+    found = parse.parse_token(done.out + done.err)
+    return TokenContents(
+        sendable=done.status == 0,
+        from_guid=found.get("fromguid", ""),
+        to_guid=found.get("toguid", ""),
+        received=int(found.get("bytes", "0")),
+    )
+
+
+def read_stream_size(agent: Agent, step: SendStream) -> int | None:
+    """Bytes a stream would have; None where it cannot be told."""
+    [done] = agent.run([commands.stream_size(step)])
+    return parse.parse_stream_size(done.out) if done.status == 0 else None
+
+
+def _said(agent: Agent, command: Argv) -> str:
+    """What a command printed; its typed error when it failed."""
+    [done] = agent.run([command])
+    if done.status != 0:
+        raise zfs_errors.error(done)
+    return done.out
 
 
 def _reading(tag: str, datasets: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

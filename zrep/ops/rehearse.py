@@ -23,8 +23,7 @@ from zrep.host.locks import run_directory
 from zrep.host.process import attended
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
-from zrep.ops.read import observe
-from zrep.zfs import commands
+from zrep.ops.read import observe, read_marked
 from zrep.zfs import errors as zfs_errors
 
 _MARK = "rehearse"
@@ -105,9 +104,7 @@ def _take_down(session: Session, job: _Rehearsal) -> None:
 
 def _clear_leftovers(session: Session) -> None:
     """Clones that killed runs left. One whose run is alive stays, as one that somebody is still at work in."""
-    [done] = session.local.run([commands.find_marked(f"{session.tag}:{_MARK}")])
-    for row in done.out.splitlines():
-        clone, _, pid = row.partition("\t")
+    for clone, pid in read_marked(session.local, f"{session.tag}:{_MARK}"):
         if re.search(rf"_{_MARK}_[0-9a-f]{{8}}\Z", clone) and not Path(f"/proc/{pid}").exists():
             session.alone().try_do(Unmount(Side.REPLICA, clone))
             session.alone().try_do(DestroyClone(Side.REPLICA, clone))

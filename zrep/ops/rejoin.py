@@ -38,9 +38,7 @@ from zrep.ops import hooks
 from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View
-from zrep.ops.read import find_role, find_roles, observe, observe_children
-from zrep.zfs import commands, parse
-from zrep.zfs import errors as zfs_errors
+from zrep.ops.read import find_role, find_roles, observe, observe_children, read_all_properties, read_delegations
 
 # Not given to the clone: made by zrep for a replica, or impossible to set on an existing dataset.
 _NOT_COPIED = frozenset(
@@ -251,10 +249,7 @@ def _detail(session: Session, view: View, base: Snapshot, written: int) -> dict[
     and every local property to give to the clone."""
     member = view.mine.root
     peer = {"host": view.link.peer_host, "peer": view.link.peer_name}
-    [done] = session.local.run([commands.get_all(member.name)])
-    if done.status != 0:
-        raise zfs_errors.error(done)
-    table = parse.parse_properties(done.out)[member.name]
+    table = read_all_properties(session.local, member.name)
     others = [key.removesuffix(":src-fs") for key, value in table.items() if key.endswith(":src-fs") and value.local]
     if others != [session.tag]:
         raise RefusedError(
@@ -345,10 +340,7 @@ def _clone(job: _Rejoin, base: str, volume: bool = False) -> list[Step]:
 
 def _delegations(session: Session, job: _Rejoin, holder: str) -> list[Step]:
     """What is delegated on the dataset, or on the copy that was the dataset: a clone has none of it."""
-    [done] = session.local.run([commands.list_allowed(holder)])
-    if done.status != 0:
-        raise zfs_errors.error(done)
-    return [Allow(Side.MASTER, job.name, words) for words in parse.parse_allowed(done.out, holder)]
+    return [Allow(Side.MASTER, job.name, words) for words in read_delegations(session.local, holder)]
 
 
 def _end(session: Session, job: _Rejoin, master: Role, member: Member) -> list[Step]:

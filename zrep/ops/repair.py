@@ -17,8 +17,7 @@ from zrep.core.role import Role
 from zrep.core.steps import InheritProperty
 from zrep.ops import hooks
 from zrep.ops.pairs import Link, Session, View
-from zrep.zfs import commands, parse
-from zrep.zfs import errors as zfs_errors
+from zrep.ops.read import read_all_properties
 
 _REPLICA = Value("no", "local")
 
@@ -137,10 +136,7 @@ def finish(session: Session, view: View) -> View:
 def _replica_of(view: View) -> str:
     """Another tag under which the master is a replica: its role may have moved while this pair was stopped."""
     name = view.pair.master.name
-    [done] = view.executor.master.run([commands.get_all(name)])
-    if done.status != 0:
-        raise zfs_errors.error(done)
-    roles = parse.parse_properties(done.out).get(name, {}).items()
+    roles = read_all_properties(view.executor.master, name).items()
     others = [key.removesuffix(":master") for key, value in roles if key.endswith(":master") and value == _REPLICA]
     return next((tag for tag in others if tag != view.tag), "")
 

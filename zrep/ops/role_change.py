@@ -12,7 +12,7 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.dataset import Snapshot, Value
+from zrep.core.dataset import NO_TOKEN, Snapshot, Value
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.pair import Side, Unit, newest_common
 from zrep.core.plan_data import new_snapshot, plan_advance, plan_converge, plan_stream
@@ -335,7 +335,7 @@ def _whole_plan(session: Session, view: View) -> list[Step]:
     final = Snapshot(new_snapshot(pair).partition("@")[2], "", 0)
     plan: list[Step] = [*plan_quiesce(pair, generation), *plan_final_snapshot(pair)]
     if base is not None:
-        plan += plan_stream(pair, base, final, {}, "")
+        plan += plan_stream(pair, base, final, NO_TOKEN, "")
     plan += plan_commit(pair, intent)
     plan += plan_open(Side.REPLICA, pair.replica, session.tag)
     plan += plan_demote(pair, Role(gen=generation, epoch=intent.epoch, parents=pair.replica.role.lineage))

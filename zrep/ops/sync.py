@@ -13,7 +13,7 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.dataset import Snapshot
+from zrep.core.dataset import PoolSpace, Snapshot
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
 from zrep.core.pair import Side, Unit, newest_common
@@ -24,9 +24,9 @@ from zrep.host.parallel import GroupCommit
 from zrep.ops.advance import (
     converge,
     converging,
+    half_received,
+    note_pool_space,
     pools,
-    read_pool_space,
-    read_token,
     remember_synced,
     see_arrivals,
     stream_pending,
@@ -40,7 +40,6 @@ from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View
 from zrep.ops.repair import prepare
 from zrep.ops.unusable import busy, misfit
-from zrep.zfs.commands import Completed
 
 # A run sends what an earlier one left, then what was written since: two rounds reach the end.
 _ROUNDS = 3
@@ -120,10 +119,10 @@ def _paused(link: Link, everything: bool) -> Outcome:
 def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int) -> list[Outcome]:
     """All pairs with one peer over one connection; with the peer down: one attempt, one line, no snapshot. What goes
     wrong here ends nothing of the other peers."""
-    pool_space: dict[str, Completed] = {}
+    pool_space: dict[str, PoolSpace] = {}
     try:
         taken, found = session.lock_and_read(
-            links, 0.5 if everything else 2.0, partial(read_pool_space, session, pool_space)
+            links, 0.5 if everything else 2.0, partial(note_pool_space, session, pool_space)
         )
         reached(session, [link for link in links if link.name not in taken])
     except ZrepError as error:
@@ -202,7 +201,7 @@ class _Shared(Struct, frozen=True):
     batches: Mapping[tuple[str, str], GroupCommit[_Arrived]]
 
 
-def _advance_all(session: Session, views: list[View], pool_space: Mapping[str, Completed], jobs: int) -> list[Outcome]:
+def _advance_all(session: Session, views: list[View], pool_space: Mapping[str, PoolSpace], jobs: int) -> list[Outcome]:
     """One snapshot command for all changed filesystems of a pool, then each stream; who is finished is finished."""
     outcomes: list[Outcome] = []
     plans: list[tuple[View, Advance]] = []
@@ -392,7 +391,7 @@ def _dry(session: Session, view: View, advance: Advance) -> Outcome:
     else:
         target = advance.pending or advance.base
     if not advance.idle:
-        plan += plan_stream(view.pair, advance.base, target, read_token(view), view.pair.replica.root.token)
+        plan += plan_stream(view.pair, advance.base, target, half_received(view), view.pair.replica.root.token)
     else:
         plan += converging(session, view)
     lines: tuple[Line, ...] = tuple(view.executor.lines(plan))

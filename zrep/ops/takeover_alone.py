@@ -23,9 +23,9 @@ from zrep.ops.execute import Executor, Line
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
 from zrep.ops.preflight import preflight_alone
-from zrep.ops.read import observe
+from zrep.ops.read import observe, read_token
 from zrep.ops.unusable import unfinished_init
-from zrep.zfs import commands, parse
+from zrep.zfs import commands
 
 # What a fence command says by its exit status. Any other means: not fenced.
 _FENCED = 0
@@ -199,8 +199,7 @@ def _partial(session: Session, member: Member) -> int | None:
     """Bytes of the stream that a resume token stands for; its text is told although the source is not here."""
     if not member.token:
         return None
-    [done] = session.local.run([commands.token_asdict(member.token)])
-    return int(parse.parse_token(done.out + done.err).get("bytes", "0"))
+    return read_token(session.local, member.token).received
 
 
 def _open_alone(session: Session, executor: Executor, name: str, message: str) -> Outcome:

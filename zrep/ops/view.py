@@ -16,9 +16,7 @@ from zrep.core.quantities import size
 from zrep.core.relation import Linked, relate
 from zrep.core.role import Role
 from zrep.ops.pairs import Link, Session
-from zrep.ops.read import find_roles, observe, survey
-from zrep.zfs import commands, parse
-from zrep.zfs import errors as zfs_errors
+from zrep.ops.read import find_roles, observe, read_own_properties, survey
 
 
 class Row(Struct, frozen=True):
@@ -205,15 +203,8 @@ def _judge_data(row: Row, link: Link, mine: Member, theirs: Member) -> Row:
 
 def properties(session: Session, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """list -v: every local property of ours, by filesystem."""
-    [done] = session.local.run([commands.find_pairs(session.tag)])
-    if done.status != 0:
-        raise zfs_errors.error(done)
-    table = parse.parse_properties(done.out)
-    return {
-        name: {key: value.value for key, value in values.items()}
-        for name, values in table.items()
-        if not names or name in names
-    }
+    found = read_own_properties(session.local, session.tag)
+    return {name: values for name, values in found.items() if not names or name in names}
 
 
 def snapshots(session: Session, names: Sequence[str]) -> dict[str, list[tuple[str, int | None, int]]]:

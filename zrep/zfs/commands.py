@@ -101,7 +101,7 @@ def pool_free(pool: str) -> Argv:
     return ("zpool", "list", "-Hp", "-o", "name,size,free,health,readonly", pool)
 
 
-def token_asdict(token: str) -> Argv:
+def token_contents(token: str) -> Argv:
     """What a resume token stands for; fails when its snapshot is gone here."""
     return ("zfs", "send", "-nvP", "-t", token)
 
