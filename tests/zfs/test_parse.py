@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zrep.core.dataset import Value
+from zrep.core.dataset import Value, role_of
 from zrep.core.errors import FailedError, ZrepError
 from zrep.core.role import Intent
 from zrep.zfs import errors as zfs_errors
@@ -43,33 +43,33 @@ def properties(values: dict[str, str], source: str = "local") -> dict[str, Value
     ],
 )
 def test_what_zrep_never_writes_is_noticed(change: dict[str, str], says: str) -> None:
-    assert parse.role_of("zrep", "tank/b", properties(WHOLE | change)).unreadable == says
+    assert role_of("zrep", "tank/b", properties(WHOLE | change)).unreadable == says
 
 
 @pytest.mark.parametrize("source", ["inherited from tank", "received", "default", "-"])
 def test_only_local_properties_make_a_role(source: str) -> None:
-    assert not parse.role_of("zrep", "tank/x", properties(WHOLE, source)).paired
+    assert not role_of("zrep", "tank/x", properties(WHOLE, source)).paired
 
 
 def test_a_replica_of_the_shell_zrep_has_its_masters_properties_received() -> None:
     received = properties(WHOLE, "received")
-    role = parse.role_of("zrep", "tank/b", received)
+    role = role_of("zrep", "tank/b", received)
     assert (role.paired, role.master, role.gen) == (True, False, "")
-    assert not parse.role_of("zrep", "tank/other", received).paired
+    assert not role_of("zrep", "tank/other", received).paired
 
 
 def test_the_shell_zrep_marks_only_masters() -> None:
     shell = {name: value for name, value in WHOLE.items() if name not in ("master", "epoch", "gen")}
-    assert parse.role_of("zrep", "tank/b", properties(shell)).master is False
-    assert parse.role_of("zrep", "tank/b", properties(shell | {"gen": "1"})).master is None
-    assert parse.role_of("zrep", "tank/b", properties({"savecount": "5"})).master is None
+    assert role_of("zrep", "tank/b", properties(shell)).master is False
+    assert role_of("zrep", "tank/b", properties(shell | {"gen": "1"})).master is None
+    assert role_of("zrep", "tank/b", properties({"savecount": "5"})).master is None
 
 
 @pytest.mark.parametrize("landed", range(len(TURNED) + 1))
 def test_the_record_of_a_new_role_decides_however_much_of_the_set_landed(landed: int) -> None:
     values = WHOLE | dict(list(TURNED.items())[:landed])
     record = Intent("promote", "2" * 16, role=TURNED).text()
-    role = parse.role_of("zrep", "tank/b", properties({**values, "inprogress": record}))
+    role = role_of("zrep", "tank/b", properties({**values, "inprogress": record}))
     assert role.links == ("beta", "tank/b", "alpha", "tank/a")
     assert (role.master, role.epoch, role.gen) == (True, 2, "2" * 16)
     assert role.partially_applied is (landed < len(TURNED))

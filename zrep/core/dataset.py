@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.names import sequence_of
-from zrep.core.role import Role
+from zrep.core.quantities import floor_bytes, whole_number
+from zrep.core.role import UNKNOWN, Intent, Role
 
 # One for all snapshots without any: Python makes a new one of 216 bytes each time.
 NO_HOLDS: frozenset[str] = frozenset()
@@ -136,3 +138,74 @@ class Member(Struct, frozen=True):
 def in_order(snapshots: Iterable[Snapshot]) -> tuple[Snapshot, ...]:
     """Snapshots oldest first."""
     return tuple(sorted(snapshots, key=lambda snapshot: snapshot.createtxg))
+
+
+_FORMS: dict[str, Callable[[str], object]] = {
+    "master": re.compile(r"yes|no").fullmatch,
+    "epoch": lambda text: whole_number(text) is not None,
+    "savecount": lambda text: whole_number(text) is not None,
+    "lease": lambda text: whole_number(text) is not None,
+    "minfree": lambda text: floor_bytes(text, 0) is not None,
+    "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
+}
+
+
+def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
+    """The role a dataset plays itself: only properties with source local count (children inherit,
+    ``send -p`` carries, clones copy). One exception: a replica that the shell zrep made and that has no role of
+    its own yet, but received the master's with its first stream, naming this very dataset as the target.
+    While a record of a new role is there, it is the role (see Intent)."""
+
+    def own(name: str) -> str:
+        value = properties.get(f"{tag}:{name}")
+        return value.value if value is not None and value.local and value.value != "-" else ""
+
+    intent = Intent.parse(own("inprogress"))
+    recorded = intent.role if intent else {}
+
+    def local(name: str) -> str:
+        return recorded.get(name, "") or own(name)
+
+    if not local("src-fs"):
+        received = {
+            name: value.value
+            for name in ("src-host", "src-fs", "dest-host", "dest-fs", "savecount")
+            if (value := properties.get(f"{tag}:{name}")) is not None and value.source == "received"
+        }
+        if received.get("dest-fs") == dataset and not local("gen"):
+            links = (received.get("src-host", ""), received.get("src-fs", ""), received.get("dest-host", ""), dataset)
+            return Role(*links, master=False, intent=intent)
+    return Role(
+        src_host=local("src-host"),
+        src_fs=local("src-fs"),
+        dest_host=local("dest-host"),
+        dest_fs=local("dest-fs"),
+        # The shell zrep marks only masters.
+        master={"yes": True, "no": False, "": False if local("src-fs") and not local("gen") else None}.get(
+            local("master")
+        ),
+        savecount=whole_number(local("savecount")),
+        epoch=whole_number(local("epoch")),
+        gen=local("gen"),
+        parents=tuple(filter(None, local("parent").split(","))),
+        intent=intent,
+        paused=local("paused"),
+        outfilter=local("outfilter"),
+        infilter=local("infilter"),
+        flags=properties[f"{tag}:flags"].value if local("flags") else None,
+        split=local("split"),
+        canmount=local("canmount"),
+        alone=local("alone") == "yes",
+        lease=whole_number(local("lease")) or 0,
+        minfree=local("minfree"),
+        lock_pid=local("lock-pid"),
+        lock_time=local("lock-time"),
+        unreadable=", ".join(
+            f"{tag}:{name} is {own(name)!r}" for name, form in _FORMS.items() if own(name) and not form(own(name))
+        ),
+        partially_applied=any(own(name) != value for name, value in recorded.items()),
+    )
+
+
+def build_member(tag: str, name: str, properties: Mapping[str, Value], snapshots: Sequence[Snapshot]) -> Member:
+    return Member(name, properties, role_of(tag, name, properties), tuple(snapshots))

@@ -33,3 +33,8 @@ def floor_bytes(text: str, pool_size: int) -> int | None:
     if unit == "%":
         return pool_size * number // 100 if number < 100 else None
     return number * 1024 ** "KMGT".find(unit) * 1024 if unit else number
+
+
+def whole_number(text: str, digits: int = 18) -> int | None:
+    """A whole number as zrep writes one; None for anything else, digits of other scripts among it."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None

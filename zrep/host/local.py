@@ -19,6 +19,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from zrep import __version__
+from zrep.core.dataset import role_of
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.host import process
 from zrep.host.locks import Locks, run_directory
@@ -191,7 +192,7 @@ class LocalAgent:
         read = self.runner.run(commands.get_properties(tag, [dataset]))
         if read.status != 0:
             raise zfs_errors.error(read).about(dataset)
-        role = parse.role_of(tag, dataset, parse.parse_properties(read.out).get(dataset, {}))
+        role = role_of(tag, dataset, parse.parse_properties(read.out).get(dataset, {}))
         if role.generation != expected:
             raise RefusedError("its generation changed meanwhile", filesystem=dataset, evidence=role.generation)
         if role.intent and role.intent.operation == "cancelled" and role.intent.identity == identity:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
+from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value, build_member, role_of
 from zrep.core.names import pool_of
 from zrep.core.role import Role
 from zrep.core.steps import SendStream
@@ -24,13 +24,13 @@ def find_roles(agent: Agent, tag: str) -> dict[str, Role]:
     [done] = agent.run([commands.find_pairs(tag)])
     if done.status != 0:
         raise zfs_errors.error(done)
-    return {name: parse.role_of(tag, name, table) for name, table in parse.parse_properties(done.out).items()}
+    return {name: role_of(tag, name, table) for name, table in parse.parse_properties(done.out).items()}
 
 
 def find_role(agent: Agent, tag: str, dataset: str) -> Role | None:
     """The role of one dataset; None when ZFS says that it does not exist."""
     properties = _properties(agent, tag, [dataset])
-    return parse.role_of(tag, dataset, properties[dataset]) if dataset in properties else None
+    return role_of(tag, dataset, properties[dataset]) if dataset in properties else None
 
 
 def observe(agent: Agent, tag: str, datasets: Sequence[str], *, sync_txg: bool = False) -> dict[str, Member]:
@@ -55,7 +55,7 @@ def observe(agent: Agent, tag: str, datasets: Sequence[str], *, sync_txg: bool =
         table = _snapshots(agent, tag, list(properties))
     snapshots = _with_holds(agent, table)
     return {
-        name: _truly_written(agent, parse.build_member(tag, name, properties[name], snapshots.get(name, ())))
+        name: _truly_written(agent, build_member(tag, name, properties[name], snapshots.get(name, ())))
         for name in datasets
         if name in properties
     }
@@ -71,9 +71,9 @@ def survey(agent: Agent, tag: str, datasets: Sequence[str]) -> Iterator[Member]:
     if done.status != 0:
         raise zfs_errors.error(done)
     for name, snapshots in parse.each_snapshots(done.out):
-        yield parse.build_member(tag, name, properties.pop(name), snapshots)
+        yield build_member(tag, name, properties.pop(name), snapshots)
     for name, own in properties.items():
-        yield parse.build_member(tag, name, own, ())
+        yield build_member(tag, name, own, ())
 
 
 def observe_children(agent: Agent, name: str) -> list[str]:

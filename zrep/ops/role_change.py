@@ -12,7 +12,7 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.dataset import NO_TOKEN, Snapshot, Value
+from zrep.core.dataset import NO_TOKEN, Snapshot, Value, build_member
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.pair import Side, Unit, newest_common
 from zrep.core.plan_data import new_snapshot, plan_advance, plan_converge, plan_stream
@@ -34,7 +34,7 @@ from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session, View
 from zrep.ops.preflight import blockers, preflight
 from zrep.ops.repair import open_master, prepare
-from zrep.zfs import commands, parse
+from zrep.zfs import commands
 from zrep.zfs import errors as zfs_errors
 from zrep.zfs.commands import Completed
 
@@ -321,7 +321,7 @@ def _promoted(view: View, take: TakeRole) -> View:
     """The view after a role was taken: a set that succeeded is whole."""
     member = view.pair.replica.root
     properties = {**member.properties, **{name: Value(value, "local") for name, value in take.properties}}
-    unit = Unit((parse.build_member(view.tag, member.name, properties, member.snapshots),))
+    unit = Unit((build_member(view.tag, member.name, properties, member.snapshots),))
     return view.with_replica(unit)
 
 

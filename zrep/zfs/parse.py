@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
-from zrep.core.dataset import NO_HOLDS, Member, Snapshot, Value
+from zrep.core.dataset import NO_HOLDS, Snapshot, Value
 from zrep.core.errors import FailedError
-from zrep.core.quantities import floor_bytes
-from zrep.core.role import UNKNOWN, Intent, Role
+from zrep.core.quantities import whole_number
 from zrep.zfs.commands import SNAPSHOT_COLUMNS
 
 _HOLDS_UNKNOWN = frozenset(("",))
@@ -111,7 +110,7 @@ def _snapshot(row: Sequence[str]) -> Snapshot:
         written=_integer(written, full),
         used=_integer(used, full),
         holds=_HOLDS_UNKNOWN if userrefs not in ("0", "-") else NO_HOLDS,
-        sent=_number(sent),
+        sent=whole_number(sent),
         clones=tuple(clones.split(",")) if clones not in ("", "-") else (),
     )
 
@@ -135,82 +134,6 @@ def parse_holds(text: str) -> dict[str, frozenset[str]]:
     for row in _rows(text, 3, "zfs holds"):
         table[row[0]] = table.get(row[0], frozenset()) | {row[1]}
     return table
-
-
-def _number(text: str, digits: int = 18) -> int | None:
-    """A whole number as zrep writes one; None for anything else, digits of other scripts among it."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
-
-
-_FORMS: dict[str, Callable[[str], object]] = {
-    "master": re.compile(r"yes|no").fullmatch,
-    "epoch": lambda text: _number(text) is not None,
-    "savecount": lambda text: _number(text) is not None,
-    "lease": lambda text: _number(text) is not None,
-    "minfree": lambda text: floor_bytes(text, 0) is not None,
-    "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
-}
-
-
-def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
-    """The role a dataset plays itself: only properties with source local count (children inherit,
-    ``send -p`` carries, clones copy). One exception: a replica that the shell zrep made and that has no role of
-    its own yet, but received the master's with its first stream, naming this very dataset as the target.
-    While a record of a new role is there, it is the role (see Intent)."""
-
-    def own(name: str) -> str:
-        value = properties.get(f"{tag}:{name}")
-        return value.value if value is not None and value.local and value.value != "-" else ""
-
-    intent = Intent.parse(own("inprogress"))
-    recorded = intent.role if intent else {}
-
-    def local(name: str) -> str:
-        return recorded.get(name, "") or own(name)
-
-    if not local("src-fs"):
-        received = {
-            name: value.value
-            for name in ("src-host", "src-fs", "dest-host", "dest-fs", "savecount")
-            if (value := properties.get(f"{tag}:{name}")) is not None and value.source == "received"
-        }
-        if received.get("dest-fs") == dataset and not local("gen"):
-            links = (received.get("src-host", ""), received.get("src-fs", ""), received.get("dest-host", ""), dataset)
-            return Role(*links, master=False, intent=intent)
-    return Role(
-        src_host=local("src-host"),
-        src_fs=local("src-fs"),
-        dest_host=local("dest-host"),
-        dest_fs=local("dest-fs"),
-        # The shell zrep marks only masters.
-        master={"yes": True, "no": False, "": False if local("src-fs") and not local("gen") else None}.get(
-            local("master")
-        ),
-        savecount=_number(local("savecount")),
-        epoch=_number(local("epoch")),
-        gen=local("gen"),
-        parents=tuple(filter(None, local("parent").split(","))),
-        intent=intent,
-        paused=local("paused"),
-        outfilter=local("outfilter"),
-        infilter=local("infilter"),
-        flags=properties[f"{tag}:flags"].value if local("flags") else None,
-        split=local("split"),
-        canmount=local("canmount"),
-        alone=local("alone") == "yes",
-        lease=_number(local("lease")) or 0,
-        minfree=local("minfree"),
-        lock_pid=local("lock-pid"),
-        lock_time=local("lock-time"),
-        unreadable=", ".join(
-            f"{tag}:{name} is {own(name)!r}" for name, form in _FORMS.items() if own(name) and not form(own(name))
-        ),
-        partially_applied=any(own(name) != value for name, value in recorded.items()),
-    )
-
-
-def build_member(tag: str, name: str, properties: Mapping[str, Value], snapshots: Sequence[Snapshot]) -> Member:
-    return Member(name, properties, role_of(tag, name, properties), tuple(snapshots))
 
 
 def _values(text: str) -> dict[str, dict[str, str]]:
@@ -237,7 +160,7 @@ def _rows(text: str, columns: int, command: str) -> Iterator[list[str]]:
 def _integer(text: str, what: str) -> int:
     if text == "-":
         return 0
-    number = _number(text, 20)  # as many as 64 bits have
+    number = whole_number(text, 20)  # as many as 64 bits have
     if number is None:
         raise FailedError("zfs list printed something zrep does not understand", evidence=f"{what}: {text[:60]}")
     return number
