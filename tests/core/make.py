@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from zrep.core.dataset import Member, Snapshot, Value
-from zrep.core.pair import Pair, Unit
+from zrep.core.pair import Lane, Pair, Tree
 from zrep.core.role import Intent, Role
 
 TAG = "zrep"
@@ -54,9 +56,15 @@ def pair(
     quiet = {"readonly": "on", "mounted": "no -", "canmount": "noauto"} | (there_properties or {})
     return Pair(
         TAG,
-        Unit((member("tank/a", master, here, written, **properties),)),
-        Unit((member("tank/b", replica, there, written_there, **quiet),)),
+        Tree((member("tank/a", master, here, written, **properties),)),
+        Tree((member("tank/b", replica, there, written_there, **quiet),)),
     )
+
+
+def lane(*snapshots: str, **about: Any) -> Lane:
+    """The one lane of pair(…)."""
+    [only] = pair(*snapshots, **about).lanes
+    return only
 
 
 def intent(operation: str = "failover", identity: str = NEW, phase: str = "prepare") -> Intent:

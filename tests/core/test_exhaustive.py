@@ -11,9 +11,9 @@ from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member
 from zrep.core import plan_data as plan
 from zrep.core import plan_role as rolechange
 from zrep.core import role
-from zrep.core.dataset import NO_TOKEN, Member, Snapshot, TokenContents
+from zrep.core.dataset import NO_TOKEN, Member, Snapshot, TokenContents, Value
 from zrep.core.errors import ZrepError
-from zrep.core.pair import Pair, Side, Unit, newest_common
+from zrep.core.pair import End, Pair, Tree
 from zrep.core.relation import Linked, Relation, SplitBrain, relate
 from zrep.core.role import LEGACY, Intent, Role
 from zrep.core.steps import DestroySnapshots, Hold, Release, SetProperties, Step, TakeRole
@@ -31,8 +31,8 @@ def pairs() -> Iterator[Pair]:
     for here, there, (written, written_there) in product(HISTORIES, HISTORIES, [(0, 0), (9, 0), (0, 9)]):
         yield Pair(
             TAG,
-            Unit((member("tank/a", replace(MASTER, savecount=2), here, written),)),
-            Unit((member("tank/b", replace(REPLICA, savecount=1), there, written_there, readonly="on"),)),
+            Tree((member("tank/a", replace(MASTER, savecount=2), here, written),)),
+            Tree((member("tank/b", replace(REPLICA, savecount=1), there, written_there, readonly="on"),)),
         )
 
 
@@ -46,7 +46,7 @@ def roles() -> list[Role]:
 
 def prefixes() -> list[Role]:
     """What a set of the role that landed in part leaves behind."""
-    before, after = REPLICA, rolechange.take_role(_linked(), NEW, 2).properties
+    before, after = REPLICA, rolechange.take_role(_linked().target, TAG, NEW, 2).properties
     found = []
     for landed in range(len(after) + 1):
         names = {name.partition(":")[2]: value for name, value in after[:landed]}
@@ -68,7 +68,7 @@ def prefixes() -> list[Role]:
 
 
 def _linked() -> Pair:
-    return Pair(TAG, Unit((member("tank/a", MASTER, "1hs"),)), Unit((member("tank/b", REPLICA, "1hs"),)))
+    return Pair(TAG, Tree((member("tank/a", MASTER, "1hs"),)), Tree((member("tank/b", REPLICA, "1hs"),)))
 
 
 def printable(steps: tuple[Step, ...]) -> None:
@@ -80,10 +80,10 @@ def printable(steps: tuple[Step, ...]) -> None:
 
 def check_data(pair: Pair) -> None:
     """Every plan over snapshots, and what it must never do."""
-    base = newest_common(pair.master.root, pair.replica.root)
-    converge = plan.plan_converge(pair, 77)
-    for step in (*converge, *plan.plan_expire(pair)):
-        unit = pair.side(step.side).root
+    base = pair.lanes[0].base
+    converge = plan.plan_converge(pair.lanes[0], 77)
+    for step in (*converge, *plan.plan_expire(pair.lanes[0])):
+        unit = pair.at(step.end).members[0]
         own = unit.by_guid(base.guid) if base else None
         if isinstance(step, DestroySnapshots):
             assert own is not None
@@ -100,14 +100,19 @@ def check_data(pair: Pair) -> None:
             assert (named == held) if isinstance(step, Hold) else not named & held
     printable(converge)
     try:
-        advance = plan.plan_advance(pair)
+        advance = plan.plan_advance(pair.lanes[0])
     except ZrepError:
         return
     assert base == advance.base
     if advance.pending is not None:
+        half = {**pair.target.members[0].properties, "receive_resume_token": Value("1-x", "-")}
+        broken = pair.target.with_member(replace(pair.target.members[0], properties=half))
         same = TokenContents(True, base.guid, advance.pending.guid)
-        for token, resume in [(NO_TOKEN, ""), (NO_TOKEN, "1-x"), (same, "1-x")]:
-            printable(plan.plan_stream(pair, advance.base, advance.pending, token, resume))
+        for [lane], token in [
+            (pair.lanes, NO_TOKEN),
+            *((replace(pair, target=broken).lanes, t) for t in (NO_TOKEN, same)),
+        ]:
+            printable(plan.plan_stream(lane, advance.base, advance.pending, token))
     printable(rolechange.plan_final_snapshot(pair))
 
 
@@ -122,35 +127,35 @@ def test_every_small_history() -> None:
 def test_converging_is_done_once() -> None:
     """The plan, applied to what is there, leaves nothing to plan."""
     for pair in pairs():
-        done = applied(pair, plan.plan_converge(pair, 77))
-        assert plan.plan_converge(done, 78) == (), pair
-        base = newest_common(pair.master.root, pair.replica.root)
-        assert newest_common(done.master.root, done.replica.root) in (None, *done.master.root.snapshots)
-        assert base is None or done.master.root.by_guid(base.guid) is not None
+        done = applied(pair, plan.plan_converge(pair.lanes[0], 77))
+        assert plan.plan_converge(done.lanes[0], 78) == (), pair
+        base = pair.lanes[0].base
+        assert done.lanes[0].base in (None, *done.source.members[0].snapshots)
+        assert base is None or done.source.members[0].by_guid(base.guid) is not None
 
 
 def test_every_prefix_of_converging_ends_the_same() -> None:
     for pair in pairs():
-        steps = plan.plan_converge(pair, 77)
+        steps = plan.plan_converge(pair.lanes[0], 77)
         whole = applied(pair, steps)
         for cut in range(len(steps)):
             done = applied(pair, steps[:cut])
             held_on_both(pair, done)
-            assert applied(done, plan.plan_converge(done, 77)) == whole
+            assert applied(done, plan.plan_converge(done.lanes[0], 77)) == whole
 
 
 def test_every_cut_of_converging_in_stages_ends_the_same() -> None:
     """The parts of a stage run at the same time: a cut may find any of them, at any place, done or not."""
     cuts = 0
     for pair in pairs():
-        steps = plan.plan_converge(pair, 77)
+        steps = plan.plan_converge(pair.lanes[0], 77)
         whole = applied(pair, steps)
         begun = pair
         for parts in plan.stages(steps):
             for places in product(*(range(len(part) + 1) for part in parts)):
                 done = applied(begun, chain(*(part[:place] for part, place in zip(parts, places, strict=True))))
                 held_on_both(pair, done)
-                assert applied(done, plan.plan_converge(done, 77)) == whole
+                assert applied(done, plan.plan_converge(done.lanes[0], 77)) == whole
                 cuts += 1
             begun = applied(begun, chain(*parts))
         assert begun == whole, "nothing is left out"
@@ -170,8 +175,8 @@ def held_on_both(before: Pair, now: Pair) -> None:
 
 
 def common_held(pair: Pair) -> bool:
-    there = {s.guid for s in pair.replica.root.snapshots if TAG in s.holds}
-    return any(s.guid in there for s in pair.master.root.snapshots if TAG in s.holds)
+    there = {s.guid for s in pair.target.members[0].snapshots if TAG in s.holds}
+    return any(s.guid in there for s in pair.source.members[0].snapshots if TAG in s.holds)
 
 
 def marked(unit: Member, names: tuple[str, ...], change: Callable[[Snapshot], Snapshot]) -> tuple[Snapshot, ...]:
@@ -179,7 +184,7 @@ def marked(unit: Member, names: tuple[str, ...], change: Callable[[Snapshot], Sn
 
 
 def apply(pair: Pair, step: Step) -> Pair:
-    unit = pair.side(step.side).root
+    unit = pair.at(step.end).members[0]
     snapshots = unit.snapshots
     match step:
         case Hold(tag=tag, snapshots=names):
@@ -192,23 +197,22 @@ def apply(pair: Pair, step: Step) -> Pair:
             snapshots = tuple(s for s in snapshots if s.name not in gone)
         case _:
             raise AssertionError(step)
-    changed = Unit((replace(unit, snapshots=snapshots),))
-    return replace(pair, master=changed) if step.side is Side.MASTER else replace(pair, replica=changed)
+    return pair.with_tree(step.end, Tree((replace(unit, snapshots=snapshots),)))
 
 
 def planners(pair: Pair) -> list[Callable[[], tuple[Step, ...]]]:
-    what = pair.master.role.intent or intent()
+    what = pair.source.role.intent or intent()
     return [
         lambda: rolechange.plan_quiesce(pair, OLD),
         lambda: rolechange.plan_commit(pair, what),
         lambda: rolechange.plan_abort(pair, what),
-        lambda: rolechange.plan_demote(pair, pair.replica.role),
+        lambda: rolechange.plan_demote(pair),
         lambda: plan.plan_adopt(pair, OLD),
-        lambda: (rolechange.take_role(pair, OLD, role.next_epoch(pair.master.role, pair.replica.role)),),
-        lambda: rolechange.plan_writable(Side.REPLICA, pair.replica, TAG),
-        lambda: rolechange.plan_mounted(Side.REPLICA, pair.replica, TAG),
-        lambda: rolechange.plan_closed(Side.MASTER, pair.master, TAG),
-        lambda: plan.plan_converge(pair, 77),
+        lambda: (rolechange.take_role(pair.target, TAG, OLD, role.next_epoch(pair.source.role, pair.target.role)),),
+        lambda: rolechange.plan_writable(End.TARGET, pair.target, TAG),
+        lambda: rolechange.plan_mounted(End.TARGET, pair.target, TAG),
+        lambda: rolechange.plan_closed(End.SOURCE, pair.source, TAG),
+        lambda: plan.plan_converge(pair.lanes[0], 77),
     ]
 
 
@@ -225,7 +229,7 @@ def test_every_two_roles() -> None:
             assert not (one.role.master and other.role.master)
     # The plans look at one side's role, or at both sides' epochs: not every two need to be tried.
     for (one, _), (_, other) in product(units[::7], units[::5]):
-        for planner in planners(Pair(TAG, Unit((one,)), Unit((other,)))):
+        for planner in planners(Pair(TAG, Tree((one,)), Tree((other,)))):
             try:
                 steps = planner()
             except ZrepError:

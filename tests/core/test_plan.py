@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import pytest
 from msgspec.structs import replace
 
-from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member, pair
+from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, lane, member, pair
 from zrep.core import plan_data as plan
 from zrep.core import plan_record, role
 from zrep.core import plan_role as rolechange
 from zrep.core.dataset import NO_TOKEN, TokenContents
 from zrep.core.errors import RefusedError
-from zrep.core.pair import Pair, Side, Unit
+from zrep.core.pair import End, Pair, Tree
 from zrep.core.role import LEGACY, Intent, Role
 from zrep.core.steps import Step
 from zrep.zfs import commands
@@ -22,7 +22,7 @@ SHELL = {"gen": "", "epoch": None}
 
 
 def lines(steps: Iterable[Step]) -> list[str]:
-    return [f"{step.side.value}: {' '.join(commands.command(step))}" for step in steps]
+    return [f"{step.end.value}: {' '.join(commands.command(step))}" for step in steps]
 
 
 # --- what sync has to move ---
@@ -43,13 +43,13 @@ def lines(steps: Iterable[Step]) -> list[str]:
     ],
 )
 def test_advance(here: str, there: str, written: int, base: str, pending: str | None) -> None:
-    found = plan.plan_advance(pair(here, there, written=written))
+    found = plan.plan_advance(lane(here, there, written=written))
     assert (found.base.guid, found.pending.guid if found.pending else None) == (base, pending)
     assert found.idle is (pending is None and not written)
 
 
 def test_foreign_snapshots_on_the_replica_are_named() -> None:
-    assert plan.plan_advance(pair("1hs daily", "1hs weekly")).foreign == ("weekly",)
+    assert plan.plan_advance(lane("1hs daily", "1hs weekly")).foreign == ("weekly",)
 
 
 @pytest.mark.parametrize(
@@ -64,43 +64,43 @@ def test_foreign_snapshots_on_the_replica_are_named() -> None:
 )
 def test_what_sync_refuses(here: str, there: str, written_there: int, words: str) -> None:
     with pytest.raises(RefusedError, match=words) as refused:
-        plan.plan_advance(pair(here, there, written_there=written_there))
+        plan.plan_advance(lane(here, there, written_there=written_there))
     assert refused.value.filesystem == "tank/a"
     assert refused.value.advice
 
 
 def test_written_counts_since_what_will_be_sent() -> None:
-    assert plan.plan_advance(pair("1hs 2w", "1hs", written=7)).written == 7
-    assert plan.plan_advance(pair("1hs dailyw", "1hs", written=7)).written == 7 + 4096
+    assert plan.plan_advance(lane("1hs 2w", "1hs", written=7)).written == 7
+    assert plan.plan_advance(lane("1hs dailyw", "1hs", written=7)).written == 7 + 4096
 
 
 def test_the_next_snapshot_is_above_both_sides() -> None:
-    assert plan.new_snapshot(pair("1 2", "1 0f")) == "tank/a@zrep_000010"
+    assert lane("1 2", "1 0f").next_snapshot == "tank/a@zrep_000010"
 
 
 # --- the stream ---
 
-SEND = "master: zfs send -vP -L -e -c -i tank/a@zrep_000001 tank/a@zrep_000002"
+SEND = "source: zfs send -vP -L -e -c -i tank/a@zrep_000001 tank/a@zrep_000002"
 
 
 @pytest.mark.parametrize(
     ("token", "resume", "expected"),
     [
         (NO_TOKEN, "", [SEND]),
-        (TokenContents(True, "1", "2"), "1-x", ["master: zfs send -vP -t 1-x"]),
-        (TokenContents(True, "1", "3"), "1-x", ["replica: zfs receive -A tank/b", SEND]),
-        (TokenContents(True, "0", "2"), "1-x", ["replica: zfs receive -A tank/b", SEND]),
-        (TokenContents(True, "", "2"), "1-x", ["replica: zfs receive -A tank/b", SEND]),
-        (TokenContents(False, "1", "2"), "1-x", ["replica: zfs receive -A tank/b", SEND]),
+        (TokenContents(True, "1", "2"), "1-x", ["source: zfs send -vP -t 1-x"]),
+        (TokenContents(True, "1", "3"), "1-x", ["target: zfs receive -A tank/b", SEND]),
+        (TokenContents(True, "0", "2"), "1-x", ["target: zfs receive -A tank/b", SEND]),
+        (TokenContents(True, "", "2"), "1-x", ["target: zfs receive -A tank/b", SEND]),
+        (TokenContents(False, "1", "2"), "1-x", ["target: zfs receive -A tank/b", SEND]),
     ],
     ids=["none", "ours", "of another snapshot", "of another base", "of a full stream", "unreadable"],
 )
 def test_a_resume_token_is_used_only_for_exactly_this_stream(
     token: TokenContents, resume: str, expected: list[str]
 ) -> None:
-    both = pair("1hs 2", "1hs")
-    base, target = both.master.root.snapshots
-    assert lines(plan.plan_stream(both, base, target, token, resume)) == expected
+    one = lane("1hs 2", "1hs", there_properties={"receive_resume_token": resume or "-"})
+    base, snapshot = one.source.snapshots
+    assert lines(plan.plan_stream(one, base, snapshot, token)) == expected
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_an_increment_carries_no_properties(flags: str | None, encryption: str, 
             "1hs 2h",
             "1hs 2",
             [
-                "replica: zfs hold zrep tank/b@zrep_000002",
-                "replica: zfs set zrep:sent=77 tank/b@zrep_000002",
-                "master: zfs set zrep:sent=77 tank/a@zrep_000002",
-                "replica: zfs release zrep tank/b@zrep_000001",
-                "master: zfs release zrep tank/a@zrep_000001",
+                "target: zfs hold zrep tank/b@zrep_000002",
+                "target: zfs set zrep:sent=77 tank/b@zrep_000002",
+                "source: zfs set zrep:sent=77 tank/a@zrep_000002",
+                "target: zfs release zrep tank/b@zrep_000001",
+                "source: zfs release zrep tank/a@zrep_000001",
             ],
         ),
         # Cut after any of those: the rest.
@@ -141,13 +141,13 @@ def test_an_increment_carries_no_properties(flags: str | None, encryption: str, 
             "1hs 2h",
             "1hs 2hs",
             [
-                "master: zfs set zrep:sent=77 tank/a@zrep_000002",
-                "replica: zfs release zrep tank/b@zrep_000001",
-                "master: zfs release zrep tank/a@zrep_000001",
+                "source: zfs set zrep:sent=77 tank/a@zrep_000002",
+                "target: zfs release zrep tank/b@zrep_000001",
+                "source: zfs release zrep tank/a@zrep_000001",
             ],
         ),
-        ("1hs 2hs", "1s 2hs", ["master: zfs release zrep tank/a@zrep_000001"]),
-        ("1s", "1s", ["master: zfs hold zrep tank/a@zrep_000001", "replica: zfs hold zrep tank/b@zrep_000001"]),
+        ("1hs 2hs", "1s 2hs", ["source: zfs release zrep tank/a@zrep_000001"]),
+        ("1s", "1s", ["source: zfs hold zrep tank/a@zrep_000001", "target: zfs hold zrep tank/b@zrep_000001"]),
         # A newer one that is held is a stream that has still to arrive; somebody else's hold is not ours to release.
         ("1hs 2h", "1hs", []),
         ("1Hs 2hs", "1s 2hs", []),
@@ -155,7 +155,7 @@ def test_an_increment_carries_no_properties(flags: str | None, encryption: str, 
     ],
 )
 def test_converge(here: str, there: str, expected: list[str]) -> None:
-    assert lines(plan.plan_converge(pair(here, there), 77)) == expected
+    assert lines(plan.plan_converge(lane(here, there), 77)) == expected
 
 
 def test_converge_expires_by_each_sides_own_count() -> None:
@@ -165,11 +165,11 @@ def test_converge_expires_by_each_sides_own_count() -> None:
         master=replace(MASTER, savecount=2),
         replica=replace(REPLICA, savecount=1),
     )
-    assert lines(plan.plan_converge(both, 77)) == [
-        "replica: zfs release zrep tank/b@zrep_000001",
-        "master: zfs release zrep tank/a@zrep_000001",
-        "master: zfs destroy tank/a@zrep_000001,zrep_000002",
-        "replica: zfs destroy tank/b@zrep_000001,zrep_000002",
+    assert lines(plan.plan_converge(both.lanes[0], 77)) == [
+        "target: zfs release zrep tank/b@zrep_000001",
+        "source: zfs release zrep tank/a@zrep_000001",
+        "source: zfs destroy tank/a@zrep_000001,zrep_000002",
+        "target: zfs destroy tank/b@zrep_000001,zrep_000002",
     ]
 
 
@@ -177,18 +177,18 @@ def test_several_converge_in_the_steps_of_one() -> None:
     """What is done to snapshots is one step for all of them; what is done to a filesystem stays its own, in order."""
     stopped = replace(REPLICA, intent=Intent("cancelled", NEW))
     plans = [
-        plan.plan_converge(pair("1hs 2h", "1hs 2"), 77),
-        plan.plan_converge(pair("1hs", "1hs", replica=stopped), 77),
-        plan.plan_converge(pair("1hs 3h", "1h 3h"), 77),
+        plan.plan_converge(lane("1hs 2h", "1hs 2"), 77),
+        plan.plan_converge(lane("1hs", "1hs", replica=stopped), 77),
+        plan.plan_converge(lane("1hs 3h", "1h 3h"), 77),
     ]
     steps = plan.merged(plans)
     assert lines(steps) == [
-        "replica: zfs hold zrep tank/b@zrep_000002",
-        "replica: zfs set zrep:sent=77 tank/b@zrep_000002 tank/b@zrep_000003",
-        "master: zfs set zrep:sent=77 tank/a@zrep_000002 tank/a@zrep_000003",
-        "replica: zfs release zrep tank/b@zrep_000001 tank/b@zrep_000001",
-        "master: zfs release zrep tank/a@zrep_000001 tank/a@zrep_000001",
-        "replica: zfs set zrep:inprogress= tank/b",
+        "target: zfs hold zrep tank/b@zrep_000002",
+        "target: zfs set zrep:sent=77 tank/b@zrep_000002 tank/b@zrep_000003",
+        "source: zfs set zrep:sent=77 tank/a@zrep_000002 tank/a@zrep_000003",
+        "target: zfs release zrep tank/b@zrep_000001 tank/b@zrep_000001",
+        "source: zfs release zrep tank/a@zrep_000001 tank/a@zrep_000001",
+        "target: zfs set zrep:inprogress= tank/b",
     ]
     assert plan.merged([]) == ()
 
@@ -203,9 +203,9 @@ def test_several_converge_in_the_steps_of_one() -> None:
             "1h 2 3s",
             (1, 2),
             [
-                [["replica: zfs hold zrep tank/b@zrep_000003"]],
-                [["replica: zfs release zrep tank/b@zrep_000001"], ["master: zfs release zrep tank/a@zrep_000002"]],
-                [["master: zfs destroy tank/a@zrep_000001,zrep_000002"], ["replica: zfs destroy tank/b@zrep_000001"]],
+                [["target: zfs hold zrep tank/b@zrep_000003"]],
+                [["target: zfs release zrep tank/b@zrep_000001"], ["source: zfs release zrep tank/a@zrep_000002"]],
+                [["source: zfs destroy tank/a@zrep_000001,zrep_000002"], ["target: zfs destroy tank/b@zrep_000001"]],
             ],
         ),
         (
@@ -214,10 +214,10 @@ def test_several_converge_in_the_steps_of_one() -> None:
             (5, 1),
             [
                 [
-                    ["master: zfs set zrep:sent=77 tank/a@zrep_000002"],
-                    ["replica: zfs set zrep:sent=77 tank/b@zrep_000002"],
-                    ["master: zfs release zrep tank/a@zrep_000001"],
-                    ["replica: zfs destroy tank/b@zrep_000001"],
+                    ["source: zfs set zrep:sent=77 tank/a@zrep_000002"],
+                    ["target: zfs set zrep:sent=77 tank/b@zrep_000002"],
+                    ["source: zfs release zrep tank/a@zrep_000001"],
+                    ["target: zfs destroy tank/b@zrep_000001"],
                 ],
             ],
         ),
@@ -227,19 +227,19 @@ def test_the_stages_of_converging(
     here: str, there: str, counts: tuple[int, int], expected: list[list[list[str]]]
 ) -> None:
     mine, theirs = (replace(role, savecount=count) for role, count in zip((MASTER, REPLICA), counts, strict=True))
-    steps = plan.plan_converge(pair(here, there, master=mine, replica=theirs), 77)
+    steps = plan.plan_converge(lane(here, there, master=mine, replica=theirs), 77)
     assert [[lines(part) for part in stage] for stage in plan.stages(steps)] == expected
 
 
 def test_nothing_is_expired_without_a_base() -> None:
     one = replace(MASTER, savecount=1)
-    assert plan.plan_expire(pair("1 2 3", "7 8 9", master=one, replica=one)) == ()
-    assert plan.expire_side(Side.MASTER, member("tank/a", one, "1 2 3"), TAG, None) == ()
+    assert plan.plan_expire(lane("1 2 3", "7 8 9", master=one, replica=one)) == ()
+    assert plan.expire_end(End.SOURCE, member("tank/a", one, "1 2 3"), TAG, None) == ()
 
 
 def test_converge_ends_a_cancel_mark() -> None:
     both = pair(replica=replace(REPLICA, intent=Intent("cancelled", NEW)))
-    assert lines(plan.plan_converge(both, 77)) == ["replica: zfs set zrep:inprogress= tank/b"]
+    assert lines(plan.plan_converge(both.lanes[0], 77)) == ["target: zfs set zrep:inprogress= tank/b"]
 
 
 # --- a pair of the shell zrep ---
@@ -251,8 +251,8 @@ def test_adopt() -> None:
     shell = pair(master=replace(MASTER, gen="", epoch=None), replica=replace(REPLICA, gen="", epoch=None))
     rest = f"{LINKS} zrep:epoch=0 zrep:gen={NEW} zrep:parent={LEGACY}"
     assert lines(plan.plan_adopt(shell, NEW)) == [
-        f"master: zfs set {rest} zrep:master=yes tank/a",
-        f"replica: zfs set zrep:master=no {rest} tank/b",
+        f"source: zfs set {rest} zrep:master=yes tank/a",
+        f"target: zfs set zrep:master=no {rest} tank/b",
     ]
 
 
@@ -261,7 +261,7 @@ def test_adopt_goes_on_with_what_the_master_has() -> None:
         master=replace(MASTER, gen=OLD, epoch=0, parents=(LEGACY,)), replica=replace(REPLICA, gen="", epoch=None)
     )
     assert lines(plan.plan_adopt(half, NEW)) == [
-        f"replica: zfs set zrep:master=no {LINKS} zrep:epoch=0 zrep:gen={OLD} zrep:parent={LEGACY} tank/b"
+        f"target: zfs set zrep:master=no {LINKS} zrep:epoch=0 zrep:gen={OLD} zrep:parent={LEGACY} tank/b"
     ]
 
 
@@ -275,10 +275,10 @@ def record(phase: str) -> str:
 
 def test_quiesce() -> None:
     assert lines(rolechange.plan_quiesce(pair(), NEW)) == [
-        f"master: zfs set {record('prepare')} tank/a",
-        "master: mount -o remount,ro /tank/a",
-        "master: zfs set readonly=on tank/a",
-        "master: zpool sync tank",
+        f"source: zfs set {record('prepare')} tank/a",
+        "source: mount -o remount,ro /tank/a",
+        "source: zfs set readonly=on tank/a",
+        "source: zpool sync tank",
     ]
 
 
@@ -287,14 +287,14 @@ def test_quiesce_of_what_is_not_mounted_or_a_volume() -> None:
     assert [line for line in unmounted if "remount" in line] == []
     volume = lines(rolechange.plan_quiesce(pair(type="volume", mounted="- -", mountpoint="- -", canmount="- -"), NEW))
     assert volume[1:] == [
-        "master: zfs set readonly=on tank/a",
-        "master: zpool sync tank",
+        "source: zfs set readonly=on tank/a",
+        "source: zpool sync tank",
     ]
 
 
 def test_the_final_snapshot_is_always_taken() -> None:
     assert lines(rolechange.plan_final_snapshot(pair())) == [
-        "master: zfs snapshot tank/a@zrep_000002",
+        "source: zfs snapshot tank/a@zrep_000002",
     ]
 
 
@@ -311,90 +311,88 @@ def role_record(operation: str, master: str, parent: str) -> str:
 
 def test_commit() -> None:
     mark, take = lines(rolechange.plan_commit(pair(), intent()))
-    assert mark == f"master: zfs set {record('commit')} tank/a"
+    assert mark == f"source: zfs set {record('commit')} tank/a"
     # The record of the whole role goes first: of a set that lands in part, it decides.
     assert take == (
-        f"replica: zfs set {role_record('promote', 'yes', GEN)} {TURNED} zrep:parent={GEN} zrep:master=yes tank/b"
+        f"target: zfs set {role_record('promote', 'yes', GEN)} {TURNED} zrep:parent={GEN} zrep:master=yes tank/b"
     )
 
 
 def test_the_role_is_taken_only_from_the_generation_that_was_seen() -> None:
-    step = rolechange.take_role(pair(replica=replace(REPLICA, parents=(OLD,))), NEW, 2)
+    step = rolechange.take_role(pair(replica=replace(REPLICA, parents=(OLD,))).target, TAG, NEW, 2)
     assert (step.expected, step.identity) == (GEN, NEW)
     assert dict(step.properties)["zrep:parent"] == f"{GEN},{OLD}"
 
 
 def test_demote_follows_what_the_new_master_has() -> None:
     promoted = Role(gen=NEW, epoch=2, parents=(GEN, OLD))
-    assert lines(rolechange.plan_demote(pair(), promoted)) == [
-        "master: zfs set zrep:canmount=on tank/a",
-        "master: zfs set canmount=noauto tank/a",
-        f"master: zfs set {role_record('follow', 'no', f'{GEN},{OLD}')} zrep:master=no {TURNED}"
+    assert lines(rolechange.plan_demote(pair(replica=promoted))) == [
+        "source: zfs set zrep:canmount=on tank/a",
+        "source: zfs set canmount=noauto tank/a",
+        f"source: zfs set {role_record('follow', 'no', f'{GEN},{OLD}')} zrep:master=no {TURNED}"
         f" zrep:parent={GEN},{OLD} tank/a",
-        "master: zfs set zrep:inprogress= tank/a",
+        "source: zfs set zrep:inprogress= tank/a",
     ]
 
 
 def test_a_role_of_which_a_part_landed_is_made_whole_from_its_record() -> None:
     values = role.role_values(REPLICA, master=True, swap=True, epoch=2, gen=NEW, parents=(GEN,))
     partial = replace(REPLICA, intent=Intent("promote", NEW, role=values), partially_applied=True)
-    unit = pair(replica=partial).replica
-    assert lines(rolechange.plan_writable(Side.REPLICA, unit, TAG))[0] == (
-        f"replica: zfs set {TURNED} zrep:parent={GEN} zrep:master=yes tank/b"
+    unit = pair(replica=partial).target
+    assert lines(rolechange.plan_writable(End.TARGET, unit, TAG))[0] == (
+        f"target: zfs set {TURNED} zrep:parent={GEN} zrep:master=yes tank/b"
     )
-    assert (
-        plan_record.plan_whole(Side.REPLICA, pair(replica=replace(partial, partially_applied=False)).replica, TAG) == ()
-    )
+    assert plan_record.plan_whole(End.TARGET, pair(replica=replace(partial, partially_applied=False)).target, TAG) == ()
 
 
-RESTORED = "master: zfs set zrep:inprogress= tank/a"
+RESTORED = "source: zfs set zrep:inprogress= tank/a"
 
 
 @pytest.mark.parametrize(
     ("was", "expected"),
     [
-        ("off default", ["master: zfs inherit readonly tank/a", "master: mount -o remount,rw /tank/a"]),
-        ("off local", ["master: zfs set readonly=off tank/a", "master: mount -o remount,rw /tank/a"]),
-        ("on local", ["master: zfs set readonly=on tank/a"]),
-        ("off received", ["master: zfs inherit -S readonly tank/a", "master: mount -o remount,rw /tank/a"]),
-        ("on inherited from tank", ["master: zfs inherit readonly tank/a"]),
+        ("off default", ["source: zfs inherit readonly tank/a", "source: mount -o remount,rw /tank/a"]),
+        ("off local", ["source: zfs set readonly=off tank/a", "source: mount -o remount,rw /tank/a"]),
+        ("on local", ["source: zfs set readonly=on tank/a"]),
+        ("off received", ["source: zfs inherit -S readonly tank/a", "source: mount -o remount,rw /tank/a"]),
+        ("on inherited from tank", ["source: zfs inherit readonly tank/a"]),
     ],
 )
 def test_abort_restores_readonly_by_value_and_source(was: str, expected: list[str]) -> None:
     undone = Intent("failover", NEW, "prepare", 2, {"tank/a": was})
-    mark = f'replica: zfs set zrep:inprogress={{"id":"{NEW}","op":"cancelled"}} tank/b'
+    mark = f'target: zfs set zrep:inprogress={{"id":"{NEW}","op":"cancelled"}} tank/b'
     assert lines(rolechange.plan_abort(pair(), undone)) == [mark, *expected, RESTORED]
 
 
 def test_writable_and_mounted() -> None:
-    new = Unit((member("tank/b", REPLICA, readonly="on", mounted="no -", canmount="noauto"),))
+    new = Tree((member("tank/b", REPLICA, readonly="on", mounted="no -", canmount="noauto"),))
     # Writes may resume with the mount; what only tidies up comes after it.
-    assert lines(rolechange.plan_open(Side.REPLICA, new, TAG)) == [
-        "replica: zfs set readonly=off canmount=on tank/b",
-        "replica: zfs mount tank/b",
-        "replica: zfs inherit zrep:canmount tank/b",
-        "replica: zfs set zrep:inprogress= tank/b",
+    assert lines(rolechange.plan_open(End.TARGET, new, TAG)) == [
+        "target: zfs set readonly=off canmount=on tank/b",
+        "target: zfs mount tank/b",
+        "target: zfs inherit zrep:canmount tank/b",
+        "target: zfs set zrep:inprogress= tank/b",
     ]
-    ended = "replica: zfs set zrep:inprogress= tank/b"
+    ended = "target: zfs set zrep:inprogress= tank/b"
     role = replace(REPLICA, canmount="")
     for properties, expected in [
-        ({"mounted": "no -"}, ["replica: zfs mount tank/b"]),
-        ({}, ["replica: mount -o remount,rw /tank/b"]),
+        ({"mounted": "no -"}, ["target: zfs mount tank/b"]),
+        ({}, ["target: mount -o remount,rw /tank/b"]),
         ({"mounted": "no -", "canmount": "off"}, []),
         ({"mounted": "no -", "canmount": "noauto"}, []),
         ({"mounted": "no -", "mountpoint": "none"}, []),
         ({"mounted": "no -", "mountpoint": "legacy"}, []),
-        ({"mounted": "no -", "sharenfs": "on"}, ["replica: zfs mount tank/b", "replica: zfs share tank/b"]),
+        ({"mounted": "no -", "sharenfs": "on"}, ["target: zfs mount tank/b", "target: zfs share tank/b"]),
         ({"type": "volume", "mounted": "- -", "mountpoint": "- -"}, []),
     ]:
-        unit = Unit((member("tank/b", role, "", 0, **properties),))
-        assert lines(rolechange.plan_mounted(Side.REPLICA, unit, TAG)) == [*expected, ended]
+        unit = Tree((member("tank/b", role, "", 0, **properties),))
+        assert lines(rolechange.plan_mounted(End.TARGET, unit, TAG)) == [*expected, ended]
 
 
 def test_a_volume_has_no_canmount() -> None:
-    volume = Unit((member("tank/b", replace(REPLICA, canmount=""), type="volume", readonly="on", canmount="- -"),))
-    assert lines(rolechange.plan_writable(Side.REPLICA, volume, TAG)) == ["replica: zfs set readonly=off tank/b"]
-    assert rolechange.plan_closed(Side.REPLICA, volume, TAG) == ()
+    volume = Tree((member("tank/b", replace(REPLICA, canmount=""), type="volume", readonly="on", canmount="- -"),))
+    assert lines(rolechange.plan_writable(End.TARGET, volume, TAG)) == ["target: zfs set readonly=off tank/b"]
+    assert rolechange.plan_closed(End.TARGET, volume, TAG) == ()
 
 
 @pytest.mark.parametrize(
@@ -402,15 +400,15 @@ def test_a_volume_has_no_canmount() -> None:
     [("noauto", "on", "on"), ("noauto", "off", "off"), ("noauto", "", "on"), ("on", "", "on"), ("off", "", "off")],
 )
 def test_canmount_of_a_new_master(canmount: str, remembered: str, expected: str) -> None:
-    unit = Unit((member("tank/b", replace(REPLICA, canmount=remembered), canmount=canmount),))
-    assert f"canmount={expected} " in lines(rolechange.plan_writable(Side.REPLICA, unit, TAG))[0]
+    unit = Tree((member("tank/b", replace(REPLICA, canmount=remembered), canmount=canmount),))
+    assert f"canmount={expected} " in lines(rolechange.plan_writable(End.TARGET, unit, TAG))[0]
 
 
 def test_closing_twice_remembers_the_first() -> None:
-    open_one = Unit((member("tank/a", MASTER),))
-    assert len(rolechange.plan_closed(Side.MASTER, open_one, TAG)) == 2
-    closed = Unit((member("tank/a", replace(MASTER, canmount="on"), canmount="noauto"),))
-    assert rolechange.plan_closed(Side.MASTER, closed, TAG) == ()
+    open_one = Tree((member("tank/a", MASTER),))
+    assert len(rolechange.plan_closed(End.SOURCE, open_one, TAG)) == 2
+    closed = Tree((member("tank/a", replace(MASTER, canmount="on"), canmount="noauto"),))
+    assert rolechange.plan_closed(End.SOURCE, closed, TAG) == ()
 
 
 @pytest.mark.parametrize(("epochs", "expected"), [((1, 1), 2), ((1, 7), 8), ((None, None), 1), ((0, None), 1)])
@@ -422,5 +420,5 @@ def test_a_role_set_holds_only_short_user_properties() -> None:
     """So that it is one transaction; the longest is the lineage of eight."""
     lineage = tuple(f"{number:016x}" for number in range(8))
     both: Pair = pair(replica=replace(REPLICA, parents=lineage))
-    take = rolechange.take_role(both, NEW, 2)
+    take = rolechange.take_role(both.target, TAG, NEW, 2)
     assert all(name.startswith("zrep:") and len(value) < 1024 for name, value in take.properties)

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.core.make import GEN, MASTER, OLD, REPLICA, member, pair, snap
+from tests.core.make import GEN, MASTER, OLD, REPLICA, TAG, member, pair, snap
 from zrep.core.dataset import Value, in_order
-from zrep.core.pair import Side, newest_common
+from zrep.core.pair import End, Pair, Tree, newest_common
 from zrep.core.role import ANCESTORS_KEPT, LEGACY, UNKNOWN, Intent, Role
 
 WORDS = st.text(max_size=30)
@@ -135,10 +135,29 @@ def test_order_is_by_transaction_group() -> None:
     assert in_order([snap("2", 5), snap("1", 9), snap("3", 1)]) == (snap("3", 1), snap("2", 5), snap("1", 9))
 
 
-def test_a_pair() -> None:
+def test_a_pair_and_its_lane() -> None:
     both = pair("1 2", "1 9 daily")
-    assert both.side(Side.MASTER) is both.master
-    assert both.side(Side.REPLICA) is both.replica
-    assert both.next_sequence() == 10
-    assert both.master.role.generation == GEN
-    assert (both.master.name, OLD) == ("tank/a", "a" * 16)
+    assert both.at(End.SOURCE) is both.source
+    assert both.at(End.TARGET) is both.target
+    assert both.source.role.generation == GEN
+    assert (both.source.name, OLD) == ("tank/a", "a" * 16)
+    [lane] = both.lanes
+    assert (lane.at(End.SOURCE), lane.at(End.TARGET)) == (both.source.members[0], both.target.members[0])
+    assert lane.base == both.source.members[0].snapshots[0]
+    assert lane.next_snapshot == "tank/a@zrep_00000a"
+    assert (both.turned.source, both.turned.target) == (both.target, both.source)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "lanes"),
+    [
+        (["tank/a"], ["tank/b"], ["tank/a tank/b"]),
+        (["tank/a", "tank/a/x"], ["tank/b", "tank/b/x"], ["tank/a tank/b", "tank/a/x tank/b/x"]),
+        (["tank/a", "tank/a/x"], ["tank/b"], ["tank/a tank/b"]),
+        (["tank/a"], ["tank/b", "tank/b/old"], ["tank/a tank/b"]),
+    ],
+    ids=["plain", "tree", "new member", "member that is gone"],
+)
+def test_lanes_join_members_in_the_same_place(source: list[str], target: list[str], lanes: list[str]) -> None:
+    trees = (Tree(tuple(member(name, role) for name in names)) for names, role in ((source, MASTER), (target, REPLICA)))
+    assert [f"{lane.source.name} {lane.target.name}" for lane in Pair(TAG, *trees).lanes] == lanes

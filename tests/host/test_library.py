@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from zrep.core.pair import Side
+from zrep.core.pair import End
 from zrep.core.steps import DestroySnapshots, Hold, Release, SetProperties, TakeRole, TakeSnapshot
 from zrep.host import library
 from zrep.host.library import Library
@@ -50,20 +50,20 @@ MARK = ("zrep:sent", "5")
 @pytest.mark.parametrize(
     ("words", "asked"),
     [
-        (commands.command(TakeSnapshot(Side.MASTER, (A, B))), ("snapshot", [A, B])),
-        (commands.command(Hold(Side.MASTER, "zrep", (A, B))), ("hold", "zrep", [A, B])),
-        (commands.command(Release(Side.MASTER, "zrep", (A,))), ("release", "zrep", [A])),
+        (commands.command(TakeSnapshot(End.SOURCE, (A, B))), ("snapshot", [A, B])),
+        (commands.command(Hold(End.SOURCE, "zrep", (A, B))), ("hold", "zrep", [A, B])),
+        (commands.command(Release(End.SOURCE, "zrep", (A,))), ("release", "zrep", [A])),
         (commands.list_holds([A, B]), ("holds", [A, B])),
         (commands.get_snapshots([A, B]), ("identify", "tank", [A, B])),
         (
             commands.get_standing("zrep", ["tank/a", "tank/b"]),
             ("own", "tank", ["zrep:gen", "zrep:master"], ["tank/a", "tank/b"]),
         ),
-        (commands.command(DestroySnapshots(Side.MASTER, "tank/a", ("x", "y"))), ("destroy", ["tank/a@x", "tank/a@y"])),
-        (commands.command(SetProperties(Side.MASTER, (A, B), (MARK,))), ("set", "tank", ["zrep:sent"], ["5"], [A, B])),
+        (commands.command(DestroySnapshots(End.SOURCE, "tank/a", ("x", "y"))), ("destroy", ["tank/a@x", "tank/a@y"])),
+        (commands.command(SetProperties(End.SOURCE, (A, B), (MARK,))), ("set", "tank", ["zrep:sent"], ["5"], [A, B])),
         (
             commands.command(
-                TakeRole(Side.MASTER, "t/a", "", "", (("zrep:inprogress", "{a=b: c}"), ("zrep:master", "yes")))
+                TakeRole(End.SOURCE, "t/a", "", "", (("zrep:inprogress", "{a=b: c}"), ("zrep:master", "yes")))
             ),
             ("set", "t", ["zrep:inprogress", "zrep:master"], ["{a=b: c}", "yes"], ["t/a"]),
         ),

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.errors import RefusedError
-from zrep.core.names import sequence_of, snapshot_name
-from zrep.core.pair import Pair, Side, newest_common
+from zrep.core.names import sequence_of
+from zrep.core.pair import End, Lane, Pair
 from zrep.core.plan_record import clear_intent, plan_whole
 from zrep.core.quantities import size
 from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
@@ -42,13 +42,13 @@ class Advance(Struct, frozen=True):
     """What a sync has to move: nothing, a new snapshot, or one that an earlier run left unsent.
 
     base: the newest common snapshot; pending: the unsent snapshot to send (None: take a new one if written);
-    written: bytes since the newest of those; prepare: steps before the stream.
+    written: bytes since the newest of those; foreign: snapshots of the target that the source has not, and that zrep
+    did not make.
     """
 
     base: Snapshot
     pending: Snapshot | None
     written: int
-    prepare: tuple[Step, ...]
     foreign: tuple[str, ...] = ()
 
     @property
@@ -56,83 +56,79 @@ class Advance(Struct, frozen=True):
         return self.pending is None and self.written == 0
 
 
-def plan_advance(pair: Pair) -> Advance:
-    """What sync has to do for a linked pair. RefusedError when there is no base or the replica was changed."""
-    master, replica = pair.master.root, pair.replica.root
-    base = newest_common(master, replica)
+def plan_advance(lane: Lane) -> Advance:
+    """Work out what sync has to do for one lane of a linked pair. RefusedError when there is no base, or when the
+    replica was changed."""
+    source, target = lane.source, lane.target
+    base = lane.base
     if base is None:
         raise RefusedError(
             "the two sides have no common snapshot",
-            filesystem=master.name,
-            evidence=f"{len(master.snapshots)} snapshots here, {len(replica.snapshots)} there",
-            advice=f"zrep clear {quote(master.name)}, then zrep init to a new target",
+            filesystem=source.name,
+            evidence=f"{len(source.snapshots)} snapshots here, {len(target.snapshots)} there",
+            advice=f"zrep clear {quote(source.name)}, then zrep init to a new target",
         )
-    refuse_modified(pair, base)
-    later = [snapshot for snapshot in master.ours(pair.tag) if snapshot.createtxg > base.createtxg]
+    refuse_modified(lane, base)
+    later = [snapshot for snapshot in source.ours(lane.tag) if snapshot.createtxg > base.createtxg]
     pending = later[-1] if later else None
     since = pending or base
-    there = {snapshot.guid for snapshot in master.snapshots}
-    unknown = (snapshot.name for snapshot in replica.snapshots if snapshot.guid not in there)
-    foreign = tuple(name for name in unknown if sequence_of(pair.tag, name) is None)
-    return Advance(base, pending, master.written_since(since), (), foreign)
+    sent = {snapshot.guid for snapshot in source.snapshots}
+    unknown = (snapshot.name for snapshot in target.snapshots if snapshot.guid not in sent)
+    foreign = tuple(name for name in unknown if sequence_of(lane.tag, name) is None)
+    return Advance(base, pending, source.written_since(since), foreign)
 
 
-def refuse_modified(pair: Pair, base: Snapshot) -> None:
+def refuse_modified(lane: Lane, base: Snapshot) -> None:
     """RefusedError when the replica was written to since the base: its next receive would fail, and what was
     written there is not ours to drop."""
-    on_replica = pair.replica.root.by_guid(base.guid)
-    written = pair.replica.root.written_since(on_replica) if on_replica else 0
+    at_target = lane.target.by_guid(base.guid)
+    written = lane.target.written_since(at_target) if at_target else 0
     if written:
-        raise changed_by_hand(pair, f"{size(written)} written there since @{base.name}")
+        raise changed_by_hand(lane, f"{size(written)} written there since @{base.name}")
 
 
-def changed_by_hand(pair: Pair, evidence: str) -> RefusedError:
+def changed_by_hand(lane: Lane, evidence: str) -> RefusedError:
     return RefusedError(
-        f"the replica {pair.replica.name} was changed by hand",
-        filesystem=pair.master.name,
+        f"the replica {lane.target.name} was changed by hand",
+        filesystem=lane.source.name,
         evidence=evidence,
-        advice=f"to throw that away: zrep sync -f {quote(pair.master.name)}",
+        advice=f"to throw that away: zrep sync -f {quote(lane.source.name)}",
     )
 
 
-def new_snapshot(pair: Pair) -> str:
-    """Full name of the next snapshot on the master."""
-    return f"{pair.master.name}@{snapshot_name(pair.tag, pair.next_sequence())}"
+def plan_stream(lane: Lane, base: Snapshot, snapshot: Snapshot, token: TokenContents) -> tuple[Step, ...]:
+    """Send a snapshot on top of base, resuming a broken receive when the target's token is exactly that stream.
 
-
-def plan_stream(pair: Pair, base: Snapshot, target: Snapshot, token: TokenContents, resume: str) -> tuple[Step, ...]:
-    """Send target on top of base, resuming a broken receive when its token is exactly that stream.
-
-    token: what the replica's token stands for, as the master reads it; resume: that token, "" for none.
-    A token that stands for anything else can never complete, so it is discarded.
+    token: what the target's token stands for, as the source reads it. A token that stands for anything else can never
+    complete, so it is discarded.
     """
     steps: list[Step] = []
-    master = pair.master.name
-    if resume and not (token.sendable and (token.from_guid, token.to_guid) == (base.guid, target.guid)):
-        steps.append(DiscardPartial(Side.REPLICA, pair.replica.name))
+    source, resume = lane.source.name, lane.target.token
+    if resume and not (token.sendable and (token.from_guid, token.to_guid) == (base.guid, snapshot.guid)):
+        steps.append(DiscardPartial(End.TARGET, lane.target.name))
         resume = ""
     steps.append(
         SendStream(
-            Side.MASTER,
-            snapshot=f"{master}@{target.name}",
-            target=pair.replica.name,
-            base=f"{master}@{base.name}",
+            End.SOURCE,
+            snapshot=f"{source}@{snapshot.name}",
+            target=lane.target.name,
+            base=f"{source}@{base.name}",
             token=resume,
-            options=stream_options(pair.master.root),
-            outfilter=pair.master.role.outfilter,
-            infilter=pair.master.role.infilter,
+            options=stream_options(lane.source),
+            outfilter=lane.source.role.outfilter,
+            infilter=lane.source.role.infilter,
         )
     )
     return tuple(steps)
 
 
-def plan_another_name(pair: Pair, pending: Snapshot) -> tuple[Step, ...]:
+def plan_another_name(lane: Lane, pending: Snapshot) -> tuple[Step, ...]:
     """A snapshot still to be sent whose name another one has on the replica gets the next number: two sides that each
     went on alone number alike."""
-    namesake = pair.replica.root.by_name(pending.name)
+    namesake = lane.target.by_name(pending.name)
     if namesake is None or namesake.guid == pending.guid:
         return ()
-    return (RenameSnapshot(Side.MASTER, f"{pair.master.name}@{pending.name}", new_snapshot(pair)),)
+    return (RenameSnapshot(End.SOURCE, f"{lane.source.name}@{pending.name}", lane.next_snapshot),)
 
 
 def stream_options(member: Member) -> tuple[str, ...]:
@@ -143,39 +139,39 @@ def stream_options(member: Member) -> tuple[str, ...]:
     return tuple(flag for flag in member.role.flags.split() if flag not in _CARRIES_PROPERTIES)
 
 
-def plan_converge(pair: Pair, now: int, *, expire: bool = True) -> tuple[Step, ...]:
+def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, ...]:
     """After a stream, or with nothing to send: hold exactly the base on both sides, mark it sent, expire.
 
-    The new base is held on both sides before the old one is let go of, there first and then here: at every
+    The new base is held on both sides before the old one is let go of, at the target first: at every
     moment one common snapshot is held on both. Marked sent only now that it is known to be on both.
     """
-    master, replica = pair.master.root, pair.replica.root
-    base = newest_common(master, replica)
+    source, target = lane.source, lane.target
+    base = lane.base
     if base is None:
         return ()
-    on_replica = replica.by_guid(base.guid)
-    assert on_replica is not None
-    here, there = f"{master.name}@{base.name}", f"{replica.name}@{on_replica.name}"
+    at_target = target.by_guid(base.guid)
+    assert at_target is not None
+    own, received = f"{source.name}@{base.name}", f"{target.name}@{at_target.name}"
     steps: list[Step] = []
-    if pair.tag not in base.holds:
-        steps.append(Hold(Side.MASTER, pair.tag, (here,)))
-    if pair.tag not in on_replica.holds:
-        steps.append(Hold(Side.REPLICA, pair.tag, (there,)))
-    if on_replica.sent is None:
-        steps.append(SetProperties(Side.REPLICA, (there,), ((f"{pair.tag}:sent", str(now)),)))
+    if lane.tag not in base.holds:
+        steps.append(Hold(End.SOURCE, lane.tag, (own,)))
+    if lane.tag not in at_target.holds:
+        steps.append(Hold(End.TARGET, lane.tag, (received,)))
+    if at_target.sent is None:
+        steps.append(SetProperties(End.TARGET, (received,), ((f"{lane.tag}:sent", str(now)),)))
     if base.sent is None:
-        steps.append(SetProperties(Side.MASTER, (here,), ((f"{pair.tag}:sent", str(now)),)))
-    if not replica.readonly:
+        steps.append(SetProperties(End.SOURCE, (own,), ((f"{lane.tag}:sent", str(now)),)))
+    if not target.readonly:
         # Somebody, or a forced takeover that was cut, left it writable: a replica is read-only until promoted.
-        steps.append(SetProperties(Side.REPLICA, (replica.name,), (("readonly", "on"),)))
-    steps += _release_others(Side.REPLICA, replica, pair.tag, on_replica)
-    steps += _release_others(Side.MASTER, master, pair.tag, base)
+        steps.append(SetProperties(End.TARGET, (target.name,), (("readonly", "on"),)))
+    steps += _release_others(End.TARGET, target, lane.tag, at_target)
+    steps += _release_others(End.SOURCE, source, lane.tag, base)
     if expire:
-        steps += plan_expire(pair)
+        steps += plan_expire(lane)
     # A cancel mark has done its work once both locks are held by a new run: no late request is left alive.
-    if replica.role.intent and replica.role.intent.completed:
-        steps += plan_whole(Side.REPLICA, pair.replica, pair.tag)
-        steps.append(clear_intent(Side.REPLICA, replica.name, pair.tag))
+    if target.role.intent and target.role.intent.completed:
+        steps += plan_whole(End.TARGET, target, lane.tag)
+        steps.append(clear_intent(End.TARGET, target.name, lane.tag))
     return tuple(steps)
 
 
@@ -192,9 +188,9 @@ def _kind(step: Step) -> object:
     """Steps of one kind may be one step: those that do the same to snapshots. Any other is a kind of its own."""
     match step:
         case Hold(tag=what) | Release(tag=what):
-            return type(step), step.side, what
+            return type(step), step.end, what
         case SetProperties(targets=targets, properties=marks) if all("@" in target for target in targets):
-            return type(step), step.side, marks
+            return type(step), step.end, marks
     return step
 
 
@@ -219,46 +215,46 @@ def stages(steps: Sequence[Step]) -> tuple[tuple[tuple[Step, ...], ...], ...]:
     """
     holds: list[Step] = [step for step in steps if isinstance(step, Hold)]
     releases = [step for step in steps if isinstance(step, Release)]
-    released = {(step.side, name) for step in releases for name in step.snapshots}
-    marks: dict[Side, list[Step]] = {side: [] for side in Side}
+    released = {(step.end, name) for step in releases for name in step.snapshots}
+    marks: dict[End, list[Step]] = {end: [] for end in End}
     expired: list[Step] = []
     freed: list[Step] = []
     for step in steps:
         if isinstance(step, DestroySnapshots):
-            waits = any((step.side, name) in released for name in step.full)
+            waits = any((step.end, name) in released for name in step.full)
             (freed if waits else expired).append(step)
         elif not isinstance(step, Hold | Release):
-            marks[step.side].append(step)
+            marks[step.end].append(step)
     alone: list[list[Step]] = [[step] for step in (*releases, *expired)]
     found = [[holds], [*marks.values(), *alone], [[step] for step in freed]]
     return tuple(parts for stage in found if (parts := tuple(tuple(part) for part in stage if part)))
 
 
-def _release_others(side: Side, member: Member, tag: str, base: Snapshot) -> list[Step]:
+def _release_others(end: End, member: Member, tag: str, base: Snapshot) -> list[Step]:
     """Let go of what is older than the base; a newer one of ours is a stream that has still to arrive."""
     old = tuple(
         f"{member.name}@{snapshot.name}"
         for snapshot in member.snapshots
         if tag in snapshot.holds and snapshot.createtxg < base.createtxg
     )
-    return [Release(side, tag, old)] if old else []
+    return [Release(end, tag, old)] if old else []
 
 
-def plan_expire(pair: Pair) -> tuple[Step, ...]:
+def plan_expire(lane: Lane) -> tuple[Step, ...]:
     """Each side's own savecount, judged as if the holds on what is older than the base were gone already."""
-    master, replica = pair.master.root, pair.replica.root
-    base = newest_common(master, replica)
+    source, target = lane.source, lane.target
+    base = lane.base
     if base is None:
         return ()
     return (
-        *expire_side(Side.MASTER, _without_hold(master, pair.tag, base), pair.tag, base),
-        *expire_side(Side.REPLICA, _without_hold(replica, pair.tag, base), pair.tag, replica.by_guid(base.guid)),
+        *expire_end(End.SOURCE, _without_hold(source, lane.tag, base), lane.tag, base),
+        *expire_end(End.TARGET, _without_hold(target, lane.tag, base), lane.tag, target.by_guid(base.guid)),
     )
 
 
-def expire_side(side: Side, member: Member, tag: str, base: Snapshot | None) -> tuple[Step, ...]:
+def expire_end(end: End, member: Member, tag: str, base: Snapshot | None) -> tuple[Step, ...]:
     names = tuple(s.name for s in expirable(member, tag, base, member.role.savecount or DEFAULT_SAVECOUNT))
-    return (DestroySnapshots(side, member.name, names),) if names else ()
+    return (DestroySnapshots(end, member.name, names),) if names else ()
 
 
 def _without_hold(member: Member, tag: str, base: Snapshot) -> Member:
@@ -275,12 +271,12 @@ def _without_hold(member: Member, tag: str, base: Snapshot) -> Member:
 def plan_adopt(pair: Pair, generation: str) -> tuple[Step, ...]:
     """Give a pair of the shell zrep its first generation: master first, so that a cut between the two shows as
     Adoptable and never as a role that moved. generation: the new id, or the one the master already has."""
-    role = pair.master.role
+    role = pair.source.role
     gen, epoch = role.gen or generation, role.epoch or 0
     steps: list[Step] = []
-    for side, unit in ((Side.MASTER, pair.master), (Side.REPLICA, pair.replica)):
-        if not unit.role.gen:
+    for end, tree in ((End.SOURCE, pair.source), (End.TARGET, pair.target)):
+        if not tree.role.gen:
             # On the replica the whole role: the shell zrep left it the master's properties, received and not its own.
-            own = role_values(role, master=side is Side.MASTER, swap=False, epoch=epoch, gen=gen, parents=(LEGACY,))
-            steps.append(SetProperties(side, (unit.name,), named(pair.tag, own)))
+            own = role_values(role, master=end is End.SOURCE, swap=False, epoch=epoch, gen=gen, parents=(LEGACY,))
+            steps.append(SetProperties(end, (tree.name,), named(pair.tag, own)))
     return tuple(steps)

@@ -9,8 +9,7 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Value
 from zrep.core.names import next_sequence, pool_of, snapshot_name
-from zrep.core.pair import Pair, Side, Unit
-from zrep.core.plan_data import new_snapshot
+from zrep.core.pair import End, Pair, Tree
 from zrep.core.plan_record import clear_intent, plan_whole
 from zrep.core.role import ALONE, Intent, Role, intent_property, next_epoch, role_properties, role_values
 from zrep.core.steps import (
@@ -29,32 +28,32 @@ from zrep.core.steps import (
 )
 
 
-def plan_stop(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
+def plan_stop(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """A master that cannot be shown to be the right one stops writes. What it was is recorded first, so that it
     goes back to that when it turns out to be the right one after all."""
-    if all(member.readonly for member in unit.members):
+    if all(member.readonly for member in tree.members):
         return ()
-    detail = {member.name: _source_of(member, "readonly") for member in unit.members}
-    record = SetProperties(side, (unit.name,), (intent_property(tag, Intent("stopped", unit.role.gen, "", 0, detail)),))
-    names = tuple(member.name for member in unit.members)
-    readonly = SetProperties(side, names, (("readonly", "on"),))
-    return (readonly,) if unit.role.intent else (record, readonly)
+    detail = {member.name: _source_of(member, "readonly") for member in tree.members}
+    record = SetProperties(end, (tree.name,), (intent_property(tag, Intent("stopped", tree.role.gen, "", 0, detail)),))
+    names = tuple(member.name for member in tree.members)
+    readonly = SetProperties(end, names, (("readonly", "on"),))
+    return (readonly,) if tree.role.intent else (record, readonly)
 
 
 def plan_quiesce(pair: Pair, generation: str) -> tuple[Step, ...]:
     """Stop writes on the master: intent first (it says what to restore), then remount (refuses while a writer has a
     file open or mapped; after readonly=on it would prove nothing), then readonly on every member explicitly (a child
     may have its own), then the transaction group, so that what was written is in the next snapshot."""
-    detail = {member.name: _source_of(member, "readonly") for member in pair.master.members}
-    intent = Intent("failover", generation, "prepare", next_epoch(pair.master.role, pair.replica.role), detail)
-    steps: list[Step] = [SetProperties(Side.MASTER, (pair.master.name,), (intent_property(pair.tag, intent),))]
+    detail = {member.name: _source_of(member, "readonly") for member in pair.source.members}
+    intent = Intent("failover", generation, "prepare", next_epoch(pair.source.role, pair.target.role), detail)
+    steps: list[Step] = [SetProperties(End.SOURCE, (pair.source.name,), (intent_property(pair.tag, intent),))]
     steps += [
-        RemountReadOnly(Side.MASTER, member.name, member.get("mountpoint"))
-        for member in pair.master.members
+        RemountReadOnly(End.SOURCE, member.name, member.get("mountpoint"))
+        for member in pair.source.members
         if member.placed
     ]
-    steps.append(SetProperties(Side.MASTER, tuple(m.name for m in pair.master.members), (("readonly", "on"),)))
-    steps.append(CloseTransactionGroup(Side.MASTER, pool_of(pair.master.name)))
+    steps.append(SetProperties(End.SOURCE, tuple(m.name for m in pair.source.members), (("readonly", "on"),)))
+    steps.append(CloseTransactionGroup(End.SOURCE, pool_of(pair.source.name)))
     return tuple(steps)
 
 
@@ -66,7 +65,7 @@ def _source_of(member: Member, name: str) -> str:
 def plan_final_snapshot(pair: Pair) -> tuple[Step, ...]:
     """Always a real snapshot, even with nothing written: it is what the target must hold to be promoted. Held once
     it is there, so that what waits for the disk meanwhile is the stream."""
-    return (TakeSnapshot(Side.MASTER, (new_snapshot(pair),)),)
+    return (TakeSnapshot(End.SOURCE, tuple(lane.next_snapshot for lane in pair.lanes)),)
 
 
 def plan_commit(pair: Pair, intent: Intent) -> tuple[Step, ...]:
@@ -74,50 +73,50 @@ def plan_commit(pair: Pair, intent: Intent) -> tuple[Step, ...]:
     takes the role in one guarded set that also says what is left to do there."""
     committed = Intent(intent.operation, intent.identity, "commit", intent.epoch, intent.detail)
     return (
-        SetProperties(Side.MASTER, (pair.master.name,), (intent_property(pair.tag, committed),)),
-        take_role(pair, intent.identity, intent.epoch),
+        SetProperties(End.SOURCE, (pair.source.name,), (intent_property(pair.tag, committed),)),
+        take_role(pair.target, pair.tag, intent.identity, intent.epoch),
     )
 
 
-def take_role(pair: Pair, generation: str, epoch: int, *, alone: bool = False) -> TakeRole:
-    """The replica becomes master of a new generation; what is left to do there is its own intent."""
-    role = pair.replica.role
+def take_role(replica: Tree, tag: str, generation: str, epoch: int, *, alone: bool = False) -> TakeRole:
+    """Make a replica, at the target, the master of a new generation; what is left to do there is its own intent."""
+    role = replica.role
     values = role_values(role, master=True, swap=True, epoch=epoch, gen=generation, parents=role.lineage)
     return TakeRole(
-        Side.REPLICA,
-        pair.replica.name,
+        End.TARGET,
+        replica.name,
         expected=role.generation,
         identity=generation,
-        properties=role_properties(pair.tag, "promote", generation, {**values, **(ALONE if alone else {})}),
+        properties=role_properties(tag, "promote", generation, {**values, **(ALONE if alone else {})}),
     )
 
 
-def plan_fence(side: Side, member: Member, tag: str) -> tuple[Step, ...]:
+def plan_fence(end: End, member: Member, tag: str) -> tuple[Step, ...]:
     """Before a promotion without the master: dirtied, then snapshotted, then the snapshot held. From then on no
     stream on top of the base is accepted here (a bare snapshot would not refuse it), and nobody's ``receive -F``
     can take the snapshot away. A volume can only be dirtied by its size, and that only while it is writable."""
     name = member.name
-    dirty: tuple[Step, ...] = (Dirty(side, name),)
+    dirty: tuple[Step, ...] = (Dirty(end, name),)
     if member.volume:
-        on, off = (SetProperties(side, (name,), (("readonly", value),)) for value in ("on", "off"))
-        dirty = (off, Dirty(side, name, member.get("volsize")), on)
+        on, off = (SetProperties(end, (name,), (("readonly", value),)) for value in ("on", "off"))
+        dirty = (off, Dirty(end, name, member.get("volsize")), on)
     promotion = snapshot_name(tag, next_sequence(tag, [snapshot.name for snapshot in member.snapshots]))
     full = (f"{name}@{promotion}",)
-    return (*dirty, TakeSnapshot(side, full), Hold(side, tag, full))
+    return (*dirty, TakeSnapshot(end, full), Hold(end, tag, full))
 
 
-def plan_writable(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
+def plan_writable(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """First half of opening a new master: writable, and canmount back to what a master here has."""
-    steps: list[Step] = list(plan_whole(side, unit, tag))
-    for member in unit.members:
+    steps: list[Step] = list(plan_whole(end, tree, tag))
+    for member in tree.members:
         own = () if member.volume else (("canmount", _while_master(member)),)
-        steps.append(SetProperties(side, (member.name,), (("readonly", "off"), *own)))
+        steps.append(SetProperties(end, (member.name,), (("readonly", "off"), *own)))
     return tuple(steps)
 
 
-def opened(unit: Unit) -> Unit:
-    """A unit as plan_writable leaves it."""
-    return Unit(
+def opened(tree: Tree) -> Tree:
+    """A tree as plan_writable leaves it."""
+    return Tree(
         tuple(
             replace(
                 member,
@@ -127,7 +126,7 @@ def opened(unit: Unit) -> Unit:
                     "canmount": Value(_while_master(member), "local"),
                 },
             )
-            for member in unit.members
+            for member in tree.members
         )
     )
 
@@ -138,57 +137,58 @@ def _while_master(member: Member) -> str:
     return remembered or ("on" if member.get("canmount") == "noauto" else member.get("canmount", "on"))
 
 
-def plan_closed(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
+def plan_closed(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """What makes a dataset a replica besides its role: it does not mount by itself, and remembers what it did."""
     steps: list[Step] = []
-    for member in unit.members:
+    for member in tree.members:
         if not member.volume and not (member.role.canmount and member.get("canmount") == "noauto"):
-            steps.append(SetProperties(side, (member.name,), ((f"{tag}:canmount", member.get("canmount", "on")),)))
-            steps.append(SetProperties(side, (member.name,), (("canmount", "noauto"),)))
+            steps.append(SetProperties(end, (member.name,), ((f"{tag}:canmount", member.get("canmount", "on")),)))
+            steps.append(SetProperties(end, (member.name,), (("canmount", "noauto"),)))
     return tuple(steps)
 
 
-def plan_mounted(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
+def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """Second half, planned over what the first has made: mounted and shared where the properties say so. What only
     tidies up comes after that: writes may resume."""
     steps: list[Step] = []
-    for member in unit.members:
+    for member in tree.members:
         if member.volume or not member.get("mountpoint").startswith("/"):
             continue
         if member.mounted:
             # Mounted since it was master: the kernel's mount keeps the ro that the role change gave it.
-            steps.append(RemountWritable(side, member.name, member.get("mountpoint")))
+            steps.append(RemountWritable(end, member.name, member.get("mountpoint")))
         elif member.get("canmount") == "on":
-            steps.append(Mount(side, member.name))
+            steps.append(Mount(end, member.name))
         if member.get("sharenfs", "off") not in ("off", "-") or member.get("sharesmb", "off") not in ("off", "-"):
-            steps.append(Share(side, member.name))
-    remembering = tuple(member.name for member in unit.members if member.role.canmount)
+            steps.append(Share(end, member.name))
+    remembering = tuple(member.name for member in tree.members if member.role.canmount)
     if remembering:
-        steps.append(InheritProperty(side, remembering, f"{tag}:canmount"))
-    steps.append(clear_intent(side, unit.name, tag))
+        steps.append(InheritProperty(end, remembering, f"{tag}:canmount"))
+    steps.append(clear_intent(end, tree.name, tag))
     return tuple(steps)
 
 
-def plan_open(side: Side, unit: Unit, tag: str) -> tuple[Step, ...]:
+def plan_open(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """All that makes a side with the role of master available."""
-    return (*plan_writable(side, unit, tag), *plan_mounted(side, opened(unit), tag))
+    return (*plan_writable(end, tree, tag), *plan_mounted(end, opened(tree), tag))
 
 
-def plan_demote(pair: Pair, promoted: Role) -> tuple[Step, ...]:
-    """The old master follows the new one; mounting is the new master's business. That it no longer mounts by itself
-    goes first: once the failover's record has gone, no run comes back to finish it."""
+def plan_demote(pair: Pair) -> tuple[Step, ...]:
+    """The old master, at the source, follows the target, which has taken the role; mounting is the new
+    master's business. That it no longer mounts by itself goes first: once the failover's record has gone, no run comes
+    back to finish it."""
     return (
-        *plan_closed(Side.MASTER, pair.master, pair.tag),
-        *plan_follow(Side.MASTER, pair.master.name, pair.tag, pair.master.role, promoted, swap=True),
+        *plan_closed(End.SOURCE, pair.source, pair.tag),
+        *plan_follow(End.SOURCE, pair.source.name, pair.tag, pair.source.role, pair.target.role, swap=True),
     )
 
 
-def plan_follow(side: Side, dataset: str, tag: str, role: Role, master: Role, *, swap: bool) -> tuple[Step, ...]:
+def plan_follow(end: End, dataset: str, tag: str, role: Role, master: Role, *, swap: bool) -> tuple[Step, ...]:
     """A dataset becomes the replica of the generation that master has. role: whose links it takes."""
     values = role_values(role, master=False, swap=swap, epoch=master.epoch or 0, gen=master.gen, parents=master.parents)
     return (
-        SetProperties(side, (dataset,), role_properties(tag, "follow", master.gen, values)),
-        clear_intent(side, dataset, tag),
+        SetProperties(end, (dataset,), role_properties(tag, "follow", master.gen, values)),
+        clear_intent(end, dataset, tag),
     )
 
 
@@ -196,20 +196,20 @@ def plan_abort(pair: Pair, intent: Intent) -> tuple[Step, ...]:
     """Undo before the commit. The cancel mark goes first, under the replica's lock: a promotion that was delayed
     on its way finds it. Then each member's readonly by value and source, the intent last."""
     mark = Intent("cancelled", intent.identity)
-    steps: list[Step] = [SetProperties(Side.REPLICA, (pair.replica.name,), (intent_property(pair.tag, mark),))]
-    return (*steps, *plan_restore(pair, intent))
+    steps: list[Step] = [SetProperties(End.TARGET, (pair.target.name,), (intent_property(pair.tag, mark),))]
+    return (*steps, *plan_restore(End.SOURCE, pair.source, pair.tag, intent))
 
 
-def plan_restore(pair: Pair, intent: Intent) -> tuple[Step, ...]:
-    """The master writable as it was, by value and source; the intent last."""
+def plan_restore(end: End, master: Tree, tag: str, intent: Intent) -> tuple[Step, ...]:
+    """Make a master writable as it was, by value and source; the intent last."""
     steps: list[Step] = []
-    for member in pair.master.members:
+    for member in master.members:
         value, _, source = intent.detail.get(member.name, "off inherited").partition(" ")
         if source == "local":
-            steps.append(SetProperties(Side.MASTER, (member.name,), (("readonly", value),)))
+            steps.append(SetProperties(end, (member.name,), (("readonly", value),)))
         else:
-            steps.append(InheritProperty(Side.MASTER, (member.name,), "readonly", received=source == "received"))
+            steps.append(InheritProperty(end, (member.name,), "readonly", received=source == "received"))
         if member.placed and value == "off":
-            steps.append(RemountWritable(Side.MASTER, member.name, member.get("mountpoint")))
-    steps.append(clear_intent(Side.MASTER, pair.master.name, pair.tag))
+            steps.append(RemountWritable(end, member.name, member.get("mountpoint")))
+    steps.append(clear_intent(end, master.name, tag))
     return tuple(steps)

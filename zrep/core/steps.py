@@ -1,16 +1,16 @@
-"""The vocabulary of plans: every change zrep can make, as frozen data that names the side it acts on."""
+"""The vocabulary of plans: every change zrep can make, as frozen data that names the end it acts on."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from zrep.core.pair import Side
+from zrep.core.pair import End
 
 
 class Step(Struct, frozen=True):
-    """One change on one side."""
+    """One change at one end."""
 
-    side: Side
+    end: End
 
 
 class TakeSnapshot(Step, frozen=True):
@@ -70,7 +70,7 @@ class CreateParent(Step, frozen=True):
 
 
 class SendStream(Step, frozen=True):
-    """A stream from the master's snapshot (side is always MASTER) into target on the replica.
+    """A stream from a snapshot of the source (end is always SOURCE) into a dataset of the target.
 
     base: full name of the incremental source, "" for a full stream; token: resume a broken receive with it.
     options: the flags settled at init (-w -L -p …); exclude and override shape properties on arrival;
@@ -171,7 +171,7 @@ class Dirty(Step, frozen=True):
 
 class TakeRole(Step, frozen=True):
     """The commit point: under the lock there, if the generation is still the expected one and no cancel
-    mark names this change, one set of the role. Runs as one request in one process on that side."""
+    mark names this change, one set of the role. Runs as one request in one process at that end."""
 
     dataset: str
     expected: str

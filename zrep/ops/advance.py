@@ -9,11 +9,10 @@ from contextlib import suppress
 from zrep.core.dataset import NO_TOKEN, Member, PoolSpace, Snapshot, TokenContents
 from zrep.core.errors import FailedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key, pool_of
-from zrep.core.pair import Side, newest_common
+from zrep.core.pair import End
 from zrep.core.plan_data import (
     changed_by_hand,
     merged,
-    new_snapshot,
     plan_advance,
     plan_another_name,
     plan_converge,
@@ -43,7 +42,7 @@ def take_snapshots(session: Session, views: list[View], pool_space: Mapping[str,
     failed: dict[str, ZrepError] = {}
     by_pool: dict[str, list[View]] = {}
     for view in views:
-        by_pool.setdefault(pool_of(view.name), []).append(view)
+        by_pool.setdefault(pool_of(view.pair.source.name), []).append(view)
     for pool, group in by_pool.items():
         short = _below_floor(session, pool, group, pool_space.get(pool))
         failed.update(short)
@@ -58,16 +57,16 @@ def take_snapshots(session: Session, views: list[View], pool_space: Mapping[str,
 
 
 def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
-    names = tuple(new_snapshot(view.pair) for view in views)
+    names = tuple(view.lane.next_snapshot for view in views)
     executor = views[0].executor
-    taken = executor.try_do(TakeSnapshot(Side.MASTER, names))
-    return taken or executor.try_do(Hold(Side.MASTER, session.tag, names))
+    taken = executor.try_do(TakeSnapshot(End.SOURCE, names))
+    return taken or executor.try_do(Hold(End.SOURCE, session.tag, names))
 
 
 def _below_floor(session: Session, pool: str, views: list[View], space: PoolSpace | None) -> dict[str, ZrepError]:
     """Those for which the master's pool is too full for a snapshot to be a kindness, each by its own floor."""
     try:
-        space = space or read_pool_space(session.local, pool)
+        space = space or read_pool_space(views[0].executor.source, pool)
     except ZrepError as error:
         return {view.name: copy.copy(error) for view in views}
     return {
@@ -77,14 +76,14 @@ def _below_floor(session: Session, pool: str, views: list[View], space: PoolSpac
             advice="free some space",
         )
         for view in views
-        if space.free < (floor_bytes(floor := view.mine.role.minfree or _MINFREE, space.size) or 0)
+        if space.free < (floor_bytes(floor := view.pair.source.role.minfree or _MINFREE, space.size) or 0)
     }
 
 
 def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
     """One round for one freshly read pair: snapshot if written, send, converge. The view after the stream, and
     what was sent (None: there was nothing)."""
-    advance = plan_advance(view.pair)
+    advance = plan_advance(view.lane)
     if advance.idle:
         return view, None
     if advance.pending is None:
@@ -124,7 +123,7 @@ def pools(view: View) -> tuple[str, str]:
 
 def converging(session: Session, view: View) -> tuple[Step, ...]:
     """What takes both sides of a pair to its base, as this run expires."""
-    return plan_converge(view.pair, session.now, expire=session.options.expire)
+    return plan_converge(view.lane, session.now, expire=session.options.expire)
 
 
 def _converge_again(session: Session, view: View, error: ZrepError) -> ZrepError | None:
@@ -142,7 +141,7 @@ def _converge_again(session: Session, view: View, error: ZrepError) -> ZrepError
 
 def _base(view: View) -> str:
     """The guid of the newest snapshot that both sides have."""
-    base = newest_common(view.pair.master.root, view.pair.replica.root)
+    base = view.lane.base
     return base.guid if base else ""
 
 
@@ -162,7 +161,7 @@ def send_final(session: Session, view: View) -> tuple[View, Snapshot]:
     # Waits for a transaction group: what was written is told truly after it.
     view.do([_hold(session, view, sent)])
     view = session.again(view)
-    if view.pair.replica.root.by_guid(sent.guid) is None:
+    if view.lane.target.by_guid(sent.guid) is None:
         raise _not_arrived(view, sent)
     return view, sent
 
@@ -192,19 +191,19 @@ def see_arrivals(session: Session, streams: Sequence[tuple[View, Snapshot]]) -> 
 
 def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[View, Snapshot]:
     """Send the master's newest unsent snapshot on top of the base; that it has arrived is still to be seen."""
-    advance = plan_advance(view.pair)
+    advance = plan_advance(view.lane)
     if advance.pending is None:
         raise FailedError("the snapshot that was just made is gone", filesystem=view.name)
-    rename = plan_another_name(view.pair, advance.pending)
+    rename = plan_another_name(view.lane, advance.pending)
     if rename:
         view.do(rename)
-        return stream_pending(session, session.again(view, Side.MASTER), hold=hold)
+        return stream_pending(session, session.again(view, End.SOURCE), hold=hold)
     if hold and session.tag not in advance.pending.holds:
         view.do([_hold(session, view, advance.pending)])
     try:
         _stream(view, advance.base, advance.pending)
     except zfs_errors.ModifiedError as error:
-        raise changed_by_hand(view.pair, error.evidence) from None
+        raise changed_by_hand(view.lane, error.evidence) from None
     return view, advance.pending
 
 
@@ -212,42 +211,42 @@ def _not_arrived(view: View, sent: Snapshot) -> FailedError:
     return FailedError(
         "the replica does not have the snapshot although its receive succeeded",
         filesystem=view.name,
-        evidence=f"no guid {sent.guid} on {view.pair.replica.name}",
+        evidence=f"no guid {sent.guid} on {view.pair.target.name}",
     )
 
 
 def _hold(session: Session, view: View, snapshot: Snapshot) -> Hold:
-    return Hold(Side.MASTER, session.tag, (f"{view.pair.master.name}@{snapshot.name}",))
+    return Hold(End.SOURCE, session.tag, (f"{view.pair.source.name}@{snapshot.name}",))
 
 
-def _stream(view: View, base: Snapshot, target: Snapshot) -> None:
+def _stream(view: View, base: Snapshot, snapshot: Snapshot) -> None:
     """One stream, on top of what is half received where that can be completed."""
-    pair, token = view.pair, view.pair.replica.root.token
+    lane = view.lane
     try:
-        for step in plan_stream(pair, base, target, half_received(view), token):
-            view.executor.do(step, pair.replica.role.gen)
+        for step in plan_stream(lane, base, snapshot, half_received(view)):
+            view.executor.do(step, view.pair.target.role.gen)
     except zfs_errors.StaleTokenError:
-        if not token:
+        if not lane.target.token:
             raise
-        for step in plan_stream(pair, base, target, NO_TOKEN, token):
-            view.executor.do(step, pair.replica.role.gen)
+        for step in plan_stream(lane, base, snapshot, NO_TOKEN):
+            view.executor.do(step, view.pair.target.role.gen)
 
 
 def half_received(view: View) -> TokenContents:
     """What the replica's resume token stands for, as the master reads it."""
-    token = view.pair.replica.root.token
-    return read_token(view.executor.master, token) if token else NO_TOKEN
+    token = view.lane.target.token
+    return read_token(view.executor.source, token) if token else NO_TOKEN
 
 
 def remember_synced(session: Session, views: Sequence[View]) -> None:
     """When both sides of pairs with one peer were last known equal, and how fast the last stream was, if it took long
     enough to tell (bytes a second); for list, status, and what takeover -L and dry runs say. Volatile."""
-    for side in Side:
+    for end in End:
         records: dict[str, dict[str, object]] = {}
         for view in views:
             record: dict[str, object] = {"synced": session.now, "told": None, "unsent": None}
             if view.executor.pace:
                 record["pace"] = view.executor.pace
-            records[memory_key(session.tag, view.pair.side(side).name)] = record
+            records[memory_key(session.tag, view.pair.at(end).name)] = record
         if records:
-            views[0].executor.agent(side).remember(records)
+            views[0].executor.agent(end).remember(records)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from zrep.core.errors import RefusedError, UsageError
 from zrep.core.names import check_dataset, check_host
-from zrep.core.pair import Side
+from zrep.core.pair import End
 from zrep.core.quantities import floor_bytes
 from zrep.core.steps import SetProperties
 from zrep.ops.one_side import apply_here, lock_here
@@ -64,4 +64,4 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     lock_here(session, name, link.role)
     properties = tuple((f"{session.tag}:{key}", value) for key, value in changes.items())
     text = ", ".join(f"{key}={value}" for key, value in changes.items())
-    return apply_here(session, name, [SetProperties(Side.MASTER, (name,), properties)], f"set {text}")
+    return apply_here(session, name, [SetProperties(End.SOURCE, (name,), properties)], f"set {text}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import RefusedError, UnreachableError
 from zrep.core.names import ROLE_PROPERTIES
-from zrep.core.pair import Pair, Side, Unit
+from zrep.core.pair import End, Tree
 from zrep.core.plan_role import plan_restore
 from zrep.core.relation import Unrelated, relate
 from zrep.core.role import Role
@@ -32,9 +32,9 @@ def clear(session: Session, name: str, here_only: bool) -> Outcome:
     lines: list[Line] = []
     if member.role.paired and not here_only:
         # Both before anything is changed: what is seen of the roles now may be over when the locks are free.
-        _lock_both(session, Link(name, member.role))
+        _lock_both(session, Link(session.tag, name, member.role))
         member = lock_here(session, name, member.role)
-        lines += _clear_peer(session, Link(name, member.role))
+        lines += _clear_peer(session, Link(session.tag, name, member.role))
     else:
         member = lock_here(session, name)
     plan = _clear_plan(session, member)
@@ -101,13 +101,12 @@ def _other_half(mine: Role, theirs: Role) -> bool:
 def _clear_plan(session: Session, member: Member) -> list[Step]:
     """Holds first (nothing held can be destroyed), then snapshots of ours without clones, properties last: a run
     that is cut finds the role and goes on. A former replica stays read-only: to write to it is the next decision."""
-    tag, name, side = session.tag, member.name, Side.MASTER
+    tag, name, side = session.tag, member.name, End.SOURCE
     plan: list[Step] = []
     intent = member.role.intent
     if member.role.master and intent is not None and intent.operation in ("failover", "stopped"):
         # zrep made it read-only for a while: with the record goes the only one who would undo that.
-        unit = Unit((member,))
-        plan += plan_restore(Pair(tag, unit, unit), intent)
+        plan += plan_restore(side, Tree((member,)), tag, intent)
     if member.token:
         plan.append(DiscardPartial(side, name))
     held = tuple(f"{name}@{s.name}" for s in member.snapshots if tag in s.holds)

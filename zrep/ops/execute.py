@@ -1,4 +1,4 @@
-"""Carrying out steps, each on the side it names."""
+"""Carrying out steps, each on the host of the end it names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from zrep.core import steps
 from zrep.core.errors import RefusedError, ZrepError
-from zrep.core.pair import Side
+from zrep.core.pair import End
 from zrep.host.local import Agent, LocalAgent, receive_argv, stream_refusal
 from zrep.host.process import Progress
 from zrep.zfs import commands
@@ -38,19 +38,19 @@ class Line(Struct, frozen=True):
 
 
 class Executor:
-    """The two hosts of a pair, by the role their sides have while a plan runs."""
+    """The hosts at the two ends of a pair's streams."""
 
     def __init__(
         self,
         driver: LocalAgent,
-        master: Agent,
-        replica: Agent,
+        source: Agent,
+        target: Agent,
         tag: str,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.driver = driver
-        self.master = master
-        self.replica = replica
+        self.source = source
+        self.target = target
         self.tag = tag
         self.progress = progress
         # Bytes a second of the last stream that was long enough to tell.
@@ -58,19 +58,24 @@ class Executor:
         # The receive token for the next stream where one has been granted already, with those of others.
         self.granted: tuple[str, str] | None = None
 
-    def agent(self, side: Side) -> Agent:
-        return self.master if side is Side.MASTER else self.replica
+    @property
+    def turned(self) -> Executor:
+        """The same two hosts with the streams going the other way."""
+        return Executor(self.driver, self.target, self.source, self.tag, self.progress)
+
+    def agent(self, end: End) -> Agent:
+        return self.source if end is End.SOURCE else self.target
 
     def do_all(self, plan: Iterable[steps.Step]) -> None:
-        """Steps in order; neighbours on one side are one request, which ends at the first that fails."""
+        """Steps in order; neighbours at one end are one request, which ends at the first that fails."""
         left = list(plan)
         while left:
             if isinstance(left[0], steps.SendStream):
                 self.do(left.pop(0))
                 continue
-            side = left[0].side
-            batch = list(takewhile(lambda s: s.side is side and not isinstance(s, steps.SendStream), left))  # noqa: B023  # used at once
-            done = self.agent(side).run([commands.command(step) for step in batch])
+            end = left[0].end
+            batch = list(takewhile(lambda s: s.end is end and not isinstance(s, steps.SendStream), left))  # noqa: B023  # used at once
+            done = self.agent(end).run([commands.command(step) for step in batch])
             for step, completed in zip(batch, done, strict=False):
                 self.check(step, completed)
             left = left[len(done) :]
@@ -81,7 +86,7 @@ class Executor:
         if isinstance(step, steps.SendStream):
             self._stream(step, generation)
             return
-        [done] = self.agent(step.side).run([commands.command(step)])
+        [done] = self.agent(step.end).run([commands.command(step)])
         self.check(step, done)
 
     @staticmethod
@@ -105,10 +110,10 @@ class Executor:
 
     def _stream(self, step: steps.SendStream, generation: str) -> None:
         """Send and receive, joined by the kernel. The receiver's lock is granted to the process that receives."""
-        marked = not self.master.local
-        sender = self.master.stream_argv(commands.send(step))
+        marked = not self.source.local
+        sender = self.source.stream_argv(commands.send(step))
         granted, self.granted = self.granted or self._grant(step.target, generation), None
-        receiver = self.replica.stream_argv(receive_argv(granted, commands.receive(step), marked=marked), receives=True)
+        receiver = self.target.stream_argv(receive_argv(granted, commands.receive(step), marked=marked), receives=True)
         started = time.monotonic()
         seen: list[Progress] = []
 
@@ -126,16 +131,16 @@ class Executor:
             )
         except ZrepError:
             with suppress(ZrepError):
-                self.replica.revoke(step.target)
+                self.target.revoke(step.target)
             raise
-        self.replica.revoke(step.target)
+        self.target.revoke(step.target)
         if seen:  # zfs send tells how far it is once a second: this one took longer
             self.pace = int(max(seen[0].sent, seen[0].total) / (time.monotonic() - started))
         # Named by the command itself, not by the ssh that carried it.
         _judge(step, replace(sent, argv=commands.send(step)), replace(received, argv=commands.receive(step)))
 
     def _grant(self, target: str, generation: str) -> tuple[str, str]:
-        granted = self.replica.grant(self.tag, {target: generation})
+        granted = self.target.grant(self.tag, {target: generation})
         if target not in granted:
             raise RefusedError(
                 "the stream was not accepted", filesystem=target, evidence="it is no longer a replica of its generation"
@@ -147,10 +152,10 @@ class Executor:
         lines = []
         for step in plan:
             if isinstance(step, steps.SendStream):
-                lines.append(Line(self.master.name, commands.send(step)))
-                lines.append(Line(self.replica.name, commands.receive(step)))
+                lines.append(Line(self.source.name, commands.send(step)))
+                lines.append(Line(self.target.name, commands.receive(step)))
             else:
-                lines.append(Line(self.agent(step.side).name, commands.command(step)))
+                lines.append(Line(self.agent(step.end).name, commands.command(step)))
         return lines
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zrep.core.errors import BusyError, RefusedError
-from zrep.core.pair import Side
-from zrep.core.plan_data import expire_side, plan_expire
+from zrep.core.pair import End
+from zrep.core.plan_data import expire_end, plan_expire
 from zrep.core.relation import Linked
 from zrep.core.steps import DestroySnapshots, Step
 from zrep.ops.one_side import apply_here, lock_here
@@ -34,7 +34,7 @@ def _expire(session: Session, name: str, here_only: bool, everything: bool) -> O
         return Outcome(name, error=error, skipped=everything)
     if not isinstance(view.relation, Linked):
         raise RefusedError(f"not expired: {view.relation.word}", filesystem=name, evidence=view.relation.evidence())
-    plan = plan_expire(view.pair)
+    plan = plan_expire(view.lane)
     if session.options.dry_run:
         return Outcome(name, lines=tuple(view.executor.lines(plan)))
     view.do(plan)
@@ -45,7 +45,7 @@ def _expire_here(session: Session, name: str) -> Outcome:
     """Without the peer the base is the newest snapshot that is held as one; without any, nothing goes."""
     member = lock_here(session, name)
     held = [snapshot for snapshot in member.snapshots if session.tag in snapshot.holds and snapshot.sent]
-    plan = expire_side(Side.MASTER, member, session.tag, held[-1] if held else None)
+    plan = expire_end(End.SOURCE, member, session.tag, held[-1] if held else None)
     return apply_here(session, name, plan, _expired(plan))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from zrep.core.errors import FailedError, ZrepError
-from zrep.core.pair import Side
+from zrep.core.pair import End
 from zrep.core.role import Role, next_epoch
 from zrep.host.local import Agent
 from zrep.ops.pairs import Session, View
@@ -43,13 +43,13 @@ def tell(session: Session, agent: Agent, event: str, name: str, role: Role) -> N
 def take_back(session: Session, view: View) -> None:
     """Both sides hear that they stay what they are, with the epoch that does not come about. A peer that is lost
     cannot be told, and what failed is failing already."""
-    role = view.pair.master.role
-    epoch = next_epoch(role, view.pair.replica.role)
-    for side, event, peer in (
-        (Side.MASTER, "not-demoted", (role.dest_host, role.dest_fs)),
-        (Side.REPLICA, "not-promoted", (role.src_host, role.src_fs)),
+    role = view.pair.source.role
+    epoch = next_epoch(role, view.pair.target.role)
+    for end, event, peer in (
+        (End.SOURCE, "not-demoted", (role.dest_host, role.dest_fs)),
+        (End.TARGET, "not-promoted", (role.src_host, role.src_fs)),
     ):
-        take_one_back(session, view.executor.agent(side), event, view.pair.side(side).name, peer, epoch)
+        take_one_back(session, view.executor.agent(end), event, view.pair.at(end).name, peer, epoch)
 
 
 def take_one_back(session: Session, agent: Agent, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:

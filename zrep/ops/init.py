@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ROLE_PROPERTIES, ancestors, check_dataset, check_host, next_sequence, pool_of, snapshot_name
-from zrep.core.pair import Pair, Side, Unit
+from zrep.core.pair import End, Lane
 from zrep.core.plan_data import plan_converge
 from zrep.core.quantities import size
 from zrep.core.retention import DEFAULT_SAVECOUNT
@@ -69,7 +69,7 @@ def _link(session: Session, request: Request) -> Link:
     src_host = request.src_host or os.environ.get("ZREP_SRC_HOST") or session.local.name
     check_host(src_host)
     role = Role(src_host, request.filesystem, request.host, request.target, master=True)
-    return Link(request.filesystem, role)
+    return Link(session.tag, request.filesystem, role)
 
 
 # --- checks ---
@@ -235,8 +235,8 @@ def _plan(session: Session, ground: _Ground) -> list[Step]:
     return [
         *_parents(ground),
         _announce(session, ground),
-        TakeSnapshot(Side.MASTER, (name,)),
-        Hold(Side.MASTER, session.tag, (name,)),
+        TakeSnapshot(End.SOURCE, (name,)),
+        Hold(End.SOURCE, session.tag, (name,)),
         _stream(session, ground, name, ""),
         *_link_both(session, ground),
     ]
@@ -248,7 +248,7 @@ def _first_snapshot(session: Session, ground: _Ground) -> str:
 
 
 def _parents(ground: _Ground) -> list[CreateParent]:
-    return [CreateParent(Side.REPLICA, parent) for parent in ground.parents]
+    return [CreateParent(End.TARGET, parent) for parent in ground.parents]
 
 
 def _announce(session: Session, ground: _Ground) -> Step:
@@ -262,7 +262,7 @@ def _announce(session: Session, ground: _Ground) -> Step:
         *_shape(session, role),
         (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
     )
-    return SetProperties(Side.MASTER, (ground.source.name,), properties)
+    return SetProperties(End.SOURCE, (ground.source.name,), properties)
 
 
 def _shape(session: Session, role: Role) -> tuple[tuple[str, str], ...]:
@@ -278,7 +278,7 @@ def _stream(session: Session, ground: _Ground, snapshot: str, token: str) -> Sen
     """The first stream, and any later part of it: the replica is read-only and never mounts itself from the start."""
     volume = ground.source.volume
     return SendStream(
-        Side.MASTER,
+        End.SOURCE,
         snapshot=snapshot,
         target=ground.role.dest_fs,
         token=token,
@@ -308,8 +308,8 @@ def _link_both(session: Session, ground: _Ground) -> list[Step]:
         *(() if ground.source.volume else ((f"{session.tag}:canmount", ground.source.get("canmount")),)),
     )
     return [
-        SetProperties(Side.REPLICA, (role.dest_fs,), properties),
-        SetProperties(Side.MASTER, (ground.source.name,), (intent_property(session.tag, None),)),
+        SetProperties(End.TARGET, (role.dest_fs,), properties),
+        SetProperties(End.SOURCE, (ground.source.name,), (intent_property(session.tag, None),)),
     ]
 
 
@@ -339,8 +339,7 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
     executor.do_all(_link_both(session, ground))
     ground = _refresh(session, request, ground)
     assert ground.target is not None
-    pair = Pair(session.tag, Unit((ground.source,)), Unit((ground.target,)))
-    executor.do_all(plan_converge(pair, session.now))
+    executor.do_all(plan_converge(Lane(session.tag, ground.source, ground.target), session.now))
     return Outcome(
         request.filesystem,
         message=f"replicated to {request.host}:{request.target}; next, from cron: zrep sync all",
@@ -348,7 +347,7 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
 
 
 def _refresh(session: Session, request: Request, ground: _Ground) -> _Ground:
-    peer = ground.executor.replica
+    peer = ground.executor.target
     source = observe(session.local, session.tag, [request.filesystem])[request.filesystem]
     target = observe(peer, session.tag, [request.target]).get(request.target)
     return replace(ground, source=source, target=target, parents=())
@@ -362,8 +361,8 @@ def _held_snapshot(session: Session, ground: _Ground) -> Snapshot:
     name = _first_snapshot(session, ground)
     # An earlier run may have been cut between snapshot and hold: that one is ours, unsent, and superseded; expire
     # will let it go once it is older than the base.
-    ground.executor.do(TakeSnapshot(Side.MASTER, (name,)))
-    ground.executor.do(Hold(Side.MASTER, session.tag, (name,)))
+    ground.executor.do(TakeSnapshot(End.SOURCE, (name,)))
+    ground.executor.do(Hold(End.SOURCE, session.tag, (name,)))
     source = observe(session.local, session.tag, [ground.source.name])[ground.source.name]
     snapshot = source.by_name(name.partition("@")[2])
     assert snapshot is not None
@@ -377,7 +376,7 @@ def _send(session: Session, request: Request, ground: _Ground, snapshot: Snapsho
         contents = read_token(session.local, token)
         if not contents.sendable or contents.to_guid != snapshot.guid:
             # It is the half of a stream of ours (_check_target saw our intent) that nothing can complete.
-            ground.executor.do(DiscardPartial(Side.REPLICA, request.target))
+            ground.executor.do(DiscardPartial(End.TARGET, request.target))
             token = ""
         else:
             session.say(f"{request.filesystem}: continuing the interrupted transfer")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from zrep.core.dataset import Member
 from zrep.core.errors import ZrepError
 from zrep.core.names import memory_key
-from zrep.core.pair import Side, Unit
+from zrep.core.pair import End, Tree
 from zrep.core.plan_role import plan_stop
 from zrep.core.quantities import duration
 from zrep.ops.pairs import Link, Session
@@ -52,7 +52,7 @@ def _enforce(session: Session, name: str) -> None:
     beginning = member.role.intent is not None and member.role.intent.operation == "init"
     if not member.role.master or beginning or silent <= member.role.lease:
         return
-    plan = plan_stop(Side.MASTER, Unit((member,)), session.tag)
+    plan = plan_stop(End.SOURCE, Tree((member,)), session.tag)
     if plan:
         session.alone().do_all(plan)
         session.warn(

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG, memory_key
-from zrep.core.pair import Pair, Side, Unit
-from zrep.core.plan_data import new_snapshot, stages
+from zrep.core.pair import End, Lane, Pair, Tree, plain_pair
+from zrep.core.plan_data import stages
 from zrep.core.relation import Relation, relate
 from zrep.core.role import Role
 from zrep.core.steps import Step
@@ -55,14 +55,20 @@ class Options(Struct, frozen=True):
 
 
 class Link(Struct, frozen=True):
-    """A dataset on this host and where its other half is."""
+    """A dataset on this host and where its other half is, under a tag."""
 
+    tag: str
     name: str
     role: Role
 
     @property
     def is_master(self) -> bool:
         return self.role.master is True
+
+    @property
+    def end(self) -> End:
+        """Which end of the pair's streams this host is."""
+        return End.SOURCE if self.is_master else End.TARGET
 
     @property
     def peer_host(self) -> str:
@@ -74,38 +80,55 @@ class Link(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """One pair as observed under its locks: my side, the other, how they stand, and who acts on which."""
+    """One pair as read under its locks, and the hosts of its two ends. The ends are those of the roles its links had
+    when it was locked: they stay what they are while a role moves."""
 
     link: Link
-    mine: Unit
-    theirs: Unit
-    relation: Relation
+    here: End
+    pair: Pair
     executor: Executor
-    tag: str
 
     @property
     def name(self) -> str:
-        return self.mine.name
+        return self.link.name
 
     @property
-    def pair(self) -> Pair:
-        """The pair by the roles its links had when it was locked: my side is the master if it said so."""
-        master, replica = (self.mine, self.theirs) if self.link.is_master else (self.theirs, self.mine)
-        return Pair(self.tag, master, replica)
+    def tag(self) -> str:
+        return self.pair.tag
 
-    def with_master(self, unit: Unit) -> View:
-        """The same view with another reading of the master."""
-        return replace(self, mine=unit) if self.link.is_master else replace(self, theirs=unit)
+    @property
+    def mine(self) -> Tree:
+        return self.pair.at(self.here)
 
-    def with_replica(self, unit: Unit) -> View:
-        """The same view with another reading of the replica."""
-        return replace(self, theirs=unit) if self.link.is_master else replace(self, mine=unit)
+    @property
+    def theirs(self) -> Tree:
+        return self.pair.at(self.here.other)
+
+    @property
+    def lane(self) -> Lane:
+        """The one lane of a pair that is no tree."""
+        [lane] = self.pair.lanes
+        return lane
+
+    @property
+    def relation(self) -> Relation:
+        """How this host's half stands to the other."""
+        return relate(self.mine.role, self.theirs.role)
+
+    @property
+    def turned(self) -> View:
+        """The same two halves with the streams going the other way."""
+        return replace(self, here=self.here.other, pair=self.pair.turned, executor=self.executor.turned)
+
+    def with_member(self, end: End, member: Member) -> View:
+        """Put another reading of one member in the place of the one at an end."""
+        return replace(self, pair=self.pair.with_tree(end, self.pair.at(end).with_member(member)))
 
     def do(self, plan: Iterable[Step]) -> None:
         self.executor.do_all(plan)
 
     def converge(self, plan: Sequence[Step]) -> None:
-        """A plan of plan_converge, in its stages."""
+        """Carry out a plan of plan_converge, in its stages."""
         for stage in stages(plan):
             together(*(partial(self.do, part) for part in stage))
 
@@ -207,14 +230,14 @@ class Session:
             )
         if strict and (unusable := misfit(name, role)):
             raise unusable
-        return Link(name, role)
+        return Link(self.tag, name, role)
 
     # --- locking and reading ---
 
     def executor(self, link: Link) -> Executor:
-        peer = self.agent(link.peer_host)
-        master, replica = (self.local, peer) if link.is_master else (peer, self.local)
-        return Executor(self.local, master, replica, self.tag, self.progress)
+        """The hosts of a pair's two ends. The only place that knows which of them drives: this one."""
+        hosts = {link.end: self.local, link.end.other: self.agent(link.peer_host)}
+        return Executor(self.local, hosts[End.SOURCE], hosts[End.TARGET], link.tag, self.progress)
 
     def alone(self, agent: Agent | None = None) -> Executor:
         """An executor for steps on one host, this one unless another is given: both sides are that host."""
@@ -318,8 +341,8 @@ class Session:
         unusable = self._unusable(mine) or self._unusable(theirs, f" on {link.peer_host}")
         if unusable is not None:
             return Outcome(link.name, error=unusable.about(link.name))
-        relation = relate(mine.role, theirs.role)
-        return View(link, Unit((mine,)), Unit((theirs,)), relation, self.executor(link), self.tag)
+        halves = {link.end: mine, link.end.other: theirs}
+        return View(link, link.end, plain_pair(link.tag, halves[End.SOURCE], halves[End.TARGET]), self.executor(link))
 
     def _missing(self, link: Link) -> ZrepError:
         try:
@@ -354,47 +377,47 @@ class Session:
             )
         return misfit(member.name, member.role, where)
 
-    def again(self, view: View, *sides: Side, sync_txg: bool = False) -> View:
-        """The same pair, read anew under the same locks (whatever its roles are now); with sides: only those."""
-        own = Side.MASTER if view.link.is_master else Side.REPLICA
-        halves = {side: (view.executor.agent(side), view.pair.side(side).name) for side in sides or tuple(Side)}
+    def again(self, view: View, *ends: End, sync_txg: bool = False) -> View:
+        """The same pair, read anew under the same locks (whatever its roles are now); with ends: only those."""
+        halves = {end: (view.executor.agent(end), view.pair.at(end).name) for end in ends or tuple(End)}
         found = self._read(halves.values(), sync_txg)
-        units: dict[Side, Unit] = {}
-        for side, (agent, name) in halves.items():
+        for end, (agent, name) in halves.items():
             if name not in found[agent]:
                 raise RefusedError(f"{name} vanished from {agent.name} while zrep was working on it")
-            units[side] = Unit((found[agent][name],))
-        mine = units.pop(own, view.mine)
-        [theirs] = units.values() or [view.theirs]
-        return replace(view, mine=mine, theirs=theirs, relation=relate(mine.role, theirs.role))
+            view = view.with_member(end, found[agent][name])
+        return view
 
     def taken(self, views: Sequence[View], *, held: bool = True) -> dict[str, View]:
-        """Views of masters on one host, by name here, right after the next snapshot of each was taken (and held)."""
+        """Views of pairs whose sources are on one host, by name here, right after the next snapshot of each was taken
+        (and held)."""
         if not views:
             return {}
-        members = {view.name: view.pair.master.root for view in views}
-        names = {view.name: new_snapshot(view.pair).partition("@")[2] for view in views}
+        lanes = {view.name: view.lane for view in views}
+        names = {name: lane.next_snapshot.partition("@")[2] for name, lane in lanes.items()}
         holds = frozenset({self.tag}) if held else frozenset()
-        found = observe_taken(
-            views[0].executor.master, self.tag, [(members[name], names[name]) for name in members], holds
-        )
-        return {v.name: v.with_master(Unit((found[v.pair.master.name],))) for v in views if v.pair.master.name in found}
+        taken = [(lane.source, names[name]) for name, lane in lanes.items()]
+        found = observe_taken(views[0].executor.source, self.tag, taken, holds)
+        return {
+            view.name: view.with_member(End.SOURCE, found[view.lane.source.name])
+            for view in views
+            if view.lane.source.name in found
+        }
 
     def arrived(self, streams: Sequence[tuple[View, Snapshot]]) -> dict[str, View]:
         """Views of pairs with one peer, by name here, after a stream that brings this snapshot has ended; without
-        those on whose replica it is not."""
-        agent = streams[0][0].executor.replica
-        found = observe_arrivals(agent, [(view.pair.replica.root, snapshot.name) for view, snapshot in streams])
+        those at whose target it is not."""
+        agent = streams[0][0].executor.target
+        found = observe_arrivals(agent, [(view.lane.target, snapshot.name) for view, snapshot in streams])
         return {
-            view.name: view.with_replica(Unit((replica,)))
+            view.name: view.with_member(End.TARGET, target)
             for view, snapshot in streams
-            if (replica := found.get(view.pair.replica.name)) and replica.by_guid(snapshot.guid)
+            if (target := found.get(view.lane.target.name)) and target.by_guid(snapshot.guid)
         }
 
     def turned(self, view: View) -> View:
-        """A view read anew whose roles have moved: the executor's sides follow."""
-        link = Link(view.name, view.mine.role)
-        return replace(view, link=link, executor=self.executor(link))
+        """A view read anew after its roles have moved: its streams go from the new master to the old one now."""
+        link = Link(view.tag, view.name, view.mine.role)
+        return replace(view if link.end is view.here else view.turned, link=link)
 
 
 def _usable(found: View | Outcome) -> View:

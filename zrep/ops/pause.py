@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from shlex import quote
 
 from zrep.core.errors import RefusedError
-from zrep.core.pair import Side
+from zrep.core.pair import End
 from zrep.core.steps import InheritProperty, SetProperties, Step
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome, each
@@ -37,8 +37,8 @@ def _set_paused(session: Session, name: str, text: str) -> Outcome:
         )
     lock_here(session, name, role)
     step: Step = (
-        SetProperties(Side.MASTER, (name,), ((f"{session.tag}:paused", text),))
+        SetProperties(End.SOURCE, (name,), ((f"{session.tag}:paused", text),))
         if text
-        else InheritProperty(Side.MASTER, (name,), f"{session.tag}:paused")
+        else InheritProperty(End.SOURCE, (name,), f"{session.tag}:paused")
     )
     return apply_here(session, name, [step], "paused" if text else "sync goes on")

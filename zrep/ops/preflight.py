@@ -30,8 +30,8 @@ class Preflight(Struct, frozen=True):
 
 def blockers(view: View) -> list[ZrepError]:
     """What would fail half way, found before anything is changed. Empty: nothing is known to stand in the way."""
-    host = view.executor.replica
-    members = view.pair.replica.members
+    host = view.executor.target
+    members = view.pair.target.members
     data = _unusable_data(view)
     found = [*([data] if data else []), *_mounted_by_hand(view)]
     return [*found, *_missing_keys(host, members), *_mountpoints_taken(host, members)]
@@ -44,7 +44,7 @@ def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
     if not insist:
         found += writers
     notes = [f"{error.what} ({error.evidence}): it would be forced out" for error in writers] if insist else []
-    notes += left_out(session, view.executor.master, view.pair.master.name)
+    notes += left_out(session, view.executor.source, view.pair.source.name)
     notes += _gaps(session, view)
     return Preflight(tuple(found), "" if _unusable_data(view) else _amount(session, view), tuple(notes))
 
@@ -56,7 +56,7 @@ def preflight_alone(session: Session, member: Member) -> list[str]:
 
 def _unusable_data(view: View) -> ZrepError | None:
     try:
-        plan_advance(view.pair)
+        plan_advance(view.lane)
     except RefusedError as error:
         return error
     return None
@@ -66,11 +66,11 @@ def _mounted_by_hand(view: View) -> list[ZrepError]:
     """Where a legacy mount is, ZFS does not say: that nobody writes to it cannot be made sure of."""
     return [
         RefusedError(
-            f"{member.name} is mounted by hand on {view.executor.master.name}",
+            f"{member.name} is mounted by hand on {view.executor.source.name}",
             evidence=f"mountpoint is {member.get('mountpoint')}",
             advice="unmount it and run this again, or give it a mountpoint",
         )
-        for member in view.pair.master.members
+        for member in view.pair.source.members
         if member.mounted and not member.placed
     ]
 
@@ -103,9 +103,9 @@ def _mountpoints_taken(host: Agent, members: Sequence[Member]) -> list[ZrepError
 
 
 def _writers(view: View) -> list[ZrepError]:
-    host = view.executor.master
+    host = view.executor.source
     found: list[ZrepError] = []
-    for member in view.pair.master.members:
+    for member in view.pair.source.members:
         writing = host.occupants(member.get("mountpoint"), True) if member.mounted else []
         if writing:
             found.append(
@@ -148,12 +148,12 @@ def _gaps(session: Session, view: View) -> list[str]:
 
 def _amount(session: Session, view: View) -> str:
     """How much is still to be sent, and for about how long, judged by the last stream that took a while."""
-    advance = plan_advance(view.pair)
+    advance = plan_advance(view.lane)
     left = advance.written
     if advance.pending:
-        *_, stream = plan_stream(view.pair, advance.base, advance.pending, NO_TOKEN, "")
+        *_, stream = plan_stream(view.lane, advance.base, advance.pending, NO_TOKEN)
         assert isinstance(stream, SendStream)
-        sent = read_stream_size(view.executor.master, stream)
+        sent = read_stream_size(view.executor.source, stream)
         left += advance.pending.written if sent is None else sent
     pace = session.memory(view.name).get("pace")
     if not isinstance(pace, int) or pace <= 0:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import FailedError, RefusedError, ZrepError
-from zrep.core.pair import Side
+from zrep.core.pair import End
 from zrep.core.steps import Clone, DestroyClone, Mount, Step, Unmount
 from zrep.host.locks import run_directory
 from zrep.host.process import attended
@@ -81,13 +81,13 @@ def _up(session: Session, job: _Rehearsal) -> list[Step]:
     mark = (f"{session.tag}:{_MARK}", str(os.getpid()))
     quiet = (("canmount", "noauto"), ("mountpoint", job.place), ("sharenfs", "off"), ("sharesmb", "off"))
     snapshot = f"{job.source.name}@{job.snapshot.name}"
-    clone = Clone(Side.REPLICA, snapshot, job.clone, (mark, *(() if job.source.volume else quiet)))
-    return [clone] if job.source.volume else [clone, Mount(Side.REPLICA, job.clone)]
+    clone = Clone(End.TARGET, snapshot, job.clone, (mark, *(() if job.source.volume else quiet)))
+    return [clone] if job.source.volume else [clone, Mount(End.TARGET, job.clone)]
 
 
 def _down(job: _Rehearsal) -> list[Step]:
-    unmount = [] if job.source.volume else [Unmount(Side.REPLICA, job.clone)]
-    return [*unmount, DestroyClone(Side.REPLICA, job.clone)]
+    unmount = [] if job.source.volume else [Unmount(End.TARGET, job.clone)]
+    return [*unmount, DestroyClone(End.TARGET, job.clone)]
 
 
 def _take_down(session: Session, job: _Rehearsal) -> None:
@@ -106,8 +106,8 @@ def _clear_leftovers(session: Session) -> None:
     """Clones that killed runs left. One whose run is alive stays, as one that somebody is still at work in."""
     for clone, pid in read_marked(session.local, f"{session.tag}:{_MARK}"):
         if re.search(rf"_{_MARK}_[0-9a-f]{{8}}\Z", clone) and not Path(f"/proc/{pid}").exists():
-            session.alone().try_do(Unmount(Side.REPLICA, clone))
-            session.alone().try_do(DestroyClone(Side.REPLICA, clone))
+            session.alone().try_do(Unmount(End.TARGET, clone))
+            session.alone().try_do(DestroyClone(End.TARGET, clone))
 
 
 def _environment(job: _Rehearsal) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import split_dataset, split_snapshot
-from zrep.core.pair import Side, Unit, newest_common
+from zrep.core.pair import End, Tree, newest_common
 from zrep.core.plan_data import plan_converge
 from zrep.core.plan_role import plan_closed, plan_follow
 from zrep.core.quantities import size
@@ -94,7 +94,7 @@ def rejoin(session: Session, name: str) -> Outcome:
         if unfinished is not None and not session.options.dry_run:
             return _linked_again(session, name, _kept(unfinished))
         return Outcome(name, message="nothing to rejoin: the pair is linked")
-    base = newest_common(view.mine.root, view.theirs.root)
+    base = newest_common(view.lane.at(view.here), view.lane.at(view.here.other))
     if base is None:
         raise RefusedError(
             "the two sides have no common snapshot, so it cannot become a replica without starting over",
@@ -109,14 +109,14 @@ def rejoin(session: Session, name: str) -> Outcome:
     listed = _differences(session, view, base) if readable else []
     _close(session, name)
     view = session.again(view, sync_txg=True)
-    base = view.mine.root.by_guid(base.guid)
+    base = view.lane.at(view.here).by_guid(base.guid)
     assert base is not None
-    written = view.mine.root.written_since(base)
-    later = [s.name for s in view.mine.root.after(base)]
+    written = view.lane.at(view.here).written_since(base)
+    later = [s.name for s in view.lane.at(view.here).after(base)]
     if written and not later and session.local.is_unmodified(f"{name}@{base.name}", name):
         written = 0  # a crash, and the replay after it, count as written
     if readable and not written:
-        plan = _become_replica(session, view.mine.root, view.theirs.role)
+        plan = _become_replica(session, view.lane.at(view.here), view.theirs.role)
         if session.options.dry_run:
             return Outcome(name, message="nothing was written since the base", lines=tuple(session.alone().lines(plan)))
         session.alone().do_all(plan)
@@ -157,30 +157,30 @@ def _raise_epoch(session: Session, view: View) -> View:
     if intent and intent.role:  # the record of a role that is not finished is what counts
         record = replace(intent, role={**intent.role, "epoch": str(mine)})
         properties.insert(0, intent_property(session.tag, record))
-    there.do(SetProperties(Side.MASTER, (view.theirs.name,), tuple(properties)))
+    there.do(SetProperties(End.SOURCE, (view.theirs.name,), tuple(properties)))
     return session.again(view)
 
 
 def _replay_intent_log(session: Session, view: View) -> bool:
     """Stop writes and mount, which replays the intent log: writes acknowledged just before a crash live only there,
     and a receive would discard them silently. False when the dataset cannot be mounted: then it is split."""
-    member = view.mine.root
+    member = view.lane.at(view.here)
     executor = session.alone()
     if session.options.dry_run:
         return True
     if not member.readonly:
-        executor.do(SetProperties(Side.MASTER, (member.name,), (("readonly", "on"),)))
+        executor.do(SetProperties(End.SOURCE, (member.name,), (("readonly", "on"),)))
     if member.volume or member.mounted:
         return True
     if member.key_missing or not member.get("mountpoint").startswith("/"):
         return False
-    return executor.try_do(Mount(Side.MASTER, member.name)) is None
+    return executor.try_do(Mount(End.SOURCE, member.name)) is None
 
 
 def _differences(session: Session, view: View, base: Snapshot) -> list[str]:
     """What was written here alone, for a person: counts by kind, and the first of them. It can be told only while it
     is mounted; of a volume only how much."""
-    root = view.mine.root
+    root = view.lane.at(view.here)
     if root.volume or (session.options.dry_run and not root.mounted):
         return []
     found = session.local.differences(f"{root.name}@{base.name}", root.name)
@@ -202,10 +202,10 @@ def _close(session: Session, name: str) -> None:
 
 def _become_replica(session: Session, member: Member, master: Role) -> list[Step]:
     """The role as the master has it; mounting is from now on the master's business."""
-    side = Side.MASTER
+    side = End.SOURCE
     return [
         SetProperties(side, (member.name,), (("readonly", "on"),)),
-        *plan_closed(side, Unit((member,)), session.tag),
+        *plan_closed(side, Tree((member,)), session.tag),
         *plan_follow(side, member.name, session.tag, master, master, swap=False),
     ]
 
@@ -216,7 +216,7 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
     view = session.view(link)
     if not isinstance(view.relation, Linked):
         raise FailedError("the two sides are not linked", filesystem=name, evidence=view.relation.evidence())
-    view.converge(plan_converge(view.pair, session.now))
+    view.converge(plan_converge(view.lane, session.now))
     hooks.tell(session, session.local, "after-demote", name, view.mine.role)
     return Outcome(name, message=f"{message}; {link.peer_host}'s next sync brings it up to date")
 
@@ -225,7 +225,7 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
 
 
 def _split(session: Session, view: View, base: Snapshot, written: int, later: list[str], listed: list[str]) -> Outcome:
-    member, master = view.mine.root, view.theirs.role
+    member, master = view.lane.at(view.here), view.theirs.role
     _refuse_children(session, member)
     job = _Rejoin(
         member.name,
@@ -247,7 +247,7 @@ def _split(session: Session, view: View, base: Snapshot, written: int, later: li
 def _detail(session: Session, view: View, base: Snapshot, written: int) -> dict[str, str]:
     """What a later run needs to finish: the base, the peer (the copy loses its links before it loses this record),
     and every local property to give to the clone."""
-    member = view.mine.root
+    member = view.lane.at(view.here)
     peer = {"host": view.link.peer_host, "peer": view.link.peer_name}
     table = read_all_properties(session.local, member.name)
     others = [key.removesuffix(":src-fs") for key, value in table.items() if key.endswith(":src-fs") and value.local]
@@ -294,7 +294,7 @@ def _refuse_children(session: Session, member: Member) -> None:
 def _unmount(session: Session, member: Member) -> None:
     if not member.mounted:
         return
-    error = session.alone().try_do(Unmount(Side.MASTER, member.name))
+    error = session.alone().try_do(Unmount(End.SOURCE, member.name))
     if error is not None:
         occupants = session.local.occupants(member.get("mountpoint"))
         raise RefusedError(
@@ -311,36 +311,36 @@ def _begin(session: Session, job: _Rejoin, member: Member) -> list[Step]:
     ending = split_snapshot(session.tag, job.intent.epoch)
     plan: list[Step] = [
         SetProperties(
-            Side.MASTER,
+            End.SOURCE,
             (job.name,),
             (intent_property(session.tag, job.intent), (f"{session.tag}:master", "no")),
         )
     ]
     if member.by_name(ending) is None:
-        plan.append(TakeSnapshot(Side.MASTER, (f"{job.name}@{ending}",)))
-    plan.append(Rename(Side.MASTER, job.name, job.split, member.volume))
+        plan.append(TakeSnapshot(End.SOURCE, (f"{job.name}@{ending}",)))
+    plan.append(Rename(End.SOURCE, job.name, job.split, member.volume))
     return plan
 
 
 def _move(session: Session, job: _Rejoin, base: str) -> list[Step]:
     """From the renamed copy to a promoted clone. The copy is made harmless first: nothing mounts or writes it."""
-    return [*_seal(job), *_clone(job, base), PromoteClone(Side.MASTER, job.name)]
+    return [*_seal(job), *_clone(job, base), PromoteClone(End.SOURCE, job.name)]
 
 
 def _seal(job: _Rejoin, volume: bool = False) -> list[Step]:
     quiet = (("readonly", "on"),) if volume else (("canmount", "noauto"), ("mountpoint", "none"), ("readonly", "on"))
     room = (("refreservation", "none"), ("reservation", "none"))
-    return [SetProperties(Side.MASTER, (job.split,), quiet), SetProperties(Side.MASTER, (job.split,), room)]
+    return [SetProperties(End.SOURCE, (job.split,), quiet), SetProperties(End.SOURCE, (job.split,), room)]
 
 
 def _clone(job: _Rejoin, base: str, volume: bool = False) -> list[Step]:
     own = (("readonly", "on"),) if volume else (("readonly", "on"), ("canmount", "noauto"))
-    return [Clone(Side.MASTER, f"{job.split}@{base}", job.name, (*own, *job.properties(limits=False)))]
+    return [Clone(End.SOURCE, f"{job.split}@{base}", job.name, (*own, *job.properties(limits=False)))]
 
 
 def _delegations(session: Session, job: _Rejoin, holder: str) -> list[Step]:
     """What is delegated on the dataset, or on the copy that was the dataset: a clone has none of it."""
-    return [Allow(Side.MASTER, job.name, words) for words in read_delegations(session.local, holder)]
+    return [Allow(End.SOURCE, job.name, words) for words in read_delegations(session.local, holder)]
 
 
 def _end(session: Session, job: _Rejoin, master: Role, member: Member) -> list[Step]:
@@ -348,20 +348,20 @@ def _end(session: Session, job: _Rejoin, master: Role, member: Member) -> list[S
     plan: list[Step] = []
     limits = job.properties(limits=True)
     if limits:
-        plan.append(SetProperties(Side.MASTER, (job.name,), limits))
-    plan += plan_follow(Side.MASTER, job.name, session.tag, master, master, swap=False)
+        plan.append(SetProperties(End.SOURCE, (job.name,), limits))
+    plan += plan_follow(End.SOURCE, job.name, session.tag, master, master, swap=False)
     plan += _forget(session, job, member)
     return plan
 
 
 def _forget(session: Session, job: _Rejoin, member: Member) -> list[Step]:
     text = f"what {job.name} held alone: {size(int(job.intent.detail['written']))}, epoch {job.intent.epoch}"
-    plan: list[Step] = [SetProperties(Side.MASTER, (job.split,), ((f"{session.tag}:split", text),))]
+    plan: list[Step] = [SetProperties(End.SOURCE, (job.split,), ((f"{session.tag}:split", text),))]
     own = [key for key, value in member.properties.items() if key.startswith(f"{session.tag}:") and value.local]
     # The intent goes last: by it a run that was cut here is recognised.
     intent = f"{session.tag}:inprogress"
     for key in [*(key for key in own if key not in (intent, f"{session.tag}:split")), intent]:
-        plan.append(InheritProperty(Side.MASTER, (job.split,), key))
+        plan.append(InheritProperty(End.SOURCE, (job.split,), key))
     return plan
 
 
@@ -401,7 +401,7 @@ def _kept(job: _Rejoin) -> str:
 
 def _resume(session: Session, job: _Rejoin) -> Outcome:
     detail = job.intent.detail
-    link = Link(job.name, Role(src_host=detail["host"], src_fs=detail["peer"], master=False))
+    link = Link(session.tag, job.name, Role(src_host=detail["host"], src_fs=detail["peer"], master=False))
     if session.lock([link]):
         raise BusyError("busy", filesystem=job.name, evidence="another zrep is working on it")
     peer = session.agent(link.peer_host)
@@ -411,10 +411,10 @@ def _resume(session: Session, job: _Rejoin) -> Outcome:
     if session.options.dry_run:
         return Outcome(job.name, message=f"would finish the rejoin that was interrupted; its copy is {job.split}")
     session.say(f"{job.name}: finishing the rejoin that was interrupted")
-    return _carry_on(session, job, Unit((theirs,)))
+    return _carry_on(session, job, Tree((theirs,)))
 
 
-def _carry_on(session: Session, job: _Rejoin, theirs: Unit) -> Outcome:
+def _carry_on(session: Session, job: _Rejoin, theirs: Tree) -> Outcome:
     """From wherever it stands, by what is there."""
     executor = session.alone()
     found = observe(session.local, session.tag, [job.name, job.split])
@@ -431,7 +431,7 @@ def _carry_on(session: Session, job: _Rejoin, theirs: Unit) -> Outcome:
         executor.do_all([*_seal(job, split.volume), *_clone(job, base.name, split.volume)])
         found = observe(session.local, session.tag, [job.name, job.split])
     if found[job.name].get("origin").startswith(job.split + "@"):
-        executor.do(PromoteClone(Side.MASTER, job.name))
+        executor.do(PromoteClone(End.SOURCE, job.name))
     executor.do_all(_delegations(session, job, job.split))
     executor.do_all(_end(session, job, theirs.role, observe(session.local, session.tag, [job.split])[job.split]))
     key = f"; before it can be mounted again: zfs load-key '{job.name}'" if split.encrypted else ""

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import NO_TOKEN, Snapshot, Value, build_member
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
-from zrep.core.pair import Side, Unit, newest_common
-from zrep.core.plan_data import new_snapshot, plan_advance, plan_converge, plan_stream
+from zrep.core.pair import End
+from zrep.core.plan_data import plan_advance, plan_converge, plan_stream
 from zrep.core.plan_role import (
     plan_abort,
     plan_commit,
@@ -26,7 +26,7 @@ from zrep.core.plan_role import (
     plan_restore,
 )
 from zrep.core.quantities import size
-from zrep.core.role import Intent, Role, next_epoch
+from zrep.core.role import Intent, next_epoch
 from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
 from zrep.ops import hooks
 from zrep.ops.advance import remember_synced, send_final, sync_view
@@ -94,7 +94,7 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
         raise
     if bool(view.mine.role.master) is become_master:
         if not session.options.dry_run:
-            view.converge(plan_converge(view.pair, session.now))
+            view.converge(plan_converge(view.lane, session.now))
         return Outcome(name, message=f"finished the role change: {_where(view)}")
     if session.options.dry_run:
         return _preflighted(session, view, change)
@@ -126,48 +126,48 @@ def _preflighted(session: Session, view: View, change: RoleChange) -> Outcome:
 
 def _ask_hooks(session: Session, view: View) -> None:
     """Each side's own programs may say no while nothing has been changed."""
-    role = view.pair.master.role
-    epoch = next_epoch(role, view.pair.replica.role)
-    master, replica = view.pair.master.name, view.pair.replica.name
-    hooks.ask(session, view.executor.master, "before-demote", master, (role.dest_host, role.dest_fs), epoch)
-    hooks.ask(session, view.executor.replica, "before-promote", replica, (role.src_host, role.src_fs), epoch)
+    role = view.pair.source.role
+    epoch = next_epoch(role, view.pair.target.role)
+    master, replica = view.pair.source.name, view.pair.target.name
+    hooks.ask(session, view.executor.source, "before-demote", master, (role.dest_host, role.dest_fs), epoch)
+    hooks.ask(session, view.executor.target, "before-promote", replica, (role.src_host, role.src_fs), epoch)
 
 
 def _handed_over(session: Session, view: View) -> View:
     """After the commit. The new master first: writes may resume while the old one is still being told. Hooks come last,
     they may take the link away; each half that went well hears of it, the run that mends the other tells the rest."""
-    old, new = view.pair.master, view.pair.replica
+    old, new = view.pair.source, view.pair.target
     opened = _try_open(session, view)
     closed = None
     try:
         try:
-            view.do(plan_demote(view.pair, new.role))
+            view.do(plan_demote(view.pair))
         except ZrepError as error:
             closed = error
         if trouble := opened or closed:
             raise trouble
         turned = session.turned(session.again(view))
-        turned.converge(plan_converge(turned.pair, session.now))
+        turned.converge(plan_converge(turned.lane, session.now))
         remember_synced(session, [turned])
         return turned
     finally:
         if closed is None:
-            hooks.tell(session, view.executor.master, "after-demote", old.name, replace(new.role, master=False))
+            hooks.tell(session, view.executor.source, "after-demote", old.name, replace(new.role, master=False))
         if opened is None:
-            hooks.tell(session, view.executor.replica, "after-promote", new.name, new.role)
+            hooks.tell(session, view.executor.target, "after-promote", new.name, new.role)
 
 
 def _try_open(session: Session, view: View) -> ZrepError | None:
     """A new master that cannot be mounted is master all the same: the old one is told first, the person then."""
     try:
-        open_master(session, view, Side.REPLICA)
+        open_master(session, view, End.TARGET)
     except ZrepError as error:
-        host = view.executor.replica.name
+        host = view.executor.target.name
         return FailedError(
-            f"{view.pair.replica.name} on {host} is master now, but could not be made available",
+            f"{view.pair.target.name} on {host} is master now, but could not be made available",
             filesystem=view.name,
             evidence=error.line(),
-            advice=f"mend that, then on {host}: zrep sync '{view.pair.replica.name}'",
+            advice=f"mend that, then on {host}: zrep sync '{view.pair.target.name}'",
         )
     return None
 
@@ -180,7 +180,7 @@ def _where(view: View) -> str:
 def _presync(session: Session, view: View) -> View:
     """Send while the master still takes writes, until what is left is small."""
     for _ in range(_PRESYNC_ROUNDS):
-        advance = plan_advance(view.pair)
+        advance = plan_advance(view.lane)
         if advance.pending is None and advance.written <= _SMALL_DELTA:
             break
         view, _ = sync_view(session, view)
@@ -208,16 +208,16 @@ def _undo(session: Session, view: View, error: BaseException) -> None:
     not written down, no promotion was ever asked for, so there is none to cancel."""
     try:
         view = session.again(view)
-        begun = view.pair.master.role.intent
+        begun = view.pair.source.role.intent
         if begun is not None:
             view.do(plan_abort(view.pair, begun))
         hooks.take_back(session, view)
     except UnreachableError as lost:
         if view.link.is_master:
-            view = session.again(view, Side.MASTER)
-            begun = view.pair.master.role.intent
+            view = session.again(view, End.SOURCE)
+            begun = view.pair.source.role.intent
             if begun is not None:
-                view.do(plan_restore(view.pair, begun))
+                view.do(plan_restore(End.SOURCE, view.pair.source, view.tag, begun))
             hooks.take_back(session, view)
         elif isinstance(error, ZrepError):
             error.advice = f"on {view.link.peer_host}: zrep sync '{view.theirs.name}' makes it writable again"
@@ -236,17 +236,17 @@ def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) 
         return
     if not isinstance(step, RemountReadOnly) or isinstance(error, UnreachableError):
         raise error
-    occupants = view.executor.master.occupants(step.mountpoint)
+    occupants = view.executor.source.occupants(step.mountpoint)
     if change.insist:
         session.say(f"{view.name}: forcing out {', '.join(occupants) or 'whoever uses it'}")
-        stays = view.executor.try_do(Unmount(Side.MASTER, step.dataset, force=True))
+        stays = view.executor.try_do(Unmount(End.SOURCE, step.dataset, force=True))
         if stays is not None and not isinstance(stays, zfs_errors.OccupiedError):
             raise stays
         # Linux unmounts nothing with open files, by force or not. The readonly=on that comes next stops every write
         # through them; what gets past it, through a mapping, is found by the check after the final snapshot.
         return
     raise RefusedError(
-        f"{step.dataset} is being written on {view.executor.master.name}; nothing was changed",
+        f"{step.dataset} is being written on {view.executor.source.name}; nothing was changed",
         filesystem=view.name,
         evidence=", ".join(occupants) or error.evidence,
         advice="stop the writer and run this again, or insist with --force-unmount",
@@ -255,11 +255,11 @@ def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) 
 
 def _check_final(view: View, final: Snapshot) -> None:
     """The whole promise of a planned role change: the target has the final snapshot, nothing came after it."""
-    here = view.pair.master.root.by_guid(final.guid)
-    there = view.pair.replica.root.by_guid(final.guid)
+    here = view.lane.source.by_guid(final.guid)
+    there = view.lane.target.by_guid(final.guid)
     if here is None or there is None:
         raise FailedError("the final snapshot is not on both sides", filesystem=view.name)
-    written = view.pair.master.root.written_since(here)
+    written = view.lane.source.written_since(here)
     if written:
         raise FailedError(
             "the master was written to after the final snapshot",
@@ -271,7 +271,7 @@ def _check_final(view: View, final: Snapshot) -> None:
 
 def _commit(session: Session, view: View, generation: str) -> View:
     """From the commit mark on only the peer's word ends it: done, or surely not done."""
-    intent = view.pair.master.role.intent
+    intent = view.pair.source.role.intent
     if intent is None or intent.identity != generation:
         raise FailedError("the record of this role change is gone", filesystem=view.name)
     mark, take = plan_commit(view.pair, intent)
@@ -295,11 +295,11 @@ def _commit(session: Session, view: View, generation: str) -> View:
         raise
     except UnreachableError as error:
         error.about(view.name).advice = (
-            f"run this again, or let cron's sync do it: {view.pair.master.name} stays read-only until "
-            f"{view.executor.replica.name} says whether it took the role"
+            f"run this again, or let cron's sync do it: {view.pair.source.name} stays read-only until "
+            f"{view.executor.target.name} says whether it took the role"
         )
         raise
-    if view.pair.replica.role.gen == generation and view.pair.replica.role.master:
+    if view.pair.target.role.gen == generation and view.pair.target.role.master:
         return view
     # A set that failed can have landed in part: what was read back decides, not its exit status.
     view.do(plan_abort(view.pair, intent))
@@ -309,7 +309,7 @@ def _commit(session: Session, view: View, generation: str) -> View:
 
 def _ask_to_take(view: View, take: TakeRole) -> Completed:
     """The commit step as the one guarded request it is."""
-    agent = view.executor.agent(take.side)
+    agent = view.executor.agent(take.end)
     words = commands.command(take)
     try:
         return agent.take_role(view.tag, take.dataset, take.expected, take.identity, words)
@@ -319,24 +319,23 @@ def _ask_to_take(view: View, take: TakeRole) -> Completed:
 
 def _promoted(view: View, take: TakeRole) -> View:
     """The view after a role was taken: a set that succeeded is whole."""
-    member = view.pair.replica.root
+    member = view.lane.target
     properties = {**member.properties, **{name: Value(value, "local") for name, value in take.properties}}
-    unit = Unit((build_member(view.tag, member.name, properties, member.snapshots),))
-    return view.with_replica(unit)
+    return view.with_member(End.TARGET, build_member(view.tag, member.name, properties, member.snapshots))
 
 
 def _whole_plan(session: Session, view: View) -> list[Step]:
     """Everything a role change will do, as far as it can be known before it is done."""
     pair = view.pair
     generation = "0" * 16
-    detail = {m.name: f"{m.get('readonly')} local" for m in pair.master.members}
-    intent = Intent("failover", generation, "prepare", next_epoch(pair.master.role, pair.replica.role), detail)
-    base = newest_common(pair.master.root, pair.replica.root)
-    final = Snapshot(new_snapshot(pair).partition("@")[2], "", 0)
+    detail = {m.name: f"{m.get('readonly')} local" for m in pair.source.members}
+    intent = Intent("failover", generation, "prepare", next_epoch(pair.source.role, pair.target.role), detail)
+    base = view.lane.base
+    final = Snapshot(view.lane.next_snapshot.partition("@")[2], "", 0)
     plan: list[Step] = [*plan_quiesce(pair, generation), *plan_final_snapshot(pair)]
     if base is not None:
-        plan += plan_stream(pair, base, final, NO_TOKEN, "")
+        plan += plan_stream(view.lane, base, final, NO_TOKEN)
     plan += plan_commit(pair, intent)
-    plan += plan_open(Side.REPLICA, pair.replica, session.tag)
-    plan += plan_demote(pair, Role(gen=generation, epoch=intent.epoch, parents=pair.replica.role.lineage))
+    plan += plan_open(End.TARGET, pair.target, session.tag)
+    plan += plan_demote(pair)
     return plan

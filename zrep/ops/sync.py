@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from zrep.core.dataset import PoolSpace, Snapshot
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
-from zrep.core.pair import Side, Unit, newest_common
-from zrep.core.plan_data import Advance, new_snapshot, plan_advance, plan_stream
+from zrep.core.pair import End, newest_common
+from zrep.core.plan_data import Advance, plan_advance, plan_stream
 from zrep.core.quantities import size
 from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
 from zrep.host.parallel import GroupCommit
@@ -58,10 +58,10 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
     if everything:
         for name, role in session.roles().items():
             if unusable := misfit(name, role):
-                not_reached(session, [Link(name, role)])
+                not_reached(session, [Link(session.tag, name, role)])
                 outcomes.append(Outcome(name, error=unusable.about(name)))
             elif role.master:
-                links.append(Link(name, role))
+                links.append(Link(session.tag, name, role))
     for name in dict.fromkeys(names):
         try:
             links.append(_master_link(session, name))
@@ -213,8 +213,8 @@ def _advance_all(session: Session, views: list[View], pool_space: Mapping[str, P
                 continue
             if back:
                 view.do(back)
-                view = _rolled_back(session.again(view, Side.REPLICA))
-            advance = plan_advance(view.pair)
+                view = _rolled_back(session.again(view, End.TARGET))
+            advance = plan_advance(view.lane)
             # After a rollback something is sent even if nothing was written: only a stream makes ZFS count from 0.
             plans.append((view, replace(advance, written=max(1, advance.written)) if back else advance))
         except ZrepError as error:
@@ -275,9 +275,9 @@ def _grant(session: Session, plans: list[tuple[View, Advance]]) -> None:
     that is lost by now is noticed before there is a snapshot; one that is not let in here is asked for at its turn."""
     if not plans:
         return
-    replicas = {view.theirs.name: view.pair.replica.role.gen for view, _ in plans}
+    replicas = {view.theirs.name: view.pair.target.role.gen for view, _ in plans}
     try:
-        granted = plans[0][0].executor.replica.grant(session.tag, replicas)
+        granted = plans[0][0].executor.target.grant(session.tag, replicas)
     except UnreachableError:
         raise
     except ZrepError:  # of one of them
@@ -295,7 +295,7 @@ def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
         unsent = advance.written + (advance.pending.written if advance.pending else 0)
         told[memory_key(session.tag, view.theirs.name)] = {"told": session.now, "unsent": unsent}
     with suppress(ZrepError):  # only a courtesy; a peer that is lost is noticed at once
-        plans[0][0].executor.replica.remember(told)
+        plans[0][0].executor.target.remember(told)
 
 
 def _converge(session: Session, arrived: Sequence[_Arrived]) -> list[Exception | None]:
@@ -324,12 +324,12 @@ def _finish_one(session: Session, view: View, advance: Advance, failed: ZrepErro
 
 def roll_back(session: Session, view: View) -> tuple[Step, ...]:
     """``sync -f``: what takes a replica that was changed by hand back to the base; what that drops is said first."""
-    replica = view.pair.replica.root
-    base = newest_common(replica, view.pair.master.root)
+    replica = view.lane.target
+    base = newest_common(replica, view.lane.source)
     lost = replica.written_since(base) if base else 0
     if base is None or not lost:
         return ()
-    known = {snapshot.guid for snapshot in view.pair.master.root.snapshots}
+    known = {snapshot.guid for snapshot in view.lane.source.snapshots}
     later = replica.after(base)
     # The promotion snapshot of a takeover -L that was cut is zrep's own.
     own = [s for s in later if s in replica.ours(session.tag) and s.guid not in known and s.holds <= {session.tag}]
@@ -345,16 +345,16 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
     session.say(f"{view.name}: dropping {size(lost)} written on {replica.name} since @{base.name}{gone}")
     held = tuple(f"{replica.name}@{snapshot.name}" for snapshot in own if session.tag in snapshot.holds)
     return (
-        *((Release(Side.REPLICA, session.tag, held),) if held else ()),
-        *((DestroySnapshots(Side.REPLICA, replica.name, tuple(s.name for s in own)),) if own else ()),
-        Rollback(Side.REPLICA, f"{replica.name}@{base.name}"),
+        *((Release(End.TARGET, session.tag, held),) if held else ()),
+        *((DestroySnapshots(End.TARGET, replica.name, tuple(s.name for s in own)),) if own else ()),
+        Rollback(End.TARGET, f"{replica.name}@{base.name}"),
     )
 
 
 def _rolled_back(view: View) -> View:
     """The view right after its replica was rolled back, under its lock: nothing is written to it. ZFS may count some
     all the same, 8192 bytes where an intent log was claimed after a power loss (seen on OpenZFS 2.3.2)."""
-    return view.with_replica(Unit((view.pair.replica.root.unwritten(),)))
+    return view.with_member(End.TARGET, view.lane.target.unwritten())
 
 
 def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -> Outcome:
@@ -385,13 +385,13 @@ def _target(view: View) -> str:
 def _dry(session: Session, view: View, advance: Advance) -> Outcome:
     plan: list[Step] = []
     if advance.pending is None and advance.written:
-        name = new_snapshot(view.pair)
-        plan += [TakeSnapshot(Side.MASTER, (name,)), Hold(Side.MASTER, session.tag, (name,))]
+        name = view.lane.next_snapshot
+        plan += [TakeSnapshot(End.SOURCE, (name,)), Hold(End.SOURCE, session.tag, (name,))]
         target = Snapshot(name.partition("@")[2], "", 0)
     else:
         target = advance.pending or advance.base
     if not advance.idle:
-        plan += plan_stream(view.pair, advance.base, target, half_received(view), view.pair.replica.root.token)
+        plan += plan_stream(view.lane, advance.base, target, half_received(view))
     else:
         plan += converging(session, view)
     lines: tuple[Line, ...] = tuple(view.executor.lines(plan))

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from zrep.core.dataset import Member
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
-from zrep.core.pair import Pair, Side, Unit
+from zrep.core.pair import End, Tree
 from zrep.core.plan_role import plan_fence, plan_open, take_role
 from zrep.core.quantities import duration, size
 from zrep.core.role import ALONE, next_epoch, role_properties, role_values
@@ -69,7 +69,7 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     if session.options.dry_run:
         plan = _forced_plan(session, member, generation)
         fence = [Line(session.local.name, ("sh", "-c", session.options.fence))] if session.options.fence else []
-        plan = (*plan, *plan_open(Side.REPLICA, Unit((member,)), session.tag))
+        plan = (*plan, *plan_open(End.TARGET, Tree((member,)), session.tag))
         lines = (*fence, *executor.lines(plan))
         return Outcome(name, message=loss.text(), lines=lines, notes=tuple(preflight_alone(session, member)))
     _need_yes(name, loss.text(), agree)
@@ -111,23 +111,23 @@ def _need_yes(name: str, what: str, agree: Callable[[str], bool]) -> None:
 
 def _forced_plan(session: Session, member: Member, generation: str) -> tuple[Step, ...]:
     """Forget what is half received, fence, take the role: the last step is the TakeRole."""
-    unit = Unit((member,))
-    discard = (DiscardPartial(Side.REPLICA, member.name),) if member.token else ()
-    take = take_role(Pair(session.tag, unit, unit), generation, next_epoch(member.role), alone=True)
-    return (*discard, *plan_fence(Side.REPLICA, member, session.tag), take)
+    replica = Tree((member,))
+    discard = (DiscardPartial(End.TARGET, member.name),) if member.token else ()
+    take = take_role(replica, session.tag, generation, next_epoch(member.role), alone=True)
+    return (*discard, *plan_fence(End.TARGET, member, session.tag), take)
 
 
 def _insist(session: Session, executor: Executor, member: Member, agree: Callable[[str], bool]) -> Outcome:
     """A master with an intent: one that only has to be opened, or one whose peer never answers."""
     name = member.name
     if member.role.intent is not None and member.role.intent.operation == "init":
-        raise unfinished_init(Link(name, member.role))
+        raise unfinished_init(Link(session.tag, name, member.role))
     stuck = member.role.intent is not None and member.role.intent.operation in ("failover", "stopped")
     if session.options.dry_run:
         return Outcome(name, message="would go on as master of a new generation" if stuck else "would be opened")
     if stuck:
         _need_yes(name, "its peer may be master; this side would go on as master of its own all the same", agree)
-        _fence(session, Link(name, member.role))
+        _fence(session, Link(session.tag, name, member.role))
     if session.local.lock([name], 20.0):
         raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
     found = observe(session.local, session.tag, [name]).get(name)
@@ -204,7 +204,7 @@ def _partial(session: Session, member: Member) -> int | None:
 
 def _open_alone(session: Session, executor: Executor, name: str, message: str) -> Outcome:
     member = observe(session.local, session.tag, [name])[name]
-    executor.do_all(plan_open(Side.REPLICA, Unit((member,)), session.tag))
+    executor.do_all(plan_open(End.TARGET, Tree((member,)), session.tag))
     hooks.tell(session, session.local, "after-promote", name, member.role)
     return Outcome(name, message=message)
 
@@ -216,5 +216,5 @@ def _stuck_master(session: Session, executor: Executor, member: Member) -> Outco
     generation = session.new_identity()
     values = role_values(role, master=True, swap=False, epoch=next_epoch(role), gen=generation, parents=role.lineage)
     properties = role_properties(session.tag, "promote", generation, {**values, **ALONE})
-    executor.do(SetProperties(Side.MASTER, (name,), properties))
+    executor.do(SetProperties(End.SOURCE, (name,), properties))
     return _open_alone(session, executor, name, "this side goes on as master of a new generation")

@@ -61,7 +61,9 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     by_peer: dict[str, list[Link]] = {}
     for name, member in members.items():
         if member.role.paired:
-            by_peer.setdefault(Link(name, member.role).peer_host, []).append(Link(name, member.role))
+            by_peer.setdefault(Link(session.tag, name, member.role).peer_host, []).append(
+                Link(session.tag, name, member.role)
+            )
     peers: dict[str, Member | ZrepError | None] = {}
     for host, links in by_peer.items():
         peers.update(_ask(session, host, links))
@@ -89,7 +91,7 @@ def _row(session: Session, member: Member, recalled: dict[str, object]) -> Row:
     role = member.role
     if role.split:
         return Row(member.name, "split", "-", "split copy", None, None, member.number("used"), None, role.split)
-    link = Link(member.name, role)
+    link = Link(session.tag, member.name, role)
     sent = max((snapshot.sent for snapshot in member.snapshots if snapshot.sent), default=None)
     marked = [snapshot for snapshot in member.ours(session.tag) if snapshot.sent]
     behind: int | None = None
@@ -172,7 +174,7 @@ def _compare(session: Session, row: Row, mine: Member, theirs: Member | ZrepErro
     if theirs is None:
         advice = f"if it is lost for good: zrep clear {quote(row.name)}, then zrep init again"
         return replace(row, state="peer missing", detail=f"{row.peer} does not exist", advice=advice, code=3)
-    link = Link(row.name, mine.role)
+    link = Link(session.tag, row.name, mine.role)
     relation = relate(mine.role, theirs.role)
     if not isinstance(relation, Linked):
         words = {"stale": "stale master" if mine.role.master else "stale"}

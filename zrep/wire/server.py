@@ -41,7 +41,7 @@ class _Server:
             threading.Thread(target=work, daemon=True).start()
         working: list[threading.Thread] = []
         while (request := self._requests.get()) is not None:
-            # Side by side: what several filesystems have to write then shares a transaction group, and none waits
+            # End by side: what several filesystems have to write then shares a transaction group, and none waits
             # for another's lock. Whoever asks waits for the answer, so that no two requests depend on each other.
             working = [thread for thread in working if thread.is_alive()]
             working.append(threading.Thread(target=self._carry_out, args=(request,)))
