@@ -6,7 +6,21 @@ from zrep.core import names
 from zrep.core.errors import UsageError
 
 
-@pytest.mark.parametrize("name", ["tank", "tank/a", "Tank/A b/c-d_e.f:g", "tank/0", "tank/a" + "/b" * 90])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tank",
+        "tank/a",
+        "Tank/A b/c-d_e.f:g",
+        "tank/0",
+        "tank/a" + "/b" * 90,
+        "tank/.system",
+        "tank/_data",
+        "tank/-a",
+        "tank/...",
+        "tank/" + "a" * 250,
+    ],
+)
 def test_a_dataset(name: str) -> None:
     assert names.check_dataset(name) == name
 
@@ -22,15 +36,16 @@ def test_a_dataset(name: str) -> None:
         "0tank",
         "tank/a@b",
         "tank/a#b",
-        "tank/-a",
         "-a",
         "tank/a\n",
         "tank/a'b",
         "tank/a;b",
         "tank/../b",
+        "tank/.",
+        "tank/a/..",
         "tank/a%b",
         "tank/ä",
-        "tank/" + "a" * 200,
+        "tank/" + "a" * 251,
         "tank/$(x)",
         "tank/a\tb",
     ],
@@ -110,8 +125,17 @@ def test_parts_of_names() -> None:
     assert names.ancestors("tank/a/b") == ("tank", "tank/a")
     assert names.ancestors("tank") == ()
     assert names.lock_file("tank/a b") == "tank%a b.lock"
+    assert names.file_name("zrep tank/a") == "zrep tank%a"
     assert names.split_snapshot("zrep", 3) == "zrep_split_3"
     assert names.split_dataset("tank/a", 3, "0123456789abcdef") == "tank/a_split_3_01234567"
+
+
+def test_file_names_of_the_longest_datasets_fit_and_differ() -> None:
+    longest = "tank/" + "a" * 250
+    tag = "t" * 64
+    one, other = (names.file_name(names.memory_key(tag, f"{longest[:-1]}{last}")) for last in "ab")
+    assert one != other
+    assert max(len(f"{one}.receive"), len(names.lock_file(longest))) <= 255
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,14 @@ ROLE_PROPERTIES = (
     "lock-time",
 )
 
-# zfs(8): components of alphanumerics and "-_.: ", at most 255 bytes; the pool begins with a letter.
-_COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.: -]*\Z")
+# zfs_namecheck.c: components of alphanumerics and "-_.: ", none of them "." or "..", at most 255 bytes in all
+# (ZFS_MAX_DATASET_NAME_LEN); the pool begins with a letter.
+_LONGEST = 255
+_COMPONENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.: -]+\Z")
 _POOL = re.compile(r"[A-Za-z][A-Za-z0-9_.: -]*\Z")
+# A file name, without the longest ending that is added to it; and what is kept of one that would be too long.
+_LONGEST_FILE = 220
+_BEGINNING = 180
 _SNAPSHOT = re.compile(r"[A-Za-z0-9_.: -]+\Z")
 # ssh's own idea of a host, restricted to what cannot be taken for an option or a second word.
 _HOST = re.compile(r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*\Z")
@@ -48,10 +53,10 @@ _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 def check_dataset(name: str) -> str:
     """name, if it can be that of a filesystem or volume; else UsageError."""
     pool, *components = name.split("/")
-    if not _POOL.match(pool) or not all(_COMPONENT.match(part) for part in components) or len(name) > 200:
+    if not _POOL.match(pool) or not all(_COMPONENT.match(part) for part in components) or len(name) > _LONGEST:
         raise UsageError(
             f"{name!r} cannot be a ZFS filesystem",
-            evidence="a name is POOL/PATH of letters, digits, spaces and - _ . :, at most 200 characters",
+            evidence="a name is POOL/PATH of letters, digits, spaces and - _ . :, at most 255 characters",
         )
     return name
 
@@ -119,9 +124,20 @@ def split_dataset(dataset: str, epoch: int, generation: str) -> str:
     return f"{dataset}_split_{epoch}_{generation[:8]}"
 
 
+def file_name(name: str) -> str:
+    """Make a file name of a dataset's name, or of a key with one in it, another one for each: no ZFS name holds a
+    percent sign or a tilde. A file name has at most 255 bytes, endings included."""
+    plain = name.replace("/", "%")
+    if len(plain) <= _LONGEST_FILE:
+        return plain
+    from hashlib import sha256  # seldom needed, and slow to load
+
+    return f"{plain[:_BEGINNING]}~{sha256(plain.encode()).hexdigest()[:32]}"
+
+
 def lock_file(dataset: str) -> str:
-    """File name of a dataset's lock: no ZFS name a user can choose holds a percent sign."""
-    return dataset.replace("/", "%") + ".lock"
+    """File name of a dataset's lock."""
+    return file_name(dataset) + ".lock"
 
 
 def memory_key(tag: str, dataset: str) -> str:
