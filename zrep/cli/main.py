@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
 
 from zrep import __version__
 from zrep.core.errors import BugError, ZrepError
@@ -27,15 +28,47 @@ _GLOBAL_WITH_VALUE = ("-t", "--tag")
 
 def main() -> None:
     """Entry point of the program: exit with the code of what was done."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed from the start
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # as long as the program runs
+    outputs = [_Output(getattr(sys, name)) for name in ("stdout", "stderr")]
+    sys.stdout, sys.stderr = outputs
     code = run(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody is left to tell
-            stream.flush()
+    for output in outputs:
+        output.flush()
+    if code == 0 and any(output.lost for output in outputs):
+        code = 1
     # Nothing is left to be done: taking the interpreter apart would cost a tenth of a run with nothing to do.
     os._exit(code)
+
+
+class _Output:
+    """A standard stream that never raises: what is being done goes on to its end whether or not anybody can be told.
+
+    lost: something could not be written, and not because whoever read it has gone (zrep list | head)."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream if stream is not None else open(os.devnull, "w")  # noqa: SIM115  # as long as we run
+        self._over = False
+        self.lost = False
+        if isinstance(self._stream, io.TextIOWrapper):
+            self._stream.reconfigure(errors="backslashreplace")  # a name of another alphabet, in a plain locale
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, work: Callable[[], object]) -> None:
+        if self._over:
+            return
+        try:
+            work()
+        except (OSError, ValueError) as error:
+            self._over = True
+            self.lost = not isinstance(error, BrokenPipeError)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -43,19 +76,13 @@ def run(arguments: Sequence[str]) -> int:
     try:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupt)
-        code = _dispatch(_long_forms(list(arguments)))
-        sys.stdout.flush()
-        return code
+        return _dispatch(_long_forms(list(arguments)))
     except ZrepError as error:
         print(f"zrep: {error.line()}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("zrep: interrupted; running the same command again finishes or undoes what was begun", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        # The reader of our output has gone (zrep list | head): nothing is wrong, and nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # the last resort: a traceback must not reach a person unexplained
         return _bug(error)
 
@@ -110,13 +137,19 @@ def _long_forms(arguments: list[str]) -> list[str]:
 
 
 def _bug(error: Exception) -> int:
+    """Say that zrep is wrong, and keep what its developers need to see: in a file where one can be made."""
     import tempfile
     import traceback
 
-    descriptor, path = tempfile.mkstemp(prefix="zrep-bug-", suffix=".txt")
-    with open(descriptor, "w") as file:
-        file.write(f"zrep {__version__}\n{sys.version}\n")
-        traceback.print_exception(error, file=file)
-    bug = BugError(f"a bug in zrep: {error!r}", advice=f"please report it with the file {path}")
+    report = f"zrep {__version__}\n{sys.version}\n{''.join(traceback.format_exception(error))}"
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="zrep-bug-", suffix=".txt")
+        with open(descriptor, "w") as file:
+            file.write(report)
+        advice = f"please report it with the file {path}"
+    except OSError:
+        print(report, end="", file=sys.stderr)
+        advice = "please report it with the lines above"
+    bug = BugError(f"a bug in zrep: {error!r}", advice=advice)
     print(f"zrep: {bug.line()}", file=sys.stderr)
     return bug.exit_code
