@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from zrep.cli.progress import StreamLines
 from zrep.core.errors import UsageError, ZrepError
 from zrep.core.names import DEFAULT_TAG, check_dataset
 
 if TYPE_CHECKING:
-    from zrep.host.process import Progress
     from zrep.ops.outcome import Outcome
     from zrep.ops.pairs import Session
 
@@ -39,14 +39,15 @@ def sync(
     verbose: bool = False,
 ) -> int:
     """zrep sync, of all masters here when no names are given; the exit code."""
+    from zrep.cli.news import suppress_repeats
     from zrep.ops.sync import sync
 
     expire = not os.environ.get("ZREP_SKIP_EXPIRE")
-    repeat = verbose or sys.stderr.isatty()  # a person wants to hear it again, cron does not
-    session = begin(
-        tag, quiet=quiet, force=force, expire=expire, jobs=jobs, repeat=repeat, dry_run=dry_run, verbose=verbose
-    )
-    return run(session, lambda: sync(session, names))
+    session = begin(tag, quiet=quiet, force=force, expire=expire, jobs=jobs, dry_run=dry_run, verbose=verbose)
+    # A person wants to hear it again, cron does not.
+    if names or verbose or dry_run or sys.stderr.isatty():
+        return run(session, lambda: sync(session, names))
+    return run(session, lambda: suppress_repeats(session, sync(session, names)))
 
 
 def begin(tag: str, **options: Any) -> Session:
@@ -54,24 +55,19 @@ def begin(tag: str, **options: Any) -> Session:
     from zrep.ops.pairs import Options, Session
 
     session = Session(Options(tag=tag, **options))
+    # What is said on the way by a run that changes nothing is what a real one would say.
+    would = "-n: " if session.options.dry_run else ""
     if sys.stdout.isatty() or options.get("verbose"):
-        session.say = lambda text: print(text, flush=True)
+        session.say = lambda text: print(f"{would}{text}", flush=True)
     if sys.stderr.isatty():
-        session.progress = _progress
-    session.warn = lambda text: print(f"zrep: {text}", file=sys.stderr, flush=True)
+        session.progress = StreamLines()
+    session.warn = lambda text: print(f"zrep: {would}{text}", file=sys.stderr, flush=True)
     return session
-
-
-def _progress(progress: Progress) -> None:
-    from zrep.core.quantities import size
-
-    share = f" of {size(progress.total)} ({100 * progress.sent // progress.total} %)" if progress.total else ""
-    print(f"\r\033[K{size(progress.sent)}{share} sent", end="\r", file=sys.stderr, flush=True)
 
 
 def run(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name: str = "") -> int:
     """Carry one operation out, print what became of it, and give everything back. name: what errors are about."""
-    from zrep.cli.output import report
+    from zrep.cli.output import plan, report
     from zrep.ops.outcome import Outcome
 
     with closing(session):
@@ -79,12 +75,16 @@ def run(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name:
             done = work()
         except ZrepError as error:
             raise error.about(name) from None
+        finally:
+            plan(session.lines)
     outcomes = [done] if isinstance(done, Outcome) else list(done)
     tag = spoken(session)
     for outcome in outcomes:
         for trouble in (*outcome.blockers, *([outcome.error] if outcome.error else [])):
             trouble.tagged(tag)
-    return report(outcomes, verbose=session.options.verbose, terminal=sys.stdout.isatty())
+    return report(
+        outcomes, verbose=session.options.verbose, terminal=sys.stdout.isatty(), dry_run=session.options.dry_run
+    )
 
 
 @contextmanager
@@ -96,8 +96,8 @@ def closing(session: Session) -> Iterator[None]:
         raise error.tagged(spoken(session)) from None
     finally:
         session.close()
-        if session.progress is not None:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)  # how far a stream got is of no interest any more
+        if isinstance(session.progress, StreamLines):
+            session.progress.close()
 
 
 def spoken(session: Session) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, good
+from zrep.cli.news import suppress_repeats
+from zrep.ops.sync import sync
 
 DAY = 86400
 
 
 def cron(hosts: Hosts) -> Ended:
-    return hosts.run("alpha", SYNC_ALL, repeat=False)
+    return hosts.run("alpha", lambda session: suppress_repeats(session, sync(session, [])))
 
 
 def mailed(ended: Ended) -> list[str]:
