@@ -365,7 +365,8 @@ def test_abort_restores_readonly_by_value_and_source(was: str, expected: list[st
 
 
 def test_writable_and_mounted() -> None:
-    new = Tree((member("tank/b", REPLICA, readonly="on", mounted="no -", canmount="noauto"),))
+    properties = {"readonly": "on", "mounted": "no -", "canmount": "noauto", "zrep:canmount": "on"}
+    new = Tree((member("tank/b", REPLICA, "", 0, **properties),))
     # Writes may resume with the mount; what only tidies up comes after it.
     assert lines(rolechange.plan_open(End.TARGET, new, TAG)) == [
         "target: zfs set readonly=off canmount=on tank/b",

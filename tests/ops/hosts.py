@@ -33,6 +33,7 @@ from zrep.host.local import (
     LocalAgent,
 )
 from zrep.host.process import COMMAND_SECONDS, Progress
+from zrep.ops import execute
 from zrep.ops import pairs as session
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Options, Session
@@ -383,6 +384,7 @@ class Ended:
 
     code: int | None
     outcomes: tuple[Outcome, ...] = ()
+    lines: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
     error: ZrepError | None = None
 
@@ -392,9 +394,10 @@ class Ended:
         errors = [self.error, *(outcome.error for outcome in self.outcomes)]
         return "\n".join([error.line() for error in errors if error] + [outcome.message for outcome in self.outcomes])
 
-    @property
-    def lines(self) -> list[str]:
-        return [f"{line.host}: {' '.join(line.argv)}" for outcome in self.outcomes for line in outcome.lines]
+
+def shown(session: Session) -> tuple[str, ...]:
+    """What a dry run prints of its commands."""
+    return tuple(f"{line.host}: {' '.join(line.argv)}" for line in session.lines)
 
 
 Work = Callable[[Session], Outcome | Sequence[Outcome] | Sequence[Row]]
@@ -453,12 +456,12 @@ class Hosts:
                 done = work(session)
                 found: list[Outcome | Row] = [done] if isinstance(done, Outcome) else list(done)
             except ZrepError as error:
-                return Ended(error.exit_code, error=error)
+                return Ended(error.exit_code, error=error, lines=shown(session))
             except Killed:
                 return Ended(None)
         outcomes = tuple(item for item in found if isinstance(item, Outcome))
         rows = tuple(item for item in found if isinstance(item, Row))
-        return Ended(worst(item.code for item in found), outcomes, rows)
+        return Ended(worst(item.code for item in found), outcomes, shown(session), rows)
 
 
 def one_after_the_other(*readers: Callable[[], Answer]) -> list[Answer]:
@@ -471,6 +474,7 @@ def in_order() -> Iterator[None]:
     """One after the other, and no wait takes time: a run is the same whenever and wherever it runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "together", one_after_the_other)
+        patch.setattr(execute, "together", one_after_the_other)
         patch.setattr(session, "at_once", lambda works, limit, interrupted: one_after_the_other(*works))
         patch.setattr(locks, "time", CLOCK)
         yield

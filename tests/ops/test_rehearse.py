@@ -18,7 +18,7 @@ def rehearsing(*command: str, name: str = B) -> Work:
 def pair(hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Hosts:
     monkeypatch.setenv("ZREP_RUNDIR", str(tmp_path))
     # The model mounts nothing: the command runs where there is a folder.
-    monkeypatch.setattr("zrep.ops.rehearse.attended", _run)
+    monkeypatch.setattr("zrep.host.process.attended", _run)
     pairs.linked(hosts)
     return hosts
 
@@ -63,5 +63,6 @@ def test_what_a_killed_run_left_goes_with_the_next(pair: Hosts, monkeypatch: pyt
 def test_a_dry_run_prints_the_plan(pair: Hosts) -> None:
     before = pair.world.view()
     lines = good(pair.run("beta", rehearsing("right"), dry_run=True)).lines
-    assert [line.split()[2] for line in lines] == ["clone", "mount", "unmount", "destroy"]
+    commands = [" ".join(line.split()[1:3]) for line in lines]
+    assert commands == ["zfs clone", "zfs mount", "right", "zfs unmount", "zfs destroy"]
     assert pair.world.view() == before

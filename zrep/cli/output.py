@@ -11,19 +11,27 @@ from zrep.core.errors import ZrepError, tagged, worst
 from zrep.core.quantities import duration, size
 
 if TYPE_CHECKING:  # ops brings in everything that starts a process: not for printing a version
+    from zrep.ops.execute import Line
     from zrep.ops.outcome import Outcome
     from zrep.ops.view import Row
 
+# Before what a run would say at its end.
+_WOULD = "nothing was changed; a run would end so: "
 _COLUMNS = ("NAME", "ROLE", "PEER", "STATE", "SENT", "LAG", "BEHIND", "UNSENT")
 
 
-def report(outcomes: Iterable[Outcome], *, verbose: bool, terminal: bool) -> int:
-    """Print what became of each filesystem and return the exit code of the run, the worst one."""
+def plan(lines: Iterable[Line]) -> None:
+    """Print the commands that -n has found, each with its host."""
+    for line in lines:
+        print(f"{line.host}: {shlex.join(line.argv)}")
+
+
+def report(outcomes: Iterable[Outcome], *, verbose: bool, terminal: bool, dry_run: bool = False) -> int:
+    """Print what became of each filesystem, or with dry_run would, and return the exit code of the run, the worst
+    one."""
     codes = [0]
     for outcome in outcomes:
         codes.append(outcome.code)
-        for line in outcome.lines:
-            print(f"{line.host}: {shlex.join(line.argv)}")
         for blocker in outcome.blockers:
             complain(blocker.about(outcome.filesystem))
         if outcome.error is not None and outcome.told:
@@ -32,9 +40,10 @@ def report(outcomes: Iterable[Outcome], *, verbose: bool, terminal: bool) -> int
             complain(outcome.error)
         elif outcome.error is not None and (verbose or terminal):
             print(f"{outcome.error.line()}: skipped")
-        elif outcome.message and (verbose or terminal or outcome.lines):
-            print(f"{outcome.filesystem}: {outcome.message}")
-        if verbose or outcome.lines:
+        elif outcome.message and (verbose or terminal or dry_run):
+            would = _WOULD if dry_run and not outcome.blockers else ""
+            print(f"{outcome.filesystem}: {would}{outcome.message}")
+        if verbose or dry_run:
             for note in outcome.notes:
                 print(note)
     return worst(codes)

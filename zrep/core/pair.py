@@ -99,7 +99,12 @@ class Pair(Struct, frozen=True):
 
 def plain_pair(tag: str, source: Member, target: Member) -> Pair:
     """Pair two datasets without descendants."""
-    return Pair(tag, Tree((source,)), Tree((target,)))
+    return Pair(tag, plain_tree(source), plain_tree(target))
+
+
+def plain_tree(member: Member) -> Tree:
+    """The tree of a dataset without descendants."""
+    return Tree((member,))
 
 
 def newest_common(one: Member, other: Member) -> Snapshot | None:

@@ -5,16 +5,16 @@ Up to the commit everything can be undone; after it the old master stays read-on
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
-from zrep.core.dataset import Member, Value
+from zrep.core.apply import tree_after
+from zrep.core.dataset import Member
 from zrep.core.names import next_sequence, pool_of, snapshot_name
-from zrep.core.pair import End, Pair, Tree
+from zrep.core.pair import End, Pair, Tree, plain_tree
 from zrep.core.plan_record import clear_intent, plan_whole
 from zrep.core.role import ALONE, Intent, Role, intent_property, next_epoch, role_properties, role_values
 from zrep.core.steps import (
     CloseTransactionGroup,
     Dirty,
+    DiscardPartial,
     Hold,
     InheritProperty,
     Mount,
@@ -105,6 +105,21 @@ def plan_fence(end: End, member: Member, tag: str) -> tuple[Step, ...]:
     return (*dirty, TakeSnapshot(end, full), Hold(end, tag, full))
 
 
+def plan_take_alone(replica: Member, tag: str, generation: str) -> tuple[Step, ...]:
+    """Take the role without the master: forget what is half received, fence, take. The last step is the TakeRole."""
+    discard = (DiscardPartial(End.TARGET, replica.name),) if replica.token else ()
+    take = take_role(plain_tree(replica), tag, generation, next_epoch(replica.role), alone=True)
+    return (*discard, *plan_fence(End.TARGET, replica, tag), take)
+
+
+def plan_go_on_alone(master: Member, tag: str, generation: str) -> SetProperties:
+    """A master whose peer will never say whether it took the role goes on as a new generation, so that a peer that did
+    take it is recognised as the other half of a split brain."""
+    role = master.role
+    values = role_values(role, master=True, swap=False, epoch=next_epoch(role), gen=generation, parents=role.lineage)
+    return SetProperties(End.TARGET, (master.name,), role_properties(tag, "promote", generation, {**values, **ALONE}))
+
+
 def plan_writable(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """First half of opening a new master: writable, and canmount back to what a master here has."""
     steps: list[Step] = list(plan_whole(end, tree, tag))
@@ -112,23 +127,6 @@ def plan_writable(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
         own = () if member.volume else (("canmount", _while_master(member)),)
         steps.append(SetProperties(end, (member.name,), (("readonly", "off"), *own)))
     return tuple(steps)
-
-
-def opened(tree: Tree) -> Tree:
-    """A tree as plan_writable leaves it."""
-    return Tree(
-        tuple(
-            replace(
-                member,
-                properties={
-                    **member.properties,
-                    "readonly": Value("off", "local"),
-                    "canmount": Value(_while_master(member), "local"),
-                },
-            )
-            for member in tree.members
-        )
-    )
 
 
 def _while_master(member: Member) -> str:
@@ -170,7 +168,8 @@ def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
 
 def plan_open(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """All that makes a side with the role of master available."""
-    return (*plan_writable(end, tree, tag), *plan_mounted(end, opened(tree), tag))
+    writable = plan_writable(end, tree, tag)
+    return (*writable, *plan_mounted(end, tree_after(tag, tree, writable), tag))
 
 
 def plan_demote(pair: Pair) -> tuple[Step, ...]:

@@ -6,11 +6,23 @@ from msgspec import Struct
 
 from zrep.core.pair import End
 
+# The fields of steps that hold names of datasets or snapshots.
+_NAMING = ("dataset", "target", "targets", "snapshot", "snapshots")
+
 
 class Step(Struct, frozen=True):
     """One change at one end."""
 
     end: End
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The datasets that the step names, those of its snapshots among them."""
+        words: list[str] = []
+        for field in _NAMING:
+            value = getattr(self, field, ())
+            words += [value] if isinstance(value, str) else value
+        return tuple(dict.fromkeys(word.partition("@")[0] for word in words if word))
 
 
 class TakeSnapshot(Step, frozen=True):

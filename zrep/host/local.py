@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -268,6 +268,10 @@ class LocalAgent:
     def fence(self, command: str, about: dict[str, str]) -> tuple[int | None, str]:
         """Run a fence command, a line for sh; see process.bounded for the answer."""
         return process.bounded(("sh", "-c", command), about, FENCE_SECONDS)
+
+    def attend(self, argv: Sequence[str], extra: Mapping[str, str], folder: str) -> int:
+        """Run an administrator's own command; see process.attended."""
+        return process.attended(argv, extra, folder)
 
     def remember(self, records: dict[str, dict[str, object]]) -> None:
         """Volatile bookkeeping by key: what is new is added to what is remembered already, None forgets. Losing it

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from zrep.core.dataset import Member, Snapshot
+from zrep.core.dataset import Member
 from zrep.core.errors import RefusedError, UnreachableError
-from zrep.core.names import ROLE_PROPERTIES
-from zrep.core.pair import End, Tree
-from zrep.core.plan_role import plan_restore
+from zrep.core.plan_clear import plan_clear
 from zrep.core.relation import Unrelated, relate
 from zrep.core.role import Role
-from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, Step
-from zrep.ops.execute import Line
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
@@ -29,19 +25,14 @@ def clear(session: Session, name: str, here_only: bool) -> Outcome:
         raise RefusedError("no such filesystem here", filesystem=name, advice="see: zfs list")
     if not member.role.paired and not _traces(session, member):
         return Outcome(name, message="nothing of zrep is on it")
-    lines: list[Line] = []
     if member.role.paired and not here_only:
         # Both before anything is changed: what is seen of the roles now may be over when the locks are free.
         _lock_both(session, Link(session.tag, name, member.role))
         member = lock_here(session, name, member.role)
-        lines += _clear_peer(session, Link(session.tag, name, member.role))
+        _clear_peer(session, Link(session.tag, name, member.role))
     else:
         member = lock_here(session, name)
-    plan = _clear_plan(session, member)
-    lines += session.alone().lines(plan)
-    if session.options.dry_run:
-        return Outcome(name, lines=tuple(lines))
-    session.alone().do_all(plan)
+    session.alone().do_all(plan_clear(member, session.tag))
     for snapshot in member.ours(session.tag):
         if snapshot.clones:
             session.say(f"{name}: @{snapshot.name} stays, {', '.join(snapshot.clones)} is its clone")
@@ -71,7 +62,7 @@ def _uncleared(link: Link, error: UnreachableError) -> UnreachableError:
     )
 
 
-def _clear_peer(session: Session, link: Link) -> list[Line]:
+def _clear_peer(session: Session, link: Link) -> None:
     peer = session.agent(link.peer_host)
     try:
         found = observe(peer, session.tag, [link.peer_name])
@@ -79,16 +70,12 @@ def _clear_peer(session: Session, link: Link) -> list[Line]:
         raise _uncleared(link, error) from None
     member = found.get(link.peer_name)
     if member is None:
-        return []
+        return
     if member.role.paired and not _other_half(link.role, member.role):
         # Everything is called tank/data everywhere: equal names are no proof.
         session.say(f"{link.name}: {link.peer_name} on {link.peer_host} belongs to another pair; left alone")
-        return []
-    plan = _clear_plan(session, member)
-    executor = session.alone(peer)
-    if not session.options.dry_run:
-        executor.do_all(plan)
-    return executor.lines(plan)
+        return
+    session.alone(peer).do_all(plan_clear(member, session.tag))
 
 
 def _other_half(mine: Role, theirs: Role) -> bool:
@@ -96,31 +83,3 @@ def _other_half(mine: Role, theirs: Role) -> bool:
     if not mine.gen and not theirs.gen:
         return mine.links == theirs.links or mine.links == theirs.links[2:] + theirs.links[:2]
     return not isinstance(relate(mine, theirs), Unrelated)
-
-
-def _clear_plan(session: Session, member: Member) -> list[Step]:
-    """Holds first (nothing held can be destroyed), then snapshots of ours without clones, properties last: a run
-    that is cut finds the role and goes on. A former replica stays read-only: to write to it is the next decision."""
-    tag, name, side = session.tag, member.name, End.SOURCE
-    plan: list[Step] = []
-    intent = member.role.intent
-    if member.role.master and intent is not None and intent.operation in ("failover", "stopped"):
-        # zrep made it read-only for a while: with the record goes the only one who would undo that.
-        plan += plan_restore(side, Tree((member,)), tag, intent)
-    if member.token:
-        plan.append(DiscardPartial(side, name))
-    held = tuple(f"{name}@{s.name}" for s in member.snapshots if tag in s.holds)
-    if held:
-        plan.append(Release(side, tag, held))
-    ours: tuple[Snapshot, ...] = member.ours(tag)
-    free = tuple(s.name for s in ours if not s.clones and not s.holds - {tag})
-    if free:
-        plan.append(DestroySnapshots(side, name, free))
-    for key in (*(f"{tag}:{prop}" for prop in ROLE_PROPERTIES), f"{tag}:sent"):
-        value = member.properties.get(key)
-        if value is not None and (value.local or value.source == "received"):
-            plan.append(InheritProperty(side, (name,), key))
-    kept = tuple(f"{name}@{s.name}" for s in ours if s.name not in free and s.sent)
-    if kept:
-        plan.append(InheritProperty(side, kept, f"{tag}:sent"))
-    return plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import takewhile
 
@@ -12,10 +12,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core import steps
-from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.pair import End
 from zrep.host.local import Agent, LocalAgent, receive_argv, stream_refusal
+from zrep.host.parallel import together
 from zrep.host.process import Progress
+from zrep.ops.read import picture_of
 from zrep.zfs import commands
 from zrep.zfs import errors as zfs_errors
 from zrep.zfs.commands import Completed
@@ -46,7 +48,7 @@ class Executor:
         source: Agent,
         target: Agent,
         tag: str,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[str, Progress | None], None] | None = None,
     ) -> None:
         self.driver = driver
         self.source = source
@@ -61,7 +63,7 @@ class Executor:
     @property
     def turned(self) -> Executor:
         """The same two hosts with the streams going the other way."""
-        return Executor(self.driver, self.target, self.source, self.tag, self.progress)
+        return type(self)(self.driver, self.target, self.source, self.tag, self.progress)
 
     def agent(self, end: End) -> Agent:
         return self.source if end is End.SOURCE else self.target
@@ -75,10 +77,8 @@ class Executor:
                 continue
             end = left[0].end
             batch = list(takewhile(lambda s: s.end is end and not isinstance(s, steps.SendStream), left))  # noqa: B023  # used at once
-            done = self.agent(end).run([commands.command(step) for step in batch])
-            for step, completed in zip(batch, done, strict=False):
-                self.check(step, completed)
-            left = left[len(done) :]
+            self.carry_out(end, batch)
+            left = left[len(batch) :]
 
     def do(self, step: steps.Step, generation: str = "") -> None:
         """One step; its typed error when it fails. generation: what a stream's receiver must have (or NO_GENERATION),
@@ -86,8 +86,28 @@ class Executor:
         if isinstance(step, steps.SendStream):
             self._stream(step, generation)
             return
-        [done] = self.agent(step.end).run([commands.command(step)])
-        self.check(step, done)
+        self.carry_out(step.end, [step])
+
+    def carry_out(self, end: End, batch: Sequence[steps.Step]) -> None:
+        """Steps at one end, in one request; the typed error of the first that fails."""
+        agent = self.agent(end)
+        if (picture := picture_of(agent)) is not None:
+            picture.carry_out(batch)
+            return
+        done = agent.run([commands.command(step) for step in batch])
+        for step, completed in zip(batch, done, strict=False):
+            self.check(step, completed)
+
+    def take_role(self, step: steps.TakeRole) -> str:
+        """Ask an end to take the role, in one guarded request; "" when it has, else what was said: then only what is
+        read tells whether it has. RefusedError when the guard has said no."""
+        agent = self.agent(step.end)
+        words = commands.command(step)
+        try:
+            done = agent.take_role(self.tag, step.dataset, step.expected, step.identity, words)
+        except FailedError as error:
+            return error.line()
+        return "" if done.status == 0 else done.err.strip() or f"exit status {done.status}"
 
     @staticmethod
     def check(step: steps.Step, done: Completed) -> None:
@@ -108,6 +128,10 @@ class Executor:
             return error
         return None
 
+    def side_by_side(self, works: Sequence[Callable[[], None]]) -> None:
+        """Do what does not depend on each other at the same time."""
+        together(*works)
+
     def _stream(self, step: steps.SendStream, generation: str) -> None:
         """Send and receive, joined by the kernel. The receiver's lock is granted to the process that receives."""
         marked = not self.source.local
@@ -120,7 +144,7 @@ class Executor:
         def note(progress: Progress) -> None:
             seen[:] = [progress]
             if self.progress:
-                self.progress(progress)
+                self.progress(step.snapshot, progress)
 
         try:
             sent, received = self.driver.runner.pipe(
@@ -133,6 +157,9 @@ class Executor:
             with suppress(ZrepError):
                 self.target.revoke(step.target)
             raise
+        finally:
+            if self.progress:
+                self.progress(step.snapshot, None)
         self.target.revoke(step.target)
         if seen:  # zfs send tells how far it is once a second: this one took longer
             self.pace = int(max(seen[0].sent, seen[0].total) / (time.monotonic() - started))
@@ -146,17 +173,6 @@ class Executor:
                 "the stream was not accepted", filesystem=target, evidence="it is no longer a replica of its generation"
             )
         return granted[target]
-
-    def lines(self, plan: Iterable[steps.Step]) -> list[Line]:
-        """A plan as commands with their hosts; a stream is two lines."""
-        lines = []
-        for step in plan:
-            if isinstance(step, steps.SendStream):
-                lines.append(Line(self.source.name, commands.send(step)))
-                lines.append(Line(self.target.name, commands.receive(step)))
-            else:
-                lines.append(Line(self.agent(step.end).name, commands.command(step)))
-        return lines
 
 
 def _judge(step: steps.SendStream, sent: Completed, received: Completed) -> None:

@@ -35,8 +35,6 @@ def _expire(session: Session, name: str, here_only: bool, everything: bool) -> O
     if not isinstance(view.relation, Linked):
         raise RefusedError(f"not expired: {view.relation.word}", filesystem=name, evidence=view.relation.evidence())
     plan = plan_expire(view.lane)
-    if session.options.dry_run:
-        return Outcome(name, lines=tuple(view.executor.lines(plan)))
     view.do(plan)
     return Outcome(name, message=_expired(plan))
 

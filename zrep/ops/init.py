@@ -10,20 +10,28 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
-from zrep.core.names import ROLE_PROPERTIES, ancestors, check_dataset, check_host, next_sequence, pool_of, snapshot_name
+from zrep.core.names import ancestors, check_dataset, check_host, pool_of
 from zrep.core.pair import End, Lane
 from zrep.core.plan_data import plan_converge
+from zrep.core.plan_init import (
+    first_snapshot,
+    first_stream,
+    is_announced,
+    is_begun,
+    plan_announce,
+    plan_link,
+    plan_parents,
+)
 from zrep.core.quantities import size
 from zrep.core.retention import DEFAULT_SAVECOUNT
-from zrep.core.role import Intent, Role, intent_property, named, role_values
-from zrep.core.steps import CreateParent, DiscardPartial, Hold, SendStream, SetProperties, Step, TakeSnapshot
+from zrep.core.role import Role
+from zrep.core.steps import DiscardPartial, Hold, TakeSnapshot
 from zrep.host.local import NO_GENERATION, Agent, Identity
 from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
 from zrep.ops.preflight import left_out
 from zrep.ops.read import observe, read_token
-from zrep.zfs import commands
 
 
 class Request(Struct, frozen=True):
@@ -60,8 +68,6 @@ def init(session: Session, request: Request) -> Outcome:
     if session.lock([link]):
         raise BusyError("busy", filesystem=request.filesystem, evidence="another zrep is working on it")
     ground = _check(session, request, link, peer, here)
-    if session.options.dry_run:
-        return Outcome(request.filesystem, lines=tuple(ground.executor.lines(_plan(session, ground))))
     return _make(session, request, ground)
 
 
@@ -122,7 +128,7 @@ def _check(session: Session, request: Request, link: Link, peer: Agent, here: Id
     parents = ancestors(target_name)
     found = observe(peer, session.tag, [target_name, *parents])
     role = _settled_role(session, request, link, source)
-    if source.role.paired and not (source.role.links == role.links and _mine(source)):
+    if source.role.paired and not (source.role.links == role.links and is_begun(source)):
         kind = "master" if source.role.master else "replica"
         raise RefusedError(
             f"it is already {kind} in a pair under the tag {session.tag!r}",
@@ -152,23 +158,14 @@ def _check(session: Session, request: Request, link: Link, peer: Agent, here: Id
         )
     _check_space(request, source, nearest, target)
     missing = tuple(parent for parent in parents if parent not in found)
-    executor = Executor(session.local, session.local, peer, session.tag, session.progress)
+    executor = session.executor(link)
     return _Ground(source, target, missing, executor, role)
-
-
-def _mine(source: Member) -> bool:
-    return source.role.intent is not None and source.role.intent.operation == "init"
-
-
-def _announced(source: Member) -> bool:
-    """Whether the whole announcement is there, not only the beginning of it."""
-    return _mine(source) and source.role.savecount is not None
 
 
 def _check_target(session: Session, request: Request, source: Member, target: Member) -> None:
     """An existing target is taken up only when it is provably what an interrupted init of this pair left."""
     ours = {snapshot.guid for snapshot in source.ours(session.tag)}
-    if _mine(source) and (target.token or any(snapshot.guid in ours for snapshot in target.snapshots)):
+    if is_begun(source) and (target.token or any(snapshot.guid in ours for snapshot in target.snapshots)):
         return
     raise RefusedError(
         f"{request.target} already exists on {request.host}",
@@ -191,7 +188,7 @@ def _check_space(request: Request, source: Member, parent: Member, target: Membe
 
 def _settled_role(session: Session, request: Request, link: Link, source: Member) -> Role:
     """The role the master will have: what shapes the stream is settled now and kept in properties."""
-    if _announced(source) and source.role.links == link.role.links:
+    if is_announced(source) and source.role.links == link.role.links:
         return source.role
     flags = request.flags if request.flags is not None else os.environ.get("ZREP_SEND_FLAGS")
     if flags is None:
@@ -229,90 +226,6 @@ def _raw(role: Role) -> bool:
 # --- doing ---
 
 
-def _plan(session: Session, ground: _Ground) -> list[Step]:
-    """The whole of a first init, for --dry-run and as the order in which _make goes."""
-    name = _first_snapshot(session, ground)
-    return [
-        *_parents(ground),
-        _announce(session, ground),
-        TakeSnapshot(End.SOURCE, (name,)),
-        Hold(End.SOURCE, session.tag, (name,)),
-        _stream(session, ground, name, ""),
-        *_link_both(session, ground),
-    ]
-
-
-def _first_snapshot(session: Session, ground: _Ground) -> str:
-    taken = [snapshot.name for snapshot in ground.source.snapshots]
-    return f"{ground.source.name}@{snapshot_name(session.tag, next_sequence(session.tag, taken))}"
-
-
-def _parents(ground: _Ground) -> list[CreateParent]:
-    return [CreateParent(End.TARGET, parent) for parent in ground.parents]
-
-
-def _announce(session: Session, ground: _Ground) -> Step:
-    """The master's role with the intent in it: what a second run recognises this one by, and by which every
-    other command knows that the pair is not there yet. The intent goes first and what _announced looks for last:
-    a set that lands in part is ours, and is made again."""
-    role = ground.role
-    properties = (
-        intent_property(session.tag, Intent("init", role.gen)),
-        *_named_role(session, role, master=True),
-        *_shape(session, role),
-        (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
-    )
-    return SetProperties(End.SOURCE, (ground.source.name,), properties)
-
-
-def _shape(session: Session, role: Role) -> tuple[tuple[str, str], ...]:
-    """What shapes every stream of the pair, kept on both sides so that a moved master sends alike."""
-    filters = (("outfilter", role.outfilter), ("infilter", role.infilter))
-    return (
-        (f"{session.tag}:flags", role.flags or ""),
-        *((f"{session.tag}:{name}", value) for name, value in filters if value),
-    )
-
-
-def _stream(session: Session, ground: _Ground, snapshot: str, token: str) -> SendStream:
-    """The first stream, and any later part of it: the replica is read-only and never mounts itself from the start."""
-    volume = ground.source.volume
-    return SendStream(
-        End.SOURCE,
-        snapshot=snapshot,
-        target=ground.role.dest_fs,
-        token=token,
-        options=tuple((ground.role.flags or "").split()),
-        exclude=(
-            *(() if volume else ("mountpoint",)),
-            *(f"{session.tag}:{name}" for name in (*ROLE_PROPERTIES, "sent")),
-        ),
-        override=(("readonly", "on"), *(() if volume else (("canmount", "noauto"),))),
-        outfilter=ground.role.outfilter,
-        infilter=ground.role.infilter,
-    )
-
-
-def _named_role(session: Session, role: Role, *, master: bool) -> tuple[tuple[str, str], ...]:
-    values = role_values(role, master=master, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=())
-    return named(session.tag, values)
-
-
-def _link_both(session: Session, ground: _Ground) -> list[Step]:
-    """Replica first, then the end of the intent on the master: only then is it a pair that sync acts on."""
-    role = ground.role
-    properties = (
-        *_named_role(session, role, master=False),
-        (f"{session.tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)),
-        *_shape(session, role),
-        *(() if ground.source.volume else ((f"{session.tag}:canmount", ground.source.get("canmount")),)),
-    )
-    return [
-        SetProperties(End.TARGET, (role.dest_fs,), properties),
-        SetProperties(End.SOURCE, (ground.source.name,), (intent_property(session.tag, None),)),
-    ]
-
-
 def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
     executor = ground.executor
     if ground.source.readonly and not ground.source.volume:
@@ -320,13 +233,11 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
         session.warn(f"{request.filesystem}: it is read-only here, as a master should not be; next: {advice}")
     for line in left_out(session, session.local, request.filesystem):
         session.say(line)
-    for step in _parents(ground):
-        session.say(
-            f"{request.filesystem}: creating the parent {commands.command(step)[-1]} on {request.host}, unmounted"
-        )
+    for step in plan_parents(ground.parents):
+        session.say(f"{request.filesystem}: creating the parent {step.dataset} on {request.host}, unmounted")
         executor.do(step)
-    if not _announced(ground.source):
-        executor.do(_announce(session, ground))
+    if not is_announced(ground.source):
+        executor.do(plan_announce(session.tag, ground.source.name, ground.role))
     ground = _refresh(session, request, ground)
     snapshot = _held_snapshot(session, ground)
     if ground.target is None or ground.target.by_guid(snapshot.guid) is None:
@@ -336,7 +247,7 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
         raise FailedError(
             "the replica does not have the snapshot although its receive succeeded", filesystem=request.filesystem
         )
-    executor.do_all(_link_both(session, ground))
+    executor.do_all(plan_link(session.tag, ground.source, ground.role))
     ground = _refresh(session, request, ground)
     assert ground.target is not None
     executor.do_all(plan_converge(Lane(session.tag, ground.source, ground.target), session.now))
@@ -358,7 +269,7 @@ def _held_snapshot(session: Session, ground: _Ground) -> Snapshot:
     earlier = [s for s in ground.source.ours(session.tag) if session.tag in s.holds]
     if earlier:
         return earlier[-1]
-    name = _first_snapshot(session, ground)
+    name = first_snapshot(session.tag, ground.source)
     # An earlier run may have been cut between snapshot and hold: that one is ours, unsent, and superseded; expire
     # will let it go once it is older than the base.
     ground.executor.do(TakeSnapshot(End.SOURCE, (name,)))
@@ -380,5 +291,4 @@ def _send(session: Session, request: Request, ground: _Ground, snapshot: Snapsho
             token = ""
         else:
             session.say(f"{request.filesystem}: continuing the interrupted transfer")
-    full = f"{ground.source.name}@{snapshot.name}"
-    ground.executor.do(_stream(session, ground, full, token), NO_GENERATION)
+    ground.executor.do(first_stream(session.tag, ground.source, ground.role, snapshot, token), NO_GENERATION)

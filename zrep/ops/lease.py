@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from zrep.core.dataset import Member
 from zrep.core.errors import ZrepError
 from zrep.core.names import memory_key
-from zrep.core.pair import End, Tree
+from zrep.core.pair import End, plain_tree
 from zrep.core.plan_role import plan_stop
 from zrep.core.quantities import duration
 from zrep.ops.pairs import Link, Session
@@ -23,7 +23,7 @@ def reached(session: Session, links: Sequence[Link]) -> None:
     leased: dict[str, dict[str, object]] = {
         memory_key(session.tag, link.name): {"reached": session.now} for link in links if link.role.lease
     }
-    if leased and not session.options.dry_run:
+    if leased:
         session.local.remember(leased)
 
 
@@ -33,8 +33,6 @@ def not_reached(session: Session, links: Sequence[Link]) -> None:
 
     Not a side that was promoted alone and has not met its peer since: that it goes on without it was the decision.
     """
-    if session.options.dry_run:
-        return
     for link in links:
         if link.role.lease and link.is_master and not link.role.alone:
             try:
@@ -52,7 +50,7 @@ def _enforce(session: Session, name: str) -> None:
     beginning = member.role.intent is not None and member.role.intent.operation == "init"
     if not member.role.master or beginning or silent <= member.role.lease:
         return
-    plan = plan_stop(End.SOURCE, Tree((member,)), session.tag)
+    plan = plan_stop(End.SOURCE, plain_tree(member), session.tag)
     if plan:
         session.alone().do_all(plan)
         session.warn(

@@ -29,8 +29,5 @@ def lock_here(session: Session, name: str, seen: Role | None = None) -> Member:
 
 
 def apply_here(session: Session, name: str, plan: Sequence[Step], message: str, agent: Agent | None = None) -> Outcome:
-    executor = session.alone(agent)
-    if session.options.dry_run:
-        return Outcome(name, lines=tuple(executor.lines(plan)))
-    executor.do_all(plan)
+    session.alone(agent).do_all(plan)
     return Outcome(name, message=message)

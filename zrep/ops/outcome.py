@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from zrep.core.errors import ZrepError, worst
-from zrep.ops.execute import Line
 
 
 class Outcome(Struct, frozen=True):
     """What became of one filesystem: its exit code is that of the error, 0 without one.
 
-    message: what was done, said on a terminal or with -v; lines: the plan of a dry run; blockers: what would stop it;
+    message: what was done, said on a terminal or with -v; blockers: what would stop it;
     notes: what a person should know although nothing failed; skipped: not worth a word under ``all``;
     told: an earlier run has said it already, it still counts.
     """
@@ -21,7 +20,6 @@ class Outcome(Struct, frozen=True):
     filesystem: str
     message: str = ""
     error: ZrepError | None = None
-    lines: tuple[Line, ...] = ()
     notes: tuple[str, ...] = ()
     blockers: tuple[ZrepError, ...] = ()
     skipped: bool = False

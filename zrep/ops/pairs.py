@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from shlex import quote
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from zrep.core.apply import after
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG, memory_key
@@ -20,19 +21,21 @@ from zrep.core.pair import End, Lane, Pair, Tree, plain_pair
 from zrep.core.plan_data import stages
 from zrep.core.relation import Relation, relate
 from zrep.core.role import Role
-from zrep.core.steps import Step
+from zrep.core.steps import Hold, SendStream, Step, TakeSnapshot
 from zrep.host.local import Agent, LocalAgent
 from zrep.host.parallel import at_once, together
 from zrep.host.process import Progress
-from zrep.ops.execute import Executor
+from zrep.ops.dry_run import DryRun, DryRunHost
+from zrep.ops.execute import Executor, Line
 from zrep.ops.outcome import Outcome
-from zrep.ops.read import find_role, find_roles, observe, observe_arrivals, observe_taken
+from zrep.ops.read import find_role, find_roles, observe, read_snapshots
 from zrep.ops.unusable import busy, misfit, unfinished_init
 from zrep.wire.client import RemoteAgent
 
 Answer = TypeVar("Answer")
 
 LOCK_SECONDS = 5.0
+_NONE_MADE: Mapping[str, Snapshot] = {}
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"})
 
@@ -40,8 +43,8 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"}
 class Options(Struct, frozen=True):
     """What the command line and the environment settled. quiet: seconds for which busy is no news (-q);
     expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not); jobs: filesystems that one peer is
-    sent at the same time, 0: what this machine can bear; fence: the command that takeover -L runs first, "" for none;
-    repeat: say again what an earlier run of ``sync all`` has said."""
+    sent at the same time, 0: what this machine can bear; fence: the command that takeover -L runs first, "" for
+    none."""
 
     tag: str = DEFAULT_TAG
     force: bool = False
@@ -51,7 +54,6 @@ class Options(Struct, frozen=True):
     expire: bool = True
     jobs: int = 0
     fence: str = ""
-    repeat: bool = True
 
 
 class Link(Struct, frozen=True):
@@ -120,6 +122,13 @@ class View(Struct, frozen=True):
         """The same two halves with the streams going the other way."""
         return replace(self, here=self.here.other, pair=self.pair.turned, executor=self.executor.turned)
 
+    def after(self, *done: Step, made: Mapping[str, Snapshot] = _NONE_MADE) -> View:
+        """The same pair after steps that are known to be done. made: the snapshots they made, by full name."""
+        pair = self.pair
+        for step in done:
+            pair = after(pair, step, made)
+        return replace(self, pair=pair)
+
     def with_member(self, end: End, member: Member) -> View:
         """Put another reading of one member in the place of the one at an end."""
         return replace(self, pair=self.pair.with_tree(end, self.pair.at(end).with_member(member)))
@@ -130,7 +139,7 @@ class View(Struct, frozen=True):
     def converge(self, plan: Sequence[Step]) -> None:
         """Carry out a plan of plan_converge, in its stages."""
         for stage in stages(plan):
-            together(*(partial(self.do, part) for part in stage))
+            self.executor.side_by_side([partial(self.do, part) for part in stage])
 
 
 class Session:
@@ -146,10 +155,13 @@ class Session:
         new_identity: Callable[[], str] = lambda: os.urandom(8).hex(),
         say: Callable[[str], None] = lambda text: None,
         warn: Callable[[str], None] = lambda text: None,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[str, Progress | None], None] | None = None,
     ) -> None:
         self.options = options or Options()
-        self.local = local or LocalAgent()
+        self.driver: LocalAgent = local or LocalAgent()
+        # The commands that -n has found, in the order in which they would run.
+        self.lines: list[Line] = []
+        self.local = cast(LocalAgent, self._host(self.driver))
         self.connect = connect
         self.clock = clock
         self.sleep = sleep
@@ -172,8 +184,12 @@ class Session:
         if host.lower() in _LOOPBACK or host == self.local.name:
             return self.local
         if host not in self._remotes:
-            self._remotes[host] = self.connect(host)
+            self._remotes[host] = self._host(self.connect(host))
         return self._remotes[host]
+
+    def _host(self, host: Agent) -> Agent:
+        """The host as this run works with it: -n only looks."""
+        return cast(Agent, DryRunHost(host, self.tag, self.lines.append)) if self.options.dry_run else host
 
     def unlock(self, *links: Link) -> None:
         """Give filesystems with one peer back, on both hosts, before the run ends. A peer that is lost has done so
@@ -186,14 +202,14 @@ class Session:
 
     def cancel(self) -> None:
         """Interrupted: end what runs in other threads, so that they end."""
-        self.local.runner.stop()
+        self.driver.runner.stop()
         for remote in list(self._remotes.values()):  # other threads may be dialling
             remote.close()
 
     def side_by_side(self, works: Sequence[Callable[[], Answer]], limit: int) -> list[Answer]:
         """Do all of them, so many at once; the answers in order. After Ctrl-C those under way are ended by ending what
         they wait for."""
-        if limit == 1 or len(works) <= 1:
+        if limit == 1 or len(works) <= 1 or self.options.dry_run:
             return [work() for work in works]
         return at_once(works, limit, self.cancel)
 
@@ -237,12 +253,16 @@ class Session:
     def executor(self, link: Link) -> Executor:
         """The hosts of a pair's two ends. The only place that knows which of them drives: this one."""
         hosts = {link.end: self.local, link.end.other: self.agent(link.peer_host)}
-        return Executor(self.local, hosts[End.SOURCE], hosts[End.TARGET], link.tag, self.progress)
+        return self._executor(hosts[End.SOURCE], hosts[End.TARGET])
 
     def alone(self, agent: Agent | None = None) -> Executor:
         """An executor for steps on one host, this one unless another is given: both sides are that host."""
         host = agent or self.local
-        return Executor(self.local, host, host, self.tag)
+        return self._executor(host, host)
+
+    def _executor(self, source: Agent, target: Agent) -> Executor:
+        kind = DryRun if self.options.dry_run else Executor
+        return kind(self.driver, source, target, self.tag, self.progress)
 
     def lock(self, links: Sequence[Link], wait: float = LOCK_SECONDS) -> list[str]:
         """Lock both halves of links with one peer and one direction, master's side first (the order is fixed, so
@@ -389,30 +409,32 @@ class Session:
 
     def taken(self, views: Sequence[View], *, held: bool = True) -> dict[str, View]:
         """Views of pairs whose sources are on one host, by name here, right after the next snapshot of each was taken
-        (and held)."""
+        (and held), under its lock: nothing else of it is known to have changed. Without those that are gone."""
         if not views:
             return {}
-        lanes = {view.name: view.lane for view in views}
-        names = {name: lane.next_snapshot.partition("@")[2] for name, lane in lanes.items()}
-        holds = frozenset({self.tag}) if held else frozenset()
-        taken = [(lane.source, names[name]) for name, lane in lanes.items()]
-        found = observe_taken(views[0].executor.source, self.tag, taken, holds)
-        return {
-            view.name: view.with_member(End.SOURCE, found[view.lane.source.name])
-            for view in views
-            if view.lane.source.name in found
-        }
+        names = {view.name: view.lane.next_snapshot for view in views}
+        made = read_snapshots(views[0].executor.source, list(names.values()))
+        found = {}
+        for view in views:
+            full = names[view.name]
+            hold = (Hold(End.SOURCE, view.tag, (full,)),) if held else ()
+            if full in made:
+                found[view.name] = view.after(TakeSnapshot(End.SOURCE, (full,)), *hold, made=made)
+        return found
 
     def arrived(self, streams: Sequence[tuple[View, Snapshot]]) -> dict[str, View]:
-        """Views of pairs with one peer, by name here, after a stream that brings this snapshot has ended; without
-        those at whose target it is not."""
-        agent = streams[0][0].executor.target
-        found = observe_arrivals(agent, [(view.lane.target, snapshot.name) for view, snapshot in streams])
-        return {
-            view.name: view.with_member(End.TARGET, target)
-            for view, snapshot in streams
-            if (target := found.get(view.lane.target.name)) and target.by_guid(snapshot.guid)
-        }
+        """Views of pairs with one peer, by name here, after a stream that brings this snapshot has ended, under the
+        locks: nothing else of the target has changed. Without those at whose target it is not."""
+        names = {view.name: f"{view.lane.target.name}@{snapshot.name}" for view, snapshot in streams}
+        made = read_snapshots(streams[0][0].executor.target, list(names.values()))
+        found = {}
+        for view, snapshot in streams:
+            arrived = made.get(names[view.name])
+            if arrived is not None and arrived.guid == snapshot.guid:
+                source, target = view.lane.source.name, view.lane.target.name
+                stream = SendStream(End.SOURCE, snapshot=f"{source}@{snapshot.name}", target=target)
+                found[view.name] = view.after(stream, made=made)
+        return found
 
     def turned(self, view: View) -> View:
         """A view read anew after its roles have moved: its streams go from the new master to the old one now."""

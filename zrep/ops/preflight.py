@@ -24,29 +24,27 @@ class Preflight(Struct, frozen=True):
     """What a role change would meet: what would stop it, how much it has to move, and what is worth knowing."""
 
     blockers: tuple[ZrepError, ...]
-    text: str
-    notes: tuple[str, ...]
+    text: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def blockers(view: View) -> list[ZrepError]:
+def blockers(view: View) -> tuple[ZrepError, ...]:
     """What would fail half way, found before anything is changed. Empty: nothing is known to stand in the way."""
     host = view.executor.target
     members = view.pair.target.members
     data = _unusable_data(view)
     found = [*([data] if data else []), *_mounted_by_hand(view)]
-    return [*found, *_missing_keys(host, members), *_mountpoints_taken(host, members)]
+    return (*found, *_missing_keys(host, members), *_mountpoints_taken(host, members))
 
 
 def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
     """The same for a dry run, which has time to look further. insist: a writer would not stop it."""
-    found = blockers(view)
     writers = _writers(view)
-    if not insist:
-        found += writers
+    found = (*blockers(view), *(() if insist else writers))
     notes = [f"{error.what} ({error.evidence}): it would be forced out" for error in writers] if insist else []
     notes += left_out(session, view.executor.source, view.pair.source.name)
     notes += _gaps(session, view)
-    return Preflight(tuple(found), "" if _unusable_data(view) else _amount(session, view), tuple(notes))
+    return Preflight(found, "" if _unusable_data(view) else _amount(session, view), tuple(notes))
 
 
 def preflight_alone(session: Session, member: Member) -> list[str]:

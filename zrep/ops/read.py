@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value, build_member, role_of
 from zrep.core.names import pool_of
 from zrep.core.role import Role
-from zrep.core.steps import SendStream
+from zrep.core.steps import SendStream, Step
 from zrep.host.local import Agent
 from zrep.zfs import commands, parse
 from zrep.zfs import errors as zfs_errors
@@ -19,8 +20,28 @@ from zrep.zfs.commands import Argv
 _BATCH = 4000
 
 
+class Picture(Protocol):
+    """What a dry run knows of a host: its own answers to what is read."""
+
+    def carry_out(self, steps: Sequence[Step]) -> None: ...
+    def observe(self, tag: str, names: Sequence[str], *, sync_txg: bool = False) -> dict[str, Member]: ...
+    def find_roles(self, tag: str) -> dict[str, Role]: ...
+    def snapshots(self, names: Sequence[str]) -> dict[str, Snapshot]: ...
+    def below(self, name: str) -> list[str]: ...
+    def all_properties(self, name: str) -> Mapping[str, Value]: ...
+    def delegations(self, name: str) -> list[tuple[str, ...]]: ...
+
+
+def picture_of(agent: Agent) -> Picture | None:
+    """The picture of a host that only looks, None for one that carries out."""
+    picture: Picture | None = getattr(agent, "picture", None)
+    return picture
+
+
 def find_roles(agent: Agent, tag: str) -> dict[str, Role]:
     """Every dataset on a host that has a local role under this tag, in one command."""
+    if (picture := picture_of(agent)) is not None:
+        return picture.find_roles(tag)
     [done] = agent.run([commands.find_pairs(tag)])
     if done.status != 0:
         raise zfs_errors.error(done)
@@ -29,6 +50,8 @@ def find_roles(agent: Agent, tag: str) -> dict[str, Role]:
 
 def find_role(agent: Agent, tag: str, dataset: str) -> Role | None:
     """The role of one dataset; None when ZFS says that it does not exist."""
+    if (picture := picture_of(agent)) is not None:
+        return m.role if (m := picture.observe(tag, [dataset]).get(dataset)) else None
     properties = _properties(agent, tag, [dataset])
     return role_of(tag, dataset, properties[dataset]) if dataset in properties else None
 
@@ -39,6 +62,8 @@ def observe(agent: Agent, tag: str, datasets: Sequence[str], *, sync_txg: bool =
     sync_txg: close the pools' transaction groups first, so that ``written`` tells the truth.
     Raises the typed error of whatever else goes wrong: unreadable is never absent.
     """
+    if (picture := picture_of(agent)) is not None:
+        return picture.observe(tag, datasets, sync_txg=sync_txg)
     if not datasets:
         return {}
     pools = sorted({pool_of(name) for name in datasets}) if sync_txg else []
@@ -78,41 +103,12 @@ def survey(agent: Agent, tag: str, datasets: Sequence[str]) -> Iterator[Member]:
 
 def observe_children(agent: Agent, name: str) -> list[str]:
     """Every filesystem and volume below a dataset."""
+    if (picture := picture_of(agent)) is not None:
+        return picture.below(name)
     [done] = agent.run([commands.list_tree(name)])
     if done.status != 0:
         raise zfs_errors.error(done)
     return [line for line in done.out.splitlines() if line != name]
-
-
-def observe_arrivals(agent: Agent, streams: Sequence[tuple[Member, str]]) -> dict[str, Member]:
-    """Replicas by name right after a stream with this snapshot was received into each, under their locks: nothing else
-    of them has changed, and nothing is written after the snapshot. One that ZFS says has no such snapshot is not in
-    the answer."""
-    found = _new_snapshots(agent, [f"{member.name}@{name}" for member, name in streams])
-    nothing = {"receive_resume_token": Value("-", "-")}
-    return {
-        member.name: replace(
-            member, properties={**member.unwritten().properties, **nothing}, snapshots=(*member.snapshots, arrived)
-        )
-        for member, name in streams
-        if (arrived := found.get(f"{member.name}@{name}"))
-    }
-
-
-def observe_taken(
-    agent: Agent, tag: str, taken: Sequence[tuple[Member, str]], holds: frozenset[str]
-) -> dict[str, Member]:
-    """Masters right after a snapshot of each was taken, under their locks, each with its name; holds: those placed on
-    it. What else of them changed, such as ``written``, is not told."""
-    found = _new_snapshots(agent, [f"{member.name}@{name}" for member, name in taken])
-    if len(found) < len(taken):  # one is gone: what is left is read
-        return observe(agent, tag, [member.name for member, _ in taken])
-    return {
-        member.name: replace(
-            member, snapshots=(*member.snapshots, replace(found[f"{member.name}@{name}"], holds=holds))
-        )
-        for member, name in taken
-    }
 
 
 def read_own_properties(agent: Agent, tag: str) -> dict[str, dict[str, str]]:
@@ -123,11 +119,15 @@ def read_own_properties(agent: Agent, tag: str) -> dict[str, dict[str, str]]:
 
 def read_all_properties(agent: Agent, dataset: str) -> Mapping[str, Value]:
     """Everything ``zfs get all`` knows of one dataset."""
+    if (picture := picture_of(agent)) is not None:
+        return picture.all_properties(dataset)
     return parse.parse_properties(_said(agent, commands.get_all(dataset))).get(dataset, {})
 
 
 def read_delegations(agent: Agent, dataset: str) -> list[tuple[str, ...]]:
     """What is delegated on the dataset itself, each as the words of ``zfs allow`` that delegate it."""
+    if (picture := picture_of(agent)) is not None:
+        return picture.delegations(dataset)
     return parse.parse_allowed(_said(agent, commands.list_allowed(dataset)), dataset)
 
 
@@ -201,8 +201,11 @@ def _snapshots(agent: Agent, tag: str, datasets: Sequence[str]) -> dict[str, lis
     return parse.parse_snapshots(done.out)
 
 
-def _new_snapshots(agent: Agent, names: Sequence[str]) -> dict[str, Snapshot]:
-    """Those of the snapshots that are there, by full name."""
+def read_snapshots(agent: Agent, names: Sequence[str]) -> dict[str, Snapshot]:
+    """What makes each snapshot the one it is, by full name; those that are not there are not in the answer. Of holds
+    and marks nothing is read."""
+    if (picture := picture_of(agent)) is not None:
+        return picture.snapshots(names)
     found: dict[str, Snapshot] = {}
     for start in range(0, len(names), _BATCH):
         done = zfs_errors.present(*agent.run([commands.get_snapshots(names[start : start + _BATCH])]))

@@ -20,7 +20,6 @@ from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.pair import End
 from zrep.core.steps import Clone, DestroyClone, Mount, Step, Unmount
 from zrep.host.locks import run_directory
-from zrep.host.process import attended
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
 from zrep.ops.read import observe, read_marked
@@ -43,14 +42,11 @@ def rehearse(session: Session, name: str, command: Sequence[str]) -> Outcome:
     session.link(name)
     member = observe(session.local, session.tag, [name])[name]
     job = _prepared(session, member)
-    if session.options.dry_run:
-        plan = [*_up(session, job), *_down(job)]
-        return Outcome(name, lines=tuple(session.alone().lines(plan)))
     _clear_leftovers(session)
     started = time.monotonic()
     try:
         session.alone().do_all(_up(session, job))
-        status = attended(command, _environment(job), job.place or "/") if command else 0
+        status = session.local.attend(command, _environment(job), job.place or "/") if command else 0
     finally:
         _take_down(session, job)
     age = max(0, session.now - job.snapshot.creation)

@@ -11,7 +11,6 @@ from zrep.core.plan_data import plan_adopt
 from zrep.core.plan_record import clear_intent, plan_whole
 from zrep.core.plan_role import plan_abort, plan_demote, plan_open, plan_restore, plan_stop
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
-from zrep.core.role import Role
 from zrep.core.steps import InheritProperty
 from zrep.ops import hooks
 from zrep.ops.pairs import Session, View
@@ -23,12 +22,7 @@ _REPLICA = Value("no", "local")
 def prepare(session: Session, view: View) -> View:
     """The view of a healthy pair, after finishing or undoing what an earlier run left. RefusedError with the
     verdict when the two sides do not belong together."""
-    if session.options.dry_run and any(_unfinished(unit.role) for unit in (view.mine, view.theirs)):
-        raise RefusedError(
-            "a role change is unfinished", filesystem=view.name, advice="run this without -n to finish or undo it"
-        )
-    if not session.options.dry_run:
-        view = finish(session, view)
+    view = finish(session, view)
     advice = _advice(view)
     match view.relation:
         case Linked():
@@ -69,10 +63,6 @@ def prepare(session: Session, view: View) -> View:
 
 def _advice(view: View) -> str:
     return view.relation.advice(view.name, view.link.peer_host, view.theirs.name)
-
-
-def _unfinished(role: Role) -> bool:
-    return role.intent is not None and not role.intent.completed and role.intent.operation != "stopped"
 
 
 def finish(session: Session, view: View) -> View:
@@ -158,8 +148,6 @@ def adopt(session: Session, view: View) -> View:
     """A pair of the shell zrep gets its first generation."""
     if view.pair.source.role.gen and view.pair.target.role.gen:
         return view
-    if session.options.dry_run:
-        return view
     view.do(plan_adopt(view.pair, session.new_identity()))
     return session.again(view)
 
@@ -177,7 +165,7 @@ def stale_master(session: Session, view: View) -> ZrepError:
 def _stop(session: Session, view: View) -> str:
     """Make my side read-only if it claims to be master; what to add to the evidence."""
     plan = plan_stop(End.SOURCE, view.mine, session.tag) if view.mine.role.master else ()
-    if not plan or session.options.dry_run:
+    if not plan:
         return ""
     session.alone().do_all(plan)
-    return "; it is read-only here now"
+    return "; it would become read-only here" if session.options.dry_run else "; it is read-only here now"

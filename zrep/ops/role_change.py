@@ -12,31 +12,28 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.dataset import NO_TOKEN, Snapshot, Value, build_member
+from zrep.core.dataset import Snapshot
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.pair import End
-from zrep.core.plan_data import plan_advance, plan_converge, plan_stream
+from zrep.core.plan_data import plan_advance, plan_converge
 from zrep.core.plan_role import (
     plan_abort,
     plan_commit,
     plan_demote,
     plan_final_snapshot,
-    plan_open,
     plan_quiesce,
     plan_restore,
 )
 from zrep.core.quantities import size
-from zrep.core.role import Intent, next_epoch
+from zrep.core.role import next_epoch
 from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
 from zrep.ops import hooks
 from zrep.ops.advance import remember_synced, send_final, sync_view
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session, View
-from zrep.ops.preflight import blockers, preflight
+from zrep.ops.preflight import Preflight, blockers, preflight
 from zrep.ops.repair import open_master, prepare
-from zrep.zfs import commands
 from zrep.zfs import errors as zfs_errors
-from zrep.zfs.commands import Completed
 
 # The read-only window opens when what is left to send is at most this, or after as many rounds.
 _SMALL_DELTA = 16 * 1024 * 1024
@@ -93,16 +90,17 @@ def _move(session: Session, name: str, change: RoleChange, *, become_master: boo
             error.advice = f"if it is gone for good: zrep takeover -L {quote(name)}"
         raise
     if bool(view.mine.role.master) is become_master:
-        if not session.options.dry_run:
-            view.converge(plan_converge(view.lane, session.now))
+        view.converge(plan_converge(view.lane, session.now))
         return Outcome(name, message=f"finished the role change: {_where(view)}")
-    if session.options.dry_run:
-        return _preflighted(session, view, change)
-    for blocker in blockers(view):
+    ahead = preflight(session, view, insist=change.insist) if session.options.dry_run else Preflight(blockers(view))
+    if session.options.dry_run and ahead.blockers:
+        return Outcome(name, message=ahead.text, notes=ahead.notes, blockers=ahead.blockers)
+    for blocker in ahead.blockers:
         raise blocker.about(name)
     view = _prepare_and_commit(session, view, change)
     view = _handed_over(session, view)
-    return Outcome(name, message=f"role moved: {_where(view)}")
+    amount = f"; {ahead.text}" if ahead.text else ""
+    return Outcome(name, message=f"role moved: {_where(view)}{amount}", notes=ahead.notes)
 
 
 def _prepare_and_commit(session: Session, view: View, change: RoleChange) -> View:
@@ -115,13 +113,6 @@ def _prepare_and_commit(session: Session, view: View, change: RoleChange) -> Vie
         hooks.take_back(session, view)
         raise
     return _commit(session, _quiesced(session, view, change, generation), generation)
-
-
-def _preflighted(session: Session, view: View, change: RoleChange) -> Outcome:
-    """The plan, what to expect, and everything that would stop it."""
-    ahead = preflight(session, view, insist=change.insist)
-    lines = tuple(view.executor.lines(_whole_plan(session, view)))
-    return Outcome(view.name, message=ahead.text, lines=lines, notes=ahead.notes, blockers=ahead.blockers)
 
 
 def _ask_hooks(session: Session, view: View) -> None:
@@ -283,10 +274,9 @@ def _commit(session: Session, view: View, generation: str) -> View:
         raise
     said = ""
     try:
-        done = _ask_to_take(view, take)
-        if done.status == 0:
-            return _promoted(view, take)
-        said = done.err.strip()
+        said = view.executor.take_role(take)
+        if not said:
+            return view.after(take)
         view = session.again(view)
     except RefusedError:
         # The guard on the other side said no before it changed anything.
@@ -305,37 +295,3 @@ def _commit(session: Session, view: View, generation: str) -> View:
     view.do(plan_abort(view.pair, intent))
     hooks.take_back(session, view)
     raise FailedError("the replica could not take the role", filesystem=view.name, evidence=said)
-
-
-def _ask_to_take(view: View, take: TakeRole) -> Completed:
-    """The commit step as the one guarded request it is."""
-    agent = view.executor.agent(take.end)
-    words = commands.command(take)
-    try:
-        return agent.take_role(view.tag, take.dataset, take.expected, take.identity, words)
-    except FailedError as error:
-        return Completed(words, 1, "", error.line())
-
-
-def _promoted(view: View, take: TakeRole) -> View:
-    """The view after a role was taken: a set that succeeded is whole."""
-    member = view.lane.target
-    properties = {**member.properties, **{name: Value(value, "local") for name, value in take.properties}}
-    return view.with_member(End.TARGET, build_member(view.tag, member.name, properties, member.snapshots))
-
-
-def _whole_plan(session: Session, view: View) -> list[Step]:
-    """Everything a role change will do, as far as it can be known before it is done."""
-    pair = view.pair
-    generation = "0" * 16
-    detail = {m.name: f"{m.get('readonly')} local" for m in pair.source.members}
-    intent = Intent("failover", generation, "prepare", next_epoch(pair.source.role, pair.target.role), detail)
-    base = view.lane.base
-    final = Snapshot(view.lane.next_snapshot.partition("@")[2], "", 0)
-    plan: list[Step] = [*plan_quiesce(pair, generation), *plan_final_snapshot(pair)]
-    if base is not None:
-        plan += plan_stream(view.lane, base, final, NO_TOKEN)
-    plan += plan_commit(pair, intent)
-    plan += plan_open(End.TARGET, pair.target, session.tag)
-    plan += plan_demote(pair)
-    return plan

@@ -17,14 +17,13 @@ from zrep.core.dataset import PoolSpace, Snapshot
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
 from zrep.core.pair import End, newest_common
-from zrep.core.plan_data import Advance, plan_advance, plan_stream
+from zrep.core.plan_data import Advance, plan_advance
 from zrep.core.quantities import size
-from zrep.core.steps import DestroySnapshots, Hold, Release, Rollback, Step, TakeSnapshot
+from zrep.core.steps import DestroySnapshots, Release, Rollback, Step
 from zrep.host.parallel import GroupCommit
 from zrep.ops.advance import (
     converge,
     converging,
-    half_received,
     note_pool_space,
     pools,
     remember_synced,
@@ -33,9 +32,7 @@ from zrep.ops.advance import (
     sync_view,
     take_snapshots,
 )
-from zrep.ops.execute import Line
 from zrep.ops.lease import not_reached, reached
-from zrep.ops.news import suppress_repeats
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View
 from zrep.ops.repair import prepare
@@ -78,8 +75,6 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
     peers = [partial(_sync_peer, session, group, everything, jobs) for group in by_peer.values()]
     for found in session.side_by_side(peers, len(peers)):
         outcomes += found
-    if everything and not session.options.repeat and not session.options.dry_run:
-        return suppress_repeats(session, outcomes)
     return outcomes
 
 
@@ -208,20 +203,17 @@ def _advance_all(session: Session, views: list[View], pool_space: Mapping[str, P
     for view in views:
         try:
             back = roll_back(session, view) if session.options.force else ()
-            if back and session.options.dry_run:
-                outcomes.append(Outcome(view.name, lines=tuple(view.executor.lines(back))))
-                continue
             if back:
                 view.do(back)
-                view = _rolled_back(session.again(view, End.TARGET))
+                # Nothing is written to it now. ZFS may count some all the same, 8192 bytes where an intent log was
+                # claimed after a power loss (seen on OpenZFS 2.3.2).
+                view = session.again(view, End.TARGET).after(back[-1])
             advance = plan_advance(view.lane)
             # After a rollback something is sent even if nothing was written: only a stream makes ZFS count from 0.
             plans.append((view, replace(advance, written=max(1, advance.written)) if back else advance))
         except ZrepError as error:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
             session.unlock(view.link)
-    if session.options.dry_run:
-        return outcomes + [_dry(session, view, advance) for view, advance in plans]
     moving = [(view, advance) for view, advance in plans if not advance.idle]
     outcomes += _stand_still(session, [(view, advance) for view, advance in plans if advance.idle])
     try:
@@ -242,9 +234,6 @@ def _advance_all(session: Session, views: list[View], pool_space: Mapping[str, P
         partial(_finish_one, session, taken.get(view.name, view), advance, failed.get(view.name), shared)
         for view, advance in moving
     ]
-    if len(works) > 1:
-        for view, _ in moving:
-            view.executor.progress = None  # one line on a terminal cannot show several streams
     # While some wait for their batch, others stream.
     return outcomes + session.side_by_side(works, 4 * jobs if jobs > 1 else 1)
 
@@ -351,12 +340,6 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
     )
 
 
-def _rolled_back(view: View) -> View:
-    """The view right after its replica was rolled back, under its lock: nothing is written to it. ZFS may count some
-    all the same, 8192 bytes where an intent log was claimed after a power loss (seen on OpenZFS 2.3.2)."""
-    return view.with_member(End.TARGET, view.lane.target.unwritten())
-
-
 def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -> Outcome:
     """Send what is due and converge; and once more for what was written after a snapshot an earlier run left."""
     batch = shared.batches[pools(view)]
@@ -380,19 +363,3 @@ def _foreign(view: View, advance: Advance) -> tuple[str, ...]:
 
 def _target(view: View) -> str:
     return f"{view.link.peer_host}:{view.theirs.name}"
-
-
-def _dry(session: Session, view: View, advance: Advance) -> Outcome:
-    plan: list[Step] = []
-    if advance.pending is None and advance.written:
-        name = view.lane.next_snapshot
-        plan += [TakeSnapshot(End.SOURCE, (name,)), Hold(End.SOURCE, session.tag, (name,))]
-        target = Snapshot(name.partition("@")[2], "", 0)
-    else:
-        target = advance.pending or advance.base
-    if not advance.idle:
-        plan += plan_stream(view.lane, advance.base, target, half_received(view))
-    else:
-        plan += converging(session, view)
-    lines: tuple[Line, ...] = tuple(view.executor.lines(plan))
-    return Outcome(view.name, message="" if plan else "nothing to do", lines=lines)

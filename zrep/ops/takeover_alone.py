@@ -12,20 +12,18 @@ from msgspec import Struct
 
 from zrep.core.dataset import Member
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
-from zrep.core.pair import End, Tree
-from zrep.core.plan_role import plan_fence, plan_open, take_role
+from zrep.core.pair import End, plain_tree
+from zrep.core.plan_role import plan_go_on_alone, plan_open, plan_take_alone
 from zrep.core.quantities import duration, size
-from zrep.core.role import ALONE, next_epoch, role_properties, role_values
-from zrep.core.steps import DiscardPartial, SetProperties, Step, TakeRole
+from zrep.core.role import next_epoch
+from zrep.core.steps import TakeRole
 from zrep.host.process import ending
 from zrep.ops import hooks
-from zrep.ops.execute import Executor, Line
+from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
-from zrep.ops.preflight import preflight_alone
 from zrep.ops.read import observe, read_token
 from zrep.ops.unusable import unfinished_init
-from zrep.zfs import commands
 
 # What a fence command says by its exit status. Any other means: not fenced.
 _FENCED = 0
@@ -59,20 +57,14 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     if link.is_master and not link.role.intent:
         return Outcome(name, message="it is the master here already")
     executor = session.alone()
-    member = observe(session.local, session.tag, [name], sync_txg=not session.options.dry_run)[name]
+    member = observe(session.local, session.tag, [name], sync_txg=True)[name]
     if member.role.master:
         return _insist(session, executor, member, agree)
     if member.key_missing:
         raise RefusedError("its key is not loaded", filesystem=name, advice=f"zfs load-key '{name}'")
     loss = _loss(session, member)
     generation = session.new_identity()
-    if session.options.dry_run:
-        plan = _forced_plan(session, member, generation)
-        fence = [Line(session.local.name, ("sh", "-c", session.options.fence))] if session.options.fence else []
-        plan = (*plan, *plan_open(End.TARGET, Tree((member,)), session.tag))
-        lines = (*fence, *executor.lines(plan))
-        return Outcome(name, message=loss.text(), lines=lines, notes=tuple(preflight_alone(session, member)))
-    _need_yes(name, loss.text(), agree)
+    _need_yes(session, name, loss.text(), agree)
     _fence(session, link)
     session.local.end_receive(name)
     if session.local.lock([name], 20.0):
@@ -94,27 +86,19 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
 
 def _take_role(session: Session, executor: Executor, member: Member, generation: str) -> Member:
     """Fence it and make it master; how it is then."""
-    *before, take = _forced_plan(session, member, generation)
+    *before, take = plan_take_alone(member, session.tag, generation)
     assert isinstance(take, TakeRole)
     executor.do_all(before)
-    done = session.local.take_role(session.tag, member.name, take.expected, take.identity, commands.command(take))
+    said = executor.take_role(take)
     found = observe(session.local, session.tag, [member.name])[member.name]
     if found.role.gen != generation or not found.role.master:
-        raise FailedError("could not take the role", filesystem=member.name, evidence=done.err.strip())
+        raise FailedError("could not take the role", filesystem=member.name, evidence=said)
     return found
 
 
-def _need_yes(name: str, what: str, agree: Callable[[str], bool]) -> None:
-    if not agree(f"{name}: {what}"):
+def _need_yes(session: Session, name: str, what: str, agree: Callable[[str], bool]) -> None:
+    if not session.options.dry_run and not agree(f"{name}: {what}"):
         raise RefusedError("this needs a yes", filesystem=name, evidence=what, advice="add --yes")
-
-
-def _forced_plan(session: Session, member: Member, generation: str) -> tuple[Step, ...]:
-    """Forget what is half received, fence, take the role: the last step is the TakeRole."""
-    replica = Tree((member,))
-    discard = (DiscardPartial(End.TARGET, member.name),) if member.token else ()
-    take = take_role(replica, session.tag, generation, next_epoch(member.role), alone=True)
-    return (*discard, *plan_fence(End.TARGET, member, session.tag), take)
 
 
 def _insist(session: Session, executor: Executor, member: Member, agree: Callable[[str], bool]) -> Outcome:
@@ -123,10 +107,10 @@ def _insist(session: Session, executor: Executor, member: Member, agree: Callabl
     if member.role.intent is not None and member.role.intent.operation == "init":
         raise unfinished_init(Link(session.tag, name, member.role))
     stuck = member.role.intent is not None and member.role.intent.operation in ("failover", "stopped")
-    if session.options.dry_run:
-        return Outcome(name, message="would go on as master of a new generation" if stuck else "would be opened")
     if stuck:
-        _need_yes(name, "its peer may be master; this side would go on as master of its own all the same", agree)
+        _need_yes(
+            session, name, "its peer may be master; this side would go on as master of its own all the same", agree
+        )
         _fence(session, Link(session.tag, name, member.role))
     if session.local.lock([name], 20.0):
         raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
@@ -204,7 +188,7 @@ def _partial(session: Session, member: Member) -> int | None:
 
 def _open_alone(session: Session, executor: Executor, name: str, message: str) -> Outcome:
     member = observe(session.local, session.tag, [name])[name]
-    executor.do_all(plan_open(End.TARGET, Tree((member,)), session.tag))
+    executor.do_all(plan_open(End.TARGET, plain_tree(member), session.tag))
     hooks.tell(session, session.local, "after-promote", name, member.role)
     return Outcome(name, message=message)
 
@@ -212,9 +196,5 @@ def _open_alone(session: Session, executor: Executor, name: str, message: str) -
 def _stuck_master(session: Session, executor: Executor, member: Member) -> Outcome:
     """A master whose peer will never say whether it took the role: a person insists that this side goes on, as a
     new generation, so that a peer that did take it is recognised as the other half of a split brain."""
-    name, role = member.name, member.role
-    generation = session.new_identity()
-    values = role_values(role, master=True, swap=False, epoch=next_epoch(role), gen=generation, parents=role.lineage)
-    properties = role_properties(session.tag, "promote", generation, {**values, **ALONE})
-    executor.do(SetProperties(End.SOURCE, (name,), properties))
-    return _open_alone(session, executor, name, "this side goes on as master of a new generation")
+    executor.do(plan_go_on_alone(member, session.tag, session.new_identity()))
+    return _open_alone(session, executor, member.name, "this side goes on as master of a new generation")

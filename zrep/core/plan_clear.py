@@ -1,0 +1,38 @@
+"""Planning the end of a pair: zrep's properties, holds and snapshots go, the data stays."""
+
+from __future__ import annotations
+
+from zrep.core.dataset import Member, Snapshot
+from zrep.core.names import ROLE_PROPERTIES
+from zrep.core.pair import End, plain_tree
+from zrep.core.plan_role import plan_restore
+from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, Step
+
+
+def plan_clear(member: Member, tag: str) -> tuple[Step, ...]:
+    """Take all that is zrep's from one half: holds first (nothing held can be destroyed), then snapshots of ours
+    without clones, properties last: a run that is cut finds the role and goes on. A former replica stays read-only: to
+    write to it is the next decision."""
+    name, end = member.name, End.SOURCE
+    plan: list[Step] = []
+    intent = member.role.intent
+    if member.role.master and intent is not None and intent.operation in ("failover", "stopped"):
+        # zrep made it read-only for a while: with the record goes the only one who would undo that.
+        plan += plan_restore(end, plain_tree(member), tag, intent)
+    if member.token:
+        plan.append(DiscardPartial(end, name))
+    held = tuple(f"{name}@{s.name}" for s in member.snapshots if tag in s.holds)
+    if held:
+        plan.append(Release(end, tag, held))
+    ours: tuple[Snapshot, ...] = member.ours(tag)
+    free = tuple(s.name for s in ours if not s.clones and not s.holds - {tag})
+    if free:
+        plan.append(DestroySnapshots(end, name, free))
+    for key in (*(f"{tag}:{prop}" for prop in ROLE_PROPERTIES), f"{tag}:sent"):
+        value = member.properties.get(key)
+        if value is not None and (value.local or value.source == "received"):
+            plan.append(InheritProperty(end, (name,), key))
+    kept = tuple(f"{name}@{s.name}" for s in ours if s.name not in free and s.sent)
+    if kept:
+        plan.append(InheritProperty(end, kept, f"{tag}:sent"))
+    return tuple(plan)

@@ -1,0 +1,91 @@
+"""Planning an init: how a new pair is announced, sent for the first time, and linked.
+
+Each step may be the last one of a run: what is there tells the next run where to go on.
+"""
+
+from __future__ import annotations
+
+from zrep.core.dataset import Member, Snapshot
+from zrep.core.names import ROLE_PROPERTIES, next_sequence, snapshot_name
+from zrep.core.pair import End
+from zrep.core.retention import DEFAULT_SAVECOUNT
+from zrep.core.role import Intent, Role, intent_property, named, role_values
+from zrep.core.steps import CreateParent, SendStream, SetProperties
+
+_Properties = tuple[tuple[str, str], ...]
+
+
+def is_begun(source: Member) -> bool:
+    """Whether an init of it has been announced and not ended."""
+    return source.role.intent is not None and source.role.intent.operation == "init"
+
+
+def is_announced(source: Member) -> bool:
+    """Whether the whole announcement is there, not only the beginning of it."""
+    return is_begun(source) and source.role.savecount is not None
+
+
+def plan_parents(missing: tuple[str, ...]) -> tuple[CreateParent, ...]:
+    """Make the ancestors that the target lacks, the pool's side first."""
+    return tuple(CreateParent(End.TARGET, parent) for parent in missing)
+
+
+def plan_announce(tag: str, source: str, role: Role) -> SetProperties:
+    """Write the master's role with the intent in it: what a second run recognises this one by, and by which every other
+    command knows that the pair is not there yet. The intent goes first and what is_announced looks for last: a set
+    that lands in part is ours, and is made again."""
+    properties = (
+        intent_property(tag, Intent("init", role.gen)),
+        *_role(tag, role, master=True),
+        *_shape(tag, role),
+        _savecount(tag, role),
+    )
+    return SetProperties(End.SOURCE, (source,), properties)
+
+
+def plan_link(tag: str, source: Member, role: Role) -> tuple[SetProperties, SetProperties]:
+    """Link the replica first, then end the intent on the master: only then is it a pair that sync acts on."""
+    remembered = () if source.volume else ((f"{tag}:canmount", source.get("canmount")),)
+    properties = (*_role(tag, role, master=False), _savecount(tag, role), *_shape(tag, role), *remembered)
+    return (
+        SetProperties(End.TARGET, (role.dest_fs,), properties),
+        SetProperties(End.SOURCE, (source.name,), (intent_property(tag, None),)),
+    )
+
+
+def first_snapshot(tag: str, source: Member) -> str:
+    """Full name of the snapshot that init sends."""
+    taken = [snapshot.name for snapshot in source.snapshots]
+    return f"{source.name}@{snapshot_name(tag, next_sequence(tag, taken))}"
+
+
+def first_stream(tag: str, source: Member, role: Role, snapshot: Snapshot, token: str) -> SendStream:
+    """The first stream, and any later part of it: the replica is read-only and never mounts itself from the start.
+    token: what is half received, to be gone on with; "" for nothing."""
+    volume = source.volume
+    ours = (f"{tag}:{name}" for name in (*ROLE_PROPERTIES, "sent"))
+    return SendStream(
+        End.SOURCE,
+        snapshot=f"{source.name}@{snapshot.name}",
+        target=role.dest_fs,
+        token=token,
+        options=tuple((role.flags or "").split()),
+        exclude=(*(() if volume else ("mountpoint",)), *ours),
+        override=(("readonly", "on"), *(() if volume else (("canmount", "noauto"),))),
+        outfilter=role.outfilter,
+        infilter=role.infilter,
+    )
+
+
+def _role(tag: str, role: Role, *, master: bool) -> _Properties:
+    return named(tag, role_values(role, master=master, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=()))
+
+
+def _savecount(tag: str, role: Role) -> tuple[str, str]:
+    return f"{tag}:savecount", str(role.savecount or DEFAULT_SAVECOUNT)
+
+
+def _shape(tag: str, role: Role) -> _Properties:
+    """What shapes every stream of the pair, kept on both sides so that a moved master sends alike."""
+    filters = (("outfilter", role.outfilter), ("infilter", role.infilter))
+    return ((f"{tag}:flags", role.flags or ""), *((f"{tag}:{name}", value) for name, value in filters if value))
