@@ -24,6 +24,8 @@ OPS = {
     "sync",
     "advance",
     "role_change",
+    "failover",
+    "takeover",
     "takeover_alone",
     "rejoin",
     "expire",
@@ -61,7 +63,7 @@ def loaded(tmp_path: Path, *arguments: str, **environment: str) -> set[str]:
         (("list", "-H"), {"typer"}, {"view"}),
         (("status",), {"typer"}, {"view"}),
         (("expire", "all"), {"typer"}, {"expire"}),
-        (("failover", "tank/a"), {"typer"}, {"role_change", "advance", "preflight", "hooks"}),
+        (("failover", "tank/a"), {"typer"}, {"failover", "role_change", "advance", "preflight", "hooks"}),
     ],
     ids=lambda value: " ".join(sorted(value) if isinstance(value, set) else value),
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from tests.ops.hosts import Ended, Hosts, Mode, Work
 from zrep.ops import clear, expire, pause, rejoin, sync
-from zrep.ops import role_change as role
 from zrep.ops import takeover_alone as disaster
 from zrep.ops.changeconfig import Config, changeconfig
+from zrep.ops.failover import failover
 from zrep.ops.init import Request, init
+from zrep.ops.role_change import RoleChange
+from zrep.ops.takeover import takeover
 
 A, B = "tank/a", "tank/b"
 MINUTE = 60  # what passes between two runs of the model
@@ -32,11 +34,11 @@ def syncing(name: str) -> Work:
 
 
 def failing_over(name: str, insist: bool = False) -> Work:
-    return lambda session: role.failover(session, name, role.RoleChange(insist))
+    return lambda session: failover(session, name, RoleChange(insist))
 
 
 def taking_over(name: str, insist: bool = False) -> Work:
-    return lambda session: role.takeover(session, name, role.RoleChange(insist))
+    return lambda session: takeover(session, name, RoleChange(insist))
 
 
 def forcing(name: str, agreed: bool = True) -> Work:

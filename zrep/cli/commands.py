@@ -130,7 +130,8 @@ def failover(
     verbose: Verbose = False,
 ) -> int:
     """On the master: make the peer the master, losing nothing. FS is read-only here afterwards."""
-    from zrep.ops.role_change import RoleChange, failover
+    from zrep.ops.failover import failover
+    from zrep.ops.role_change import RoleChange
 
     session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
     return running.run(
@@ -160,7 +161,8 @@ def takeover(
             raise UsageError(f"--{option.replace('_', '-')} goes with -L", evidence="without it the master is asked")
     session = running.begin(context.obj.tag, fence=fence_cmd, dry_run=dry_run, verbose=verbose)
     if not local:
-        from zrep.ops.role_change import RoleChange, takeover
+        from zrep.ops.role_change import RoleChange
+        from zrep.ops.takeover import takeover
 
         return running.run(session, lambda: takeover(session, name, RoleChange(force_unmount)), name)
     from zrep.ops.takeover_alone import forced_takeover

@@ -1,4 +1,4 @@
-"""Moving the master role: failover and takeover drive one protocol, from either end; takeover -L goes alone.
+"""The protocol that moves the master role: failover and takeover drive it from either end; takeover -L goes alone.
 
 The order of the steps is the protocol (see core/rolechange.py for the reason beside each): up to the commit any failure
 undoes everything; after it the old master stays read-only until its peer can be asked.
@@ -50,36 +50,7 @@ class RoleChange(Struct, frozen=True):
     insist: bool = False
 
 
-def failover(session: Session, name: str, change: RoleChange) -> Outcome:
-    """Planned, run on the master: the peer becomes master."""
-    link = session.link(name)
-    if not link.is_master:
-        raise RefusedError(
-            "it is the replica here",
-            filesystem=name,
-            evidence=f"epoch {link.role.epoch}, master is {link.peer_host}",
-            advice=f"to make this side the master: zrep takeover {quote(name)}",
-        )
-    return _move(session, name, change, become_master=False)
-
-
-def takeover(session: Session, name: str, change: RoleChange) -> Outcome:
-    """Planned, run on the replica: this side becomes master. On the master, what is left of an earlier role change
-    is finished, if the peer can be asked."""
-    link = session.link(name)
-    already = Outcome(name, message="it is the master here already")
-    if not link.is_master:
-        return _move(session, name, change, become_master=True)
-    try:
-        done = _move(session, name, change, become_master=True)
-    except UnreachableError:
-        if link.role.intent:
-            raise
-        return Outcome(name, message=f"it is the master here; {link.peer_host} could not be asked")
-    return done if link.role.intent else already
-
-
-def _move(session: Session, name: str, change: RoleChange, *, become_master: bool) -> Outcome:
+def move_role(session: Session, name: str, change: RoleChange, *, become_master: bool) -> Outcome:
     """Exchange the roles, unless finishing or undoing what an earlier run left has brought about what is wanted:
     a takeover that is run again must not give the role away."""
     try:

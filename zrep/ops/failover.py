@@ -1,0 +1,23 @@
+"""failover: on the master, make the peer the master, losing nothing."""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from zrep.core.errors import RefusedError
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Session
+from zrep.ops.role_change import RoleChange, move_role
+
+
+def failover(session: Session, name: str, change: RoleChange) -> Outcome:
+    """Planned, run on the master: the peer becomes master."""
+    link = session.link(name)
+    if not link.is_master:
+        raise RefusedError(
+            "it is the replica here",
+            filesystem=name,
+            evidence=f"epoch {link.role.epoch}, master is {link.peer_host}",
+            advice=f"to make this side the master: zrep takeover {quote(name)}",
+        )
+    return move_role(session, name, change, become_master=False)
