@@ -15,7 +15,7 @@ ROOT = Path(zrep.__file__).parent
 ALLOWED = {
     "core": {"core"},
     "zfs": {"core", "zfs"},
-    "host": {"core", "zfs", "host", "wire", ""},
+    "host": {"core", "zfs", "host", ""},
     "wire": {"core", "zfs", "host", "wire"},
     "ops": {"core", "zfs", "host", "wire", "ops"},
 }

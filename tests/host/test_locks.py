@@ -13,23 +13,23 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from zrep.core.errors import BusyError, ZrepError
-from zrep.host import local as agent
-from zrep.host.local import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, LocalAgent, receive_argv
+from zrep.core.requests import Lock, Unlock
+from zrep.host.local import LocalHost
 from zrep.host.locks import Locks
+from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, under_lock
 
 
-def test_a_lock_may_go_while_another_thread_starts_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_may_go_while_another_thread_starts_a_command(tmp_path: Path) -> None:
     """The command inherits what is held when it starts: no descriptor of that may close under it."""
-    monkeypatch.setattr(agent, "_PROGRAMS", frozenset({"true"}))
-    host = LocalAgent(directory=str(tmp_path))
-    names = [f"tank/{number}" for number in range(300)]
-    assert host.lock(names, 0.0) == []
+    host = LocalHost(directory=str(tmp_path))
+    names = tuple(f"tank/{number}" for number in range(300))
+    assert host.ask(Lock(names, 0.0)) == []
     failed: list[ZrepError] = []
 
     def work() -> None:
         while host.locks.descriptors():
             try:
-                host.run([["true"]])
+                host.run(("true",))
             except ZrepError as error:
                 failed.append(error)
 
@@ -37,12 +37,12 @@ def test_a_lock_may_go_while_another_thread_starts_a_command(tmp_path: Path, mon
     for thread in threads:
         thread.start()
     for name in names:
-        host.unlock([name])
+        host.ask(Unlock((name,)))
         threading.Event().wait(0.001)
     for thread in threads:
         thread.join()
     assert failed == []
-    assert host.lock(names, 0.0) == []  # unlocked they are, closed or not
+    assert host.ask(Lock(names, 0.0)) == []  # unlocked they are, closed or not
     host.close()
 
 
@@ -52,8 +52,8 @@ def test_more_locks_than_the_usual_number_of_open_files(tmp_path: Path) -> None:
         pytest.skip(f"at most {hard} open files here")
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
     try:
-        host = LocalAgent(directory=str(tmp_path))
-        assert host.lock([f"tank/{number}" for number in range(1000)], 0.0) == []
+        host = LocalHost(directory=str(tmp_path))
+        assert host.ask(Lock(tuple(f"tank/{number}" for number in range(1000)), 0.0)) == []
         host.close()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -65,7 +65,7 @@ NAME = "tank/a b"
 
 def receive(granted: Lent) -> subprocess.CompletedProcess[str]:
     """What happens on the replica to a stream, with a program that says what it was given in the place of zfs."""
-    argv = receive_argv(granted, ["cat"], marked=False)
+    argv = under_lock(("cat",), granted, marked=False)
     return subprocess.run(argv, input="stream", capture_output=True, text=True, check=False, timeout=20)
 
 
@@ -145,6 +145,6 @@ def test_who_receives_may_be_another_user_than_who_has_the_lock() -> None:
         locks.take(NAME, 0.0)
         path, ticket = locks.grant(NAME)
         Path(path).chmod(0o666)
-        argv = receive_argv((path, ticket), ["cat"], marked=False)
+        argv = under_lock(("cat",), (path, ticket), marked=False)
         done = subprocess.run(argv, input="stream", capture_output=True, text=True, check=False, user=65534)
     assert (done.returncode, done.stdout) == (0, "stream"), done.stderr

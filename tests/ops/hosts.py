@@ -1,4 +1,4 @@
-"""Two hosts in process: agents whose commands run on the model, and the one place where faults are put in.
+"""Two hosts in process: hosts whose commands run on the model, and the one place where faults are put in.
 
 Everything below zrep's own code is here: the runner stands where the real one starts processes, so that what is
 counted, killed, cut or lost is exactly what zrep would have started.
@@ -20,27 +20,25 @@ import pytest
 
 from tests.model import Host, World
 from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
+from zrep.core.requests import Answer, EndReceive, Identify, Identity, Lock, Occupants, Request
+from zrep.core.settings import DEFAULT_SETTINGS, Settings
+from zrep.core.steps import SendStream
 from zrep.host import locks
-from zrep.host.local import (
-    DIFFERENCES_SCRIPT,
-    RECEIVE_BUSY,
-    RECEIVE_NOT_ADMITTED,
-    RECEIVE_SCRIPT,
-    UNMODIFIED_BYTES,
-    UNMODIFIED_SCRIPT,
-    Agent,
-    Identity,
-    LocalAgent,
-)
+from zrep.host.local import Host as ZrepHost
+from zrep.host.local import LocalHost
 from zrep.host.process import COMMAND_SECONDS, Progress
+from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, RECEIVE_SCRIPT
 from zrep.ops import execute
 from zrep.ops import pairs as session
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Options, Session
 from zrep.ops.view import Row
-from zrep.zfs.commands import Completed
+from zrep.wire import messages, ssh
+from zrep.wire.client import result
+from zrep.wire.server import answer
+from zrep.zfs.commands import DIFFERENCES_SCRIPT, UNMODIFIED_BYTES, UNMODIFIED_SCRIPT, Argv, Completed
 
-Answer = TypeVar("Answer")
+Done = TypeVar("Done")
 _SUSPENDED = "cannot do that: pool I/O is currently suspended\n"
 
 
@@ -100,12 +98,12 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Ways(Generic[Answer]):
+class Ways(Generic[Done]):
     """How one command may go: as it should, not at all, and (a stream) torn in the middle."""
 
-    do: Callable[[], Answer]
-    fail: Callable[[], Answer]
-    tear: Callable[[], Answer] | None = None
+    do: Callable[[], Done]
+    fail: Callable[[], Done]
+    tear: Callable[[], Done] | None = None
 
 
 @dataclass
@@ -164,7 +162,7 @@ class Wire:
 
     # --- what happens ---
 
-    def _at(self, command: Command, ways: Ways[Answer]) -> Answer:
+    def _at(self, command: Command, ways: Ways[Done]) -> Done:
         number = len(self.log)
         self.log.append(command)
         if number == self.at:
@@ -176,7 +174,7 @@ class Wire:
         self.after()
         return answer
 
-    def _inject(self, command: Command, ways: Ways[Answer]) -> Answer:
+    def _inject(self, command: Command, ways: Ways[Done]) -> Done:
         mode = self.mode
         if mode is Mode.KILL_BEFORE:
             self._die()
@@ -192,7 +190,7 @@ class Wire:
                 return ways.fail()
             self.reach(command.host)
         if mode is Mode.PART:
-            return cast(Answer, self._part(command))
+            return cast(Done, self._part(command))
         if mode in (Mode.TORN, Mode.TORN_CUT):
             assert ways.tear is not None
             self.cut = mode is Mode.TORN_CUT
@@ -206,7 +204,7 @@ class Wire:
                 self.cut = True
                 self.after()
                 self.reach(command.host)
-            return cast(Answer, Completed(command.argv, 1, "", "internal error: Interrupted system call\n"))
+            return cast(Done, Completed(command.argv, 1, "", "internal error: Interrupted system call\n"))
         if mode is Mode.KILL_AFTER:
             self._die()
         if mode is Mode.POWER_HERE:
@@ -327,55 +325,68 @@ class ModelRunner:
         return self.wire.pipe(sender, receiver)
 
 
-class ModelAgent(LocalAgent):
-    """An agent that sees no process of the machine the tests run on. Taking a lock is a moment at which another run
-    may come first, as every command is."""
+class ModelHost(LocalHost):
+    """A host that sees no process of the machine the tests run on. Taking a lock is a moment at which another run may
+    come first, as every command is. It dials as its peer's own helper would."""
 
-    def __init__(self, wire: Wire, host: str, directory: Path) -> None:
-        super().__init__(ModelRunner(wire, host), name=host, directory=str(directory))
+    def __init__(self, wire: Wire, name: str, directory: Path, settings: Settings = DEFAULT_SETTINGS) -> None:
+        def dial(host: str) -> Identity:
+            if host not in wire.world.state.hosts:
+                raise UnreachableError(f"cannot reach {host}")
+            return ModelHost(wire, host, directory.parent / host).ask(Identify())
+
+        super().__init__(settings, ModelRunner(wire, name), name, str(directory), dial)
         self._wire = wire
 
-    def lock(self, datasets: Sequence[str], wait: float) -> list[str]:
-        self._wire.before()
-        return super().lock(datasets, wait)
+    def ask(self, request: Request[Answer]) -> Answer:
+        match request:
+            case Lock():
+                self._wire.before()
+            case EndReceive():
+                return cast(Answer, 0)
+            case Occupants():
+                return cast(Answer, self.occupants(request))
+        return super().ask(request)
 
-    def end_receive(self, dataset: str) -> int:
-        return 0
-
-    def occupants(self, mountpoint: str, writing: bool = False) -> list[str]:
+    def occupants(self, request: Occupants) -> list[str]:
         return []
 
 
 class Peer:
-    """The agent of the other host, behind a link that may be cut. It dials back as this host's own agent would."""
+    """The other host, behind a link that may be cut. All that is asked and answered crosses it as it does in earnest:
+    as lines that are written and read by both ends, and as command lines for ssh."""
 
     local = False
 
-    def __init__(self, wire: Wire, agent: LocalAgent, directory: Path) -> None:
-        self.name = agent.name
-        self._wire, self._agent, self._directory = wire, agent, directory
+    def __init__(self, wire: Wire, host: LocalHost) -> None:
+        self.name = host.name
+        self._wire, self._host = wire, host
 
-    def __getattr__(self, request: str) -> Callable[..., Any]:
-        method: Callable[..., Any] = getattr(self._agent, request)
+    def ask(self, request: Request[Answer]) -> Answer:
+        self._wire.reach(self.name)
+        asked = messages.read_for_helper(messages.encode(messages.Ask(1, request)).removesuffix(b"\n"))
+        assert isinstance(asked, messages.Ask)
+        assert asked.request == request
+        said = messages.read_from_helper(answer(self._host, asked).removesuffix(b"\n"))
+        assert not isinstance(said, messages.Beat)
+        return result(request, said)
 
-        def ask(*arguments: Any) -> Any:
-            self._wire.reach(self.name)
-            return method(*arguments)
+    def sender(self, step: SendStream) -> Argv:
+        line = ssh.sender(step)
+        assert ssh.build(ssh.parse(line)) == line
+        return self._session(self._host.sender(step))
 
-        return ask
+    def receiver(self, step: SendStream, granted: tuple[str, str], *, marked: bool) -> Argv:
+        line = ssh.receiver(step, granted, marked=marked)
+        assert ssh.build(ssh.parse(line)) == line
+        return self._session(self._host.receiver(step, granted, marked=marked))
 
-    def stream_argv(self, argv: Sequence[str], *, receives: bool = False) -> tuple[str, ...]:
+    def _session(self, argv: Argv) -> Argv:
         self._wire.reach(self.name)
         return ("ssh", self.name, *argv)
 
-    def dial(self, host: str) -> Identity:
-        self._wire.reach(self.name)
-        if host not in self._wire.world.state.hosts:
-            raise UnreachableError(f"cannot reach {host}")
-        return ModelAgent(self._wire, host, self._directory / host).identity()
-
     def close(self) -> None:
-        self._agent.close()
+        self._host.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +422,7 @@ class Hosts:
         self.world = world or World()
         self.wire = Wire(self.world)
         self.said: list[str] = []
+        self.settings = DEFAULT_SETTINGS
         self._identities = itertools.count(1)
         for name in self.world.state.hosts:
             (directory / name).mkdir(parents=True, exist_ok=True)
@@ -422,20 +434,21 @@ class Hosts:
         self.world.load(dumped)
         self.wire.reset()
 
-    def agent(self, name: str) -> LocalAgent:
-        return ModelAgent(self.wire, name, self.directory / name)
+    def local(self, name: str) -> LocalHost:
+        return ModelHost(self.wire, name, self.directory / name, self.settings)
 
-    def peer(self, name: str) -> Agent:
+    def peer(self, name: str) -> ZrepHost:
         if name not in self.world.state.hosts:
             raise UnreachableError(f"cannot reach {name}")
-        return cast(Agent, Peer(self.wire, self.agent(name), self.directory))
+        return Peer(self.wire, self.local(name))
 
     @contextmanager
     def session(self, here: str, **options: Any) -> Iterator[Session]:
         self.wire.driver = here
         session = Session(
             Options(**options),
-            local=self.agent(here),
+            self.settings,
+            local=self.local(here),
             connect=self.peer,
             clock=lambda: float(self.world.state.now or 0),
             sleep=CLOCK.sleep,
@@ -464,7 +477,7 @@ class Hosts:
         return Ended(worst(item.code for item in found), outcomes, shown(session), rows)
 
 
-def one_after_the_other(*readers: Callable[[], Answer]) -> list[Answer]:
+def one_after_the_other(*readers: Callable[[], Done]) -> list[Done]:
     """In place of threads: the order of commands is the same in every run, so that a number names one of them."""
     return [reader() for reader in readers]
 

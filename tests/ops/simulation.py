@@ -21,14 +21,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.model.state import Dataset
 from tests.ops import pairs
-from tests.ops.hosts import Command, Ended, Hosts, Mode, ModelAgent, Ways, Wire, Work
+from tests.ops.hosts import Command, Ended, Hosts, Mode, ModelHost, Ways, Wire, Work
 from tests.ops.judge import SIDES, Watch, family, find, local, settled, writable
 from tests.ops.pairs import MINUTE
 from tests.ops.test_crash import applies
 from tests.ops.turns import Run, in_turns, schedule
 from zrep.core.errors import UnreachableError
 from zrep.core.role import Intent
-from zrep.host.local import LocalAgent
+from zrep.host.local import LocalHost
 from zrep.ops.changeconfig import Config
 
 Answer = TypeVar("Answer")
@@ -78,7 +78,7 @@ class Line(Wire):
         super()._power(name)
 
 
-class Fencing(ModelAgent):
+class Fencing(ModelHost):
     """fenced: the fence command of this host, and what it exits with."""
 
     fenced: Callable[[], int]
@@ -96,10 +96,10 @@ class Pair(Hosts):
         self.wire = self.line
         self._fenced = fenced
 
-    def agent(self, name: str) -> LocalAgent:
-        agent = Fencing(self.wire, name, self.directory / name)
-        agent.fenced = partial(self._fenced, name)
-        return agent
+    def local(self, name: str) -> LocalHost:
+        host = Fencing(self.wire, name, self.directory / name)
+        host.fenced = partial(self._fenced, name)
+        return host
 
 
 # --- what was promised --------------------------------------------------------------------------------------

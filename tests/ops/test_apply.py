@@ -16,9 +16,8 @@ from tests.ops.pairs import good
 from tests.ops.test_dry_run import CASES, Case, ran
 from zrep.core.apply import applied, received
 from zrep.core.dataset import Member
-from zrep.core.pair import End
-from zrep.core.steps import SendStream, Step
-from zrep.host.local import Agent
+from zrep.core.steps import Change, SendStream
+from zrep.host.local import Host
 from zrep.ops.execute import Executor
 from zrep.ops.read import observe
 from zrep.zfs import commands
@@ -64,25 +63,25 @@ class Witness:
     wrong: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
 
-    def look(self, agent: Agent) -> dict[str, Member]:
-        names = list(self.hosts.world.state.hosts[agent.name].datasets)
-        return observe(agent, TAG, names)
+    def look(self, host: Host) -> dict[str, Member]:
+        names = list(self.hosts.world.state.hosts[host.name].datasets)
+        return observe(host, TAG, names)
 
-    def compare(self, what: str, expected: dict[str, Member], agent: Agent) -> None:
-        found = self.look(agent)
+    def compare(self, what: str, expected: dict[str, Member], host: Host) -> None:
+        found = self.look(host)
         if expected.keys() != found.keys():
             self.wrong.append(f"{what}: {sorted(expected)} and not {sorted(found)}")
         for name in expected.keys() & found.keys():
             self.wrong += [f"{what}: {name}: {line}" for line in same(told(expected[name]), told(found[name]))]
 
-    def carried_out(self, executor: Executor, end: End, batch: Sequence[Step], work: Callable[[], None]) -> None:
-        agent = executor.agent(end)
-        expected = self.look(agent)
+    def carried_out(self, executor: Executor, batch: Sequence[Change], work: Callable[[], None]) -> None:
+        host = executor.host(batch[0].end)
+        expected = self.look(host)
         for step in batch:
             self.seen.add(type(step).__name__)
             expected = applied(TAG, expected, step)
         work()
-        self.compare("; ".join(" ".join(commands.command(step)) for step in batch), expected, agent)
+        self.compare("; ".join(" ".join(commands.command(step)) for step in batch), expected, host)
 
     def streamed(self, executor: Executor, step: SendStream, work: Callable[[], None]) -> None:
         self.seen.add(type(step).__name__)
@@ -99,8 +98,8 @@ def witnessed(hosts: Hosts) -> Iterator[Witness]:
     witness = Witness(hosts)
     plain_carry_out, plain_stream = Executor.carry_out, Executor._stream
 
-    def carry_out(executor: Executor, end: End, batch: Sequence[Step]) -> None:
-        witness.carried_out(executor, end, batch, lambda: plain_carry_out(executor, end, batch))
+    def carry_out(executor: Executor, batch: Sequence[Change]) -> None:
+        witness.carried_out(executor, batch, lambda: plain_carry_out(executor, batch))
 
     def stream(executor: Executor, step: SendStream, generation: str) -> None:
         witness.streamed(executor, step, lambda: plain_stream(executor, step, generation))

@@ -14,7 +14,8 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import MINUTE, SYNC_ALL, A, B, good, hit, leased, value
 from zrep.core.errors import RefusedError
-from zrep.host.local import LocalAgent
+from zrep.core.requests import Lock, Recall, Remember
+from zrep.host.local import LocalHost
 from zrep.ops import sync
 from zrep.ops.changeconfig import Config
 from zrep.ops.init import Request
@@ -70,8 +71,8 @@ class TestLease:
         leased(hosts, 5 * MINUTE)
         state = hosts.directory / "alpha" / "state" / "zrep tank%a"
         before = json.loads(state.read_text())["reached"]
-        other = hosts.agent("alpha")
-        other.lock([A], 0)
+        other = hosts.local("alpha")
+        other.ask(Lock((A,), 0))
         left_alone(hosts, minutes=1)
         other.close()
         assert json.loads(state.read_text())["reached"] == before
@@ -95,7 +96,7 @@ class TestLease:
         assert value(hosts, "alpha", "tank/c", "readonly") == "on"
 
     def test_a_peer_that_is_no_zrep_any_more_is_no_peer(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-        def gone(name: str) -> LocalAgent:
+        def gone(name: str) -> LocalHost:
             raise RefusedError(f"zrep was not found on {name}")
 
         leased(hosts, MINUTE)
@@ -203,8 +204,8 @@ def test_a_filesystem_with_trouble_is_free_while_others_are_sent(hosts: Hosts, m
     pipe = type(hosts.wire).pipe
 
     def looked_at(*arguments: object) -> object:
-        other = LocalAgent(name="alpha", directory=str(hosts.directory / "alpha"))
-        busy.append(other.lock([A], 0))
+        other = LocalHost(name="alpha", directory=str(hosts.directory / "alpha"))
+        busy.append(other.ask(Lock((A,), 0)))
         other.close()
         return pipe(*arguments)  # type: ignore[arg-type]  # passed through
 
@@ -312,16 +313,16 @@ def test_what_to_do_next_is_for_the_pairs_of_the_tag(hosts: Hosts) -> None:
 
 
 def test_one_record_that_cannot_be_kept_keeps_no_other_from_it(tmp_path: Path) -> None:
-    agent = LocalAgent(name="x", directory=str(tmp_path))
-    agent.remember({"t" * 300: {"reached": 1}, "zrep tank/a": {"reached": 1}})
-    assert agent.recall(["zrep tank/a"])
+    host = LocalHost(name="x", directory=str(tmp_path))
+    host.ask(Remember({"t" * 300: {"reached": 1}, "zrep tank/a": {"reached": 1}}))
+    assert host.ask(Recall(("zrep tank/a",)))
 
 
 def test_waiting_for_many_that_are_busy_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zrep.host.locks.time", time)
-    names = [f"tank/{number}" for number in range(20)]
-    one, two = LocalAgent(name="x", directory=str(tmp_path)), LocalAgent(name="x", directory=str(tmp_path))
-    one.lock(names, 0)
+    names = tuple(f"tank/{number}" for number in range(20))
+    one, two = LocalHost(name="x", directory=str(tmp_path)), LocalHost(name="x", directory=str(tmp_path))
+    one.ask(Lock(names, 0))
     started = time.monotonic()
-    assert two.lock(names, 0.5) == names
+    assert two.ask(Lock(names, 0.5)) == list(names)
     assert time.monotonic() - started < 5  # for each of them it was half a second

@@ -18,7 +18,7 @@ from tests.ops.pairs import SYNC_ALL, B, good
 from tests.ops.test_counts import many
 from zrep.core.errors import UnreachableError
 from zrep.host import parallel as threads
-from zrep.host.local import Agent
+from zrep.host.local import Host
 from zrep.ops import pairs as session
 from zrep.ops import sync
 from zrep.ops.changeconfig import Config
@@ -240,7 +240,7 @@ def test_no_peer_waits_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             finished.set()
         return done
 
-    def dial_slowly(name: str) -> Agent:
+    def dial_slowly(name: str) -> Host:
         if name == "gamma" and not finished.wait(5):
             raise UnreachableError("cannot reach gamma")
         return dial(name)

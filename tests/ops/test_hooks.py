@@ -9,7 +9,8 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
-from zrep.host import local as agent
+from zrep.core.settings import Settings
+from zrep.host import hooks
 
 SCRIPT = """#!/bin/sh
 echo "$1 $ZREP_EVENT $ZREP_FS $ZREP_TAG $ZREP_EPOCH $ZREP_PEER $ZREP_PEER_FS" >> {log}
@@ -18,9 +19,9 @@ echo "$1 $ZREP_EVENT $ZREP_FS $ZREP_TAG $ZREP_EPOCH $ZREP_PEER $ZREP_PEER_FS" >>
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def log(hosts: Hosts, tmp_path: Path) -> Path:
     (tmp_path / "hooks.d").mkdir()
-    monkeypatch.setenv("ZREP_HOOKS", str(tmp_path / "hooks.d"))
+    hosts.settings = Settings(hooks=str(tmp_path / "hooks.d"))
     return tmp_path / "log"
 
 
@@ -152,7 +153,7 @@ def test_an_after_hook_that_fails_is_reported_and_undoes_nothing(hosts: Hosts, l
 
 
 def test_a_hook_has_a_time_limit(hosts: Hosts, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent, "HOOK_SECONDS", 0.3)
+    monkeypatch.setattr(hooks, "HOOK_SECONDS", 0.3)
     pairs.linked(hosts)
     install(log, "sleep 60")
     ended = hosts.run("alpha", pairs.failing_over(A))

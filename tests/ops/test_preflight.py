@@ -9,10 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from tests.ops import pairs
-from tests.ops.hosts import Ended, Hosts, ModelAgent, Work
+from tests.ops.hosts import Ended, Hosts, ModelHost, Work
 from tests.ops.pairs import A, B, good
 from zrep.core.names import memory_key
-from zrep.host.local import Identity, LocalAgent
+from zrep.core.requests import Identity, Occupants, Remember
+from zrep.host.local import LocalHost
 from zrep.ops.changeconfig import Config
 
 
@@ -65,10 +66,10 @@ def test_all_of_them_are_said_at_once(hosts: Hosts) -> None:
 def test_a_writer_would_stop_it_unless_forced(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs.linked(hosts)
 
-    def occupied(self: ModelAgent, mountpoint: str, writing: bool = False) -> list[str]:
-        return ["postgres (7)"] if writing else []
+    def occupied(self: ModelHost, request: Occupants) -> list[str]:
+        return ["postgres (7)"] if request.writing else []
 
-    monkeypatch.setattr(ModelAgent, "occupants", occupied)
+    monkeypatch.setattr(ModelHost, "occupants", occupied)
     [said] = blocked(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
     assert "tank/a is being written on alpha (postgres (7))" in said
     ended = good(hosts.run("alpha", pairs.failing_over(A, insist=True), dry_run=True))
@@ -99,15 +100,15 @@ def test_clocks_and_versions_that_differ_are_said(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], says: str
 ) -> None:
     pairs.linked(hosts)
-    real = LocalAgent.identity
+    real = LocalHost.ask
 
-    def identity(self: LocalAgent) -> Identity:
-        found = real(self)
-        if self.name != "beta":
+    def ask(self: LocalHost, request: Any) -> Any:
+        found = real(self, request)
+        if self.name != "beta" or not isinstance(found, Identity):
             return found
         return replace(found, **{**change, **({"clock": found.clock + change["clock"]} if "clock" in change else {})})
 
-    monkeypatch.setattr(LocalAgent, "identity", identity)
+    monkeypatch.setattr(LocalHost, "ask", ask)
     [note] = notes(good(hosts.run("alpha", pairs.failing_over(A), dry_run=True)))
     assert says in note
 
@@ -117,7 +118,7 @@ def test_how_much_and_how_long(hosts: Hosts) -> None:
     pairs.written(hosts)
     ended = good(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
     assert "K to send; how long that takes is not known" in ended.text
-    hosts.agent("alpha").remember({memory_key("zrep", A): {"pace": 1024}})
+    hosts.local("alpha").ask(Remember({memory_key("zrep", A): {"pace": 1024}}))
     ended = good(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
     assert "s at 1.0K a second" in ended.text
 

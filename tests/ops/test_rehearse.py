@@ -15,8 +15,7 @@ def rehearsing(*command: str, name: str = B) -> Work:
 
 
 @pytest.fixture
-def pair(hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Hosts:
-    monkeypatch.setenv("ZREP_RUNDIR", str(tmp_path))
+def pair(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Hosts:
     # The model mounts nothing: the command runs where there is a folder.
     monkeypatch.setattr("zrep.host.process.attended", _run)
     pairs.linked(hosts)

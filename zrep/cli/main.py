@@ -95,11 +95,11 @@ def _interrupt(number: int, frame: object) -> None:
 def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["peer"]:
         # The helper on the other host starts with every run: it needs no command line parser.
-        from zrep.cli.settings import load_defaults
+        from zrep.cli.settings import load_defaults, read_settings
         from zrep.wire.server import serve
 
         load_defaults()
-        return serve()
+        return serve(read_settings())
     if arguments in (["version"], ["--version"], ["-V"]):
         print(f"zrep {__version__}")
         return 0

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from zrep.core.errors import UnreachableError
 from zrep.core.quantities import duration
+from zrep.core.requests import Recall, Remember, Told
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
 
@@ -22,7 +23,7 @@ def suppress_repeats(session: Session, outcomes: Sequence[Outcome]) -> list[Outc
     volatile: without it everything is said once more.
     """
     key = f"{session.tag}@news"
-    record = session.local.recall([key]).get(key, {}).get("said")
+    record = session.local.ask(Recall((key,))).get(key, {}).get("said")
     before = record if isinstance(record, dict) else {}
     subjects = {_subject(outcome) for outcome in outcomes} | {subject for subject in before if _is_peer(subject)}
     said = {subject: entry for subject, entry in before.items() if subject in subjects}
@@ -31,7 +32,7 @@ def suppress_repeats(session: Session, outcomes: Sequence[Outcome]) -> list[Outc
         for subject in [subject for subject in said if _is_peer(subject) and subject not in map(_subject, outcomes)]:
             _is_over(session, subject.removeprefix(_PEER), said.pop(subject))
     if said != before:
-        session.local.remember({key: {"said": said}})
+        session.local.ask(Remember({key: {"said": said}}))
     return found
 
 
@@ -46,7 +47,7 @@ def _is_peer(subject: str) -> bool:
     return subject.startswith(_PEER)
 
 
-def _judge(session: Session, outcome: Outcome, said: dict[str, object]) -> Outcome:
+def _judge(session: Session, outcome: Outcome, said: dict[str, Told]) -> Outcome:
     """One outcome; said (subject → what, advice, when it began, when it was said last) is brought up to date."""
     if outcome.skipped:
         return outcome
@@ -55,22 +56,15 @@ def _judge(session: Session, outcome: Outcome, said: dict[str, object]) -> Outco
         if entry := said.pop(subject, None):
             _is_over(session, subject, entry)
         return outcome
-    *before, since, last = _entry(said.get(subject), session.now)
-    now = [outcome.error.what, outcome.error.advice]
-    if now == before and 0 <= session.now - last < _DAY:
+    what, advice, since, last = said.get(subject, ("", "", session.now, session.now))
+    known = (what, advice) == (outcome.error.what, outcome.error.advice)
+    if known and 0 <= session.now - last < _DAY:
         return replace(outcome, told=True)
-    said[subject] = [*now, since if now == before else session.now, session.now]
+    said[subject] = (outcome.error.what, outcome.error.advice, since if known else session.now, session.now)
     return outcome
 
 
-def _is_over(session: Session, subject: str, entry: object) -> None:
-    what, _, since, _ = _entry(entry, session.now)
+def _is_over(session: Session, subject: str, entry: Told) -> None:
+    what, _, since, _ = entry
     was = "" if subject == what else f" (it was: {what})"
     session.warn(f"{subject}: over after {duration(max(0, session.now - since))}{was}")
-
-
-def _entry(entry: object, now: int) -> tuple[str, str, int, int]:
-    match entry:
-        case [str(what), str(advice), int(since), int(last)]:
-            return what, advice, since, last
-    return "", "", now, now

@@ -52,9 +52,10 @@ def sync(
 
 def begin(tag: str, **options: Any) -> Session:
     """A session for the pairs of a tag that talks as its terminal lets it; options: see session.Options."""
+    from zrep.cli.settings import read_settings
     from zrep.ops.pairs import Options, Session
 
-    session = Session(Options(tag=tag, **options))
+    session = Session(Options(tag=tag, **options), read_settings())
     # What is said on the way by a run that changes nothing is what a real one would say.
     would = "-n: " if session.options.dry_run else ""
     if sys.stdout.isatty() or options.get("verbose"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 from zrep.core.errors import UsageError
+from zrep.core.settings import DEFAULT_SETTINGS, Settings
 
 DEFAULTS = "/etc/default/zrep"
 # fmt: off
@@ -43,3 +45,30 @@ def load_defaults(path: str = DEFAULTS) -> list[str]:
         if re.match(r"ZREP.*", name) and name not in SETTINGS:
             unknown.append(f"{path} line {number}: {name} is no setting of zrep, see ENVIRONMENT in zrep(8)")
     return unknown
+
+
+def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """What the environment settles, once load_defaults has completed it. An empty variable is as none. UsageError for a
+    value that makes no sense."""
+    default = DEFAULT_SETTINGS
+
+    def text(name: str, otherwise: str = "") -> str:
+        return environment.get(name) or otherwise
+
+    return Settings(
+        host=text("ZREP_HOST"),
+        run_directory=text("ZREP_RUNDIR", default.run_directory),
+        hooks=text("ZREP_HOOKS", default.hooks),
+        library=text("ZREP_LIBRARY") != "no",
+        stall=_seconds("ZREP_STALL", text("ZREP_STALL", str(default.stall))),
+        user=text("USER"),
+        ssh=text("SSH", default.ssh),
+        program=text("ZREP_PATH", default.program),
+    )
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{name} is {text!r}", evidence="expected seconds") from None

@@ -16,7 +16,7 @@ from zrep.core.role import UNKNOWN, Intent, Role
 NO_HOLDS: frozenset[str] = frozenset()
 
 
-class Value(Struct, frozen=True):
+class Value(Struct, frozen=True, array_like=True):
     """A property's value and its source as ``zfs get`` names it (local, default, received, inherited from X, -)."""
 
     value: str
@@ -27,7 +27,7 @@ class Value(Struct, frozen=True):
         return self.source == "local"
 
 
-class Snapshot(Struct, frozen=True):
+class Snapshot(Struct, frozen=True, array_like=True):
     """One snapshot of one dataset. guid is its identity, createtxg its place in order; sent and creation in seconds."""
 
     name: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from msgspec import Struct
+
 # A command line of zrep in an advice: its command works on the pairs of a tag.
 _COMMAND = re.compile(
     r"\bzrep (?=(?:init|sync|failover|takeover|rejoin|rehearse|expire|list|status|pause|unpause|changeconfig|clear)\b)"
@@ -14,6 +16,25 @@ _COMMAND = re.compile(
 def tagged(advice: str, tag: str) -> str:
     """An advice for the pairs of a tag ("": the default one, which needs no word)."""
     return _COMMAND.sub(f"zrep -t {tag} ", advice) if tag else advice
+
+
+# What a terminal could take for a command: control characters, and what changes the direction of writing.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text of anybody as it may reach a terminal, on one line: every character that is none is a question mark."""
+    return _UNPRINTABLE.sub("?", " ".join(text.split()))
+
+
+class Failure(Struct, frozen=True):
+    """A ZrepError as data, for its way between hosts: its class by name, and its parts."""
+
+    kind: str
+    what: str
+    filesystem: str = ""
+    evidence: str = ""
+    advice: str = ""
 
 
 class ZrepError(Exception):
@@ -34,13 +55,13 @@ class ZrepError(Exception):
         self.advice = advice
 
     def line(self) -> str:
-        """The whole message on one line, whatever line breaks the parts held."""
+        """The whole message on one line, whatever line breaks and control characters the parts held."""
         text = f"{self.filesystem}: {self.what}" if self.filesystem else self.what
         if self.evidence:
             text += f" ({self.evidence})"
         if self.advice:
             text += f"; next: {self.advice}"
-        return " ".join(text.split())
+        return printable(text)
 
     def tagged(self, tag: str) -> ZrepError:
         """The same error, its advice for the pairs of a tag."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
+from typing import Annotated
+
+from msgspec import Meta
 
 from zrep.core.errors import UsageError
 
@@ -45,9 +48,21 @@ _LONGEST_FILE = 220
 _BEGINNING = 180
 _SNAPSHOT = re.compile(r"[A-Za-z0-9_.: -]+\Z")
 # ssh's own idea of a host, restricted to what cannot be taken for an option or a second word.
-_HOST = re.compile(r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*\Z")
+_HOST = re.compile(r"\A(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*\Z")
 # zfsprops(7): a user property name may hold lowercase letters, digits, and ":+._-"; ours ends in ":src-host".
-_TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+_TAG = re.compile(r"\A[a-z0-9][a-z0-9._-]{0,63}\Z")
+
+# The same as types, checked in every request as it arrives: what zfs, ssh or mount would take for an option or for
+# another kind of name is none of these. ZFS allows 255 bytes, and names that zrep would not begin a pair with.
+PoolName = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.: -]*\Z", max_length=255)]
+DatasetName = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.: /-]*\Z", max_length=255)]
+SnapshotName = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.: /-]*@[A-Za-z0-9_.: -]+\Z", max_length=255)]
+ShortSnapshotName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.: -]+\Z", max_length=255)]
+# A dataset or a snapshot.
+TargetName = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.: /-]*(?:@[A-Za-z0-9_.: -]+)?\Z", max_length=255)]
+PropertyName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.:@+-]*\Z", max_length=255)]
+Tag = Annotated[str, Meta(pattern=_TAG.pattern)]
+HostName = Annotated[str, Meta(pattern=_HOST.pattern, max_length=255)]
 
 
 def check_dataset(name: str) -> str:

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
 
+from msgspec import Meta, Struct
+
+from zrep.core.names import (
+    DatasetName,
+    PoolName,
+    PropertyName,
+    ShortSnapshotName,
+    SnapshotName,
+    Tag,
+    TargetName,
+)
 from zrep.core.pair import End
 
 # The fields of steps that hold names of datasets or snapshots.
 _NAMING = ("dataset", "target", "targets", "snapshot", "snapshots")
 
+MountPoint = Annotated[str, Meta(pattern=r"\A/")]
+Property = tuple[PropertyName, str]
+SendFlag = Annotated[str, Meta(pattern=r"\A--?[A-Za-z][A-Za-z-]*\Z")]
+# As ``zfs get receive_resume_token`` prints it: 1-…, in hexadecimal.
+ResumeToken = Annotated[str, Meta(pattern=r"\A[0-9a-f]+(?:-[0-9a-f]+)*\Z")]
 
-class Step(Struct, frozen=True):
-    """One change at one end."""
+
+class Step(Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """One change at one end. The types of its fields are checked where it arrives from another host."""
 
     end: End
 
@@ -25,27 +42,31 @@ class Step(Struct, frozen=True):
         return tuple(dict.fromkeys(word.partition("@")[0] for word in words if word))
 
 
-class TakeSnapshot(Step, frozen=True):
+class Change(Step, frozen=True):
+    """A step that the host at its end carries out alone."""
+
+
+class TakeSnapshot(Change, frozen=True):
     """One atomic ``zfs snapshot`` of full names (fs@snap)."""
 
-    snapshots: tuple[str, ...]
+    snapshots: tuple[SnapshotName, ...]
 
 
-class Hold(Step, frozen=True):
-    tag: str
-    snapshots: tuple[str, ...]
+class Hold(Change, frozen=True):
+    tag: Tag
+    snapshots: tuple[SnapshotName, ...]
 
 
-class Release(Step, frozen=True):
-    tag: str
-    snapshots: tuple[str, ...]
+class Release(Change, frozen=True):
+    tag: Tag
+    snapshots: tuple[SnapshotName, ...]
 
 
-class DestroySnapshots(Step, frozen=True):
+class DestroySnapshots(Change, frozen=True):
     """Snapshots of one dataset, by short name: the only destroy in zrep besides a rehearsal's own clone."""
 
-    dataset: str
-    names: tuple[str, ...]
+    dataset: DatasetName
+    names: tuple[ShortSnapshotName, ...]
 
     @property
     def full(self) -> tuple[str, ...]:
@@ -53,32 +74,32 @@ class DestroySnapshots(Step, frozen=True):
         return tuple(f"{self.dataset}@{name}" for name in self.names)
 
 
-class RenameSnapshot(Step, frozen=True):
+class RenameSnapshot(Change, frozen=True):
     """A snapshot's new name, both in full; its guid, holds and marks stay."""
 
-    snapshot: str
-    new: str
+    snapshot: SnapshotName
+    new: SnapshotName
 
 
-class SetProperties(Step, frozen=True):
+class SetProperties(Change, frozen=True):
     """Several properties of one or more datasets or snapshots in one ``zfs set``."""
 
-    targets: tuple[str, ...]
-    properties: tuple[tuple[str, str], ...]
+    targets: tuple[TargetName, ...]
+    properties: tuple[Property, ...]
 
 
-class InheritProperty(Step, frozen=True):
+class InheritProperty(Change, frozen=True):
     """Back to the inherited or default value; received=True: back to the received one (``inherit -S``)."""
 
-    targets: tuple[str, ...]
-    name: str
+    targets: tuple[TargetName, ...]
+    name: PropertyName
     received: bool = False
 
 
-class CreateParent(Step, frozen=True):
+class CreateParent(Change, frozen=True):
     """A missing ancestor of a new replica: never mounted, holds nothing."""
 
-    dataset: str
+    dataset: DatasetName
 
 
 class SendStream(Step, frozen=True):
@@ -89,95 +110,95 @@ class SendStream(Step, frozen=True):
     outfilter and infilter: shell commands the stream passes through on either host ("" for none).
     """
 
-    snapshot: str
-    target: str
+    snapshot: SnapshotName
+    target: DatasetName
     base: str = ""
     token: str = ""
-    options: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    override: tuple[tuple[str, str], ...] = ()
+    options: tuple[SendFlag, ...] = ()
+    exclude: tuple[PropertyName, ...] = ()
+    override: tuple[Property, ...] = ()
     outfilter: str = ""
     infilter: str = ""
 
 
-class DiscardPartial(Step, frozen=True):
+class DiscardPartial(Change, frozen=True):
     """Forget a half received stream (``receive -A``)."""
 
-    dataset: str
+    dataset: DatasetName
 
 
-class CloseTransactionGroup(Step, frozen=True):
+class CloseTransactionGroup(Change, frozen=True):
     """``zpool sync``: after it ``written`` tells the truth."""
 
-    pool: str
+    pool: PoolName
 
 
-class RemountReadOnly(Step, frozen=True):
+class RemountReadOnly(Change, frozen=True):
     """``mount -o remount,ro``: refuses while a writer has the filesystem open or mapped."""
 
-    dataset: str
-    mountpoint: str
+    dataset: DatasetName
+    mountpoint: MountPoint
 
 
-class RemountWritable(Step, frozen=True):
-    dataset: str
-    mountpoint: str
+class RemountWritable(Change, frozen=True):
+    dataset: DatasetName
+    mountpoint: MountPoint
 
 
-class Mount(Step, frozen=True):
-    dataset: str
+class Mount(Change, frozen=True):
+    dataset: DatasetName
 
 
-class Unmount(Step, frozen=True):
-    dataset: str
+class Unmount(Change, frozen=True):
+    dataset: DatasetName
     force: bool = False
 
 
-class Share(Step, frozen=True):
-    dataset: str
+class Share(Change, frozen=True):
+    dataset: DatasetName
 
 
-class Rename(Step, frozen=True):
+class Rename(Change, frozen=True):
     """volume: there is nothing to leave unmounted, and ZFS says so."""
 
-    dataset: str
-    new: str
+    dataset: DatasetName
+    new: DatasetName
     volume: bool = False
 
 
-class Clone(Step, frozen=True):
-    snapshot: str
-    dataset: str
-    properties: tuple[tuple[str, str], ...]
+class Clone(Change, frozen=True):
+    snapshot: SnapshotName
+    dataset: DatasetName
+    properties: tuple[Property, ...]
 
 
-class DestroyClone(Step, frozen=True):
+class DestroyClone(Change, frozen=True):
     """Only what rehearse made; ZFS refuses when anything depends on it."""
 
-    dataset: str
+    dataset: DatasetName
 
 
-class PromoteClone(Step, frozen=True):
-    dataset: str
+class PromoteClone(Change, frozen=True):
+    dataset: DatasetName
 
 
-class Allow(Step, frozen=True):
+class Allow(Change, frozen=True):
     """A delegation, as the words of ``zfs allow`` before the dataset."""
 
-    dataset: str
+    dataset: DatasetName
     words: tuple[str, ...]
 
 
-class Rollback(Step, frozen=True):
+class Rollback(Change, frozen=True):
     """Only for ``sync -f``: back to the base, after zrep's own later snapshots are gone."""
 
-    snapshot: str
+    snapshot: SnapshotName
 
 
-class Dirty(Step, frozen=True):
+class Dirty(Change, frozen=True):
     """Make the dataset differ from its last snapshot, so that a later snapshot fences streams from the base."""
 
-    dataset: str
+    dataset: DatasetName
     volsize: str = ""
 
 
@@ -185,7 +206,7 @@ class TakeRole(Step, frozen=True):
     """The commit point: under the lock there, if the generation is still the expected one and no cancel
     mark names this change, one set of the role. Runs as one request in one process at that end."""
 
-    dataset: str
+    dataset: DatasetName
     expected: str
     identity: str
-    properties: tuple[tuple[str, str], ...]
+    properties: tuple[Property, ...]

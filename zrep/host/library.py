@@ -1,9 +1,9 @@
-"""Small zfs commands, carried out by libzfs_core in this process instead of a process of their own.
+"""Small changes and reads, carried out by libzfs_core in this process instead of a zfs command of their own.
 
 A zfs command costs a process and waits for one transaction group for each of its arguments; libzfs_core's calls, and a
-channel program (zfs-program(8)), take any number of arguments in one group. What a command means stays what zfs(8)
-says: only its success is believed. Whatever libzfs_core cannot do (not installed, no permission, a tag that is there
-already, a snapshot that is gone), the command itself is run and says so in its own words.
+channel program (zfs-program(8)), take any number of arguments in one group. What a change means stays what zfs(8) says
+of its command: only its success is believed. Whatever libzfs_core cannot do (not installed, no permission, a tag that
+is there already, a snapshot that is gone), the command itself is run and says so in its own words.
 
 Signatures: libzfs_core.h and libnvpair.h of OpenZFS 2.1 to 2.4, the same in all of them.
 """
@@ -14,8 +14,11 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from zrep.core import steps
+from zrep.core.dataset import Snapshot
+from zrep.core.names import pool_of
 from zrep.host.parallel import start
 
 if TYPE_CHECKING:
@@ -47,10 +50,12 @@ _IDENTIFY = """
 arguments = ...
 lines = {}
 for _, name in ipairs(arguments["snapshots"]) do
+    fields = {name}
     for _, property in ipairs({"guid", "createtxg", "creation"}) do
         value = zfs.get_prop(name, property)
-        lines[#lines + 1] = name .. "\\t" .. property .. "\\t" .. value
+        fields[#fields + 1] = value
     end
+    lines[#lines + 1] = table.concat(fields, "\\t")
 end
 return table.concat(lines, "\\n")
 """
@@ -73,34 +78,64 @@ return table.concat(lines, "\\n")
 # A program is run, and waited for, while its transaction group is written: what was written to the pool before is in
 # this group or an earlier one. One that fails leaves no line in the pool's history. zpool sync closes two groups more
 # (TXG_DEFER_SIZE in OpenZFS's txg.c), each of them written to every disk.
-_SETTLED = "zrep: settled"
-_SETTLE = f'error("{_SETTLED}")'
+_SYNCED = "zrep: synced"
+_SYNC = f'error("{_SYNCED}")'
+
+
+Answer = TypeVar("Answer")
 
 
 class Library:
-    """libzfs_core, loaded when it is first used. ZREP_LIBRARY=no in the environment: never."""
+    """libzfs_core, loaded when it is first used. wanted: False for never."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: bool = True) -> None:
         self._loading = threading.Lock()
         self._loaded: _Calls | None = None
-        self._absent = os.environ.get("ZREP_LIBRARY") == "no"
+        self._absent = not wanted
+        self._stopped = False
 
-    def carry_out(self, argv: Sequence[str], seconds: float) -> str | None:
-        """What the command prints when it succeeds; None: it was not carried out here, or not known to be.
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._stopped = True
 
-        Waits at most so many seconds: on a suspended pool the kernel answers late or never."""
-        if self._absent or (work := _work(argv)) is None:
-            return None
-        calls = self._calls()
+    def carry_out(self, step: steps.Step, seconds: float) -> bool:
+        """Carry a step out; False: it was not carried out here, or not known to be.
+
+        Waits at most so many seconds, as all calls do: on a suspended pool the kernel answers late or never."""
+        work = _change(step)
+        return work is not None and self._call(work, seconds) is True
+
+    def sync(self, pool: str, seconds: float) -> bool:
+        """Close a pool's transaction group; False: not known to be done."""
+        return self._call(lambda calls: calls.sync(pool), seconds) is True
+
+    def read_holds(self, snapshots: Sequence[str], seconds: float) -> dict[str, frozenset[str]] | None:
+        """The tags of the holds on each snapshot; None: not known, as for all that read."""
+        return self._call(lambda calls: calls.holds(snapshots), seconds)
+
+    def read_snapshots(self, snapshots: Sequence[str], seconds: float) -> dict[str, Snapshot] | None:
+        """Snapshots of one pool right after they were made, by full name."""
+        pool = _only_pool(snapshots)
+        return self._call(lambda calls: calls.identify(pool, snapshots), seconds) if pool else None
+
+    def read_own(
+        self, names: Sequence[str], datasets: Sequence[str], seconds: float
+    ) -> dict[str, dict[str, str]] | None:
+        """Of these properties, those that each of the datasets, all in one pool, has itself: dataset → name → value."""
+        pool = _only_pool(datasets)
+        return self._call(lambda calls: calls.own(pool, names, datasets), seconds) if pool else None
+
+    def _call(self, work: Callable[[_Calls], Answer | None], seconds: float) -> Answer | None:
+        calls = None if self._stopped else self._calls()
         if calls is None:
             return None
-        said: list[str | None] = []
+        said: list[Answer | None] = []
 
-        def carry_out() -> None:
+        def call() -> None:
             with suppress(MemoryError):
                 said.append(work(calls))
 
-        ended = start(carry_out)
+        ended = start(call)
         try:
             ended.wait(seconds)
         except BaseException:  # Ctrl-C: the locks may only be given up once this has ended
@@ -117,60 +152,45 @@ class Library:
             return self._loaded
 
 
-_Work = Callable[["_Calls"], "str | None"]
-
-
-def _work(argv: Sequence[str]) -> _Work | None:
-    """How to carry out a command; None for one of another shape."""
-    match tuple(argv):
-        case ("zfs", "snapshot", *names) if _snapshots(names):
+def _change(step: steps.Step) -> Callable[[_Calls], bool] | None:
+    """How to carry out a step; None for one that is left to the program."""
+    match step:
+        case steps.TakeSnapshot(snapshots=names) if names:
             return lambda calls: calls.snapshot(names)
-        case ("zfs", "hold", tag, *names) if _snapshots(names):
+        case steps.Hold(tag=tag, snapshots=names) if names:
             return lambda calls: calls.hold(tag, names)
-        case ("zfs", "release", tag, *names) if _snapshots(names):
+        case steps.Release(tag=tag, snapshots=names) if names:
             return lambda calls: calls.release(tag, names)
-        case ("zfs", "holds", "-H", *names) if _snapshots(names):
-            return lambda calls: calls.holds(names)
-        case ("zfs", "get", "-Hp", "-o", "name,property,value", "guid,createtxg,creation", *names) if _snapshots(names):
-            return _in_one_pool(names, lambda calls, pool: calls.identify(pool, names))
-        case ("zfs", "get", "-Hp", "-s", "local", "-o", "name,property,value", wanted, *targets) if targets:
-            return _in_one_pool(targets, lambda calls, pool: calls.own(pool, wanted.split(","), targets))
-        case ("zfs", "destroy", names) if "@" in names and "%" not in names:
-            dataset, _, short = names.partition("@")
-            return lambda calls: calls.destroy([f"{dataset}@{name}" for name in short.split(",")])
-        case ("zfs", "set", *words) if properties := [word for word in words if "=" in word and ":" in word]:
-            return _setting(properties, words[len(properties) :])
-        case ("zpool", "sync", pool):
-            return lambda calls: calls.settle(pool)
+        case steps.DestroySnapshots(full=names) if names:
+            return lambda calls: calls.destroy(names)
+        case steps.SetProperties(targets=targets, properties=properties):
+            return _setting(properties, targets)
+        case steps.TakeRole(dataset=dataset, properties=properties):
+            return _setting(properties, (dataset,))
+        case steps.CloseTransactionGroup(pool=pool):
+            return lambda calls: calls.sync(pool)
     return None
 
 
-def _snapshots(names: Iterable[str]) -> bool:
-    return bool(names) and all("@" in name and not name.startswith("-") for name in names)
-
-
-def _setting(properties: Sequence[str], targets: Sequence[str]) -> _Work | None:
-    """User properties of datasets or snapshots."""
-    names = [text.partition("=")[0] for text in properties]
-    values = [text.partition("=")[2] for text in properties]
-    if not all(":" in name for name in names) or any("=" in target for target in targets):
+def _setting(properties: Sequence[tuple[str, str]], targets: Sequence[str]) -> Callable[[_Calls], bool] | None:
+    """User properties of datasets or snapshots of one pool: a channel program sets no others, and sees no other one."""
+    names, values = [name for name, _ in properties], [value for _, value in properties]
+    pool = _only_pool(targets)
+    if not pool or not names or not all(":" in name for name in names):
         return None
-    return _in_one_pool(targets, lambda calls, pool: calls.set(pool, names, values, targets))
+    return lambda calls: calls.set(pool, names, values, targets)
 
 
-def _in_one_pool(names: Iterable[str], work: Callable[[_Calls, str], str | None]) -> _Work | None:
-    """A channel program runs in one pool and sees no other."""
-    pools = {name.partition("@")[0].partition("/")[0] for name in names}
-    if len(pools) != 1:
-        return None
-    [pool] = pools
-    return lambda calls: work(calls, pool)
+def _only_pool(names: Iterable[str]) -> str:
+    """The pool that all of these are in; "" when they are in several, or in none."""
+    pools = {pool_of(name) for name in names}
+    return pools.pop() if len(pools) == 1 else ""
 
 
 class _Calls:
     """The calls themselves. OSError or AttributeError when the libraries, the kernel module or a call are not there.
 
-    Each answers what its command prints, None when it was not all done."""
+    Each answers whether it was all done, or what it read, None when that was not all."""
 
     def __init__(self) -> None:
         import ctypes
@@ -210,61 +230,71 @@ class _Calls:
             function.argtypes = arguments
             function.restype = result
 
-    def snapshot(self, names: Sequence[str]) -> str | None:
+    def snapshot(self, names: Sequence[str]) -> bool:
         with _List(self._c, self._pairs) as snapshots:
             for name in names:
                 snapshots.add_boolean(name)
             return self._done(lambda errors: self._core.lzc_snapshot(snapshots.pointer, None, errors))
 
-    def hold(self, tag: str, names: Sequence[str]) -> str | None:
+    def hold(self, tag: str, names: Sequence[str]) -> bool:
         with _List(self._c, self._pairs) as holds:
             for name in names:
                 holds.add_string(name, tag)
             return self._done(lambda errors: self._core.lzc_hold(holds.pointer, -1, errors))
 
-    def release(self, tag: str, names: Sequence[str]) -> str | None:
+    def release(self, tag: str, names: Sequence[str]) -> bool:
         with _List(self._c, self._pairs) as holds, _List(self._c, self._pairs) as tags:
             tags.add_boolean(tag)
             for name in names:
                 holds.add_list(name, tags)
             return self._done(lambda errors: self._core.lzc_release(holds.pointer, errors))
 
-    def holds(self, names: Sequence[str]) -> str | None:
-        """The third column, when each hold was placed, is left empty: nobody reads it."""
-        lines = []
+    def holds(self, names: Sequence[str]) -> dict[str, frozenset[str]] | None:
+        found = {}
         for name in names:
             with _List(self._c, self._pairs, made=False) as tags:
                 if self._core.lzc_get_holds(name.encode(), tags.reference) != 0:
                     return None
-                lines += [f"{name}\t{tag}\t\n" for tag in tags.names()]
-        return "".join(lines)
+                found[name] = frozenset(tags.names())
+        return found
 
-    def destroy(self, names: Sequence[str]) -> str | None:
+    def destroy(self, names: Sequence[str]) -> bool:
         with _List(self._c, self._pairs) as snapshots:
             for name in names:
                 snapshots.add_boolean(name)
             return self._done(lambda errors: self._core.lzc_destroy_snaps(snapshots.pointer, 0, errors))
 
-    def set(self, pool: str, names: Sequence[str], values: Sequence[str], targets: Sequence[str]) -> str | None:
+    def set(self, pool: str, names: Sequence[str], values: Sequence[str], targets: Sequence[str]) -> bool:
         run = self._core.lzc_channel_program
         status, _ = self._program(run, pool, _SET, names=names, values=values, targets=targets)
-        return "" if status == 0 else None
+        return status == 0
 
-    def identify(self, pool: str, names: Sequence[str]) -> str | None:
+    def identify(self, pool: str, names: Sequence[str]) -> dict[str, Snapshot] | None:
         status, said = self._program(self._core.lzc_channel_program_nosync, pool, _IDENTIFY, snapshots=names)
         if status != 0:
             return None
         rows = [line.split("\t") for line in said.splitlines()]
-        return "".join(f"{name}\t{prop}\t{int(value) % 2**64}\n" for name, prop, value in rows)
+        return {
+            full: Snapshot(full.partition("@")[2], str(int(guid) % 2**64), int(createtxg), int(creation))
+            for full, guid, createtxg, creation in rows
+        }
 
-    def own(self, pool: str, names: Sequence[str], targets: Sequence[str]) -> str | None:
+    def own(self, pool: str, names: Sequence[str], targets: Sequence[str]) -> dict[str, dict[str, str]] | None:
         run = self._core.lzc_channel_program_nosync
         status, said = self._program(run, pool, _OWN, names=names, targets=targets)
-        return (said and f"{said}\n") if status == 0 else None
+        if status != 0:
+            return None
+        rows = [line.split("\t") for line in said.split("\n") if line]
+        if any(len(row) != 3 for row in rows):  # a value with a line break in it: the program's answer is refused
+            return None
+        found: dict[str, dict[str, str]] = {}
+        for dataset, name, value in rows:
+            found.setdefault(dataset, {})[name] = value
+        return found
 
-    def settle(self, pool: str) -> str | None:
-        _, said = self._program(self._core.lzc_channel_program, pool, _SETTLE)
-        return "" if _SETTLED in said else None
+    def sync(self, pool: str) -> bool:
+        _, said = self._program(self._core.lzc_channel_program, pool, _SYNC)
+        return _SYNCED in said
 
     def _program(self, run: Any, pool: str, program: str, **arguments: Sequence[str]) -> tuple[int, str]:
         """The status of a channel program, 0 for success, and what it returned, or why it failed."""
@@ -274,9 +304,9 @@ class _Calls:
             status = run(pool.encode(), program.encode(), _INSTRUCTIONS, _MEMORY, given.pointer, said.reference)
             return status, said.text("error" if status else "return")
 
-    def _done(self, call: Callable[[Any], int]) -> str | None:
+    def _done(self, call: Callable[[Any], int]) -> bool:
         with _List(self._c, self._pairs, made=False) as errors:
-            return "" if call(errors.reference) == 0 and errors.empty else None
+            return call(errors.reference) == 0 and errors.empty
 
 
 class _List:

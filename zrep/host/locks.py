@@ -20,34 +20,41 @@ from contextlib import suppress
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import lock_file
+from zrep.core.settings import DEFAULT_SETTINGS, Settings
 
 TRY_SECONDS = 2.0
 
 
-def run_directory() -> str:
-    """Where locks live: $ZREP_RUNDIR/zrep, /var/run/zrep by default. RefusedError when it cannot be made."""
-    top = os.environ.get("ZREP_RUNDIR") or "/var/run"
-    path = f"{top.rstrip('/')}/zrep"
+def _run_directory(settings: Settings) -> str:
+    """Make the directory where locks live, and name it. RefusedError when it cannot be made."""
+    path = f"{settings.run_directory.rstrip('/')}/zrep"
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise RefusedError(
             f"cannot create {path} for the locks on {os.uname().nodename}",
             evidence=error.strerror or str(error),
-            advice=f"as root: install -d -o {os.environ.get('USER', 'the user')} {path}, or set ZREP_RUNDIR",
+            advice=f"as root: install -d -o {settings.user or 'the user'} {path}, or set ZREP_RUNDIR",
         ) from None
     return path
 
 
 class Locks:
-    """The locks this process holds, in one directory (run_directory unless given)."""
+    """The locks this process holds, in one directory: unless given, the one that the settings say."""
 
-    def __init__(self, directory: str = "") -> None:
+    def __init__(self, directory: str = "", settings: Settings = DEFAULT_SETTINGS) -> None:
         self._directory = directory
+        self._settings = settings
         self._paths: dict[str, str] = {}
         self._held: dict[str, int] = {}  # the descriptor of each
         self._unlocked: list[int] = []
         _allow_descriptors()
+
+    @property
+    def directory(self) -> str:
+        """Where they are. RefusedError when it cannot be made."""
+        self._directory = self._directory or _run_directory(self._settings)
+        return self._directory
 
     def take(self, dataset: str, wait: float = TRY_SECONDS) -> None:
         """Lock a dataset, waiting at most wait seconds; BusyError when another zrep or a stream has it.
@@ -111,8 +118,7 @@ class Locks:
 
     def path(self, dataset: str) -> str:
         if dataset not in self._paths:
-            self._directory = self._directory or run_directory()
-            self._paths[dataset] = f"{self._directory}/{lock_file(dataset)}"
+            self._paths[dataset] = f"{self.directory}/{lock_file(dataset)}"
         return self._paths[dataset]
 
     def receive_path(self, dataset: str) -> str:

@@ -14,12 +14,11 @@ from typing import IO, Protocol
 
 from msgspec import Struct
 
-from zrep.core.errors import FailedError, RefusedError, UsageError
-from zrep.host.library import Library
+from zrep.core.errors import FailedError, RefusedError
+from zrep.core.settings import DEFAULT_SETTINGS
 from zrep.zfs.commands import Completed
 
 COMMAND_SECONDS = 600.0
-STALL_SECONDS = 600.0
 GRACE_SECONDS = 5.0
 
 # cron's PATH is /usr/bin:/bin, and so may be that of a command over ssh; zfs lives in sbin.
@@ -132,11 +131,10 @@ def ending(status: int | None, said: str) -> str:
 
 
 class Processes:
-    """Runner on the real machine. UsageError when ZREP_STALL is not a number of seconds."""
+    """Runner on the real machine. stall: seconds without a byte after which a stream is ended."""
 
-    def __init__(self) -> None:
-        self._stall = _stall_seconds()
-        self._library = Library()
+    def __init__(self, stall: float = DEFAULT_SETTINGS.stall) -> None:
+        self._stall = stall
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
@@ -158,8 +156,6 @@ class Processes:
 
     def run(self, argv: Sequence[str], *, timeout: float = COMMAND_SECONDS, keep: Sequence[int] = ()) -> Completed:
         """Run to the end. keep: descriptors (of locks) the child inherits. FailedError when time runs out."""
-        if not self._stopped and (said := self._library.carry_out(argv, timeout)) is not None:
-            return Completed(tuple(argv), 0, said, "")
         child = self._start(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep)
         )
@@ -215,14 +211,6 @@ class Processes:
             Completed(tuple(sender), first.returncode, "", watch.errors[0]),
             Completed(tuple(receiver), second.returncode, watch.errors[2], watch.errors[1]),
         )
-
-
-def _stall_seconds() -> float:
-    text = os.environ.get("ZREP_STALL") or str(STALL_SECONDS)
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"ZREP_STALL is {text!r}", evidence="expected seconds") from None
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

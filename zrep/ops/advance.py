@@ -19,6 +19,7 @@ from zrep.core.plan_data import (
     plan_stream,
 )
 from zrep.core.quantities import floor_bytes, size
+from zrep.core.requests import Note, Remember
 from zrep.core.steps import Hold, Step, TakeSnapshot
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import read_pool_space, read_token
@@ -242,11 +243,11 @@ def remember_synced(session: Session, views: Sequence[View]) -> None:
     """When both sides of pairs with one peer were last known equal, and how fast the last stream was, if it took long
     enough to tell (bytes a second); for list, status, and what takeover -L and dry runs say. Volatile."""
     for end in End:
-        records: dict[str, dict[str, object]] = {}
+        records: dict[str, dict[str, Note]] = {}
         for view in views:
-            record: dict[str, object] = {"synced": session.now, "told": None, "unsent": None}
+            record: dict[str, Note] = {"synced": session.now, "told": None, "unsent": None}
             if view.executor.pace:
                 record["pace"] = view.executor.pace
             records[memory_key(session.tag, view.pair.at(end).name)] = record
         if records:
-            views[0].executor.agent(end).remember(records)
+            views[0].executor.host(end).ask(Remember(records))

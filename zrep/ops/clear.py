@@ -63,7 +63,7 @@ def _uncleared(link: Link, error: UnreachableError) -> UnreachableError:
 
 
 def _clear_peer(session: Session, link: Link) -> None:
-    peer = session.agent(link.peer_host)
+    peer = session.host(link.peer_host)
     try:
         found = observe(peer, session.tag, [link.peer_name])
     except UnreachableError as error:

@@ -11,38 +11,62 @@ from typing import Any
 from zrep.core.apply import applied, received
 from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.errors import BugError
+from zrep.core.requests import (
+    Answer,
+    Carried,
+    CarryOut,
+    Dial,
+    EndReceive,
+    FindRoles,
+    Grant,
+    Identify,
+    IsUnmodified,
+    Lock,
+    Occupants,
+    ReadAllProperties,
+    ReadChildren,
+    ReadDelegations,
+    ReadDifferences,
+    ReadMarked,
+    ReadMembers,
+    ReadMounts,
+    ReadOwnProperties,
+    ReadPoolSpace,
+    ReadRole,
+    ReadSnapshots,
+    ReadStreamSize,
+    ReadToken,
+    Recall,
+    Remember,
+    Request,
+    Revoke,
+    RunHooks,
+    TakeRole,
+    Unlock,
+)
 from zrep.core.role import Role
-from zrep.core.steps import Rename, SendStream, Step, TakeRole
-from zrep.host.local import Agent
+from zrep.core.steps import Rename, SendStream, Step
+from zrep.host.local import Host, LocalHost
 from zrep.ops import read
 from zrep.ops.execute import Executor, Line
 from zrep.zfs import commands
+from zrep.zfs.commands import Argv
 
-_LOOKS = frozenset(
-    (
-        "run",
-        "identity",
-        "lock",
-        "unlock",
-        "recall",
-        "occupants",
-        "is_unmodified",
-        "differences",
-        "dial",
-        "close",
-        "locks",
-    )
+_LOOKS = (
+    *(Identify, Dial, Lock, Unlock, Recall, Occupants, IsUnmodified, FindRoles, ReadRole, ReadMembers, ReadSnapshots),
+    *(ReadChildren, ReadOwnProperties, ReadAllProperties, ReadDelegations, ReadMounts, ReadMarked, ReadPoolSpace),
+    *(ReadToken, ReadStreamSize, ReadDifferences),
 )
 
 
 class DryRunHost:
-    """One host as an operation would leave it. show: told each command that would run."""
+    """One host as an operation would leave it: what only looks is asked of the host itself, and what would be changed
+    is shown, and applied to what was read. show: told each command that would run."""
 
-    def __init__(self, host: Agent, tag: str, show: Callable[[Line], None]) -> None:
+    def __init__(self, host: Host, tag: str, show: Callable[[Line], None]) -> None:
         self.name = host.name
         self.local = host.local
-        self.host = host
-        self.picture = self
+        self._host = host
         self._tag = tag
         self._show = show
         self._members: Mapping[str, Member] = {}
@@ -50,27 +74,78 @@ class DryRunHost:
         # What a dataset that would be renamed is called as yet.
         self._names: dict[str, str] = {}
 
+    def ask(self, request: Request[Answer]) -> Answer:
+        answer: Answer = self._looked(request) if isinstance(request, _LOOKS) else self._pretended(request)
+        return answer
+
+    def _looked(self, request: Request[Any]) -> Any:
+        """The answer to a request that changes nothing; of what would have been changed, as it would be."""
+        match request:
+            case ReadMembers(tag=tag, datasets=datasets, sync_txg=sync_txg):
+                return self._observe(tag, datasets, sync_txg=sync_txg)
+            case ReadRole(tag=tag, dataset=dataset):
+                member = self._observe(tag, [dataset]).get(dataset)
+                return member.role if member else None
+            case FindRoles(tag=tag):
+                return self._find_roles(tag)
+            case ReadSnapshots(snapshots=names):
+                return self._snapshots(names)
+            case ReadChildren(dataset=name):
+                return self._below(name)
+            case ReadAllProperties(dataset=name):
+                return self._all_properties(name)
+            case ReadDelegations(dataset=name):
+                return read.read_delegations(self._host, self._names.get(name, name))
+        return self._host.ask(request)
+
+    def _pretended(self, request: Request[Any]) -> Any:
+        """The answer to a request that would change something. FailedError when it could not be carried out."""
+        match request:
+            case CarryOut(steps=steps):
+                self._apply(steps)
+                return Carried(len(steps))
+            case TakeRole(step=step):
+                self._apply([step])
+                return Carried(1)
+            case Revoke() | Remember():
+                return None
+            case EndReceive():
+                return 0
+            case Grant():
+                return {}
+            case RunHooks():
+                return []
+        raise BugError(f"a dry run would have asked {self.name}: {type(request).__name__}")
+
+    def sender(self, step: SendStream) -> Argv:
+        raise BugError("a stream of a dry run would run")
+
+    def receiver(self, step: SendStream, granted: tuple[str, str], *, marked: bool) -> Argv:
+        raise BugError("a stream of a dry run would run")
+
+    def close(self) -> None:
+        self._host.close()
+
     # --- what would change something ---
 
-    def carry_out(self, steps: Sequence[Step]) -> None:
-        """Show steps and apply them. FailedError when one could not be carried out."""
+    def _apply(self, steps: Sequence[Step]) -> None:
         for step in steps:
             self._show(Line(self.name, commands.command(step)))
-            self.observe(self._tag, list(step.datasets))
+            self._observe(self._tag, step.datasets)
             self._now(applied(self._tag, self._members, step))
             if isinstance(step, Rename):
                 self._names[step.new] = self._names.pop(step.dataset, step.dataset)
 
-    def sends(self, step: SendStream) -> Member:
+    def send(self, step: SendStream) -> Member:
         """Show the sending half of a stream; the dataset it comes from."""
         self._show(Line(self.name, commands.send(step)))
         dataset = step.snapshot.partition("@")[0]
-        return self.observe(self._tag, [dataset])[dataset]
+        return self._observe(self._tag, [dataset])[dataset]
 
     def receive(self, step: SendStream, source: Member) -> None:
-        """Apply a stream whose target is here. source: the dataset it comes from."""
+        """Show the receiving half of a stream, and apply it. source: the dataset it comes from."""
         self._show(Line(self.name, commands.receive(step)))
-        self.observe(self._tag, [step.target])
+        self._observe(self._tag, [step.target])
         target = received(self._tag, self._members.get(step.target), step, source)
         self._now({**self._members, step.target: target})
 
@@ -78,17 +153,45 @@ class DryRunHost:
         self._absent = (self._absent | self._members.keys()) - members.keys()
         self._members = members
 
-    def grant(self, tag: str, generations: dict[str, str]) -> dict[str, tuple[str, str]]:
-        return {}
+    # --- what is read ---
 
-    def revoke(self, dataset: str) -> None:
-        pass
+    def _observe(self, tag: str, names: Sequence[str], *, sync_txg: bool = False) -> dict[str, Member]:
+        unknown = [name for name in names if name not in self._members and name not in self._absent]
+        found = read.observe(self._host, tag, unknown, sync_txg=sync_txg) if unknown else {}
+        self._members = {**self._members, **found}
+        self._absent |= set(unknown) - found.keys()
+        return {name: self._members[name] for name in names if name in self._members}
 
-    def end_receive(self, dataset: str) -> int:
-        return 0
+    def _find_roles(self, tag: str) -> dict[str, Role]:
+        real = read.find_roles(self._host, tag)
+        kept = {name: role for name, role in real.items() if name not in self._absent}
+        return {**kept, **{name: member.role for name, member in self._members.items() if _has_role(tag, member)}}
 
-    def hooks(self, event: str, about: dict[str, str]) -> list[str]:
-        return []
+    def _snapshots(self, names: Sequence[str]) -> dict[str, Snapshot]:
+        self._observe(self._tag, sorted({name.partition("@")[0] for name in names}))
+        known = {f"{member.name}@{s.name}": s for member in self._members.values() for s in member.snapshots}
+        return {name: known[name] for name in names if name in known}
+
+    def _below(self, name: str) -> list[str]:
+        real = read.observe_children(self._host, self._names.get(name, name)) if name not in self._absent else []
+        return sorted({*real, *(other for other in self._members if other.startswith(f"{name}/"))} - self._absent)
+
+    def _all_properties(self, name: str) -> Mapping[str, Value]:
+        real = read.read_all_properties(self._host, self._names.get(name, name))
+        return {**real, **self._observe(self._tag, [name])[name].properties}
+
+
+class DryRunOwnHost(DryRunHost):
+    """The same of the host that zrep runs on."""
+
+    def __init__(self, host: LocalHost, tag: str, show: Callable[[Line], None]) -> None:
+        super().__init__(host, tag, show)
+        self.locks = host.locks
+        self._own = host
+
+    @property
+    def directory(self) -> str:
+        return self._own.directory
 
     def fence(self, command: str, about: dict[str, str]) -> tuple[int | None, str]:
         self._show(Line(self.name, ("sh", "-c", command)))
@@ -98,52 +201,9 @@ class DryRunHost:
         self._show(Line(self.name, tuple(argv)))
         return 0
 
-    def remember(self, records: dict[str, dict[str, object]]) -> None:
-        pass
-
-    # --- what is read ---
-
-    def __getattr__(self, name: str) -> Any:
-        """What only looks is asked of the host itself."""
-        if name in _LOOKS:
-            return getattr(self.host, name)
-        raise AttributeError(name)
-
-    def observe(self, tag: str, names: Sequence[str], *, sync_txg: bool = False) -> dict[str, Member]:
-        unknown = [name for name in names if name not in self._members and name not in self._absent]
-        found = read.observe(self.host, tag, unknown, sync_txg=sync_txg) if unknown else {}
-        self._members = {**self._members, **found}
-        self._absent |= set(unknown) - found.keys()
-        return {name: self._members[name] for name in names if name in self._members}
-
-    def find_roles(self, tag: str) -> dict[str, Role]:
-        real = read.find_roles(self.host, tag)
-        kept = {name: role for name, role in real.items() if name not in self._absent}
-        return {**kept, **{name: member.role for name, member in self._members.items() if _has_role(tag, member)}}
-
-    def snapshots(self, names: Sequence[str]) -> dict[str, Snapshot]:
-        self.observe(self._tag, sorted({name.partition("@")[0] for name in names}))
-        known = {f"{member.name}@{s.name}": s for member in self._members.values() for s in member.snapshots}
-        return {name: known[name] for name in names if name in known}
-
-    def below(self, name: str) -> list[str]:
-        real = read.observe_children(self.host, self._names.get(name, name)) if name not in self._absent else []
-        return sorted({*real, *(other for other in self._members if other.startswith(f"{name}/"))} - self._absent)
-
-    def all_properties(self, name: str) -> Mapping[str, Value]:
-        real = read.read_all_properties(self.host, self._names.get(name, name))
-        return {**real, **self.observe(self._tag, [name])[name].properties}
-
-    def delegations(self, name: str) -> list[tuple[str, ...]]:
-        return read.read_delegations(self.host, self._names.get(name, name))
-
 
 class DryRun(Executor):
     """An executor whose streams are shown and applied too; both hosts are DryRunHosts."""
-
-    def take_role(self, step: TakeRole) -> str:
-        self.carry_out(step.end, [step])
-        return ""
 
     def side_by_side(self, works: Sequence[Callable[[], None]]) -> None:
         for work in works:
@@ -153,7 +213,7 @@ class DryRun(Executor):
         source, target = self.source, self.target
         if not isinstance(source, DryRunHost) or not isinstance(target, DryRunHost):
             raise BugError("a stream of a dry run would run")
-        target.receive(step, source.sends(step))
+        target.receive(step, source.send(step))
 
 
 def _has_role(tag: str, member: Member) -> bool:

@@ -11,33 +11,34 @@ from contextlib import suppress
 
 from zrep.core.errors import FailedError, ZrepError
 from zrep.core.pair import End
+from zrep.core.requests import RunHooks
 from zrep.core.role import Role, next_epoch
-from zrep.host.local import Agent
+from zrep.host.local import Host
 from zrep.ops.pairs import Session, View
 
 
-def ask(session: Session, agent: Agent, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:
+def ask(session: Session, host: Host, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:
     """A before-hook. FailedError when one fails: nothing has been changed yet. peer: its host and dataset."""
-    failed = agent.hooks(event, about(session, name, peer, epoch))
+    failed = host.ask(RunHooks(event, about(session, name, peer, epoch)))
     if failed:
         raise FailedError(
-            f"a {event} hook on {agent.name} failed; nothing was changed",
+            f"a {event} hook on {host.name} failed; nothing was changed",
             filesystem=name,
             evidence="; ".join(failed),
             advice="mend what it complains about and run this again",
         )
 
 
-def tell(session: Session, agent: Agent, event: str, name: str, role: Role) -> None:
+def tell(session: Session, host: Host, event: str, name: str, role: Role) -> None:
     """An after-hook, for a side with the role it has now."""
     here_master = bool(role.master)
     peer = (role.dest_host, role.dest_fs) if here_master else (role.src_host, role.src_fs)
     try:
-        failed = agent.hooks(event, about(session, name, peer, role.epoch or 0))
+        failed = host.ask(RunHooks(event, about(session, name, peer, role.epoch or 0)))
     except ZrepError as error:
         failed = [error.line()]
     for line in failed:
-        session.warn(f"{name}: a {event} hook on {agent.name} failed ({line}); the role change stands")
+        session.warn(f"{name}: a {event} hook on {host.name} failed ({line}); the role change stands")
 
 
 def take_back(session: Session, view: View) -> None:
@@ -49,14 +50,14 @@ def take_back(session: Session, view: View) -> None:
         (End.SOURCE, "not-demoted", (role.dest_host, role.dest_fs)),
         (End.TARGET, "not-promoted", (role.src_host, role.src_fs)),
     ):
-        take_one_back(session, view.executor.agent(end), event, view.pair.at(end).name, peer, epoch)
+        take_one_back(session, view.executor.host(end), event, view.pair.at(end).name, peer, epoch)
 
 
-def take_one_back(session: Session, agent: Agent, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:
+def take_one_back(session: Session, host: Host, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:
     """One side hears that what ask announced does not come about."""
     with suppress(ZrepError):
-        for line in agent.hooks(event, about(session, name, peer, epoch)):
-            session.warn(f"{name}: a {event} hook on {agent.name} failed ({line})")
+        for line in host.ask(RunHooks(event, about(session, name, peer, epoch))):
+            session.warn(f"{name}: a {event} hook on {host.name} failed ({line})")
 
 
 def about(session: Session, name: str, peer: tuple[str, str], epoch: int) -> dict[str, str]:

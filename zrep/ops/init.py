@@ -23,10 +23,11 @@ from zrep.core.plan_init import (
     plan_parents,
 )
 from zrep.core.quantities import size
+from zrep.core.requests import NO_GENERATION, Dial, Identify, Identity
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.role import Role
 from zrep.core.steps import DiscardPartial, Hold, TakeSnapshot
-from zrep.host.local import NO_GENERATION, Agent, Identity
+from zrep.host.local import Host
 from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
@@ -62,8 +63,8 @@ def init(session: Session, request: Request) -> Outcome:
     check_dataset(request.target)
     check_host(request.host)
     link = _link(session, request)
-    peer = session.agent(request.host)
-    here, there = session.local.identity(), peer.identity()
+    peer = session.host(request.host)
+    here, there = session.local.ask(Identify()), peer.ask(Identify())
     _check_hosts(session, request, here, there)
     if session.lock([link]):
         raise BusyError("busy", filesystem=request.filesystem, evidence="another zrep is working on it")
@@ -96,11 +97,11 @@ def _check_hosts(session: Session, request: Request, here: Identity, there: Iden
             filesystem=request.filesystem,
             evidence=f"{request.host} is this host",
         )
-    if session.agent(request.host) is session.local:
+    if session.host(request.host) is session.local:
         return
     back = _link(session, request).role.src_host
     try:
-        answered = session.agent(request.host).dial(back)
+        answered = session.host(request.host).ask(Dial(back))
     except ZrepError as error:
         raise RefusedError(
             f"{request.host} cannot dial back to this host as {back}, so it could never take over properly",
@@ -120,7 +121,7 @@ def _overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(other + "/") or other.startswith(one + "/")
 
 
-def _check(session: Session, request: Request, link: Link, peer: Agent, here: Identity) -> _Ground:
+def _check(session: Session, request: Request, link: Link, peer: Host, here: Identity) -> _Ground:
     name, target_name = request.filesystem, request.target
     source = observe(session.local, session.tag, [name], sync_txg=True).get(name)
     if source is None:

@@ -14,17 +14,18 @@ from zrep.core.names import memory_key
 from zrep.core.pair import End, plain_tree
 from zrep.core.plan_role import plan_stop
 from zrep.core.quantities import duration
+from zrep.core.requests import Lock, Note, Remember
 from zrep.ops.pairs import Link, Session
 from zrep.ops.read import observe
 
 
 def reached(session: Session, links: Sequence[Link]) -> None:
     """Their peer has answered as the zrep it is."""
-    leased: dict[str, dict[str, object]] = {
+    leased: dict[str, dict[str, Note]] = {
         memory_key(session.tag, link.name): {"reached": session.now} for link in links if link.role.lease
     }
     if leased:
-        session.local.remember(leased)
+        session.local.ask(Remember(leased))
 
 
 def not_reached(session: Session, links: Sequence[Link]) -> None:
@@ -42,7 +43,7 @@ def not_reached(session: Session, links: Sequence[Link]) -> None:
 
 
 def _enforce(session: Session, name: str) -> None:
-    if not session.local.locks.has(name) and session.local.lock([name], 0):
+    if not session.local.locks.has(name) and session.local.ask(Lock((name,), 0)):
         return
     member = observe(session.local, session.tag, [name])[name]
     silent = session.now - _last_contact(session, member)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from zrep.core.dataset import Member
 from zrep.core.errors import BusyError, RefusedError
+from zrep.core.requests import Lock
 from zrep.core.role import Role
 from zrep.core.steps import Step
-from zrep.host.local import Agent
+from zrep.host.local import Host
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
 from zrep.ops.read import observe
@@ -17,7 +18,7 @@ from zrep.ops.unusable import busy
 
 def lock_here(session: Session, name: str, seen: Role | None = None) -> Member:
     """Lock and read one dataset of this host. BusyError when its role is not the one seen before any more."""
-    if session.local.lock([name], 2.0):
+    if session.local.ask(Lock((name,), 2.0)):
         raise busy(name)
     found = observe(session.local, session.tag, [name])
     if name not in found:
@@ -28,6 +29,6 @@ def lock_here(session: Session, name: str, seen: Role | None = None) -> Member:
     return found[name]
 
 
-def apply_here(session: Session, name: str, plan: Sequence[Step], message: str, agent: Agent | None = None) -> Outcome:
-    session.alone(agent).do_all(plan)
+def apply_here(session: Session, name: str, plan: Sequence[Step], message: str, host: Host | None = None) -> Outcome:
+    session.alone(host).do_all(plan)
     return Outcome(name, message=message)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from shlex import quote
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,17 +20,19 @@ from zrep.core.names import DEFAULT_TAG, memory_key
 from zrep.core.pair import End, Lane, Pair, Tree, plain_pair
 from zrep.core.plan_data import stages
 from zrep.core.relation import Relation, relate
+from zrep.core.requests import Lock, Note, Recall, Unlock
 from zrep.core.role import Role
+from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import Hold, SendStream, Step, TakeSnapshot
-from zrep.host.local import Agent, LocalAgent
+from zrep.host.local import Host, LocalHost, OwnHost
 from zrep.host.parallel import at_once, together
 from zrep.host.process import Progress
-from zrep.ops.dry_run import DryRun, DryRunHost
+from zrep.ops.dry_run import DryRun, DryRunHost, DryRunOwnHost
 from zrep.ops.execute import Executor, Line
 from zrep.ops.outcome import Outcome
 from zrep.ops.read import find_role, find_roles, observe, read_snapshots
 from zrep.ops.unusable import busy, misfit, unfinished_init
-from zrep.wire.client import RemoteAgent
+from zrep.wire.client import RemoteHost
 
 Answer = TypeVar("Answer")
 
@@ -148,8 +150,9 @@ class Session:
     def __init__(
         self,
         options: Options | None = None,
-        local: LocalAgent | None = None,
-        connect: Callable[[str], Agent] = RemoteAgent,
+        settings: Settings = DEFAULT_SETTINGS,
+        local: LocalHost | None = None,
+        connect: Callable[[str], Host] | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         new_identity: Callable[[], str] = lambda: os.urandom(8).hex(),
@@ -158,18 +161,22 @@ class Session:
         progress: Callable[[str, Progress | None], None] | None = None,
     ) -> None:
         self.options = options or Options()
-        self.driver: LocalAgent = local or LocalAgent()
+        self.settings = settings
+        self.driver = local or LocalHost(settings)
         # The commands that -n has found, in the order in which they would run.
         self.lines: list[Line] = []
-        self.local = cast(LocalAgent, self._host(self.driver))
-        self.connect = connect
+        # This host as the run works with it: -n only looks.
+        self.local: OwnHost = self.driver
+        if self.options.dry_run:
+            self.local = DryRunOwnHost(self.driver, self.tag, self.lines.append)
+        self.connect: Callable[[str], Host] = connect or partial(RemoteHost, settings=settings)
         self.clock = clock
         self.sleep = sleep
         self.new_identity = new_identity
         self.say = say
         self.warn = warn
         self.progress = progress
-        self._remotes: dict[str, Agent] = {}
+        self._remotes: dict[str, Host] = {}
 
     @property
     def tag(self) -> str:
@@ -179,30 +186,27 @@ class Session:
     def now(self) -> int:
         return int(self.clock())
 
-    def agent(self, host: str) -> Agent:
-        """The agent of a host; this one without ssh when the name is plainly its own."""
-        if host.lower() in _LOOPBACK or host == self.local.name:
+    def host(self, name: str) -> Host:
+        """The host of that name; this one without ssh when the name is plainly its own."""
+        if name.lower() in _LOOPBACK or name == self.local.name:
             return self.local
-        if host not in self._remotes:
-            self._remotes[host] = self._host(self.connect(host))
-        return self._remotes[host]
-
-    def _host(self, host: Agent) -> Agent:
-        """The host as this run works with it: -n only looks."""
-        return cast(Agent, DryRunHost(host, self.tag, self.lines.append)) if self.options.dry_run else host
+        if name not in self._remotes:
+            remote = self.connect(name)
+            self._remotes[name] = DryRunHost(remote, self.tag, self.lines.append) if self.options.dry_run else remote
+        return self._remotes[name]
 
     def unlock(self, *links: Link) -> None:
         """Give filesystems with one peer back, on both hosts, before the run ends. A peer that is lost has done so
         itself."""
         if not links:
             return
-        self.local.unlock([link.name for link in links])
+        self.local.ask(Unlock(tuple(link.name for link in links)))
         with suppress(ZrepError):
-            self.agent(links[0].peer_host).unlock([link.peer_name for link in links])
+            self.host(links[0].peer_host).ask(Unlock(tuple(link.peer_name for link in links)))
 
     def cancel(self) -> None:
         """Interrupted: end what runs in other threads, so that they end."""
-        self.driver.runner.stop()
+        self.driver.stop()
         for remote in list(self._remotes.values()):  # other threads may be dialling
             remote.close()
 
@@ -218,10 +222,10 @@ class Session:
             remote.close()
         self.local.close()
 
-    def memory(self, name: str) -> dict[str, object]:
+    def memory(self, name: str) -> dict[str, Note]:
         """What is remembered here of one filesystem; volatile, so that anything may be missing."""
         key = memory_key(self.tag, name)
-        return self.local.recall([key]).get(key, {})
+        return self.local.ask(Recall((key,))).get(key, {})
 
     # --- finding ---
 
@@ -252,15 +256,15 @@ class Session:
 
     def executor(self, link: Link) -> Executor:
         """The hosts of a pair's two ends. The only place that knows which of them drives: this one."""
-        hosts = {link.end: self.local, link.end.other: self.agent(link.peer_host)}
+        hosts = {link.end: self.local, link.end.other: self.host(link.peer_host)}
         return self._executor(hosts[End.SOURCE], hosts[End.TARGET])
 
-    def alone(self, agent: Agent | None = None) -> Executor:
+    def alone(self, host: Host | None = None) -> Executor:
         """An executor for steps on one host, this one unless another is given: both sides are that host."""
-        host = agent or self.local
-        return self._executor(host, host)
+        own = host or self.local
+        return self._executor(own, own)
 
-    def _executor(self, source: Agent, target: Agent) -> Executor:
+    def _executor(self, source: Host, target: Host) -> Executor:
         kind = DryRun if self.options.dry_run else Executor
         return kind(self.driver, source, target, self.tag, self.progress)
 
@@ -269,35 +273,35 @@ class Session:
         two runs from both ends cannot hold half each for ever). Returns the names here that are busy."""
         if not links:
             return []
-        peer = self.agent(links[0].peer_host)
+        peer = self.host(links[0].peer_host)
         mine = {link.name: link for link in links}
         theirs = {link.peer_name: link for link in links}
-        sides: list[tuple[Agent, dict[str, Link]]] = [(self.local, mine), (peer, theirs)]
+        sides: list[tuple[Host, dict[str, Link]]] = [(self.local, mine), (peer, theirs)]
         if not links[0].is_master:
             sides.reverse()
         if peer is self.local:
             both = sorted({*mine, *theirs})
-            busy = set(self.local.lock(both, wait))
-            return [link.name for link in links if {link.name, link.peer_name} & busy]
+            busy = self.local.ask(Lock(tuple(both), wait))
+            return [link.name for link in links if {link.name, link.peer_name} & set(busy)]
         busy_links: list[str] = []
-        for agent, names in sides:
+        for host, names in sides:
             wanted = [name for name, link in names.items() if link.name not in busy_links]
-            busy_links += [names[name].name for name in agent.lock(wanted, wait)] if wanted else []
+            busy_links += [names[name].name for name in host.ask(Lock(tuple(wanted), wait))] if wanted else []
         return busy_links
 
     def views(self, links: Sequence[Link], *, sync_txg: bool = True) -> list[View | Outcome]:
         """Both sides of links with one peer, read at the same time; an Outcome where one cannot be worked on."""
-        peer = self.agent(links[0].peer_host)
+        peer = self.host(links[0].peer_host)
         halves = [(self.local, link.name) for link in links] + [(peer, link.peer_name) for link in links]
         found = self._read(halves, sync_txg)
         return [self._view(x, found[self.local].get(x.name), found[peer].get(x.peer_name)) for x in links]
 
-    def _read(self, halves: Iterable[tuple[Agent, str]], sync_txg: bool) -> dict[Agent, dict[str, Member]]:
+    def _read(self, halves: Iterable[tuple[Host, str]], sync_txg: bool) -> dict[Host, dict[str, Member]]:
         """What is on each host of these datasets: one request for each host, all at the same time."""
-        names: dict[Agent, dict[str, None]] = {}
-        for agent, name in halves:
-            names.setdefault(agent, {})[name] = None
-        read = [partial(observe, agent, self.tag, list(own), sync_txg=sync_txg) for agent, own in names.items()]
+        names: dict[Host, dict[str, None]] = {}
+        for host, name in halves:
+            names.setdefault(host, {})[name] = None
+        read = [partial(observe, host, self.tag, list(own), sync_txg=sync_txg) for host, own in names.items()]
         return dict(zip(names, together(*read), strict=True))
 
     def lock_and_read(
@@ -313,18 +317,18 @@ class Session:
         What is locked here is read while the peer is still being dialled: nobody else changes it now, and whoever
         wants both halves begins with the master's.
         """
-        peer = self.agent(links[0].peer_host)
+        peer = self.host(links[0].peer_host)
         if peer is self.local or not links[0].is_master:
             busy_here = self.lock(links, wait)
             free = [link for link in links if link.name not in busy_here]
             return busy_here, self.views(free) if free else []
-        busy_here = self.local.lock([link.name for link in links], wait)
+        busy_here = self.local.ask(Lock(tuple(link.name for link in links), wait))
         free = [link for link in links if link.name not in busy_here]
         if not free:
             return busy_here, []
 
         def there() -> dict[str, Member]:
-            busy_there = peer.lock([link.peer_name for link in free], wait)
+            busy_there = peer.ask(Lock(tuple(link.peer_name for link in free), wait))
             busy_here.extend(link.name for link in free if link.peer_name in busy_there)
             names = [link.peer_name for link in free if link.peer_name not in busy_there]
             return observe(peer, self.tag, names, sync_txg=True)
@@ -378,7 +382,7 @@ class Session:
 
     def check_rejoining(self, link: Link) -> None:
         """RefusedError when the other half is missing, or without its role, because its rejoin was cut."""
-        for role in find_roles(self.agent(link.peer_host), self.tag).values():
+        for role in find_roles(self.host(link.peer_host), self.tag).values():
             if role.rejoining == link.peer_name:
                 raise RefusedError(
                     f"the rejoin of {link.peer_name} on {link.peer_host} is unfinished",
@@ -399,12 +403,12 @@ class Session:
 
     def again(self, view: View, *ends: End, sync_txg: bool = False) -> View:
         """The same pair, read anew under the same locks (whatever its roles are now); with ends: only those."""
-        halves = {end: (view.executor.agent(end), view.pair.at(end).name) for end in ends or tuple(End)}
+        halves = {end: (view.executor.host(end), view.pair.at(end).name) for end in ends or tuple(End)}
         found = self._read(halves.values(), sync_txg)
-        for end, (agent, name) in halves.items():
-            if name not in found[agent]:
-                raise RefusedError(f"{name} vanished from {agent.name} while zrep was working on it")
-            view = view.with_member(end, found[agent][name])
+        for end, (host, name) in halves.items():
+            if name not in found[host]:
+                raise RefusedError(f"{name} vanished from {host.name} while zrep was working on it")
+            view = view.with_member(end, found[host][name])
         return view
 
     def taken(self, views: Sequence[View], *, held: bool = True) -> dict[str, View]:

@@ -10,8 +10,9 @@ from zrep.core.dataset import NO_TOKEN, Member
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.plan_data import plan_advance, plan_stream
 from zrep.core.quantities import duration, size
+from zrep.core.requests import Identify, Occupants
 from zrep.core.steps import SendStream
-from zrep.host.local import Agent
+from zrep.host.local import Host
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import find_roles, observe_children, read_mounts, read_stream_size
 
@@ -73,7 +74,7 @@ def _mounted_by_hand(view: View) -> list[ZrepError]:
     ]
 
 
-def _missing_keys(host: Agent, members: Sequence[Member]) -> list[ZrepError]:
+def _missing_keys(host: Host, members: Sequence[Member]) -> list[ZrepError]:
     return [
         RefusedError(
             f"the key of {member.name} is not loaded on {host.name}",
@@ -84,7 +85,7 @@ def _missing_keys(host: Agent, members: Sequence[Member]) -> list[ZrepError]:
     ]
 
 
-def _mountpoints_taken(host: Agent, members: Sequence[Member]) -> list[ZrepError]:
+def _mountpoints_taken(host: Host, members: Sequence[Member]) -> list[ZrepError]:
     """Other mounted filesystems where a new master would be mounted."""
     wanted = {m.get("mountpoint"): m.name for m in members if m.get("mountpoint").startswith("/")}
     if not wanted:
@@ -104,7 +105,7 @@ def _writers(view: View) -> list[ZrepError]:
     host = view.executor.source
     found: list[ZrepError] = []
     for member in view.pair.source.members:
-        writing = host.occupants(member.get("mountpoint"), True) if member.mounted else []
+        writing = host.ask(Occupants(member.get("mountpoint"), True)) if member.mounted else []
         if writing:
             found.append(
                 RefusedError(
@@ -116,7 +117,7 @@ def _writers(view: View) -> list[ZrepError]:
     return found
 
 
-def left_out(session: Session, host: Agent, name: str) -> list[str]:
+def left_out(session: Session, host: Host, name: str) -> list[str]:
     """What is below a master and in no pair: a line that names some of it, or nothing."""
     below = observe_children(host, name)
     paired = {child for child, role in find_roles(host, session.tag).items() if role.paired} if below else set()
@@ -129,7 +130,7 @@ def left_out(session: Session, host: Agent, name: str) -> list[str]:
 
 def _gaps(session: Session, view: View) -> list[str]:
     """Clocks and versions that differ: neither stops anything, both are worth knowing."""
-    here, there = session.local.identity(), session.agent(view.link.peer_host).identity()
+    here, there = session.local.ask(Identify()), session.host(view.link.peer_host).ask(Identify())
     notes = []
     ahead = there.clock - here.clock
     if abs(ahead) > _CLOCK_SECONDS:

@@ -19,7 +19,6 @@ from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.pair import End
 from zrep.core.steps import Clone, DestroyClone, Mount, Step, Unmount
-from zrep.host.locks import run_directory
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
 from zrep.ops.read import observe, read_marked
@@ -67,7 +66,7 @@ def _prepared(session: Session, member: Member) -> _Rehearsal:
     if member.key_missing:
         raise RefusedError("its key is not loaded", filesystem=member.name, advice=f"zfs load-key '{member.name}'")
     word = f"{_MARK}_{session.new_identity()[:8]}"
-    place = "" if member.volume else f"{run_directory()}/{word}"
+    place = "" if member.volume else f"{session.local.directory}/{word}"
     return _Rehearsal(member, ours[-1], f"{member.name}_{word}", place)
 
 

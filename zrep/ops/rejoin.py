@@ -29,9 +29,9 @@ from zrep.core.plan_rejoin import (
 )
 from zrep.core.quantities import size
 from zrep.core.relation import Interrupted, Linked, SplitBrain, Stale
+from zrep.core.requests import DIFFERENCES_KEPT, IsUnmodified, Lock, Occupants, ReadDifferences, Unlock
 from zrep.core.role import Role, intent_property
 from zrep.core.steps import Mount, SetProperties, Unmount
-from zrep.host.local import DIFFERENCES_KEPT
 from zrep.ops import hooks
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View
@@ -138,7 +138,7 @@ def _differences(session: Session, member: Member, base: Snapshot) -> list[str]:
     is mounted; of a volume only how much."""
     if member.volume:
         return []
-    found = session.local.differences(f"{member.name}@{base.name}", member.name)
+    found = session.local.ask(ReadDifferences(f"{member.name}@{base.name}", member.name))
     kinds = (("+", "added"), ("M", "modified"), ("-", "removed"), ("R", "renamed"))
     counts = [(sum(kind == letter for kind, _ in found), word) for letter, word in kinds]
     some = ", ".join(f"{count} {word}" for count, word in counts if count)
@@ -153,7 +153,7 @@ def _written_alone(session: Session, member: Member, base: Snapshot) -> int:
     own = member.by_guid(base.guid)
     assert own is not None
     written = member.written_since(own)
-    if written and not member.after(own) and session.local.is_unmodified(f"{member.name}@{own.name}", member.name):
+    if written and not member.after(own) and session.local.ask(IsUnmodified(f"{member.name}@{own.name}", member.name)):
         return 0  # a crash, and the replay after it, count as written
     return written
 
@@ -164,7 +164,7 @@ def _unmount(session: Session, member: Member) -> None:
         return
     error = session.alone().try_do(Unmount(End.SOURCE, member.name))
     if error is not None:
-        occupants = session.local.occupants(member.get("mountpoint"))
+        occupants = session.local.ask(Occupants(member.get("mountpoint")))
         raise RefusedError(
             "it is in use",
             filesystem=member.name,
@@ -228,13 +228,13 @@ def _refuse_children(session: Session, member: Member) -> None:
 
 def _tidy(session: Session, split: Split) -> None:
     """Take the record of a rejoin that has come to its end from the copy."""
-    if session.local.lock([split.name], 5.0):
+    if session.local.ask(Lock((split.name,), 5.0)):
         raise BusyError("busy", filesystem=split.name, evidence="another zrep is working on it")
     try:
         copy = observe(session.local, session.tag, [split.copy])[split.copy]
         session.alone().do_all(plan_forget(split, copy))
     finally:
-        session.local.unlock([split.name])
+        session.local.ask(Unlock((split.name,)))
 
 
 def _kept(split: Split) -> str:
@@ -246,7 +246,7 @@ def _resume(session: Session, split: Split) -> Outcome:
     link = Link(split.tag, split.name, Role(src_host=detail["host"], src_fs=detail["peer"], master=False))
     if session.lock([link]):
         raise BusyError("busy", filesystem=split.name, evidence="another zrep is working on it")
-    peer = session.agent(link.peer_host)
+    peer = session.host(link.peer_host)
     theirs = observe(peer, session.tag, [link.peer_name]).get(link.peer_name)
     if theirs is None or not theirs.role.master:
         raise RefusedError(f"{link.peer_name} on {link.peer_host} is not master", filesystem=split.name)

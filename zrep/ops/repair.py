@@ -107,7 +107,7 @@ def finish(session: Session, view: View) -> View:
             open_master(session, view, side)
             view = session.again(view)
             opened = view.pair.at(side)
-            hooks.tell(session, view.executor.agent(side), "after-promote", opened.name, opened.role)
+            hooks.tell(session, view.executor.host(side), "after-promote", opened.name, opened.role)
     left = view.pair.target.role.intent
     if left is not None and left.operation == "follow" and isinstance(view.relation, Linked):
         # Demoted and cut before anybody was told.

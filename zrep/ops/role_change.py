@@ -25,6 +25,7 @@ from zrep.core.plan_role import (
     plan_restore,
 )
 from zrep.core.quantities import size
+from zrep.core.requests import Occupants
 from zrep.core.role import next_epoch
 from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
 from zrep.ops import hooks
@@ -198,7 +199,7 @@ def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) 
         return
     if not isinstance(step, RemountReadOnly) or isinstance(error, UnreachableError):
         raise error
-    occupants = view.executor.source.occupants(step.mountpoint)
+    occupants = view.executor.source.ask(Occupants(step.mountpoint))
     if change.insist:
         session.say(f"{view.name}: forcing out {', '.join(occupants) or 'whoever uses it'}")
         stays = view.executor.try_do(Unmount(End.SOURCE, step.dataset, force=True))

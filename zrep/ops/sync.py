@@ -19,6 +19,7 @@ from zrep.core.names import memory_key
 from zrep.core.pair import End, newest_common
 from zrep.core.plan_data import Advance, plan_advance
 from zrep.core.quantities import size
+from zrep.core.requests import Grant, Note, Remember
 from zrep.core.steps import DestroySnapshots, Release, Rollback, Step
 from zrep.host.parallel import GroupCommit
 from zrep.ops.advance import (
@@ -266,7 +267,7 @@ def _grant(session: Session, plans: list[tuple[View, Advance]]) -> None:
         return
     replicas = {view.theirs.name: view.pair.target.role.gen for view, _ in plans}
     try:
-        granted = plans[0][0].executor.target.grant(session.tag, replicas)
+        granted = plans[0][0].executor.target.ask(Grant(session.tag, replicas))
     except UnreachableError:
         raise
     except ZrepError:  # of one of them
@@ -279,12 +280,12 @@ def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
     """Let the replica's host know what is about to come: should the master be lost now, takeover -L says how much."""
     if not plans:
         return
-    told: dict[str, dict[str, object]] = {}
+    told: dict[str, dict[str, Note]] = {}
     for view, advance in plans:
         unsent = advance.written + (advance.pending.written if advance.pending else 0)
         told[memory_key(session.tag, view.theirs.name)] = {"told": session.now, "unsent": unsent}
     with suppress(ZrepError):  # only a courtesy; a peer that is lost is noticed at once
-        plans[0][0].executor.target.remember(told)
+        plans[0][0].executor.target.ask(Remember(told))
 
 
 def _converge(session: Session, arrived: Sequence[_Arrived]) -> list[Exception | None]:

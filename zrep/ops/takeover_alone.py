@@ -15,6 +15,7 @@ from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.pair import End, plain_tree
 from zrep.core.plan_role import plan_go_on_alone, plan_open, plan_take_alone
 from zrep.core.quantities import duration, size
+from zrep.core.requests import EndReceive, Lock
 from zrep.core.role import next_epoch
 from zrep.core.steps import TakeRole
 from zrep.host.process import ending
@@ -66,8 +67,8 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     generation = session.new_identity()
     _need_yes(session, name, loss.text(), agree)
     _fence(session, link)
-    session.local.end_receive(name)
-    if session.local.lock([name], 20.0):
+    session.local.ask(EndReceive(name))
+    if session.local.ask(Lock((name,), 20.0)):
         raise BusyError("busy", filesystem=name, evidence="another zrep or a stream is still at work on it")
     member = observe(session.local, session.tag, [name], sync_txg=True)[name]
     if member.role.links != link.role.links or member.role.master:
@@ -112,7 +113,7 @@ def _insist(session: Session, executor: Executor, member: Member, agree: Callabl
             session, name, "its peer may be master; this side would go on as master of its own all the same", agree
         )
         _fence(session, Link(session.tag, name, member.role))
-    if session.local.lock([name], 20.0):
+    if session.local.ask(Lock((name,), 20.0)):
         raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
     found = observe(session.local, session.tag, [name]).get(name)
     if found is None or found.role != member.role:

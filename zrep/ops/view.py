@@ -14,6 +14,7 @@ from zrep.core.names import memory_key
 from zrep.core.pair import newest_common
 from zrep.core.quantities import size
 from zrep.core.relation import Linked, relate
+from zrep.core.requests import Note, Recall
 from zrep.core.role import Role
 from zrep.ops.pairs import Link, Session
 from zrep.ops.read import find_roles, observe, read_own_properties, survey
@@ -44,7 +45,7 @@ def listing(session: Session, masters_only: bool) -> list[Row]:
     names = [name for name, role in roles.items() if (role.paired or role.split) and (role.master or not masters_only)]
     recalled = _recall(session, names)
     rows = (
-        _row(session, member, recalled.get(member.name, {})) for member in survey(session.local, session.tag, names)
+        _row(session, member, recalled.get(member.name, {})) for member in survey(session.driver, session.tag, names)
     )
     return sorted(rows, key=lambda row: row.name)
 
@@ -73,21 +74,21 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     ]
 
 
-def _recall(session: Session, names: Sequence[str]) -> dict[str, dict[str, object]]:
+def _recall(session: Session, names: Sequence[str]) -> dict[str, dict[str, Note]]:
     keys = {name: memory_key(session.tag, name) for name in names}
-    found = session.local.recall(list(keys.values()))
+    found = session.local.ask(Recall(tuple(keys.values())))
     return {name: found.get(key, {}) for name, key in keys.items()}
 
 
 def _ask(session: Session, host: str, links: list[Link]) -> dict[str, Member | ZrepError | None]:
     try:
-        found = observe(session.agent(host), session.tag, [link.peer_name for link in links])
+        found = observe(session.host(host), session.tag, [link.peer_name for link in links])
     except ZrepError as error:
         return {link.name: error for link in links}
     return {link.name: found.get(link.peer_name) for link in links}
 
 
-def _row(session: Session, member: Member, recalled: dict[str, object]) -> Row:
+def _row(session: Session, member: Member, recalled: dict[str, Note]) -> Row:
     role = member.role
     if role.split:
         return Row(member.name, "split", "-", "split copy", None, None, member.number("used"), None, role.split)
@@ -215,5 +216,5 @@ def snapshots(session: Session, names: Sequence[str]) -> dict[str, list[tuple[st
     chosen = [name for name, role in roles.items() if role.paired and (not names or name in names)]
     return {
         member.name: [(s.name, s.sent, s.used) for s in member.ours(session.tag)]
-        for member in survey(session.local, session.tag, chosen)
+        for member in survey(session.driver, session.tag, chosen)
     }

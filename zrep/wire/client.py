@@ -1,30 +1,46 @@
-"""The peer as an Agent: one ssh connection a run, one helper process behind it, streams as sessions beside it."""
+"""The peer as a Host: one ssh connection a run, one helper process behind it, streams as sessions beside it."""
 
 from __future__ import annotations
 
 import copy
 import itertools
-import json
-import os
 import queue
 import re
-import shlex
 import shutil
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import IO, Any, NoReturn
+from typing import IO, NoReturn, TypeVar
 
-from zrep.core import errors
-from zrep.core.errors import BugError, FailedError, RefusedError, UnreachableError, UsageError, ZrepError
+from zrep.core.errors import RefusedError, UnreachableError, ZrepError, printable
+from zrep.core.requests import Answer, Identify, Identity, Request
+from zrep.core.settings import DEFAULT_SETTINGS, Settings
+from zrep.core.steps import SendStream
 from zrep.host import process
-from zrep.host.local import PROTOCOL, STREAM_MARK, Identity
-from zrep.wire.server import BEAT_SECONDS, GREETING
-from zrep.zfs import errors as zfs_errors
-from zrep.zfs.commands import Completed
+from zrep.wire import ssh
+from zrep.wire.messages import (
+    ANSWER_BYTES,
+    BEAT_SECONDS,
+    NOISE_BYTES,
+    PROTOCOL,
+    Answered,
+    Ask,
+    Beat,
+    Failed,
+    Greeting,
+    Lines,
+    MalformedError,
+    UnfinishedError,
+    encode,
+    read_answer,
+    read_from_helper,
+    read_greeting,
+)
+from zrep.zfs.commands import Argv
+from zrep.zfs.errors import as_error
 
 CONNECT_SECONDS = 10
 # The helper beats every 3 s while it works; ssh itself gives a dead connection up after 4 x 5 s.
@@ -32,31 +48,28 @@ SILENCE_SECONDS = 25.0
 REQUEST_SECONDS = 900.0
 _NOISE_LINES = 2000
 
-# Any login shell over there, any PATH: single quotes only, no "!", no line break. What login files printed, with or
-# without a line break at its end, is followed by the mark on a line of its own.
-_COMMAND = (
-    "PATH=/usr/local/bin:$PATH:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; "
-    f'echo; echo {STREAM_MARK}; exec "$0" "$@"'
-)
+Said = TypeVar("Said")
 
 
-# Where one thread waits for one answer; None: there will be none.
-_Waiting = queue.SimpleQueue[dict[str, Any] | None]
+# Where one thread waits for one answer; an empty one: there will be none.
+_Waiting = queue.SimpleQueue[tuple[Said, ...]]
 
 
-class RemoteAgent:
+class RemoteHost:
     """Another host, dialled by the name ssh knows it by. Nothing is started before the first request.
 
-    Every wait is bounded. UnreachableError when ssh cannot connect or the peer falls silent.
+    Every wait is bounded. UnreachableError when ssh cannot connect or the peer falls silent; RefusedError when what
+    answers there is not this zrep, or says what is no answer.
     """
 
     local = False
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, settings: Settings = DEFAULT_SETTINGS) -> None:
         self.name = host
+        self._settings = settings
         self._child: subprocess.Popen[bytes] | None = None
-        self._greeting: _Waiting = queue.SimpleQueue()
-        self._waiting: dict[int, _Waiting] = {}
+        self._greeting: _Waiting[Greeting] = queue.SimpleQueue()
+        self._waiting: dict[int, _Waiting[Answered | Failed]] = {}
         self._numbers = itertools.count(1)
         self._heard = 0.0
         self._greeted = False
@@ -64,65 +77,44 @@ class RemoteAgent:
         self._write = threading.Lock()
         self._connecting = threading.RLock()
         self._failing = threading.RLock()
-        self._identity: Identity | None = None
         self._directory = ""
         self._failure: ZrepError | None = None
+        self._nonsense: MalformedError | None = None
         self._errors: IO[bytes] | None = None
 
-    # --- the requests of Agent ---
-
-    def identity(self) -> Identity:
-        if self._identity is None:
-            self._identity = Identity(**self._ask("identity"))
-        return self._identity
-
-    def run(self, commands: Sequence[Sequence[str]]) -> list[Completed]:
-        return [_completed(record) for record in self._ask("run", [list(command) for command in commands])]
-
-    def lock(self, datasets: Sequence[str], wait: float) -> list[str]:
-        return list(self._ask("lock", list(datasets), wait))
-
-    def unlock(self, datasets: Sequence[str]) -> None:
-        self._ask("unlock", list(datasets))
-
-    def grant(self, tag: str, generations: dict[str, str]) -> dict[str, tuple[str, str]]:
-        return {name: (lock, token) for name, (lock, token) in self._ask("grant", tag, generations).items()}
-
-    def revoke(self, dataset: str) -> None:
-        self._ask("revoke", dataset)
-
-    def take_role(self, tag: str, dataset: str, expected: str, identity: str, command: Sequence[str]) -> Completed:
-        return _completed(self._ask("take_role", tag, dataset, expected, identity, list(command)))
-
-    def end_receive(self, dataset: str) -> int:
-        return int(self._ask("end_receive", dataset))
-
-    def is_unmodified(self, snapshot: str, dataset: str) -> bool:
-        return bool(self._ask("is_unmodified", snapshot, dataset))
-
-    def occupants(self, mountpoint: str, writing: bool = False) -> list[str]:
-        return list(self._ask("occupants", mountpoint, writing))
-
-    def hooks(self, event: str, about: dict[str, str]) -> list[str]:
-        return list(self._ask("hooks", event, about))
-
-    def remember(self, records: dict[str, dict[str, object]]) -> None:
-        self._ask("remember", records)
-
-    def recall(self, keys: Sequence[str]) -> dict[str, dict[str, object]]:
-        return dict(self._ask("recall", list(keys)))
-
-    def dial(self, host: str) -> Identity:
-        return Identity(**self._ask("dial", host))
-
-    def stream_argv(self, argv: Sequence[str], *, receives: bool = False) -> tuple[str, ...]:
+    def ask(self, request: Request[Answer]) -> Answer:
+        """One request and its answer; several threads may ask at the same time."""
         self._connect()
-        if receives:  # it prints nothing that anybody reads, and is a shell that knows its way: no other one is needed
-            script, *arguments = argv[2:]
-            words = [f"PATH=/usr/local/bin:$PATH; {script}", *arguments]
-        else:
-            words = [_COMMAND, *argv]
-        return (*self._ssh(), "--", self.name, "sh -c " + _quoted(words))
+        number = next(self._numbers)
+        line = encode(Ask(number, request))
+        waiting: _Waiting[Answered | Failed] = queue.SimpleQueue()
+        self._waiting[number] = waiting
+        try:
+            if self._ended:
+                self._fail(self._reason)
+            try:
+                self._send(line)
+            except (OSError, ValueError):  # ValueError: another thread has closed it
+                self._fail(self._reason)
+            answer = self._wait(waiting, REQUEST_SECONDS)
+        finally:
+            del self._waiting[number]
+        try:
+            return result(request, answer)
+        except MalformedError as error:
+            self._nonsense = error
+            self._fail(self._reason)
+
+    def sender(self, step: SendStream) -> Argv:
+        return self._session(ssh.sender(step))
+
+    def receiver(self, step: SendStream, granted: tuple[str, str], *, marked: bool) -> Argv:
+        return self._session(ssh.receiver(step, granted, marked=marked))
+
+    def _session(self, line: str) -> Argv:
+        """The command that carries a command line out there, over the connection."""
+        self._connect()
+        return (*self._ssh(), "--", self.name, line)
 
     def close(self) -> None:
         """End the helper (it sees its input close) and the connection with it."""
@@ -135,8 +127,6 @@ class RemoteAgent:
                 child.wait(process.GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.end(child)
-            if child.stdout is not None:
-                child.stdout.close()
         if self._errors is not None:
             self._errors.close()
             self._errors = None
@@ -148,7 +138,7 @@ class RemoteAgent:
 
     def _ssh(self) -> list[str]:
         return [
-            *_ssh_command(),
+            *ssh.ssh_words(self._settings.ssh),
             *("-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"),
             *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4"),
             *("-o", "ControlMaster=auto", "-o", f"ControlPath={self._directory}/%C", "-o", "ControlPersist=no"),
@@ -164,9 +154,8 @@ class RemoteAgent:
             self._directory = tempfile.mkdtemp(prefix="zrep-")
             # Errors go to a file: a pipe that nobody reads could fill and stop ssh.
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the connection; close() ends it
-            program = os.environ.get("ZREP_PATH") or "zrep"
             self._child = process.start(
-                [*self._ssh(), "--", self.name, "sh -c " + _quoted([_COMMAND, program, "peer"])],
+                [*self._ssh(), "--", self.name, ssh.helper(self._settings.program)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -179,74 +168,74 @@ class RemoteAgent:
     def _greet(self) -> None:
         greeting = self._wait(self._greeting, CONNECT_SECONDS + 20)
         self._greeted = True
-        if greeting.get("protocol") != PROTOCOL:
+        if greeting.protocol != PROTOCOL:
             self._fail(
                 lambda: RefusedError(
                     f"zrep on {self.name} speaks another protocol",
-                    evidence=f"{greeting.get('protocol')} there, {PROTOCOL} here",
+                    evidence=f"{greeting.protocol} there, {PROTOCOL} here",
                     advice="install the same zrep on both hosts",
                 )
             )
 
     def _read(self, child: subprocess.Popen[bytes]) -> None:
-        """Lines from the helper to whoever waits for them. What login files print before the greeting is skipped."""
+        """Lines from the helper to whoever waits for them."""
         assert child.stdout is not None
-        greeted = False
-        noise = 0
-        with suppress(OSError, ValueError):
-            for line in child.stdout:
-                self._heard = time.monotonic()
-                try:
-                    answer = json.loads(line)
-                except ValueError:
-                    answer = None
-                if isinstance(answer, dict) and greeted:
-                    if waiting := self._waiting.get(answer.get("id", 0)):
-                        waiting.put(answer)
-                elif isinstance(answer, dict) and answer.get("greeting") == GREETING:
-                    greeted = True
-                    self._greeting.put(answer)
-                elif (noise := noise + 1) > _NOISE_LINES:
-                    break
+        try:
+            with suppress(OSError, ValueError):
+                lines = Lines(child.stdout.fileno(), NOISE_BYTES, self._hear)
+                said = iter(lines)
+                self._skip_noise(said)
+                lines.bound = ANSWER_BYTES
+                for line in said:
+                    self._pass_on(line)
+        except UnfinishedError:
+            pass  # the connection was lost
+        except MalformedError as error:
+            self._nonsense = error
+        child.stdout.close()  # by nobody else: its number could be another file's before the last read
         self._ended = True
-        for waiting in (self._greeting, *list(self._waiting.values())):
-            waiting.put(None)
+        self._greeting.put(())
+        for waiting in list(self._waiting.values()):
+            waiting.put(())
+
+    def _skip_noise(self, lines: Iterator[bytes]) -> None:
+        """To the greeting: what login files print before it is skipped."""
+        for number, line in enumerate(lines):
+            if greeting := read_greeting(line):
+                self._greeting.put((greeting,))
+                return
+            if number >= _NOISE_LINES:
+                raise MalformedError("no greeting", evidence=f"{_NOISE_LINES} lines of something else")
+
+    def _pass_on(self, line: bytes) -> None:
+        """One line after the greeting to whoever waits for it; nobody may, where Ctrl-C came between."""
+        said = read_from_helper(line)
+        if isinstance(said, Beat):
+            return
+        if isinstance(said, Failed) and not said.number:
+            raise MalformedError(printable(said.failure.what), evidence=printable(said.failure.evidence))
+        if waiting := self._waiting.get(said.number):
+            waiting.put((said,))
+
+    def _hear(self) -> None:
+        self._heard = time.monotonic()
 
     def _beat(self, child: subprocess.Popen[bytes]) -> None:
+        beat = encode(Beat())
         while child.poll() is None and self._child is child:
             with suppress(OSError, ValueError):
-                self._send({"beat": 1})
+                self._send(beat)
             time.sleep(BEAT_SECONDS)
 
-    def _send(self, record: dict[str, Any]) -> None:
+    def _send(self, line: bytes) -> None:
         child = self._child
         if child is None or child.stdin is None:
             raise OSError("not connected")
         with self._write:
-            child.stdin.write(json.dumps(record).encode() + b"\n")
+            child.stdin.write(line)
             child.stdin.flush()
 
-    def _ask(self, call: str, *args: Any) -> Any:
-        """One request and its answer; several threads may ask at the same time."""
-        self._connect()
-        number = next(self._numbers)
-        waiting: _Waiting = queue.SimpleQueue()
-        self._waiting[number] = waiting
-        try:
-            if self._ended:
-                self._fail(self._reason)
-            try:
-                self._send({"id": number, "call": call, "args": args})
-            except (OSError, ValueError):  # ValueError: another thread has closed it
-                self._fail(self._reason)
-            answer = self._wait(waiting, REQUEST_SECONDS)
-        finally:
-            del self._waiting[number]
-        if "error" in answer:
-            raise _error(answer["error"])
-        return answer["result"]
-
-    def _wait(self, waiting: _Waiting, seconds: float) -> dict[str, Any]:
+    def _wait(self, waiting: _Waiting[Said], seconds: float) -> Said:
         """An answer; UnreachableError after silence (not even a beat) or when the time is up."""
         deadline = time.monotonic() + seconds
         while True:
@@ -256,9 +245,9 @@ class RemoteAgent:
                 self._fail(self._silence)
             with suppress(queue.Empty):
                 answer = waiting.get(timeout=patience)
-                if answer is None:
+                if not answer:
                     self._fail(self._reason)
-                return answer
+                return answer[0]
 
     def _silence(self) -> ZrepError:
         heard = time.monotonic() - self._heard
@@ -275,7 +264,10 @@ class RemoteAgent:
         raise copy.copy(self._failure)
 
     def _reason(self) -> ZrepError:
-        """Why the helper ended: ssh failed (255), no zrep over there (127), or something that is not this zrep."""
+        """Why the helper is lost: it talks nonsense, ssh failed (255), no zrep is there (127), or what is there is not
+        this zrep."""
+        if self._nonsense is not None:
+            return self._misunderstood(self._nonsense)
         if self._child is None:
             return UnreachableError(f"lost {self.name}", evidence="the connection was closed")
         with suppress(subprocess.TimeoutExpired):
@@ -302,6 +294,13 @@ class RemoteAgent:
             )
         return UnreachableError(f"lost {self.name}", evidence=said or f"its zrep ended with status {status}")
 
+    def _misunderstood(self, error: MalformedError) -> ZrepError:
+        evidence = f"{error.what}: {error.evidence}" if error.evidence else error.what
+        what = f"zrep on {self.name} and this one do not understand each other"
+        if not self._greeted:
+            what = f"what answers as zrep on {self.name} is not this program"
+        return RefusedError(what, evidence=evidence, advice="install the same zrep on both hosts")
+
     def _last_error(self) -> str:
         if self._errors is None:
             return ""
@@ -312,35 +311,17 @@ class RemoteAgent:
         return (telling or lines or [""])[-1]
 
 
-def _ssh_command() -> list[str]:
-    text = os.environ.get("SSH", "")
+def result(request: Request[Answer], said: Answered | Failed) -> Answer:
+    """What a request's answer says: it is returned, or raised. MalformedError when it is none to this request."""
+    if isinstance(said, Failed):
+        raise as_error(said.failure)
+    return read_answer(request, said.answer)
+
+
+def dial(host: str, settings: Settings) -> Identity:
+    """Who answers when this host dials a host."""
+    remote = RemoteHost(host, settings)
     try:
-        return shlex.split(text) or ["ssh"]
-    except ValueError as error:
-        raise UsageError(f"SSH is {text!r}", evidence=str(error)) from None
-
-
-def _completed(record: dict[str, Any]) -> Completed:
-    return Completed(tuple(record["argv"]), record["status"], record["out"], record["err"])
-
-
-def _error(record: dict[str, str]) -> ZrepError:
-    for source in (errors, zfs_errors):
-        kind = getattr(source, record["type"], None)
-        if isinstance(kind, type) and issubclass(kind, ZrepError):
-            return kind(
-                record["what"],
-                filesystem=record.get("filesystem", ""),
-                evidence=record.get("evidence", ""),
-                advice=record.get("advice", ""),
-            )
-    return FailedError(record["what"])
-
-
-def _quoted(words: Sequence[str]) -> str:
-    """Words for a remote shell of any kind: all in single quotes, which sh, csh and fish read alike as long as
-    there is no quote, exclamation mark or backslash in them. zrep's own words have none; names are checked."""
-    for word in words:
-        if "'" in word or "!" in word or "\\" in word or "\n" in word:
-            raise BugError(f"{word!r} cannot be passed through every shell")
-    return " ".join(f"'{word}'" for word in words)
+        return remote.ask(Identify())
+    finally:
+        remote.close()

@@ -1,113 +1,118 @@
-"""The half of zrep that runs on the peer: one process per run, fed requests as lines of JSON on its stdin.
+"""The half of zrep that runs on the peer: one process per run, asked over its stdin (see messages).
 
-It answers on stdout, one line per request with the request's number, and sends a beat every few seconds while it
-works. When the other end falls silent for HEARTBEAT_SECONDS or closes the pipe, it gives everything up: its locks
-lapse with it.
-Nothing it reads is ever given to a shell.
+It answers on stdout, and sends a beat every few seconds while it works. When the other end falls silent for
+HEARTBEAT_SECONDS or closes the pipe, it gives everything up: its locks lapse with it.
+Nothing it reads is ever given to a shell. What is not a request is answered with one error, and is the end of it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import queue
-import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
-from msgspec import Struct
-from msgspec.structs import asdict
+from zrep.core.errors import BugError, UsageError, ZrepError
+from zrep.core.requests import Identity
+from zrep.core.settings import Settings
+from zrep.host.local import Host, LocalHost
+from zrep.wire.messages import (
+    BEAT_SECONDS,
+    GREETING,
+    REQUEST_BYTES,
+    Ask,
+    Beat,
+    Failed,
+    Lines,
+    MalformedError,
+    encode,
+    encode_answer,
+    read_for_helper,
+)
+from zrep.zfs.errors import as_failure
 
-from zrep.core.errors import BugError, ZrepError
-from zrep.host.local import PROTOCOL, LocalAgent
-
-BEAT_SECONDS = 3.0
 HEARTBEAT_SECONDS = 12.0
-GREETING = "zrep-peer"
+# Requests under way at the same time: whoever asks has a thread for each, and far fewer of them.
+_MOST_AT_ONCE = 256
 
 
-class _Server:
-    def __init__(self) -> None:
-        self._agent = LocalAgent()
+class Server:
+    """The helper's life: requests come in from one descriptor, answers go out to another."""
+
+    def __init__(self, host: LocalHost, reader: int = 0, writer: int = 1) -> None:
+        self._host = host
+        self._reader = reader
+        self._writer = writer
         self._write = threading.Lock()
-        self._requests: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Ask | None] = queue.SimpleQueue()
+        self._counting = threading.Lock()
+        self._under_way = 0
         self._heard = time.monotonic()
+        self._status = 0
 
     def serve(self) -> int:
-        self._say({"greeting": GREETING, "protocol": PROTOCOL})
+        """Greet, and carry out what is asked until nobody is left who asks; the exit status, 1 when what came was no
+        request."""
+        self._say(encode(GREETING))
         for work in (self._listen, self._beat, self._watch_for_silence):
             threading.Thread(target=work, daemon=True).start()
         working: list[threading.Thread] = []
-        while (request := self._requests.get()) is not None:
-            # End by side: what several filesystems have to write then shares a transaction group, and none waits
+        while (ask := self._asked.get()) is not None:
+            # Side by side: what several filesystems have to write then shares a transaction group, and none waits
             # for another's lock. Whoever asks waits for the answer, so that no two requests depend on each other.
             working = [thread for thread in working if thread.is_alive()]
-            working.append(threading.Thread(target=self._carry_out, args=(request,)))
+            working.append(threading.Thread(target=self._carry_out, args=(ask,)))
             working[-1].start()
         for thread in working:
             thread.join()
-        self._agent.close()
-        return 0
-
-    def _carry_out(self, request: dict[str, Any]) -> None:
-        self._say({"id": request["id"], **self._answer(request)})
+        self._host.close()
+        return self._status
 
     def _listen(self) -> None:
         """A thread of its own, so that beats count as heard while a long request is being carried out."""
-        for line in sys.stdin:
-            self._heard = time.monotonic()
-            request = json.loads(line)
-            if "call" in request:
-                self._requests.put(request)
-        self._requests.put(None)
-
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        calls: dict[str, Callable[..., Any]] = {
-            "identity": self._agent.identity,
-            "run": self._agent.run,
-            "lock": self._agent.lock,
-            "unlock": self._agent.unlock,
-            "grant": self._agent.grant,
-            "revoke": self._agent.revoke,
-            "take_role": self._agent.take_role,
-            "end_receive": self._agent.end_receive,
-            "occupants": self._agent.occupants,
-            "is_unmodified": self._agent.is_unmodified,
-            "hooks": self._agent.hooks,
-            "remember": self._agent.remember,
-            "recall": self._agent.recall,
-            "dial": self._agent.dial,
-        }
         try:
-            return {"result": calls[request["call"]](*request["args"])}
-        except ZrepError as error:
-            return {
-                "error": {
-                    "type": type(error).__name__,
-                    "what": error.what,
-                    "filesystem": error.filesystem,
-                    "evidence": error.evidence,
-                    "advice": error.advice,
-                }
-            }
-        except Exception as error:  # a bug here must reach the person at the other end as one
-            return {"error": {"type": BugError.__name__, "what": f"on the peer: {error!r}"}}
+            with suppress(OSError):
+                for line in Lines(self._reader, REQUEST_BYTES, self._hear):
+                    self._accept(read_for_helper(line))
+        except MalformedError as error:
+            error.what = f"{self._host.name} was sent what is no request: {error.what}"
+            self._status = 1
+            self._say(encode(Failed(0, as_failure(error))))
+        self._asked.put(None)
 
-    def _say(self, answer: dict[str, Any]) -> None:
-        text = json.dumps(answer, default=_plain)
+    def _hear(self) -> None:
+        self._heard = time.monotonic()
+
+    def _accept(self, message: Ask | Beat) -> None:
+        if isinstance(message, Beat):
+            return
+        with self._counting:
+            self._under_way += 1
+        if self._under_way > _MOST_AT_ONCE:
+            raise MalformedError("too much was asked at once", evidence=f"more than {_MOST_AT_ONCE} requests")
+        self._asked.put(message)
+
+    def _carry_out(self, ask: Ask) -> None:
+        line = answer(self._host, ask)
+        with self._counting:
+            self._under_way -= 1
+        self._say(line)
+
+    def _say(self, line: bytes) -> None:
+        view = memoryview(line)
         try:
             with self._write:
-                sys.stdout.write(text + "\n")
-                sys.stdout.flush()
+                while view:
+                    view = view[os.write(self._writer, view) :]
         except OSError:
             self._give_up()
 
     def _beat(self) -> None:
+        beat = encode(Beat())
         while True:
             time.sleep(BEAT_SECONDS)
-            self._say({"beat": 1})
+            self._say(beat)
 
     def _watch_for_silence(self) -> None:
         while time.monotonic() - self._heard < HEARTBEAT_SECONDS:
@@ -120,12 +125,25 @@ class _Server:
         os._exit(1)
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, Struct):
-        return asdict(value)
-    raise TypeError(type(value))
+def answer(host: Host, ask: Ask) -> bytes:
+    """Have a request carried out; the line that answers it."""
+    try:
+        try:
+            return encode_answer(ask.number, host.ask(ask.request))
+        except ZrepError as error:
+            return encode(Failed(ask.number, as_failure(error)))
+    except UsageError as error:  # an error whose text cannot be encoded
+        return encode(Failed(ask.number, as_failure(UsageError(error.what, evidence=ascii(error.evidence)))))
+    except Exception as error:  # a bug here must reach the person at the other end as one
+        return encode(Failed(ask.number, as_failure(BugError(f"on {host.name}: {error!a}"))))
 
 
-def serve() -> int:
+def serve(settings: Settings) -> int:
     """The whole life of the helper; its exit status."""
-    return _Server().serve()
+
+    def dial(host: str) -> Identity:
+        from zrep.wire.client import dial  # only init asks for it, and the helper starts with every run
+
+        return dial(host, settings)
+
+    return Server(LocalHost(settings, dial=dial)).serve()

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from zrep.core import steps
 from zrep.core.names import ROLE_PROPERTIES
+from zrep.core.requests import DIFFERENCES_KEPT
 
 NATIVE_PROPERTIES = (
     "type",
@@ -60,9 +61,15 @@ def get_properties(tag: str, datasets: Sequence[str]) -> Argv:
     return ("zfs", "get", "-Hp", "-o", "name,property,value,source", names, *datasets)
 
 
+def standing_properties(tag: str) -> tuple[str, ...]:
+    """What decides whether a dataset may receive, where it has them itself: its generation and its role."""
+    return (f"{tag}:gen", f"{tag}:master")
+
+
 def get_standing(tag: str, datasets: Sequence[str]) -> Argv:
-    """What decides whether each dataset may receive: its own generation and role."""
-    return ("zfs", "get", "-Hp", "-s", "local", "-o", "name,property,value", f"{tag}:gen,{tag}:master", *datasets)
+    """The standing_properties of each dataset."""
+    names = ",".join(standing_properties(tag))
+    return ("zfs", "get", "-Hp", "-s", "local", "-o", "name,property,value", names, *datasets)
 
 
 def get_all(dataset: str) -> Argv:
@@ -99,6 +106,30 @@ def list_allowed(dataset: str) -> Argv:
 
 def pool_free(pool: str) -> Argv:
     return ("zpool", "list", "-Hp", "-o", "name,size,free,health,readonly", pool)
+
+
+def sync_pool(pool: str) -> Argv:
+    """Close a pool's transaction group."""
+    return ("zpool", "sync", pool)
+
+
+# An incremental stream with nothing between its first record and its last: 2 x 312 bytes (struct dmu_replay_record in
+# OpenZFS's zfs_ioctl.h; seen on 2.3.2). More is not read.
+UNMODIFIED_BYTES = 624
+UNMODIFIED_SCRIPT = f'zfs send -w -i "$1" "$2" | head -c {UNMODIFIED_BYTES + 1} | wc -c'
+
+# A line for each file.
+DIFFERENCES_SCRIPT = f'zfs diff -H "$1" "$2" | head -n {DIFFERENCES_KEPT}'
+
+
+def unmodified(snapshot: str, dataset: str) -> Argv:
+    """The bytes that a stream of a dataset since its snapshot has, up to one more than UNMODIFIED_BYTES."""
+    return ("sh", "-c", UNMODIFIED_SCRIPT, "zrep", snapshot, dataset)
+
+
+def differences(snapshot: str, dataset: str) -> Argv:
+    """The files of a mounted filesystem that differ from its snapshot."""
+    return ("sh", "-c", DIFFERENCES_SCRIPT, "zrep", snapshot, dataset)
 
 
 def token_contents(token: str) -> Argv:
@@ -139,7 +170,7 @@ def command(step: steps.Step) -> Argv:
         case steps.DiscardPartial(dataset=dataset):
             return ("zfs", "receive", "-A", dataset)
         case steps.CloseTransactionGroup(pool=pool):
-            return ("zpool", "sync", pool)
+            return sync_pool(pool)
         case steps.RemountReadOnly(mountpoint=mountpoint):
             return ("mount", "-o", "remount,ro", mountpoint)
         case steps.RemountWritable(mountpoint=mountpoint):

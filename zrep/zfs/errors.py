@@ -6,7 +6,8 @@ import re
 
 from msgspec.structs import replace
 
-from zrep.core.errors import FailedError, RefusedError, ZrepError
+from zrep.core import errors, steps
+from zrep.core.errors import FailedError, Failure, RefusedError, ZrepError, printable
 from zrep.zfs.commands import Completed
 
 
@@ -93,3 +94,44 @@ def present(completed: Completed) -> Completed:
     if completed.status == 0 or (completed.status == 1 and said and not other):
         return completed
     raise error(replace(completed, out="", err="".join(other[:1])))
+
+
+# A step that finds its goal reached already is done: a run may have been cut between doing and knowing.
+_ALREADY: dict[type[steps.Step], str] = {
+    steps.Hold: "tag already exists on this dataset",
+    steps.Release: "no such tag on this dataset",
+    steps.Mount: "filesystem already mounted",
+    steps.Unmount: "not currently mounted",
+    steps.Share: "already shared|not permitted|legacy|sharenfs|no 'sharenfs'|share",
+}
+
+
+def step_error(step: steps.Step, completed: Completed) -> ZrepError | None:
+    """Tell whether a step is done once its command has ended: None, or the error its words stand for."""
+    said = [line.strip() for line in completed.err.splitlines() if line.strip()]
+    already = _ALREADY.get(type(step))
+    if completed.status == 0 or (already and said and all(re.search(already, line) for line in said)):
+        return None
+    return error(completed)
+
+
+# Every error that may cross between hosts, by its name.
+_KINDS: dict[str, type[ZrepError]] = {
+    kind.__name__: kind
+    for kind in (*vars(errors).values(), *globals().copy().values())
+    if isinstance(kind, type) and issubclass(kind, ZrepError)
+}
+
+
+def as_failure(error: ZrepError) -> Failure:
+    """Put an error into data; of a kind that no other host knows, a FailedError."""
+    kind = next((each.__name__ for each in type(error).__mro__ if each.__name__ in _KINDS), FailedError.__name__)
+    return Failure(kind, error.what, error.filesystem, error.evidence, error.advice)
+
+
+def as_error(failure: Failure) -> ZrepError:
+    """Make the error that data stands for; a FailedError when its kind is none of this program's."""
+    kind = _KINDS.get(failure.kind, FailedError)
+    parts = (failure.filesystem, failure.evidence, failure.advice)
+    filesystem, evidence, advice = map(printable, parts)
+    return kind(printable(failure.what), filesystem=filesystem, evidence=evidence, advice=advice)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from zrep.core.dataset import NO_HOLDS, Snapshot, Value
+from zrep.core.dataset import NO_HOLDS, PoolSpace, Snapshot, TokenContents, Value
 from zrep.core.errors import FailedError
 from zrep.core.quantities import whole_number
 from zrep.zfs.commands import SNAPSHOT_COLUMNS
@@ -54,12 +54,18 @@ def parse_allowed(text: str, dataset: str) -> list[tuple[str, ...]]:
     return found
 
 
-def parse_token(text: str) -> Mapping[str, str]:
-    """toguid, fromguid, bytes (decimal, as ``zfs get guid``) and toname of ``zfs send -nvP -t``."""
-    found: dict[str, str] = {}
-    for key, value in re.findall(r"^\s*(toguid|fromguid|toname|bytes) = (.+)$", text, re.MULTILINE):
-        found[key] = str(int(value, 16)) if value.startswith("0x") else value
-    return found
+def parse_token(text: str, *, sendable: bool) -> TokenContents:
+    """``zfs send -nvP -t``: its guids, decimal as those of ``zfs get guid``. sendable: whether it succeeded."""
+    found = {
+        key: str(int(value, 16))
+        for key, value in re.findall(r"^\s*(toguid|fromguid|bytes) = (0x[0-9a-f]+)$", text, re.MULTILINE)
+    }
+    return TokenContents(
+        sendable=sendable,
+        from_guid=found.get("fromguid", ""),
+        to_guid=found.get("toguid", ""),
+        received=int(found.get("bytes", "0")),
+    )
 
 
 def parse_stream_size(text: str) -> int:
@@ -76,10 +82,12 @@ def parse_properties(text: str) -> dict[str, dict[str, Value]]:
     return table
 
 
-def parse_replicas(tag: str, text: str) -> dict[str, str]:
-    """``zfs get`` of get_standing: those that are replicas, each with its generation."""
-    table = _values(text)
-    return {name: found.get(f"{tag}:gen", "") for name, found in table.items() if found.get(f"{tag}:master") == "no"}
+def parse_own(text: str) -> dict[str, dict[str, str]]:
+    """``zfs get -o name,property,value``: name → property → value."""
+    table: dict[str, dict[str, str]] = {}
+    for name, prop, value in _rows(text, 3, "zfs get"):
+        table.setdefault(name, {})[prop] = value
+    return table
 
 
 def parse_snapshots(text: str) -> dict[str, list[Snapshot]]:
@@ -124,8 +132,33 @@ def parse_new_snapshots(text: str) -> dict[str, Snapshot]:
             createtxg=_integer(found.get("createtxg", ""), full),
             creation=_integer(found.get("creation", ""), full),
         )
-        for full, found in _values(text).items()
+        for full, found in parse_own(text).items()
     }
+
+
+def parse_mounts(text: str) -> list[tuple[str, bool, str]]:
+    """``zfs list`` of list_mounts: name, whether it is mounted, mountpoint, which may hold a tab."""
+    rows = (line.split("\t", 2) for line in text.splitlines())
+    return [(row[0], row[1] == "yes", row[2]) for row in rows if len(row) == 3]
+
+
+def parse_marked(text: str) -> list[tuple[str, str]]:
+    """``zfs get`` of find_marked: name and value."""
+    rows = (line.partition("\t") for line in text.splitlines())
+    return [(dataset, value) for dataset, _, value in rows]
+
+
+def parse_pool_space(text: str) -> PoolSpace:
+    """``zpool list`` of pool_free."""
+    for _, size, free, _, _ in _rows(text, 5, "zpool list"):
+        return PoolSpace(_integer(size, "size"), _integer(free, "free"))
+    raise FailedError("zpool list printed nothing")
+
+
+def parse_differences(text: str) -> list[tuple[str, str]]:
+    """``zfs diff -H``: what happened to a file (+ - M R), and its path."""
+    rows = (line.split("\t") for line in text.splitlines())
+    return [(row[0], row[1]) for row in rows if len(row) > 1]
 
 
 def parse_holds(text: str) -> dict[str, frozenset[str]]:
@@ -133,14 +166,6 @@ def parse_holds(text: str) -> dict[str, frozenset[str]]:
     table: dict[str, frozenset[str]] = {}
     for row in _rows(text, 3, "zfs holds"):
         table[row[0]] = table.get(row[0], frozenset()) | {row[1]}
-    return table
-
-
-def _values(text: str) -> dict[str, dict[str, str]]:
-    """``zfs get -o name,property,value``: name → property → value."""
-    table: dict[str, dict[str, str]] = {}
-    for name, prop, value in _rows(text, 3, "zfs get"):
-        table.setdefault(name, {})[prop] = value
     return table
 
 

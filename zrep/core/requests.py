@@ -1,0 +1,293 @@
+"""Everything that may be asked of a host: one frozen record each, with the type of its answer.
+
+An operation asks the host it runs on and the peer alike; where the datasets live, one function carries a request out
+(see zrep.host). A request says what is wanted, never how: no word of it is a command or an option of one, and the names
+in it are checked as it arrives (see zrep.wire). To add one: its record here, and its function there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args
+
+from msgspec import Struct
+
+from zrep.core import steps
+from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
+from zrep.core.errors import Failure
+from zrep.core.names import DatasetName, HostName, PoolName, PropertyName, SnapshotName, Tag
+from zrep.core.role import Role
+
+Answer = TypeVar("Answer")
+
+# In the place of the generation of a dataset that has no role yet.
+NO_GENERATION = "new"
+# So many differences are no more than a person would want to see counted.
+DIFFERENCES_KEPT = 10000
+
+
+class Request(Struct, Generic[Answer], frozen=True, tag=True, forbid_unknown_fields=True):
+    """Something asked of one host. Answer: what it answers with; a ZrepError says why it does not."""
+
+    def fits(self, answer: Answer) -> bool:
+        """Tell whether an answer of the right type can be one to this request: names are those that were asked for."""
+        return True
+
+
+def answer_type(kind: type[Request[Any]]) -> Any:
+    """The type of the answers to one kind of request, as its class statement says."""
+    [answer] = get_args(vars(kind)["__orig_bases__"][0])
+    return answer
+
+
+# --- the host itself ---
+
+
+class Identity(Struct, frozen=True):
+    """Who a host is: short name, kernel boot id (two names of one boot are one host), versions, clock in seconds."""
+
+    host: str
+    boot: str
+    zrep: str
+    zfs: str
+    clock: float
+    user: str
+
+
+class Identify(Request[Identity], frozen=True):
+    """Who are you? FailedError or RefusedError when ZFS is not usable there."""
+
+
+class Dial(Request[Identity], frozen=True):
+    """Who answers when you dial this host? For the check of the way back at init."""
+
+    host: HostName
+
+
+class RunHooks(Request[list[str]], frozen=True):
+    """Tell every executable of the hook directory of an event, in the order of their names: what failed, a line each.
+
+    about: the variables added to their environment."""
+
+    event: str
+    about: Mapping[str, str]
+
+
+# What was reported: what, the advice, since when, and when it was told last (seconds since 1970).
+Told = tuple[str, str, int, int]
+# What may be remembered: a number, or what was reported, by its subject.
+Note = int | None | dict[str, Told]
+
+
+class Remember(Request[None], frozen=True):
+    """Keep volatile bookkeeping by key: what is new is added to what is remembered already, None forgets. Losing it
+    changes nothing, so failing to keep it is no error."""
+
+    records: Mapping[str, Mapping[str, Note]]
+
+
+class Recall(Request[dict[str, dict[str, Note]]], frozen=True):
+    """What was remembered under each key; nothing for those it was not."""
+
+    keys: tuple[str, ...]
+
+
+class Occupants(Request[list[str]], frozen=True):
+    """Which processes have something below mountpoint open, as "name (pid)"; needs root to see all. writing: only those
+    that have a file open, or mapped, to write to it."""
+
+    mountpoint: str
+    writing: bool = False
+
+
+# --- locks and streams ---
+
+
+class Lock(Request[list[str]], frozen=True):
+    """Lock what is free of datasets, waiting so many seconds in all: the ones that are busy."""
+
+    datasets: tuple[DatasetName, ...]
+    wait: float
+
+    def fits(self, answer: list[str]) -> bool:
+        return set(answer) <= set(self.datasets)
+
+
+class Unlock(Request[None], frozen=True):
+    """Give datasets back."""
+
+    datasets: tuple[DatasetName, ...]
+
+
+class Grant(Request[dict[str, tuple[str, str]]], frozen=True):
+    """Let the processes that are to receive streams have the receive locks of datasets this zrep has locked: for each
+    the file to lock, and the receive token to show.
+
+    generations: of datasets, each with the generation it must be a replica of, or NO_GENERATION; those that are not are
+    not in the answer."""
+
+    tag: Tag
+    generations: Mapping[DatasetName, str]
+
+    def fits(self, answer: dict[str, tuple[str, str]]) -> bool:
+        return answer.keys() <= self.generations.keys()
+
+
+class Revoke(Request[None], frozen=True):
+    """Take a receive lock back, once the receiving process has ended. BusyError while it has not."""
+
+    dataset: DatasetName
+
+
+class EndReceive(Request[int], frozen=True):
+    """End ``zfs receive`` processes into a dataset whose sender is gone: how many there were."""
+
+    dataset: DatasetName
+
+
+# --- changes ---
+
+
+class Carried(Struct, frozen=True):
+    """How far a batch of steps came: how many of them are done, and why the next one is not (None: all are)."""
+
+    done: int
+    failure: Failure | None = None
+
+
+if TYPE_CHECKING:
+    _AnyChange = steps.Change
+else:  # what arrives is one of them: a union that grows with them
+    _AnyChange = Union[tuple(steps.Change.__subclasses__())]  # noqa: UP007  # of a number that is only known here
+
+
+class CarryOut(Request[Carried], frozen=True):
+    """Carry out steps in order, to the first that fails. One that finds its goal reached already is done: a run may
+    have been cut between doing and knowing.
+
+    Neither a stream, which joins two hosts, nor a role, which is taken under guard: see TakeRole."""
+
+    steps: tuple[_AnyChange, ...]
+
+    def fits(self, answer: Carried) -> bool:
+        return 0 <= answer.done <= len(self.steps) and (answer.failure is None) == (answer.done == len(self.steps))
+
+
+class TakeRole(Request[Carried], frozen=True):
+    """The commit point of a role change: only if the generation is still the expected one and no cancel mark names it.
+    RefusedError when the guard says no: nothing was changed. A failed set is in the answer: part of it may have landed.
+
+    One process, under the lock it holds: a request that was delayed on its way finds another generation, a cancel mark,
+    or no lock, and changes nothing."""
+
+    tag: Tag
+    step: steps.TakeRole
+
+
+# --- reads ---
+
+
+class FindRoles(Request[dict[str, Role]], frozen=True):
+    """Every dataset with a local role under this tag."""
+
+    tag: Tag
+
+
+class ReadRole(Request[Role | None], frozen=True):
+    """The role of one dataset; None when ZFS says that it does not exist."""
+
+    tag: Tag
+    dataset: DatasetName
+
+
+class ReadMembers(Request[dict[str, Member]], frozen=True):
+    """Datasets as they are now; one that ZFS says does not exist is not in the answer.
+
+    sync_txg: close the pools' transaction groups first, so that ``written`` tells the truth."""
+
+    tag: Tag
+    datasets: tuple[DatasetName, ...]
+    sync_txg: bool = False
+
+    def fits(self, answer: dict[str, Member]) -> bool:
+        return answer.keys() <= set(self.datasets) and all(name == found.name for name, found in answer.items())
+
+
+class ReadSnapshots(Request[dict[str, Snapshot]], frozen=True):
+    """Snapshots right after they were made or received, by full name; one that ZFS says does not exist is not in the
+    answer."""
+
+    snapshots: tuple[SnapshotName, ...]
+
+    def fits(self, answer: dict[str, Snapshot]) -> bool:
+        return answer.keys() <= set(self.snapshots)
+
+
+class ReadChildren(Request[list[str]], frozen=True):
+    """Every filesystem and volume below a dataset."""
+
+    dataset: DatasetName
+
+
+class ReadOwnProperties(Request[dict[str, dict[str, str]]], frozen=True):
+    """Every dataset with local properties of a tag, each with their values by full name."""
+
+    tag: Tag
+
+
+class ReadAllProperties(Request[dict[str, Value]], frozen=True):
+    """Everything ``zfs get all`` knows of one dataset."""
+
+    dataset: DatasetName
+
+
+class ReadDelegations(Request[list[tuple[str, ...]]], frozen=True):
+    """What is delegated on a dataset itself, each as the words of ``zfs allow`` that delegate it."""
+
+    dataset: DatasetName
+
+
+class ReadMounts(Request[list[tuple[str, bool, str]]], frozen=True):
+    """Every filesystem of a host: its name, whether it is mounted, and its mountpoint."""
+
+
+class ReadMarked(Request[list[tuple[str, str]]], frozen=True):
+    """Every dataset that has this property itself, with its value."""
+
+    name: PropertyName
+
+
+class ReadPoolSpace(Request[PoolSpace], frozen=True):
+    """How large a pool is, and what is free in it, in bytes."""
+
+    pool: PoolName
+
+
+class ReadToken(Request[TokenContents], frozen=True):
+    """What a resume token stands for, as this host reads it."""
+
+    token: steps.ResumeToken
+
+
+class ReadStreamSize(Request[int | None], frozen=True):
+    """Bytes a stream would have; None where it cannot be told."""
+
+    step: steps.SendStream
+
+
+class IsUnmodified(Request[bool], frozen=True):
+    """Whether a dataset surely is what its newest snapshot is, although its ``written`` is not 0.
+
+    After a crash, and in a clone of a volume, only the header of the intent log differs, and written counts it. False
+    for what cannot be asked (mounted, busy)."""
+
+    snapshot: SnapshotName
+    dataset: DatasetName
+
+
+class ReadDifferences(Request[list[tuple[str, str]]], frozen=True):
+    """What was added (+), removed (-), modified (M) and renamed (R) in a mounted filesystem since a snapshot of it,
+    with its path: at most DIFFERENCES_KEPT, none where it cannot be told."""
+
+    snapshot: SnapshotName
+    dataset: DatasetName

@@ -1,0 +1,38 @@
+"""An administrator's own programs: hooks that are told of role changes, and the command that fences a peer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+
+from zrep.core.requests import RunHooks
+from zrep.host import process
+from zrep.host.machine import Machine, carry_out
+
+HOOK_SECONDS = 60.0
+FENCE_SECONDS = 120.0
+
+
+@carry_out.register(RunHooks)
+def run_hooks(request: RunHooks, machine: Machine) -> list[str]:
+    folder = machine.settings.hooks
+    with suppress(OSError):
+        paths = [f"{folder}/{name}" for name in sorted(os.listdir(folder))]
+        programs = [path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)]
+        about = {"ZREP_EVENT": request.event, **request.about}
+        return [text for path in programs if (text := _hook(path, request.event, about))]
+    return []
+
+
+def fence(command: str, about: Mapping[str, str]) -> tuple[int | None, str]:
+    """Run a fence command, a line for sh; see process.bounded for the answer."""
+    return process.bounded(("sh", "-c", command), about, FENCE_SECONDS)
+
+
+def _hook(path: str, event: str, about: Mapping[str, str]) -> str:
+    """Tell one program of an event; "" when it succeeded, else what went wrong."""
+    status, said = process.bounded((path, event), about, HOOK_SECONDS)
+    if status == 0:
+        return ""
+    return f"{path}: {process.ending(status, said)}"

@@ -1,0 +1,76 @@
+"""What carrying out a request takes: the programs, the library, the locks and the bookkeeping of one machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any
+
+from zrep.core.errors import BugError
+from zrep.core.requests import Identity, Request
+from zrep.core.settings import DEFAULT_SETTINGS, Settings
+from zrep.host import process
+from zrep.host.library import Library
+from zrep.host.locks import Locks
+from zrep.host.process import COMMAND_SECONDS, Runner
+from zrep.zfs import errors as zfs_errors
+from zrep.zfs.commands import Argv, Completed
+
+
+@singledispatch
+def carry_out(request: Request[Any], machine: Machine) -> Any:
+    """Carry a request out on a machine, for its answer. Each kind of request registers the function that does it;
+    what the function returns is of the request's answer type."""
+    raise BugError(f"nothing carries out a {type(request).__name__}")
+
+
+def short_name(settings: Settings) -> str:
+    """This host's short name, or the one that stands in for it."""
+    return (settings.host or os.uname().nodename).split(".")[0]
+
+
+class Machine:
+    """This machine. name: its short name. runner and directory (of locks): others stand in for them in tests.
+    dial: who answers when this host dials a host, where it may be asked that."""
+
+    def __init__(
+        self,
+        settings: Settings = DEFAULT_SETTINGS,
+        runner: Runner | None = None,
+        name: str = "",
+        directory: str = "",
+        dial: Callable[[str], Identity] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.name = name or short_name(settings)
+        self.runner: Runner = runner or process.Processes(settings.stall)
+        # Where another runner stands in for the programs, nothing goes past it.
+        self.library = Library(settings.library and runner is None)
+        self.locks = Locks(directory, settings)
+        self.dial = dial
+
+    @property
+    def directory(self) -> str:
+        """Where locks and bookkeeping are kept. RefusedError when it cannot be made."""
+        return self.locks.directory
+
+    def run(self, argv: Argv, seconds: float = COMMAND_SECONDS) -> Completed:
+        """Run a command to its end. The locks go along: one that outlives zrep still counts as busy."""
+        return self.runner.run(argv, timeout=seconds, keep=self.locks.descriptors())
+
+    def output(self, argv: Argv) -> str:
+        """What a command printed; its typed error when it failed."""
+        done = self.run(argv)
+        if done.status != 0:
+            raise zfs_errors.error(done)
+        return done.out
+
+    def stop(self) -> None:
+        """End every command that runs in any thread, and start no more."""
+        self.library.stop()
+        self.runner.stop()
+
+    def close(self) -> None:
+        """Give up the locks."""
+        self.locks.drop_all()

@@ -1,0 +1,236 @@
+"""Reading a host: a fixed number of zfs commands, however many datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value, build_member, role_of
+from zrep.core.errors import ZrepError
+from zrep.core.names import pool_of
+from zrep.core.requests import (
+    FindRoles,
+    IsUnmodified,
+    ReadAllProperties,
+    ReadChildren,
+    ReadDelegations,
+    ReadDifferences,
+    ReadMarked,
+    ReadMembers,
+    ReadMounts,
+    ReadOwnProperties,
+    ReadPoolSpace,
+    ReadRole,
+    ReadSnapshots,
+    ReadStreamSize,
+    ReadToken,
+)
+from zrep.core.role import Role
+from zrep.host.machine import Machine, carry_out
+from zrep.host.process import COMMAND_SECONDS
+from zrep.zfs import commands, parse
+from zrep.zfs import errors as zfs_errors
+from zrep.zfs.commands import UNMODIFIED_BYTES, Completed
+
+# One argument list must stay below the kernel's 128 KiB per argument and 2 MiB in all; names are at most 255 bytes.
+_BATCH = 4000
+_DIFFERENCES_SECONDS = 120.0
+
+Properties = dict[str, dict[str, Value]]
+
+
+# --- roles ---
+
+
+@carry_out.register(FindRoles)
+def find_roles(request: FindRoles, machine: Machine) -> dict[str, Role]:
+    found = parse.parse_properties(machine.output(commands.find_pairs(request.tag)))
+    return {name: role_of(request.tag, name, table) for name, table in found.items()}
+
+
+@carry_out.register(ReadRole)
+def read_role(request: ReadRole, machine: Machine) -> Role | None:
+    found = _properties(request.tag, [request.dataset], machine)
+    return role_of(request.tag, request.dataset, found[request.dataset]) if request.dataset in found else None
+
+
+# --- datasets with their snapshots ---
+
+
+@carry_out.register(ReadMembers)
+def read_members(request: ReadMembers, machine: Machine) -> dict[str, Member]:
+    if not request.datasets:
+        return {}
+    properties, table = _read(request, machine)
+    snapshots = _with_holds(table, machine)
+    members = (
+        build_member(request.tag, name, properties[name], snapshots.get(name, ()))
+        for name in request.datasets
+        if name in properties
+    )
+    return {member.name: _truly_written(member, machine) for member in members}
+
+
+def survey(machine: Machine, tag: str, datasets: Sequence[str]) -> Iterator[Member]:
+    """The datasets that exist, one after the other, so that the snapshots of one are held at a time; their holds are
+    not read. No request: an answer would hold all of them."""
+    properties = _properties(tag, datasets, machine) if datasets else {}
+    if not properties:
+        return
+    for name, snapshots in parse.each_snapshots(machine.output(commands.list_snapshots(tag, list(properties)))):
+        yield build_member(tag, name, properties.pop(name), snapshots)
+    for name, own in properties.items():
+        yield build_member(tag, name, own, ())
+
+
+def _read(request: ReadMembers, machine: Machine) -> tuple[Properties, Mapping[str, Sequence[Snapshot]]]:
+    """Properties and snapshots of those that exist. The first command that fails is the last of the first attempt."""
+    tag, datasets = request.tag, request.datasets
+    missing = False
+    for pool in sorted({pool_of(name) for name in datasets}) if request.sync_txg else ():
+        sync = _sync(pool, machine)
+        if sync is not None and "no such pool" not in sync.err:
+            raise zfs_errors.error(sync)
+        if missing := sync is not None:
+            break
+    if not missing:
+        properties = machine.run(commands.get_properties(tag, datasets))
+        snapshots = machine.run(commands.list_snapshots(tag, datasets)) if properties.status == 0 else properties
+        if snapshots.status == 0:  # nothing is missing
+            return parse.parse_properties(properties.out), parse.parse_snapshots(snapshots.out)
+    found = _properties(tag, datasets, machine)
+    listed = machine.output(commands.list_snapshots(tag, list(found))) if found else ""
+    return found, parse.parse_snapshots(listed)
+
+
+def _sync(pool: str, machine: Machine) -> Completed | None:
+    """Close a pool's transaction group; what the command said when it failed."""
+    if machine.library.sync(pool, COMMAND_SECONDS):
+        return None
+    done = machine.run(commands.sync_pool(pool))
+    return None if done.status == 0 else done
+
+
+def _properties(tag: str, datasets: Sequence[str], machine: Machine) -> Properties:
+    return parse.parse_properties(zfs_errors.present(machine.run(commands.get_properties(tag, datasets))).out)
+
+
+def _with_holds(table: Mapping[str, Sequence[Snapshot]], machine: Machine) -> Mapping[str, Sequence[Snapshot]]:
+    held = [f"{name}@{s.name}" for name, snapshots in table.items() for s in snapshots if s.holds]
+    tags: dict[str, frozenset[str]] = {}
+    for start in range(0, len(held), _BATCH):
+        tags.update(_holds(held[start : start + _BATCH], machine))
+    return {
+        name: [replace(s, holds=tags.get(f"{name}@{s.name}", frozenset())) if s.holds else s for s in snapshots]
+        for name, snapshots in table.items()
+    }
+
+
+def _holds(snapshots: Sequence[str], machine: Machine) -> Mapping[str, frozenset[str]]:
+    found = machine.library.read_holds(snapshots, COMMAND_SECONDS)
+    return parse.parse_holds(machine.output(commands.list_holds(snapshots))) if found is None else found
+
+
+@carry_out.register(ReadSnapshots)
+def read_snapshots(request: ReadSnapshots, machine: Machine) -> dict[str, Snapshot]:
+    found: dict[str, Snapshot] = {}
+    for start in range(0, len(request.snapshots), _BATCH):
+        names = request.snapshots[start : start + _BATCH]
+        read = machine.library.read_snapshots(names, COMMAND_SECONDS)
+        if read is None:
+            done = zfs_errors.present(machine.run(commands.get_snapshots(names)))
+            read = parse.parse_new_snapshots(done.out)
+        found.update(read)
+    return found
+
+
+# --- what is written ---
+
+
+def _truly_written(member: Member, machine: Machine) -> Member:
+    """A replica whose ``written`` is not 0 although nothing was written has 0."""
+    suspect = member.role.master is False and not member.mounted and member.snapshots and member.number("written")
+    if not suspect:
+        return member
+    newest = f"{member.name}@{member.snapshots[-1].name}"
+    return member.unwritten() if is_unmodified(IsUnmodified(newest, member.name), machine) else member
+
+
+@carry_out.register(IsUnmodified)
+def is_unmodified(request: IsUnmodified, machine: Machine) -> bool:
+    """What ZFS would send tells: nothing. Under the dataset's lock, its own where the caller has none: a send of a
+    dataset keeps a receive out of it."""
+    locked = machine.locks.has(request.dataset)
+    try:
+        if not locked:
+            machine.locks.take(request.dataset, 0.0)
+        done = machine.runner.run(commands.unmodified(request.snapshot, request.dataset))
+    except ZrepError:
+        return False
+    finally:
+        if not locked:
+            machine.locks.drop(request.dataset)
+    return done.status == 0 and done.out.strip() == str(UNMODIFIED_BYTES)
+
+
+@carry_out.register(ReadDifferences)
+def read_differences(request: ReadDifferences, machine: Machine) -> list[tuple[str, str]]:
+    try:
+        words = commands.differences(request.snapshot, request.dataset)
+        done = machine.runner.run(words, timeout=_DIFFERENCES_SECONDS)
+    except ZrepError:
+        return []
+    return parse.parse_differences(done.out)
+
+
+# --- the rest of a host ---
+
+
+@carry_out.register(ReadChildren)
+def read_children(request: ReadChildren, machine: Machine) -> list[str]:
+    lines = machine.output(commands.list_tree(request.dataset)).splitlines()
+    return [line for line in lines if line != request.dataset]
+
+
+@carry_out.register(ReadOwnProperties)
+def read_own_properties(request: ReadOwnProperties, machine: Machine) -> dict[str, dict[str, str]]:
+    found = parse.parse_properties(machine.output(commands.find_pairs(request.tag)))
+    return {name: {key: value.value for key, value in values.items()} for name, values in found.items()}
+
+
+@carry_out.register(ReadAllProperties)
+def read_all_properties(request: ReadAllProperties, machine: Machine) -> dict[str, Value]:
+    return parse.parse_properties(machine.output(commands.get_all(request.dataset))).get(request.dataset, {})
+
+
+@carry_out.register(ReadDelegations)
+def read_delegations(request: ReadDelegations, machine: Machine) -> list[tuple[str, ...]]:
+    return parse.parse_allowed(machine.output(commands.list_allowed(request.dataset)), request.dataset)
+
+
+@carry_out.register(ReadMounts)
+def read_mounts(request: ReadMounts, machine: Machine) -> list[tuple[str, bool, str]]:
+    return parse.parse_mounts(machine.output(commands.list_mounts()))
+
+
+@carry_out.register(ReadMarked)
+def read_marked(request: ReadMarked, machine: Machine) -> list[tuple[str, str]]:
+    return parse.parse_marked(machine.output(commands.find_marked(request.name)))
+
+
+@carry_out.register(ReadPoolSpace)
+def read_pool_space(request: ReadPoolSpace, machine: Machine) -> PoolSpace:
+    return parse.parse_pool_space(machine.output(commands.pool_free(request.pool)))
+
+
+@carry_out.register(ReadToken)
+def read_token(request: ReadToken, machine: Machine) -> TokenContents:
+    done = machine.run(commands.token_contents(request.token))
+    return parse.parse_token(done.out + done.err, sendable=done.status == 0)
+
+
+@carry_out.register(ReadStreamSize)
+def read_stream_size(request: ReadStreamSize, machine: Machine) -> int | None:
+    done = machine.run(commands.stream_size(request.step))
+    return parse.parse_stream_size(done.out) if done.status == 0 else None
