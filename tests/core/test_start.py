@@ -16,8 +16,10 @@ atexit.register(lambda: print("\\n".join(sys.modules), file=open(sys.argv[1], "w
 from zrep.cli.main import run
 sys.exit(run(sys.argv[2:]))
 """
+UNLOCKED = "import zrep.host.locks; zrep.host.locks.load = lambda: None"
 HEAVY = {"typer", "rich", "ctypes", "hypothesis", "pydantic", "asyncio", "unittest", "email", "http"}
-# Of the standard library: what would add most to what cron's command and the helper load. (msgspec loads inspect.)
+# Of the standard library: what would add most to what cron's command and the helper load. msgspec loads inspect, and
+# filelock several of these; but filelock is loaded while something else is waited for, and here not at all.
 SLOW = {"dataclasses", "logging", "concurrent.futures", "socket", "secrets"}
 OPS = {
     "init",
@@ -39,12 +41,12 @@ OPS = {
 }
 
 
-def loaded(tmp_path: Path, *arguments: str, **environment: str) -> set[str]:
+def loaded(tmp_path: Path, *arguments: str, before: str = "", **environment: str) -> set[str]:
     found = tmp_path / "modules"
     env = {**os.environ, "PATH": str(tmp_path), "ZREP_RUNDIR": str(tmp_path), "ZREP_LIBRARY": "", **environment}
     env.pop("ZREPTAG", None)
     subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(found), *arguments],
+        [sys.executable, "-c", f"{before}\n{PROGRAM}", str(found), *arguments],
         env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     return set(found.read_text().split("\n"))
@@ -77,8 +79,22 @@ def test_nothing_is_loaded_that_is_not_used(
 
 @pytest.mark.parametrize("arguments", [("peer",), ("sync", "all")], ids=" ".join)
 def test_what_starts_every_minute_loads_nothing_slow(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    assert not SLOW & loaded(tmp_path, *arguments)
+    assert not SLOW & loaded(tmp_path, *arguments, before=UNLOCKED)
 
 
 def test_what_the_parser_reads_from_the_environment_is_read_for_sync_all(tmp_path: Path) -> None:
     assert "typer" in loaded(tmp_path, "sync", "all", ZREP_JOBS="2")
+
+
+@pytest.mark.parametrize("arguments", [("version",), ("sync", "all"), ("list", "-H")], ids=" ".join)
+def test_locks_are_no_part_of_what_is_loaded_before_the_first_command(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    assert "filelock" not in loaded(tmp_path, *arguments)
+
+
+def test_locks_are_loaded_while_the_first_command_is_under_way(tmp_path: Path) -> None:
+    zfs = tmp_path / "zfs"
+    zfs.write_text("#!/bin/sh\n/bin/sleep 2\n")
+    zfs.chmod(0o755)
+    assert "filelock" in loaded(tmp_path, "sync", "all")

@@ -6,12 +6,12 @@ count as busy although no zrep is left. A zrep has both, and lends the second on
 The kernel frees both when the last process that has them open ends, so nothing can go stale, kill -9 and power loss
 included.
 
-The call itself and no library around it: the descriptor is what children inherit and what must not be closed too early.
+filelock locks the descriptor; opening, inheriting and closing it stays here, because it is what children inherit and
+what must not be closed too early.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import resource
 import time
@@ -151,8 +151,16 @@ class Locks:
         and would find it closed, or find another file in its place."""
         descriptor = self._held.pop(path, None)
         if descriptor is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            from filelock import unlock_descriptor  # loaded already: see load
+
+            unlock_descriptor(descriptor)
             self._unlocked.append(descriptor)
+
+
+def load() -> None:
+    """Load filelock: a fifth of what a run loads, so it is done while the first command, or the first request, is
+    waited for. Whoever needs it earlier waits for the rest."""
+    import filelock  # noqa: F401  # for whoever imports of it later
 
 
 def _allow_descriptors() -> None:
@@ -164,16 +172,18 @@ def _allow_descriptors() -> None:
 
 def _try_lock(path: str) -> int | None:
     """The descriptor of a file that is locked now; None while somebody else has it."""
+    from filelock import lock_descriptor  # loaded already: see load
+
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
+            locked = lock_descriptor(descriptor, blocking=False)
         except OSError:
             os.close(descriptor)
             raise
+        if not locked:
+            os.close(descriptor)
+            return None
         if os.fstat(descriptor).st_nlink:
             return descriptor
         os.close(descriptor)  # removed between the two calls, as by a cleaner of /var/run

@@ -10,7 +10,7 @@ from typing import Any
 from zrep.core.errors import BugError
 from zrep.core.requests import Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
-from zrep.host import process
+from zrep.host import locks, process
 from zrep.host.library import Library
 from zrep.host.locks import Locks
 from zrep.host.process import COMMAND_SECONDS, Runner
@@ -44,7 +44,7 @@ class Machine:
     ) -> None:
         self.settings = settings
         self.name = name or short_name(settings)
-        self.runner: Runner = runner or process.Processes(settings.stall)
+        self.runner: Runner = runner or process.Processes(settings.stall, meanwhile=locks.load)
         # Where another runner stands in for the programs, nothing goes past it.
         self.library = Library(settings.library and runner is None)
         self.locks = Locks(directory, settings)

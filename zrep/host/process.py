@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from zrep.core.errors import FailedError, RefusedError
 from zrep.core.settings import DEFAULT_SETTINGS
+from zrep.host import parallel
 from zrep.zfs.commands import Completed
 
 COMMAND_SECONDS = 600.0
@@ -131,10 +132,12 @@ def ending(status: int | None, said: str) -> str:
 
 
 class Processes:
-    """Runner on the real machine. stall: seconds without a byte after which a stream is ended."""
+    """Runner on the real machine. stall: seconds without a byte after which a stream is ended. meanwhile: what is done,
+    once, in a thread of its own while the first command is under way."""
 
-    def __init__(self, stall: float = DEFAULT_SETTINGS.stall) -> None:
+    def __init__(self, stall: float = DEFAULT_SETTINGS.stall, meanwhile: Callable[[], None] | None = None) -> None:
         self._stall = stall
+        self._meanwhile = meanwhile
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
@@ -150,6 +153,9 @@ class Processes:
             raise FailedError("interrupted")
         child = start(argv, **options)
         self._running.add(child)
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            parallel.start(meanwhile)
         if self._stopped:
             child.terminate()
         return child
