@@ -30,9 +30,9 @@ from zrep.host.process import COMMAND_SECONDS, Progress
 from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, RECEIVE_SCRIPT
 from zrep.ops import execute
 from zrep.ops import pairs as session
+from zrep.ops.list import Row
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Options, Session
-from zrep.ops.view import Row
 from zrep.wire import messages, ssh
 from zrep.wire.client import result
 from zrep.wire.server import answer

@@ -9,14 +9,23 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit
-from zrep.ops import view
+from tests.ops.test_cut_sweep import advised
+from zrep.ops.changeconfig import Config
 from zrep.ops.init import Request
-from zrep.ops.view import Row
+from zrep.ops.list import Row, listing
+from zrep.ops.status import status as asking
+
+MOVED = "tank/elsewhere"
+LEARN = f"zrep changeconfig {A} beta {MOVED}"
+GIVE_UP = (
+    "decide which side to give up (its data stays in a split copy): "
+    "zrep rejoin -f {0} here, or on {1}: zrep rejoin -f {2}"
+)
 
 
 def status(hosts: Hosts, host: str) -> Row:
-    [row] = hosts.run(host, lambda session: view.status(session, [])).rows
-    return row
+    """The first: of a cut rejoin, that is of the clone or the copy."""
+    return hosts.run(host, lambda session: asking(session, [])).rows[0]
 
 
 def split_brain(hosts: Hosts) -> None:
@@ -49,7 +58,33 @@ def unrelated_snapshots(hosts: Hosts) -> None:
 
 def missing(hosts: Hosts) -> None:
     pairs.linked(hosts)
-    hosts["beta"].sh(f"zfs rename {B} tank/elsewhere")
+    hosts["beta"].sh(f"zfs release zrep {B}@zrep_000001")
+    hosts["beta"].sh(f"zfs destroy -r {B}")
+
+
+def renamed(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["beta"].sh(f"zfs rename {B} {MOVED}")
+
+
+def renamed_and_told(hosts: Hosts) -> None:
+    """Half of what a rename needs: the other host knows the old name."""
+    renamed(hosts)
+    good(hosts.run("beta", pairs.changing(MOVED, Config())))
+
+
+def rejoin_cut(hosts: Hosts) -> None:
+    """The clone is there, without a role."""
+    pairs.diverged(hosts)
+    hit(hosts, "alpha", pairs.rejoining(A), Mode.KILL_AFTER, "zfs", "clone")
+    hosts.wire.heal()
+
+
+def committed(hosts: Hosts) -> None:
+    """beta has the role, alpha has not been told."""
+    pairs.linked(hosts)
+    hit(hosts, "alpha", pairs.failing_over(A), Mode.KILL_AFTER, "zfs", "mount")
+    hosts.wire.heal()
 
 
 def unfinished(hosts: Hosts) -> None:
@@ -71,13 +106,20 @@ def unfinished_init(hosts: Hosts) -> None:
         (pairs.linked, "beta", "ok", ""),
         (pairs.forced, "alpha", "stale master", f"zrep rejoin {A}"),
         (pairs.forced, "beta", "peer stale", f"on alpha: zrep rejoin {A}"),
-        (split_brain, "alpha", "split brain", "decide which side to keep; on the other one: zrep rejoin -f FS"),
-        (split_brain, "beta", "split brain", "decide which side to keep; on the other one: zrep rejoin -f FS"),
+        (split_brain, "alpha", "split brain", GIVE_UP.format(A, "beta", B)),
+        (split_brain, "beta", "split brain", GIVE_UP.format(B, "alpha", A)),
         (modified, "alpha", "replica modified", f"to throw that away: zrep sync -f {A}"),
         (modified, "beta", "replica modified", f"to throw that away: on alpha: zrep sync -f {A}"),
         (unrelated_snapshots, "alpha", "no common snapshot", f"zrep clear {A}, then zrep init to a new target"),
         (missing, "alpha", "peer missing", f"if it is lost for good: zrep clear {A}, then zrep init again"),
-        (missing, "beta", "renamed", "zrep changeconfig tank/elsewhere"),
+        (renamed, "alpha", "renamed", f"on beta: zrep changeconfig {MOVED}, then here: {LEARN}"),
+        (renamed, "beta", "renamed", f"zrep changeconfig {MOVED}, then on alpha: {LEARN}"),
+        (renamed_and_told, "alpha", "renamed", LEARN),
+        (renamed_and_told, "beta", "renamed", f"on alpha: {LEARN}"),
+        (rejoin_cut, "alpha", "rejoin unfinished", f"zrep rejoin {A}"),
+        (rejoin_cut, "beta", "rejoin unfinished", f"on alpha: zrep rejoin {A}"),
+        (committed, "alpha", "role change unfinished", f"zrep sync {A}"),
+        (committed, "beta", "role change unfinished", f"zrep sync {B}"),
         (unfinished, "alpha", "role change unfinished", f"zrep sync {A}"),
         (unfinished_init, "alpha", "init unfinished", f"zrep init {A} beta {B}"),
     ],
@@ -98,6 +140,71 @@ def test_the_listing_of_many_is_in_order_and_knows_those_without_snapshots(hosts
     good(hosts.run("alpha", SYNC_ALL))
     hosts["alpha"].sh("zfs release zrep tank/b@zrep_000001")
     hosts["alpha"].sh("zfs destroy tank/b@zrep_000001")
-    rows = hosts.run("alpha", lambda session: view.listing(session, False)).rows
+    rows = hosts.run("alpha", lambda session: listing(session, False)).rows
     assert [row.name for row in rows] == ["tank/a", "tank/a/x", "tank/b"]
     assert [row.sent is None for row in rows] == [False, False, True]
+
+
+@pytest.mark.parametrize("told", ["nobody", "alpha", "beta"])
+@pytest.mark.parametrize("asked", ["alpha", "beta"])
+@pytest.mark.parametrize("side", ["alpha", "beta"])
+def test_who_follows_the_advice_about_a_rename_has_a_linked_pair(
+    hosts: Hosts, side: str, asked: str, told: str
+) -> None:
+    """Wherever it was renamed, whichever host has been told of it, and wherever status is asked."""
+    pairs.linked(hosts)
+    names = {"alpha": A, "beta": B, side: MOVED}
+    hosts[side].sh(f"zfs rename {A if side == 'alpha' else B} {MOVED}")
+    if told != "nobody":
+        good(hosts.run(told, pairs.changing(names[told], Config() if told == side else Config(side, MOVED))))
+    for _ in range(2):
+        for advice in advised(status(hosts, asked).advice, asked):
+            good(hosts.run(advice.host, advice.work))
+    assert [status(hosts, each).state for each in ("alpha", "beta")] == ["ok", "ok"]
+    pairs.written(hosts, name=names["alpha"])
+    good(hosts.run("alpha", SYNC_ALL))
+
+
+def test_what_was_written_in_an_open_transaction_group_is_behind(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].write(A, "just", b"now" * 1000, flushed=False)
+    row = status(hosts, "alpha")
+    assert row.behind
+    assert row.lag != 0
+
+
+def test_a_replica_that_was_just_written_to_is_modified(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["beta"].sh(f"zfs set readonly=off {B}")
+    hosts["beta"].sh(f"zfs mount {B}")
+    hosts["beta"].write(B, "by-hand", b"x" * 5000, flushed=False)
+    assert status(hosts, "alpha").state == "replica modified"
+
+
+def test_changeconfig_leaves_the_copy_of_a_cut_rejoin_alone(hosts: Hosts) -> None:
+    """It is no renamed half of a pair: with other links nothing could finish the rejoin."""
+    rejoin_cut(hosts)
+    copy = hosts.run("alpha", lambda session: asking(session, [])).rows[0].name
+    ended = hosts.run("alpha", pairs.changing(copy, Config()))
+    assert ended.code == 3
+    assert f"zrep rejoin {A}" in ended.text
+
+
+def test_list_says_what_one_side_knows(hosts: Hosts) -> None:
+    rejoin_cut(hosts)
+    [row] = hosts.run("alpha", lambda session: listing(session, False)).rows
+    assert (row.state, row.advice) == ("rejoin unfinished", f"zrep rejoin {A}")
+
+
+def test_rejoin_of_an_old_master_that_was_not_told_finishes_the_role_change(hosts: Hosts) -> None:
+    committed(hosts)
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    assert [status(hosts, each).state for each in ("alpha", "beta")] == ["ok", "ok"]
+
+
+def test_a_rollback_leaves_somebodys_snapshot_of_what_was_received(hosts: Hosts) -> None:
+    """It is newer than the base, and the same: only what was written after it goes."""
+    modified(hosts)
+    good(hosts.run("alpha", pairs.syncing(A), force=True))
+    assert b"@weekly" in hosts["beta"].sh(f"zfs list -H -o name -t snapshot {B}")
+    assert status(hosts, "alpha").state == "ok"

@@ -245,21 +245,21 @@ def list_(
 ) -> int:
     """What is replicated from and to this host, without asking any peer."""
     from zrep.cli import output as render
-    from zrep.ops import view
+    from zrep.ops import list as listed
 
     names = [check_dataset(name) for name in filesystems or []]
     session = running.begin(context.obj.tag)
     with running.closing(session):
-        known = {row.name for row in view.listing(session, False)} if names else set()
+        known = {row.name for row in listed.listing(session, False)} if names else set()
         for name in names:
             if name not in known:
                 session.link(name, strict=False)  # says why it is not there
         if snapshots:
-            render.snapshots(view.snapshots(session, names), tabs=tabs, now=session.now)
+            render.snapshots(listed.snapshots(session, names), tabs=tabs, now=session.now)
         elif verbose:
-            render.properties(view.properties(session, names), tabs=tabs)
+            render.properties(listed.properties(session, names), tabs=tabs)
         else:
-            rows = [row for row in view.listing(session, masters) if not names or row.name in names]
+            rows = [row for row in listed.listing(session, masters) if not names or row.name in names]
             render.table(rows, tabs=tabs, now=session.now, tag=running.spoken(session))
     return 0
 
@@ -275,12 +275,12 @@ def status(
     """How each pair is, after asking the peers. For monitoring: -H, and the exit code (0 all well, 3, 5)."""
     from zrep.cli import output as render
     from zrep.core.errors import worst
-    from zrep.ops import view
+    from zrep.ops.status import status
 
     names = [] if all_ else running.filesystems(filesystems or ["all"])
     session = running.begin(context.obj.tag)
     with running.closing(session):
-        rows = view.status(session, names)
+        rows = status(session, names)
         render.table(rows, tabs=tabs, now=session.now, tag=running.spoken(session))
     return worst(row.code for row in rows)
 

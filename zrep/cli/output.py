@@ -12,8 +12,8 @@ from zrep.core.quantities import duration, size
 
 if TYPE_CHECKING:  # ops brings in everything that starts a process: not for printing a version
     from zrep.ops.execute import Line
+    from zrep.ops.list import Row
     from zrep.ops.outcome import Outcome
-    from zrep.ops.view import Row
 
 # Before what a run would say at its end.
 _WOULD = "nothing was changed; a run would end so: "

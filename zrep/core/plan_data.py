@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from shlex import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot, TokenContents
-from zrep.core.errors import RefusedError
+from zrep.core.diagnosis import diagnose_data
 from zrep.core.names import sequence_of
 from zrep.core.pair import End, Lane, Pair
 from zrep.core.plan_record import clear_intent, plan_whole
-from zrep.core.quantities import size
 from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
 from zrep.core.role import LEGACY, named, role_values
 from zrep.core.steps import (
@@ -61,14 +59,10 @@ def plan_advance(lane: Lane) -> Advance:
     replica was changed."""
     source, target = lane.source, lane.target
     base = lane.base
-    if base is None:
-        raise RefusedError(
-            "the two sides have no common snapshot",
-            filesystem=source.name,
-            evidence=f"{len(source.snapshots)} snapshots here, {len(target.snapshots)} there",
-            advice=f"zrep clear {quote(source.name)}, then zrep init to a new target",
-        )
-    refuse_modified(lane, base)
+    trouble = diagnose_data(source, target)
+    if trouble is not None:
+        raise trouble.error(source.name)
+    assert base is not None
     later = [snapshot for snapshot in source.ours(lane.tag) if snapshot.createtxg > base.createtxg]
     pending = later[-1] if later else None
     since = pending or base
@@ -76,24 +70,6 @@ def plan_advance(lane: Lane) -> Advance:
     unknown = (snapshot.name for snapshot in target.snapshots if snapshot.guid not in sent)
     foreign = tuple(name for name in unknown if sequence_of(lane.tag, name) is None)
     return Advance(base, pending, source.written_since(since), foreign)
-
-
-def refuse_modified(lane: Lane, base: Snapshot) -> None:
-    """RefusedError when the replica was written to since the base: its next receive would fail, and what was
-    written there is not ours to drop."""
-    at_target = lane.target.by_guid(base.guid)
-    written = lane.target.written_since(at_target) if at_target else 0
-    if written:
-        raise changed_by_hand(lane, f"{size(written)} written there since @{base.name}")
-
-
-def changed_by_hand(lane: Lane, evidence: str) -> RefusedError:
-    return RefusedError(
-        f"the replica {lane.target.name} was changed by hand",
-        filesystem=lane.source.name,
-        evidence=evidence,
-        advice=f"to throw that away: zrep sync -f {quote(lane.source.name)}",
-    )
 
 
 def plan_stream(lane: Lane, base: Snapshot, snapshot: Snapshot, token: TokenContents) -> tuple[Step, ...]:

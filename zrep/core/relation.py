@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
-
 from msgspec import Struct
 
 from zrep.core.role import LEGACY, Role
@@ -15,75 +13,36 @@ class Relation(Struct, frozen=True):
     mine: Role
     theirs: Role
 
-    word = "unknown"
-
     def evidence(self) -> str:
         return f"here {_describe(self.mine)}, there {_describe(self.theirs)}"
-
-    def advice(self, name: str, host: str, other: str) -> str:
-        """What resolves it, seen from my side. name: my dataset; host and other: the peer and its dataset."""
-        return ""
 
 
 class Linked(Relation, frozen=True):
     """Same generation, one master: the healthy state."""
 
-    word = "ok"
-
-    @property
-    def i_am_master(self) -> bool:
-        return self.mine.master is True
-
 
 class Adoptable(Relation, frozen=True):
     """A pair of the shell zrep whose new generation has reached only the master so far."""
-
-    word = "ok"
 
 
 class Stale(Relation, frozen=True):
     """My generation is among their ancestors: the role has moved on without me."""
 
-    word = "stale"
-
-    def advice(self, name: str, host: str, other: str) -> str:
-        return f"zrep rejoin {quote(name)}"
-
 
 class PeerStale(Relation, frozen=True):
     """Their generation is among my ancestors."""
-
-    word = "peer stale"
-
-    def advice(self, name: str, host: str, other: str) -> str:
-        return f"on {host}: zrep rejoin {quote(other)}"
 
 
 class SplitBrain(Relation, frozen=True):
     """Both were promoted from a common ancestor, or both are master of one generation."""
 
-    word = "split brain"
-
-    def advice(self, name: str, host: str, other: str) -> str:
-        return "decide which side to keep; on the other one: zrep rejoin -f FS"
-
 
 class Interrupted(Relation, frozen=True):
     """Same generation without a master, or only part of a set landed."""
 
-    word = "role change unfinished"
-
-    def advice(self, name: str, host: str, other: str) -> str:
-        return "on the side that has the newest data: zrep takeover -L FS"
-
 
 class Unrelated(Relation, frozen=True):
     """Nothing links the two."""
-
-    word = "unrelated"
-
-    def advice(self, name: str, host: str, other: str) -> str:
-        return f"to start over: zrep clear {quote(name)}, then zrep init"
 
 
 def relate(mine: Role, theirs: Role) -> Relation:

@@ -121,9 +121,22 @@ class Role(Struct, frozen=True):
         return (self.generation, *self.parents)[:ANCESTORS_KEPT]
 
     @property
+    def own_host(self) -> str:
+        """The name by which the peer reaches the host that it is on."""
+        return self.src_host if self.master else self.dest_host
+
+    @property
     def own_fs(self) -> str:
         """The name its links give to the dataset it is a role of."""
         return self.src_fs if self.master else self.dest_fs
+
+    @property
+    def peer_host(self) -> str:
+        return self.dest_host if self.master else self.src_host
+
+    @property
+    def peer_fs(self) -> str:
+        return self.dest_fs if self.master else self.src_fs
 
     @property
     def rejoining(self) -> str:

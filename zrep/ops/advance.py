@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from zrep.core.dataset import NO_TOKEN, Member, PoolSpace, Snapshot, TokenContents
+from zrep.core.diagnosis import modified
 from zrep.core.errors import FailedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key, pool_of
 from zrep.core.pair import End
 from zrep.core.plan_data import (
-    changed_by_hand,
     merged,
     plan_advance,
     plan_another_name,
@@ -204,7 +204,8 @@ def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[
     try:
         _stream(view, advance.base, advance.pending)
     except zfs_errors.ModifiedError as error:
-        raise changed_by_hand(view.lane, error.evidence) from None
+        mine, theirs = view.lane.at(view.here), view.lane.at(view.here.other)
+        raise modified(mine, theirs, error.evidence).error(view.name) from None
     return view, advance.pending
 
 

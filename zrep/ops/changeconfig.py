@@ -6,6 +6,7 @@ from shlex import quote
 
 from msgspec import Struct
 
+from zrep.core.diagnosis import State, diagnose_alone
 from zrep.core.errors import RefusedError, UsageError
 from zrep.core.names import check_dataset, check_host
 from zrep.core.pair import End
@@ -14,7 +15,6 @@ from zrep.core.steps import SetProperties
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
-from zrep.ops.unusable import unreadable
 
 
 class Config(Struct, frozen=True):
@@ -33,8 +33,9 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     """Change where this side finds its peer, or its own limits; a dataset that was renamed learns its
     own name. Only this side is changed."""
     link = session.link(name, strict=False)
-    if garbage := unreadable(name, link.role):
-        raise garbage
+    found = diagnose_alone(name, link.role)
+    if found.state in (State.UNREADABLE, State.REJOIN_UNFINISHED):
+        raise found.error(name)
     if link.role.intent is not None and link.role.intent.role:
         raise RefusedError(
             "a role change is unfinished, and its record would undo this",

@@ -9,9 +9,8 @@ from zrep.core.relation import Unrelated, relate
 from zrep.core.role import Role
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Link, Session
+from zrep.ops.pairs import Link, Session, busy
 from zrep.ops.read import observe
-from zrep.ops.unusable import busy
 
 
 def clear(session: Session, name: str, here_only: bool) -> Outcome:

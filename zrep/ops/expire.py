@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zrep.core.errors import BusyError, RefusedError
+from zrep.core.errors import BusyError
 from zrep.core.pair import End
 from zrep.core.plan_data import expire_end, plan_expire
 from zrep.core.relation import Linked
@@ -33,7 +33,7 @@ def _expire(session: Session, name: str, here_only: bool, everything: bool) -> O
     except BusyError as error:
         return Outcome(name, error=error, skipped=everything)
     if not isinstance(view.relation, Linked):
-        raise RefusedError(f"not expired: {view.relation.word}", filesystem=name, evidence=view.relation.evidence())
+        raise view.diagnosis.error(name)
     plan = plan_expire(view.lane)
     view.do(plan)
     return Outcome(name, message=_expired(plan))

@@ -11,9 +11,8 @@ from zrep.core.role import Role
 from zrep.core.steps import Step
 from zrep.host.local import Host
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
+from zrep.ops.pairs import Session, busy
 from zrep.ops.read import observe
-from zrep.ops.unusable import busy
 
 
 def lock_here(session: Session, name: str, seen: Role | None = None) -> Member:

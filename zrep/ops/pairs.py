@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from zrep.core.apply import after
 from zrep.core.dataset import Member, Snapshot
+from zrep.core.diagnosis import ELSEWHERE, Diagnosis, State, diagnose, diagnose_alone
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG, memory_key
 from zrep.core.pair import End, Lane, Pair, Tree, plain_pair
@@ -31,13 +32,16 @@ from zrep.ops.dry_run import DryRun, DryRunHost, DryRunOwnHost
 from zrep.ops.execute import Executor, Line
 from zrep.ops.outcome import Outcome
 from zrep.ops.read import find_role, find_roles, observe, read_snapshots
-from zrep.ops.unusable import busy, misfit, unfinished_init
 from zrep.wire.client import RemoteHost
 
 Answer = TypeVar("Answer")
 
 LOCK_SECONDS = 5.0
 _NONE_MADE: Mapping[str, Snapshot] = {}
+
+# What no operation but the one that is advised works on: whatever the other half is, or whatever this one is.
+_NO_LINK = frozenset({State.REJOIN_UNFINISHED, State.UNREADABLE, State.RENAMED})
+_NO_VIEW = _NO_LINK | {State.INIT_UNFINISHED, State.BUSY, State.PEER_MISSING}
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"})
 
@@ -76,11 +80,11 @@ class Link(Struct, frozen=True):
 
     @property
     def peer_host(self) -> str:
-        return self.role.dest_host if self.is_master else self.role.src_host
+        return self.role.peer_host
 
     @property
     def peer_name(self) -> str:
-        return self.role.dest_fs if self.is_master else self.role.src_fs
+        return self.role.peer_fs
 
 
 class View(Struct, frozen=True):
@@ -118,6 +122,11 @@ class View(Struct, frozen=True):
     def relation(self) -> Relation:
         """How this host's half stands to the other."""
         return relate(self.mine.role, self.theirs.role)
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What state the pair is in, seen from this host."""
+        return diagnose(self.mine.members[0], self.theirs.members[0])
 
     @property
     def turned(self) -> View:
@@ -230,26 +239,31 @@ class Session:
     # --- finding ---
 
     def roles(self) -> dict[str, Role]:
-        """Every dataset here with a role of this tag; leftovers without a complete pair are not among them."""
-        return {name: role for name, role in find_roles(self.local, self.tag).items() if role.paired}
+        """Every dataset here with a role of this tag, or the record of an unfinished rejoin; other leftovers without a
+        complete pair are not among them."""
+        found = find_roles(self.local, self.tag).items()
+        return {name: role for name, role in found if role.paired or role.rejoining}
 
     def link(self, name: str, *, strict: bool = True) -> Link:
         """The link of one dataset here. RefusedError when it is not there, in no pair, or (if strict) when it was
-        renamed or its properties hold what zrep never writes."""
+        renamed, its rejoin was cut or its properties hold what zrep never writes."""
         role = find_role(self.local, self.tag, name)
         if role is None:
             raise RefusedError("no such filesystem here", filesystem=name, advice="see: zrep list")
-        if role.split:
-            raise RefusedError("this is a split copy kept by rejoin, not part of a pair", filesystem=name)
-        if not role.paired:
+        return self.accept(name, role, strict=strict)
+
+    def accept(self, name: str, role: Role, *, strict: bool = True) -> Link:
+        """The link of a dataset here that has this role; refused as link does."""
+        found = diagnose_alone(name, role)
+        if found.state is State.SPLIT_COPY or (strict and found.state in _NO_LINK):
+            raise found.error(name)
+        if not role.paired and not role.rejoining:
             raise RefusedError(
                 "it is not replicated by zrep here",
                 filesystem=name,
                 evidence=f"no local {self.tag}: properties",
                 advice=f"zrep init {quote(name)} HOST DEST_FS",
             )
-        if strict and (unusable := misfit(name, role)):
-            raise unusable
         return Link(self.tag, name, role)
 
     # --- locking and reading ---
@@ -358,48 +372,30 @@ class Session:
             return Outcome(link.name, error=RefusedError("it is gone", filesystem=link.name))
         if mine.role.links != link.role.links or mine.role.master != link.role.master:
             return Outcome(link.name, error=BusyError("its role changed meanwhile", filesystem=link.name))
-        if mine.role.intent is not None and mine.role.intent.operation == "init":
-            return Outcome(link.name, error=unfinished_init(link))
-        if theirs is None:
-            return Outcome(link.name, error=self._missing(link))
-        unusable = self._unusable(mine) or self._unusable(theirs, f" on {link.peer_host}")
-        if unusable is not None:
-            return Outcome(link.name, error=unusable.about(link.name))
+        try:
+            found = self.diagnose(mine, theirs)
+        except ZrepError as error:
+            return Outcome(link.name, error=error.about(link.name))
+        if theirs is None or found.state in _NO_VIEW:
+            return Outcome(link.name, error=found.error(link.name))
         halves = {link.end: mine, link.end.other: theirs}
         return View(link, link.end, plain_pair(link.tag, halves[End.SOURCE], halves[End.TARGET]), self.executor(link))
 
-    def _missing(self, link: Link) -> ZrepError:
-        try:
-            self.check_rejoining(link)
-        except ZrepError as error:
-            return error.about(link.name)
-        return RefusedError(
-            f"{link.peer_name} does not exist on {link.peer_host}",
-            filesystem=link.name,
-            evidence="the peer's ZFS says so",
-            advice=f"if it is lost for good: zrep clear {quote(link.name)}, then zrep init again",
-        )
+    def diagnose(self, mine: Member, theirs: Member | ZrepError | None) -> Diagnosis:
+        """What state a pair is in. Where the other half is not under its name, its host is asked once more, for all
+        roles there: its rejoin may have been cut, or it was renamed. Raises what keeps the peer from saying so."""
+        shell = self._living_shell(mine) or (self._living_shell(theirs) if isinstance(theirs, Member) else "")
+        found = diagnose(mine, theirs, shell=shell)
+        if found.state in ELSEWHERE:
+            roles = find_roles(self.host(mine.role.peer_host), self.tag)
+            found = diagnose(mine, theirs, elsewhere=roles, shell=shell)
+        return found
 
-    def check_rejoining(self, link: Link) -> None:
-        """RefusedError when the other half is missing, or without its role, because its rejoin was cut."""
-        for role in find_roles(self.host(link.peer_host), self.tag).values():
-            if role.rejoining == link.peer_name:
-                raise RefusedError(
-                    f"the rejoin of {link.peer_name} on {link.peer_host} is unfinished",
-                    filesystem=link.name,
-                    advice=f"on {link.peer_host}: zrep rejoin '{link.peer_name}'",
-                )
-
-    def _unusable(self, member: Member, where: str = "") -> ZrepError | None:
-        """Why a side cannot be worked on although it is there: a live shell zrep (a dead one's lock is no
-        obstacle), or properties that this program did not write."""
-        if member.role.lock_pid.isdigit() and os.path.exists(f"/proc/{member.role.lock_pid}"):
-            return BusyError(
-                "the shell zrep is working on it",
-                filesystem=member.name,
-                evidence=f"{self.tag}:lock-pid {member.role.lock_pid} is alive",
-            )
-        return misfit(member.name, member.role, where)
+    def _living_shell(self, member: Member) -> str:
+        """Evidence that a shell zrep is at work on a side, "" for none: a dead one's lock is no obstacle."""
+        pid = member.role.lock_pid
+        alive = pid.isdigit() and os.path.exists(f"/proc/{pid}")
+        return f"{self.tag}:lock-pid {pid} is alive" if alive else ""
 
     def again(self, view: View, *ends: End, sync_txg: bool = False) -> View:
         """The same pair, read anew under the same locks (whatever its roles are now); with ends: only those."""
@@ -444,6 +440,11 @@ class Session:
         """A view read anew after its roles have moved: its streams go from the new master to the old one now."""
         link = Link(view.tag, view.name, view.mine.role)
         return replace(view if link.end is view.here else view.turned, link=link)
+
+
+def busy(name: str) -> BusyError:
+    """Somebody has the lock of a filesystem, on this side or the other."""
+    return BusyError("busy", filesystem=name, evidence="another zrep or a stream of ours is working on it")
 
 
 def _usable(found: View | Outcome) -> View:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from zrep.core.dataset import NO_TOKEN, Member
+from zrep.core.diagnosis import diagnose_data
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.plan_data import plan_advance, plan_stream
 from zrep.core.quantities import duration, size
@@ -54,11 +55,8 @@ def preflight_alone(session: Session, member: Member) -> list[str]:
 
 
 def _unusable_data(view: View) -> ZrepError | None:
-    try:
-        plan_advance(view.lane)
-    except RefusedError as error:
-        return error
-    return None
+    found = diagnose_data(view.lane.at(view.here), view.lane.at(view.here.other))
+    return found.error(view.name) if found else None
 
 
 def _mounted_by_hand(view: View) -> list[ZrepError]:

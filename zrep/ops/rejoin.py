@@ -12,6 +12,7 @@ from shlex import quote
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot, Value
+from zrep.core.diagnosis import Action, State
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.pair import End, newest_common
 from zrep.core.plan_data import plan_converge
@@ -28,7 +29,7 @@ from zrep.core.plan_rejoin import (
     plan_set_aside,
 )
 from zrep.core.quantities import size
-from zrep.core.relation import Interrupted, Linked, SplitBrain, Stale
+from zrep.core.relation import Linked
 from zrep.core.requests import DIFFERENCES_KEPT, IsUnmodified, Lock, Occupants, ReadDifferences, Unlock
 from zrep.core.role import Role, intent_property
 from zrep.core.steps import Mount, SetProperties, Unmount
@@ -36,6 +37,7 @@ from zrep.ops import hooks
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View
 from zrep.ops.read import find_role, find_roles, observe, observe_children, read_all_properties, read_delegations
+from zrep.ops.repair import finish
 
 # So many of the differences are shown one by one.
 _SHOWN = 20
@@ -52,6 +54,9 @@ def rejoin(session: Session, name: str) -> Outcome:
         if role is not None and role.master:
             return Outcome(name, message=f"{_kept(unfinished)}; it has become master since, nothing is left to do")
     view = session.open(name)
+    if view.diagnosis.state.action is Action.REPAIR and not isinstance(view.relation, Linked):
+        finish(session, view)
+        return Outcome(name, message="finished the role change: the pair is linked")
     if not _may_rejoin(session, view):
         if unfinished is not None:
             return _linked_again(session, name, _kept(unfinished))
@@ -85,24 +90,15 @@ def _own(view: View) -> Member:
 
 
 def _may_rejoin(session: Session, view: View) -> bool:
-    """Whether there is anything to do; RefusedError when this side is not the one to give up its role."""
-    match view.relation:
-        case Linked():
-            return False
-        case Stale():
-            return True
-        case SplitBrain() if session.options.force and view.theirs.role.master:
-            return True
-        case Interrupted() if view.theirs.role.master:
-            return True
-        case SplitBrain():
-            raise RefusedError(
-                "split brain: both sides were made master",
-                filesystem=view.name,
-                evidence=view.relation.evidence(),
-                advice=f"to give up this side (its data stays in a split copy): zrep rejoin -f {quote(view.name)}",
-            )
-    raise RefusedError(f"cannot rejoin: {view.relation.word}", filesystem=view.name, evidence=view.relation.evidence())
+    """Whether there is anything to do; the refusal when this side is not the one to give up its role."""
+    if isinstance(view.relation, Linked):
+        return False
+    found = view.diagnosis
+    if found.state in (State.STALE, State.STALE_MASTER):
+        return True
+    if found.state is State.SPLIT_BRAIN and session.options.force and view.theirs.role.master:
+        return True
+    raise found.error(view.name)
 
 
 def _raise_epoch(session: Session, view: View) -> View:

@@ -2,67 +2,31 @@
 
 from __future__ import annotations
 
-from shlex import quote
-
 from zrep.core.dataset import Value
-from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.diagnosis import DATA, Action, Diagnosis, Repair, next_repair
+from zrep.core.errors import FailedError
 from zrep.core.pair import End
 from zrep.core.plan_data import plan_adopt
 from zrep.core.plan_record import clear_intent, plan_whole
 from zrep.core.plan_role import plan_abort, plan_demote, plan_open, plan_restore, plan_stop
-from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, SplitBrain, Stale
 from zrep.core.steps import InheritProperty
 from zrep.ops import hooks
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import read_all_properties
 
 _REPLICA = Value("no", "local")
+# Each is needed at most once on either side; more of them means that what is set does not stay.
+_REPAIRS = 2 * len(Repair)
 
 
 def prepare(session: Session, view: View) -> View:
-    """The view of a healthy pair, after finishing or undoing what an earlier run left. RefusedError with the
-    verdict when the two sides do not belong together."""
+    """The view of a healthy pair, after finishing or undoing what an earlier run left. The refusal that the state of
+    the two sides is, where they do not belong together. What is wrong with the data alone is left to what moves it."""
     view = finish(session, view)
-    advice = _advice(view)
-    match view.relation:
-        case Linked():
-            return adopt(session, view)
-        case Adoptable():
-            return adopt(session, view)
-        case Stale():
-            raise stale_master(session, view)
-        case PeerStale():
-            raise RefusedError(
-                f"the old master {view.theirs.name} on {view.link.peer_host} has not rejoined",
-                filesystem=view.name,
-                evidence=view.relation.evidence(),
-                advice=advice,
-            )
-        case SplitBrain():
-            raise RefusedError(
-                "split brain: both sides were made master",
-                filesystem=view.name,
-                evidence=view.relation.evidence() + _stop(session, view),
-                advice=advice,
-            )
-        case Interrupted():
-            raise RefusedError(
-                "neither side is master",
-                filesystem=view.name,
-                evidence=view.relation.evidence(),
-                advice=advice,
-            )
-    session.check_rejoining(view.link)
-    raise RefusedError(
-        f"{view.theirs.name} on {view.link.peer_host} is not the other half of this pair",
-        filesystem=view.name,
-        evidence=view.relation.evidence(),
-        advice=f"zrep status {quote(view.name)}; {advice}",
-    )
-
-
-def _advice(view: View) -> str:
-    return view.relation.advice(view.name, view.link.peer_host, view.theirs.name)
+    found = view.diagnosis
+    if found.state.action is Action.PROCEED or found.state in DATA:
+        return adopt(session, view)
+    raise found.error(view.name, _stop(session, view, found))
 
 
 def finish(session: Session, view: View) -> View:
@@ -70,73 +34,86 @@ def finish(session: Session, view: View) -> View:
 
     Both locks are held, so no late request of the earlier run is still alive: what the peer says now is final.
     """
-    intent = view.pair.source.role.intent
-    if intent is not None and intent.operation == "failover":
-        if view.pair.target.role.gen == intent.identity:
-            promoted = view.pair.target.role
-            view.do(plan_demote(view.pair))
-            view = session.turned(session.again(view))
-            session.say(f"{view.name}: finished the role change to epoch {promoted.epoch}")
-            old = view.pair.target
-            hooks.tell(session, view.executor.target, "after-demote", old.name, old.role)
-        elif isinstance(view.relation, Linked):
-            view.do(plan_abort(view.pair, intent))
+    for _ in range(_REPAIRS):
+        found = _next(view)
+        if found is None:
+            return view
+        view = _mend(session, view, *found)
+    raise FailedError("what an earlier run left cannot be finished", filesystem=view.name, evidence=str(_next(view)))
+
+
+def _next(view: View) -> tuple[Repair, End] | None:
+    return next_repair(view.pair.source.role, view.pair.target.role)
+
+
+def _mend(session: Session, view: View, repair: Repair, end: End) -> View:
+    """Do one of what is left to do, about one end; the pair as it is then."""
+    match repair:
+        case Repair.DEMOTE:
+            return _demote(session, view if end is End.SOURCE else view.turned)
+        case Repair.UNDO:
+            return _undo(session, view if end is End.SOURCE else view.turned)
+        case Repair.RESTORE:
+            return _restore(session, view, end)
+        case Repair.COMPLETE:
+            view.do(plan_whole(end, view.pair.at(end), session.tag))
+            return session.again(view)
+        case Repair.OPEN:
+            open_master(session, view, end)
             view = session.again(view)
-            session.say(f"{view.name}: undid an unfinished role change")
-            hooks.take_back(session, view)
-    told = view.pair.target.role
-    record = told.intent
-    moved = record is not None and (record.operation, record.identity) == ("failover", view.mine.role.gen)
-    if view.mine.role.master and told.master and moved:
-        # The old master is the other side: this one took the role and was cut before it could tell.
-        view = _demote_old_master(session, view)
-    intent = view.pair.source.role.intent
-    if intent is not None and intent.operation == "stopped" and isinstance(view.relation, Linked):
-        if other := _replica_of(view):
-            view.do([clear_intent(End.SOURCE, view.pair.source.name, session.tag)])
-            session.say(f"{view.name}: it stays read-only, as the replica it is under the tag {other}")
-        else:
-            view.do(plan_restore(End.SOURCE, view.pair.source, view.tag, intent))
-            session.say(f"{view.name}: it is the master after all, and writable again")
-        view = session.again(view, End.SOURCE)
-    for unit, side in ((view.pair.source, End.SOURCE), (view.pair.target, End.TARGET)):
-        if unit.role.partially_applied:
-            view.do(plan_whole(side, unit, session.tag))
-            view = session.again(view)
-        if unit.role.intent and unit.role.intent.operation == "promote" and unit.role.master:
-            open_master(session, view, side)
-            view = session.again(view)
-            opened = view.pair.at(side)
-            hooks.tell(session, view.executor.host(side), "after-promote", opened.name, opened.role)
-    left = view.pair.target.role.intent
-    if left is not None and left.operation == "follow" and isinstance(view.relation, Linked):
-        # Demoted and cut before anybody was told.
-        old = view.pair.target
-        hooks.tell(session, view.executor.target, "after-demote", old.name, old.role)
-        view.do([clear_intent(End.TARGET, old.name, session.tag)])
-        view = session.again(view, End.TARGET)
-    if view.pair.source.role.alone and isinstance(view.relation, Linked):
-        view.do([InheritProperty(End.SOURCE, (view.pair.source.name,), f"{session.tag}:alone")])
-        view = session.again(view, End.SOURCE)
+            opened = view.pair.at(end)
+            hooks.tell(session, view.executor.host(end), "after-promote", opened.name, opened.role)
+            return view
+        case Repair.TELL:
+            # Demoted and cut before anybody was told.
+            old = view.pair.at(end)
+            hooks.tell(session, view.executor.host(end), "after-demote", old.name, old.role)
+            view.do([clear_intent(end, old.name, session.tag)])
+            return session.again(view, end)
+        case Repair.MET:
+            view.do([InheritProperty(end, (view.pair.at(end).name,), f"{session.tag}:alone")])
+            return session.again(view, end)
+
+
+def _demote(session: Session, view: View) -> View:
+    """The old master, at the source, follows the target, which took the role: whichever of them this host is."""
+    epoch = view.pair.target.role.epoch
+    view.do(plan_demote(view.pair))
+    view = session.turned(session.again(view))
+    session.say(f"{view.name}: finished the role change to epoch {epoch}")
+    old = view.pair.target
+    hooks.tell(session, view.executor.target, "after-demote", old.name, old.role)
     return view
 
 
-def _replica_of(view: View) -> str:
+def _undo(session: Session, view: View) -> View:
+    """The master, at the source, goes back to how it was."""
+    intent = view.pair.source.role.intent
+    assert intent is not None
+    view.do(plan_abort(view.pair, intent))
+    view = session.again(view)
+    session.say(f"{view.name}: undid an unfinished role change")
+    hooks.take_back(session, view)
+    return view
+
+
+def _restore(session: Session, view: View, end: End) -> View:
+    tree = view.pair.at(end)
+    assert tree.role.intent is not None
+    if other := _replica_of(view, end):
+        view.do([clear_intent(end, tree.name, session.tag)])
+        session.say(f"{view.name}: it stays read-only, as the replica it is under the tag {other}")
+    else:
+        view.do(plan_restore(end, tree, view.tag, tree.role.intent))
+        session.say(f"{view.name}: it is the master after all, and writable again")
+    return session.again(view, end)
+
+
+def _replica_of(view: View, end: End) -> str:
     """Another tag under which the master is a replica: its role may have moved while this pair was stopped."""
-    name = view.pair.source.name
-    roles = read_all_properties(view.executor.source, name).items()
+    roles = read_all_properties(view.executor.host(end), view.pair.at(end).name).items()
     others = [key.removesuffix(":master") for key, value in roles if key.endswith(":master") and value == _REPLICA]
     return next((tag for tag in others if tag != view.tag), "")
-
-
-def _demote_old_master(session: Session, view: View) -> View:
-    """Demote the old master from the new one's side: the steps are those of the role change, whose source it was."""
-    old = view.turned
-    old.do(plan_demote(old.pair))
-    session.say(f"{view.name}: finished the role change to epoch {view.mine.role.epoch}")
-    view = session.again(view)
-    hooks.tell(session, view.executor.target, "after-demote", view.theirs.name, view.theirs.role)
-    return view
 
 
 def open_master(session: Session, view: View, side: End) -> None:
@@ -152,19 +129,12 @@ def adopt(session: Session, view: View) -> View:
     return session.again(view)
 
 
-def stale_master(session: Session, view: View) -> ZrepError:
-    """I am an old master: create nothing, stop writes, and say what to do."""
-    return RefusedError(
-        f"the master role has moved to {view.theirs.name} on {view.link.peer_host}",
-        filesystem=view.name,
-        evidence=view.relation.evidence() + _stop(session, view),
-        advice=_advice(view),
-    )
-
-
-def _stop(session: Session, view: View) -> str:
-    """Make my side read-only if it claims to be master; what to add to the evidence."""
-    plan = plan_stop(End.SOURCE, view.mine, session.tag) if view.mine.role.master else ()
+def _stop(session: Session, view: View, found: Diagnosis) -> str:
+    """Make my side read-only if it claims to be master and cannot be shown to be the right one; what to add to the
+    evidence."""
+    if found.state.action is not Action.STOP_WRITES or not view.mine.role.master:
+        return ""
+    plan = plan_stop(End.SOURCE, view.mine, session.tag)
     if not plan:
         return ""
     session.alone().do_all(plan)

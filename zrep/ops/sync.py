@@ -13,7 +13,7 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.dataset import PoolSpace, Snapshot
+from zrep.core.dataset import Member, PoolSpace, Snapshot
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
 from zrep.core.pair import End, newest_common
@@ -35,9 +35,8 @@ from zrep.ops.advance import (
 )
 from zrep.ops.lease import not_reached, reached
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Link, Session, View
+from zrep.ops.pairs import Link, Session, View, busy
 from zrep.ops.repair import prepare
-from zrep.ops.unusable import busy, misfit
 
 # A run sends what an earlier one left, then what was written since: two rounds reach the end.
 _ROUNDS = 3
@@ -55,11 +54,13 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
     links: list[Link] = []
     if everything:
         for name, role in session.roles().items():
-            if unusable := misfit(name, role):
+            try:
+                link = session.accept(name, role)
+            except ZrepError as error:
                 not_reached(session, [Link(session.tag, name, role)])
-                outcomes.append(Outcome(name, error=unusable.about(name)))
-            elif role.master:
-                links.append(Link(session.tag, name, role))
+                outcomes.append(Outcome(name, error=error.about(name)))
+            else:
+                links += [link] if link.is_master else []
     for name in dict.fromkeys(names):
         try:
             links.append(_master_link(session, name))
@@ -320,7 +321,8 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
     if base is None or not lost:
         return ()
     known = {snapshot.guid for snapshot in view.lane.source.snapshots}
-    later = replica.after(base)
+    start = _unwritten_up_to(replica, base)
+    later = replica.after(start)
     # The promotion snapshot of a takeover -L that was cut is zrep's own.
     own = [s for s in later if s in replica.ours(session.tag) and s.guid not in known and s.holds <= {session.tag}]
     foreign = [snapshot for snapshot in later if snapshot not in own]
@@ -337,8 +339,18 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
     return (
         *((Release(End.TARGET, session.tag, held),) if held else ()),
         *((DestroySnapshots(End.TARGET, replica.name, tuple(s.name for s in own)),) if own else ()),
-        Rollback(End.TARGET, f"{replica.name}@{base.name}"),
+        Rollback(End.TARGET, f"{replica.name}@{start.name}"),
     )
+
+
+def _unwritten_up_to(replica: Member, base: Snapshot) -> Snapshot:
+    """The newest snapshot of a replica that is still what the base is: somebody's snapshots of it need not go."""
+    last = base
+    for snapshot in replica.after(base):
+        if snapshot.written:
+            break
+        last = snapshot
+    return last
 
 
 def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -> Outcome:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from zrep.core.dataset import Member
+from zrep.core.diagnosis import State, diagnose_alone
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.pair import End, plain_tree
 from zrep.core.plan_role import plan_go_on_alone, plan_open, plan_take_alone
@@ -24,7 +25,6 @@ from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
 from zrep.ops.read import observe, read_token
-from zrep.ops.unusable import unfinished_init
 
 # What a fence command says by its exit status. Any other means: not fenced.
 _FENCED = 0
@@ -105,8 +105,9 @@ def _need_yes(session: Session, name: str, what: str, agree: Callable[[str], boo
 def _insist(session: Session, executor: Executor, member: Member, agree: Callable[[str], bool]) -> Outcome:
     """A master with an intent: one that only has to be opened, or one whose peer never answers."""
     name = member.name
-    if member.role.intent is not None and member.role.intent.operation == "init":
-        raise unfinished_init(Link(session.tag, name, member.role))
+    diagnosis = diagnose_alone(name, member.role)
+    if diagnosis.state is State.INIT_UNFINISHED:
+        raise diagnosis.error(name)
     stuck = member.role.intent is not None and member.role.intent.operation in ("failover", "stopped")
     if stuck:
         _need_yes(

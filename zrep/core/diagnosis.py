@@ -1,0 +1,445 @@
+"""What state a pair is in, why, what to do about it, and what may be done with it: decided here, for ``status``,
+``list``, ``sync`` and every role change alike. relation.py compares two generations; this judges two datasets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from shlex import join
+
+from msgspec import Struct
+
+from zrep.core.dataset import Member, Snapshot
+from zrep.core.errors import BusyError, RefusedError, UnreachableError, ZrepError
+from zrep.core.pair import End, newest_common
+from zrep.core.quantities import size
+from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, Relation, SplitBrain, Stale, relate
+from zrep.core.role import LEGACY, Role
+
+
+class Action(Enum):
+    """What zrep may do with a pair by itself."""
+
+    PROCEED = "go on"
+    REPAIR = "finish or undo what was cut, then go on"
+    WAIT = "leave it alone for now"
+    STOP_WRITES = "refuse, and make a side that says it is master read-only"
+    REFUSE = "refuse"
+
+
+class State(Enum):
+    """A state of a pair, as one side sees it. word: what list and status call it (README "States"); code: the exit
+    status of status; action: what may be done."""
+
+    OK = ("ok", 0, Action.PROCEED)
+    PAUSED = ("paused", 0, Action.PROCEED)
+    SPLIT_COPY = ("split copy", 0, Action.REFUSE)
+    STOPPED = ("stopped", 0, Action.REPAIR)
+    ROLE_CHANGE_UNFINISHED = ("role change unfinished", 3, Action.REPAIR)
+    INIT_UNFINISHED = ("init unfinished", 3, Action.REFUSE)
+    REJOIN_UNFINISHED = ("rejoin unfinished", 3, Action.REFUSE)
+    BUSY = ("busy", 4, Action.WAIT)
+    PEER_UNKNOWN = ("peer unknown", 5, Action.WAIT)
+    PEER_MISSING = ("peer missing", 3, Action.REFUSE)
+    STALE_MASTER = ("stale master", 3, Action.STOP_WRITES)
+    STALE = ("stale", 3, Action.REFUSE)
+    PEER_STALE = ("peer stale", 3, Action.REFUSE)
+    SPLIT_BRAIN = ("split brain", 3, Action.STOP_WRITES)
+    NO_MASTER = ("no master", 3, Action.REFUSE)
+    UNRELATED = ("unrelated", 3, Action.REFUSE)
+    RENAMED = ("renamed", 3, Action.REFUSE)
+    UNREADABLE = ("unreadable", 3, Action.REFUSE)
+    NO_COMMON_SNAPSHOT = ("no common snapshot", 3, Action.REFUSE)
+    REPLICA_MODIFIED = ("replica modified", 3, Action.REFUSE)
+
+    @property
+    def word(self) -> str:
+        return self.value[0]
+
+    @property
+    def code(self) -> int:
+        return self.value[1]
+
+    @property
+    def action(self) -> Action:
+        return self.value[2]
+
+
+# Where the other half may be under another name, or its rejoin may be recorded on another dataset of its host.
+ELSEWHERE = frozenset({State.PEER_MISSING, State.UNRELATED})
+# The roles are well and only the data is not: whatever moves data refuses by itself.
+DATA = frozenset({State.NO_COMMON_SNAPSHOT, State.REPLICA_MODIFIED})
+# What one side knows of itself and the other cannot change.
+_DECIDED = frozenset(
+    {State.SPLIT_COPY, State.REJOIN_UNFINISHED, State.UNREADABLE, State.RENAMED, State.INIT_UNFINISHED}
+)
+
+
+class Diagnosis(Struct, frozen=True):
+    """A state with what it rests on. what: the statement that an error makes; evidence: why zrep says so; advice: the
+    next command, with real names, or what to do; unasked: the exit status of what kept the peer from being asked, 0
+    where nothing did."""
+
+    state: State
+    what: str = ""
+    evidence: str = ""
+    advice: str = ""
+    unasked: int = 0
+
+    @property
+    def code(self) -> int:
+        return self.unasked or self.state.code
+
+    def error(self, filesystem: str, more: str = "") -> ZrepError:
+        """The refusal that this state is. more: what to add to the evidence."""
+        kind = BusyError if self.state.action is Action.WAIT else RefusedError
+        return kind(self.what, filesystem=filesystem, evidence=self.evidence + more, advice=self.advice)
+
+
+class Repair(Enum):
+    """What the next run does by itself with what an earlier one left of a role change, in this order."""
+
+    DEMOTE = "the old master follows the side that took the role"
+    UNDO = "the master goes back to how it was before a role change that was not committed"
+    RESTORE = "a master that was stopped is one after all, and writable again"
+    COMPLETE = "a role of which only a part landed is made whole"
+    OPEN = "a new master is made available"
+    TELL = "an old master's programs are told that it was demoted"
+    MET = "a side promoted alone has met its peer"
+
+
+def next_repair(source: Role, target: Role) -> tuple[Repair, End] | None:
+    """What is to be mended first of an unfinished role change, and the end it is about; None when nothing is. After
+    each, both are read and asked about again. It does not matter which is given as the source, but where both ends need
+    the same the source comes first."""
+    linked = isinstance(relate(source, target), Linked)
+    ends = ((End.SOURCE, source, target), (End.TARGET, target, source))
+    needed = ((repair, end) for repair in Repair for end, role, other in ends if _needs(repair, role, other, linked))
+    return next(needed, None)
+
+
+def _needs(repair: Repair, role: Role, other: Role, linked: bool) -> bool:
+    operation = role.intent.operation if role.intent else ""
+    match repair:
+        case Repair.DEMOTE:
+            identity = role.intent.identity if role.intent else ""
+            return role.master is True and operation == "failover" and other.gen == identity
+        case Repair.UNDO:
+            return linked and role.master is True and operation == "failover"
+        case Repair.RESTORE:
+            return linked and role.master is True and operation == "stopped"
+        case Repair.COMPLETE:
+            return role.partially_applied
+        case Repair.OPEN:
+            return role.master is True and operation == "promote"
+        case Repair.TELL:
+            return linked and role.master is False and operation == "follow"
+        case Repair.MET:
+            return linked and role.master is True and role.alone
+
+
+def diagnose_alone(name: str, role: Role) -> Diagnosis:
+    """Judge one dataset by its own role, its peer unasked."""
+    return _decided(name, role, "") or _by_its_intent(name, role)
+
+
+def diagnose(
+    mine: Member,
+    theirs: Member | ZrepError | None,
+    *,
+    elsewhere: Mapping[str, Role] | None = None,
+    shell: str = "",
+) -> Diagnosis:
+    """Judge a pair as read on both sides, seen from mine. theirs: what kept the peer from being asked, or None when it
+    says that there is no such dataset.
+
+    elsewhere: the roles of all datasets on the peer, to be given where without them the state is in ELSEWHERE;
+    shell: evidence that a living shell zrep works on one of the two.
+    """
+    found = _diagnose_roles(mine, theirs, elsewhere=elsewhere, shell=shell)
+    goes_on = found.state.action in (Action.PROCEED, Action.REPAIR) and found.state is not State.PAUSED
+    if isinstance(theirs, Member) and goes_on:
+        return diagnose_data(mine, theirs) or found
+    return found
+
+
+def _diagnose_roles(
+    mine: Member,
+    theirs: Member | ZrepError | None,
+    *,
+    elsewhere: Mapping[str, Role] | None = None,
+    shell: str = "",
+) -> Diagnosis:
+    """The same without a look at the data: what decides whether two sides may work together at all."""
+    own = diagnose_alone(mine.name, mine.role)
+    if isinstance(theirs, ZrepError) and own.state is State.INIT_UNFINISHED:
+        return _unknown(own, mine.role, theirs)  # to go on with it needs the peer
+    if own.state in _DECIDED:
+        return own
+    if isinstance(theirs, ZrepError):
+        return _unknown(own, mine.role, theirs)
+    if theirs is None:
+        return _elsewhere(mine, elsewhere or {}) or _missing(mine)
+    other = _decided(theirs.name, theirs.role, mine.role.peer_host)
+    if other is not None:
+        return other
+    if shell:
+        return Diagnosis(State.BUSY, "the shell zrep is working on it", shell)
+    return _tie(mine, theirs.name, theirs.role) or _related(mine, theirs, elsewhere or {})
+
+
+# --- one side ---
+
+
+def _decided(name: str, role: Role, host: str) -> Diagnosis | None:
+    """What a side is whatever the other one says. host: where it is, "" for here."""
+    where = f" on {host}" if host else ""
+    if role.rejoining:
+        return Diagnosis(
+            State.REJOIN_UNFINISHED,
+            f"the rejoin of {role.rejoining}{where} is unfinished",
+            "it was cut on the way",
+            _command(host, "rejoin", role.rejoining),
+        )
+    if role.split:
+        return Diagnosis(State.SPLIT_COPY, "this is a split copy kept by rejoin, not part of a pair", role.split)
+    if role.unreadable:
+        return Diagnosis(
+            State.UNREADABLE,
+            f"{name}{where} has properties that this zrep did not write",
+            role.unreadable,
+            f"update zrep on both hosts, or set right what was changed by hand: {_command(host, 'list', '-v', name)}",
+        )
+    beginning = role.intent is not None and role.intent.operation == "init"
+    # An init is recorded at the source, whatever of the role has landed there.
+    own, peer = (
+        (role.src_fs, (role.dest_host, role.dest_fs)) if beginning else (role.own_fs, (role.peer_host, role.peer_fs))
+    )
+    if role.paired and own != name:
+        return Diagnosis(
+            State.RENAMED,
+            f"{name}{where} was renamed",
+            f"its pair knows it as {own}",
+            _command(host, "changeconfig", name)
+            + ("" if host else f", then {_command(role.peer_host, 'changeconfig', role.peer_fs, role.own_host, name)}"),
+        )
+    if beginning:
+        return Diagnosis(
+            State.INIT_UNFINISHED,
+            f"its init{where} was interrupted",
+            "it goes on where it was",
+            _command(host, "init", name, *peer),
+        )
+    return None
+
+
+def _by_its_intent(name: str, role: Role) -> Diagnosis:
+    intent = role.intent
+    if intent is not None and intent.operation == "stopped":
+        return Diagnosis(State.STOPPED, "it was made read-only", advice=_on_master(name, role, "sync"))
+    if intent is not None and not intent.completed:
+        what = "a role change is unfinished"
+        if role.master and role.alone:
+            return Diagnosis(
+                State.ROLE_CHANGE_UNFINISHED,
+                what,
+                "promoted alone, not opened yet",
+                _command("", "takeover", "-L", name),
+            )
+        return Diagnosis(State.ROLE_CHANGE_UNFINISHED, what, advice=_on_master(name, role, "sync"))
+    return Diagnosis(State.PAUSED, "it is paused", role.paused) if role.paused else Diagnosis(State.OK)
+
+
+def _unknown(own: Diagnosis, role: Role, error: ZrepError) -> Diagnosis:
+    """The peer could not be asked: what this side knows of itself, where that is something. Only a side that was
+    promoted alone can be finished without it."""
+    unasked = error.exit_code if isinstance(error, UnreachableError) else RefusedError.exit_code
+    state = State.PEER_UNKNOWN if own.state.action is Action.PROCEED else own.state
+    return Diagnosis(state, error.what, error.line(), own.advice if role.alone else "", unasked)
+
+
+# --- the other half is not where it should be ---
+
+
+def _missing(mine: Member) -> Diagnosis:
+    role = mine.role
+    return Diagnosis(
+        State.PEER_MISSING,
+        f"{role.peer_fs} does not exist on {role.peer_host}",
+        "the peer's ZFS says so",
+        f"if it is lost for good: {_command('', 'clear', mine.name)}, then zrep init again",
+    )
+
+
+def _elsewhere(mine: Member, roles: Mapping[str, Role]) -> Diagnosis | None:
+    """Its rejoin was cut: then a copy on its host has the record of it; or it was renamed: then it has its role."""
+    role = mine.role
+    for name, other in roles.items():
+        if other.rejoining == role.peer_fs:
+            return _decided(name, other, role.peer_host)
+    for name, other in roles.items():
+        if name != role.peer_fs and other.paired and other != role and _one_pair(role, other):
+            learn = _command("", "changeconfig", mine.name, role.peer_host, name)
+            told = f"{_command(role.peer_host, 'changeconfig', name)}, then here: {learn}"
+            return Diagnosis(
+                State.RENAMED,
+                f"{role.peer_fs} on {role.peer_host} was renamed",
+                f"it is called {name} there now",
+                learn if other.own_fs == name else told,
+            )
+    return None
+
+
+def _tie(mine: Member, name: str, other: Role) -> Diagnosis | None:
+    """The other half knows this one by an earlier name."""
+    if not other.paired or other.peer_fs == mine.name or not _one_pair(mine.role, other):
+        return None
+    host = mine.role.peer_host
+    return Diagnosis(
+        State.RENAMED,
+        f"{name} on {host} knows this by an earlier name",
+        f"its peer is called {other.peer_fs} there",
+        _command(host, "changeconfig", name, other.peer_host, mine.name),
+    )
+
+
+def _one_pair(one: Role, other: Role) -> bool:
+    """Whether two roles are of one pair whatever the names in them: an id of a generation is made once. A pair of the
+    shell zrep has none, and is one where no more than one name differs."""
+    if not one.gen and not other.gen:
+        return sum(a != b for a, b in zip(one.links, other.links, strict=True)) <= 1
+    return bool(({one.gen, *one.parents} & {other.gen, *other.parents}) - {"", LEGACY})
+
+
+# --- two sides ---
+
+
+def _related(mine: Member, theirs: Member, elsewhere: Mapping[str, Role]) -> Diagnosis:
+    name, host, other = mine.name, mine.role.peer_host, theirs.name
+    relation = relate(mine.role, theirs.role)
+    repair, _ = next_repair(mine.role, theirs.role) or (None, None)
+    if repair is Repair.DEMOTE or repair is Repair.UNDO:
+        return _unfinished(mine, theirs, repair)
+    match relation:
+        case Linked() | Adoptable():
+            return _linked(mine, theirs, repair)
+        case Stale():
+            state = State.STALE_MASTER if mine.role.master else State.STALE
+            what, advice = f"the master role has moved to {other} on {host}", _command("", "rejoin", name)
+        case PeerStale():
+            state, what = State.PEER_STALE, f"the old master {other} on {host} has not rejoined"
+            advice = _command(host, "rejoin", other)
+        case SplitBrain():
+            state, what, advice = State.SPLIT_BRAIN, "split brain: both sides were made master", _give_up(mine, theirs)
+        case Interrupted():
+            state, what, advice = State.NO_MASTER, "neither side is master", _promote(mine)
+        case _:
+            return _elsewhere(mine, elsewhere) or _unrelated(mine, theirs, relation)
+    return Diagnosis(state, what, relation.evidence(), advice)
+
+
+def _unrelated(mine: Member, theirs: Member, relation: Relation) -> Diagnosis:
+    host = mine.role.peer_host
+    return Diagnosis(
+        State.UNRELATED,
+        f"{theirs.name} on {host} is not the other half of this pair",
+        relation.evidence(),
+        f"to start over: {_command('', 'clear', mine.name)}, then zrep init to a new target",
+    )
+
+
+def _linked(mine: Member, theirs: Member, repair: Repair | None) -> Diagnosis:
+    if repair is Repair.COMPLETE or repair is Repair.OPEN:
+        return _unfinished(mine, theirs, repair)
+    if repair is Repair.RESTORE:
+        return Diagnosis(State.STOPPED, "it was made read-only", "it is the master after all", _sync(mine))
+    if paused := mine.role.paused or theirs.role.paused:
+        return Diagnosis(State.PAUSED, "it is paused", paused)
+    return Diagnosis(State.OK)
+
+
+def _unfinished(mine: Member, theirs: Member, repair: Repair) -> Diagnosis:
+    evidence = f"{relate(mine.role, theirs.role).evidence()}; {repair.value}"
+    return Diagnosis(State.ROLE_CHANGE_UNFINISHED, "a role change is unfinished", evidence, _sync(mine))
+
+
+def _sync(mine: Member) -> str:
+    """What finishes or undoes it: a sync where a side says it is master."""
+    return _on_master(mine.name, mine.role, "sync")
+
+
+def _give_up(mine: Member, theirs: Member) -> str:
+    """Only a side whose peer is master can give its role up."""
+    host = mine.role.peer_host
+    ways = [
+        *([f"{_command('', 'rejoin', '-f', mine.name)} here"] if theirs.role.master else []),
+        *([_command(host, "rejoin", "-f", theirs.name)] if mine.role.master else []),
+    ]
+    if not ways:
+        return _promote(mine)
+    return f"decide which side to give up (its data stays in a split copy): {', or '.join(ways)}"
+
+
+def _promote(mine: Member) -> str:
+    """Without a master, the one that its links call the replica can become it; what the other has alone stays in a
+    split copy when that rejoins."""
+    return _command("", "takeover", "-L", mine.name)
+
+
+# --- data ---
+
+
+def diagnose_data(mine: Member, theirs: Member) -> Diagnosis | None:
+    """Judge whether a stream can go from the master to the replica: there is a base, and the replica is as it was
+    received. None: it can."""
+    master, replica = _by_role(mine, theirs)
+    base = newest_common(master, replica)
+    if base is None:
+        start = "" if master is mine else mine.role.peer_host
+        return Diagnosis(
+            State.NO_COMMON_SNAPSHOT,
+            "the two sides have no common snapshot",
+            f"{len(mine.snapshots)} snapshots here, {len(theirs.snapshots)} there",
+            f"{_command(start, 'clear', master.name)}, then zrep init to a new target",
+        )
+    written = _written_since(replica, base)
+    return modified(mine, theirs, f"{size(written)} written there since @{base.name}") if written else None
+
+
+def modified(mine: Member, theirs: Member, evidence: str) -> Diagnosis:
+    """The replica is not what was received, by whatever evidence."""
+    master, replica = _by_role(mine, theirs)
+    start = "" if master is mine else mine.role.peer_host
+    return Diagnosis(
+        State.REPLICA_MODIFIED,
+        f"the replica {replica.name} was changed by hand",
+        evidence,
+        f"to throw that away: {_command(start, 'sync', '-f', master.name)}",
+    )
+
+
+def _by_role(mine: Member, theirs: Member) -> tuple[Member, Member]:
+    """Master and replica, as they are when what was cut is finished."""
+    repair = next_repair(mine.role, theirs.role)
+    taken = repair == (Repair.DEMOTE, End.SOURCE)
+    return (theirs, mine) if taken or not mine.role.master else (mine, theirs)
+
+
+def _written_since(member: Member, base: Snapshot) -> int:
+    """Bytes written to one side after the base, whose place in its own order may be another one."""
+    own = member.by_guid(base.guid)
+    return member.written_since(own) if own else 0
+
+
+# --- command lines ---
+
+
+def _command(host: str, *words: str) -> str:
+    """A command line of zrep. host: where to run it, "" for here."""
+    return f"{f'on {host}: ' if host else ''}zrep {join(words)}"
+
+
+def _on_master(name: str, role: Role, command: str) -> str:
+    """A command for the side that says it is master, seen from one with this role."""
+    return _command("", command, name) if role.master else _command(role.peer_host, command, role.peer_fs)

@@ -1,0 +1,107 @@
+"""list: what is known here without asking any peer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from zrep.core.dataset import Member
+from zrep.core.diagnosis import Diagnosis, diagnose_alone
+from zrep.core.names import memory_key
+from zrep.core.requests import Note, Recall
+from zrep.core.role import Role
+from zrep.ops.pairs import Session
+from zrep.ops.read import find_roles, read_own_properties, survey
+
+
+class Row(Struct, frozen=True):
+    """One filesystem for list and status. sent: unix seconds of the newest snapshot known to be on both sides,
+    lag: seconds since the replica was last known to be up to date (0: nothing is missing there),
+    behind: bytes written since; unsent: snapshots waiting. None: not known."""
+
+    name: str
+    role: str
+    peer: str
+    diagnosis: Diagnosis
+    sent: int | None
+    lag: int | None
+    behind: int | None
+    unsent: int | None
+
+    @property
+    def state(self) -> str:
+        return self.diagnosis.state.word
+
+    @property
+    def detail(self) -> str:
+        """Why the state is what it is."""
+        return self.diagnosis.evidence
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return self.diagnosis.advice
+
+    @property
+    def code(self) -> int:
+        return self.diagnosis.code
+
+
+def listing(session: Session, masters_only: bool) -> list[Row]:
+    """A row for each filesystem here that is part of a pair, or a split copy."""
+    roles = find_roles(session.local, session.tag)
+    names = [name for name, role in roles.items() if of_zrep(role) and (role.master or not masters_only)]
+    recalled = recall(session, names)
+    rows = (
+        row(session, member, diagnose_alone(member.name, member.role), recalled.get(member.name, {}))
+        for member in survey(session.driver, session.tag, names)
+    )
+    return sorted(rows, key=lambda row: row.name)
+
+
+def of_zrep(role: Role) -> bool:
+    """Whether a role is worth a row: that of a pair, of a split copy, or what a cut rejoin left."""
+    return bool(role.paired or role.split or role.rejoining)
+
+
+def recall(session: Session, names: Sequence[str]) -> dict[str, dict[str, Note]]:
+    """What is remembered here of each filesystem; volatile, so that anything may be missing."""
+    keys = {name: memory_key(session.tag, name) for name in names}
+    found = session.local.ask(Recall(tuple(keys.values())))
+    return {name: found.get(key, {}) for name, key in keys.items()}
+
+
+def row(session: Session, member: Member, diagnosis: Diagnosis, recalled: Mapping[str, Note]) -> Row:
+    """What is known here of one filesystem. recalled: what is remembered of it."""
+    role = member.role
+    if role.split or not role.paired:
+        return Row(member.name, "split", "-", diagnosis, None, None, member.number("used"), None)
+    sent = max((snapshot.sent for snapshot in member.snapshots if snapshot.sent), default=None)
+    marked = [snapshot for snapshot in member.ours(session.tag) if snapshot.sent]
+    behind: int | None = None
+    unsent: int | None = None
+    if role.master and marked:
+        behind = member.written_since(marked[-1])
+        unsent = sum(snapshot.createtxg > marked[-1].createtxg for snapshot in member.ours(session.tag))
+    synced = recalled.get("synced")
+    known = max(filter(None, (sent, synced if isinstance(synced, int) else None)), default=None)
+    lag = None if known is None else 0 if behind == 0 else max(0, session.now - known)
+    kind = {True: "master", False: "replica", None: "none"}[role.master]
+    return Row(member.name, kind, f"{role.peer_host}:{role.peer_fs}", diagnosis, sent, lag, behind, unsent)
+
+
+def properties(session: Session, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """list -v: every local property of ours, by filesystem."""
+    found = read_own_properties(session.local, session.tag)
+    return {name: values for name, values in found.items() if not names or name in names}
+
+
+def snapshots(session: Session, names: Sequence[str]) -> dict[str, list[tuple[str, int | None, int]]]:
+    """list -s: our snapshots by filesystem: name, when it was known sent (None: not), bytes used."""
+    roles = find_roles(session.local, session.tag)
+    chosen = [name for name, role in roles.items() if role.paired and (not names or name in names)]
+    return {
+        member.name: [(s.name, s.sent, s.used) for s in member.ours(session.tag)]
+        for member in survey(session.driver, session.tag, chosen)
+    }

@@ -1,0 +1,66 @@
+"""status: how each pair is, after asking the peers, without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from zrep.core.dataset import Member
+from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone
+from zrep.core.errors import ZrepError
+from zrep.core.pair import newest_common
+from zrep.core.requests import Note
+from zrep.ops.list import Row, of_zrep, recall, row
+from zrep.ops.pairs import Session
+from zrep.ops.read import find_roles, observe
+
+
+def status(session: Session, names: Sequence[str]) -> list[Row]:
+    """A row for each filesystem here, or those named; a peer that does not answer makes its state "peer unknown", and
+    is no error."""
+    roles = find_roles(session.local, session.tag)
+    for name in names:
+        session.link(name, strict=False)
+    chosen = [name for name, role in roles.items() if of_zrep(role) and (not names or name in names)]
+    # Monitoring reads it: what it says of bytes behind, or written to a replica, must not lag a transaction group.
+    members = observe(session.local, session.tag, chosen, sync_txg=True)
+    recalled = recall(session, chosen)
+    peers = _ask(session, [member for member in members.values() if member.role.paired])
+    return [_row(session, member, peers.get(name), recalled.get(name, {})) for name, member in members.items()]
+
+
+def _ask(session: Session, members: Sequence[Member]) -> dict[str, Member | ZrepError]:
+    """The other halves by their names here, those that are there; instead of each of a peer's, what kept it from being
+    asked."""
+    by_peer: dict[str, list[Member]] = {}
+    for member in members:
+        by_peer.setdefault(member.role.peer_host, []).append(member)
+    found: dict[str, Member | ZrepError] = {}
+    for host, mine in by_peer.items():
+        try:
+            theirs = observe(session.host(host), session.tag, [x.role.peer_fs for x in mine], sync_txg=True)
+            found |= {x.name: theirs[x.role.peer_fs] for x in mine if x.role.peer_fs in theirs}
+        except ZrepError as error:
+            found |= {x.name: error for x in mine}
+    return found
+
+
+def _row(session: Session, mine: Member, theirs: Member | ZrepError | None, recalled: Mapping[str, Note]) -> Row:
+    found = row(session, mine, _diagnose(session, mine, theirs), recalled)
+    if found.diagnosis.state is not State.OK or not isinstance(theirs, Member):
+        return found
+    master, replica = (mine, theirs) if mine.role.master else (theirs, mine)
+    base = newest_common(master, replica)
+    assert base is not None
+    behind, unsent = master.written_since(base), len(master.after(base))
+    return replace(found, behind=behind, unsent=unsent, lag=0 if behind == 0 and unsent == 0 else found.lag)
+
+
+def _diagnose(session: Session, mine: Member, theirs: Member | ZrepError | None) -> Diagnosis:
+    if not mine.role.paired:
+        return diagnose_alone(mine.name, mine.role)
+    try:
+        return session.diagnose(mine, theirs)
+    except ZrepError as error:
+        return diagnose(mine, error)
