@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.diagnosis import diagnose_data
 from zrep.core.names import sequence_of
-from zrep.core.pair import End, Lane, Pair
+from zrep.core.pair import End, Lane, Pair, newest_common
 from zrep.core.plan_record import clear_intent, plan_whole
 from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
 from zrep.core.role import LEGACY, named, role_values
@@ -25,6 +25,7 @@ from zrep.core.steps import (
     Hold,
     Release,
     RenameSnapshot,
+    Rollback,
     SendStream,
     SetProperties,
     Step,
@@ -96,6 +97,49 @@ def plan_stream(lane: Lane, base: Snapshot, snapshot: Snapshot, token: TokenCont
         )
     )
     return tuple(steps)
+
+
+class RollBack(Struct, frozen=True):
+    """What takes a replica that was changed by hand back to the base. lost: bytes written to it since; own: zrep's own
+    snapshots that go with them, by name; foreign: those of others that stand in the way; steps: what to do without
+    them."""
+
+    base: Snapshot
+    lost: int
+    own: tuple[str, ...]
+    foreign: tuple[str, ...]
+    steps: tuple[Step, ...]
+
+
+def plan_roll_back(lane: Lane) -> RollBack | None:
+    """Drop what was written to the target since the base; None when nothing was. The promotion snapshot of a takeover
+    -L that was cut is zrep's own."""
+    target, base = lane.target, newest_common(lane.target, lane.source)
+    lost = target.written_since(base) if base else 0
+    if base is None or not lost:
+        return None
+    known = {snapshot.guid for snapshot in lane.source.snapshots}
+    start = _unwritten_up_to(target, base)
+    later = target.after(start)
+    own = [s for s in later if s in target.ours(lane.tag) and s.guid not in known and s.holds <= {lane.tag}]
+    held = tuple(f"{target.name}@{snapshot.name}" for snapshot in own if lane.tag in snapshot.holds)
+    names = tuple(snapshot.name for snapshot in own)
+    steps = (
+        *((Release(End.TARGET, lane.tag, held),) if held else ()),
+        *((DestroySnapshots(End.TARGET, target.name, names),) if names else ()),
+        Rollback(End.TARGET, f"{target.name}@{start.name}"),
+    )
+    return RollBack(base, lost, names, tuple(snapshot.name for snapshot in later if snapshot not in own), steps)
+
+
+def _unwritten_up_to(replica: Member, base: Snapshot) -> Snapshot:
+    """The newest snapshot of a replica that is still what the base is: somebody's snapshots of it need not go."""
+    last = base
+    for snapshot in replica.after(base):
+        if snapshot.written:
+            break
+        last = snapshot
+    return last
 
 
 def plan_another_name(lane: Lane, pending: Snapshot) -> tuple[Step, ...]:

@@ -199,7 +199,7 @@ def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[
     if rename:
         view.do(rename)
         return stream_pending(session, session.again(view, End.SOURCE), hold=hold)
-    if hold and session.tag not in advance.pending.holds:
+    if hold and view.tag not in advance.pending.holds:
         view.do([_hold(session, view, advance.pending)])
     try:
         _stream(view, advance.base, advance.pending)
@@ -218,7 +218,7 @@ def _not_arrived(view: View, sent: Snapshot) -> FailedError:
 
 
 def _hold(session: Session, view: View, snapshot: Snapshot) -> Hold:
-    return Hold(End.SOURCE, session.tag, (f"{view.pair.source.name}@{snapshot.name}",))
+    return Hold(End.SOURCE, view.tag, (f"{view.pair.source.name}@{snapshot.name}",))
 
 
 def _stream(view: View, base: Snapshot, snapshot: Snapshot) -> None:

@@ -64,7 +64,7 @@ def _uncleared(link: Link, error: UnreachableError) -> UnreachableError:
 def _clear_peer(session: Session, link: Link) -> None:
     peer = session.host(link.peer_host)
     try:
-        found = observe(peer, session.tag, [link.peer_name])
+        found = observe(peer, link.tag, [link.peer_name])
     except UnreachableError as error:
         raise _uncleared(link, error) from None
     member = found.get(link.peer_name)
@@ -74,7 +74,7 @@ def _clear_peer(session: Session, link: Link) -> None:
         # Everything is called tank/data everywhere: equal names are no proof.
         session.say(f"{link.name}: {link.peer_name} on {link.peer_host} belongs to another pair; left alone")
         return
-    session.alone(peer).do_all(plan_clear(member, session.tag))
+    session.alone(peer).do_all(plan_clear(member, link.tag))
 
 
 def _other_half(mine: Role, theirs: Role) -> bool:

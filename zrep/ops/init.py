@@ -123,16 +123,16 @@ def _overlap(one: str, other: str) -> bool:
 
 def _check(session: Session, request: Request, link: Link, peer: Host, here: Identity) -> _Ground:
     name, target_name = request.filesystem, request.target
-    source = observe(session.local, session.tag, [name], sync_txg=True).get(name)
+    source = observe(session.local, link.tag, [name], sync_txg=True).get(name)
     if source is None:
         raise RefusedError("no such filesystem here", filesystem=name, advice="see: zfs list")
     parents = ancestors(target_name)
-    found = observe(peer, session.tag, [target_name, *parents])
+    found = observe(peer, link.tag, [target_name, *parents])
     role = _settled_role(session, request, link, source)
     if source.role.paired and not (source.role.links == role.links and is_begun(source)):
         kind = "master" if source.role.master else "replica"
         raise RefusedError(
-            f"it is already {kind} in a pair under the tag {session.tag!r}",
+            f"it is already {kind} in a pair under the tag {link.tag!r}",
             filesystem=name,
             evidence=f"{source.role.src_host}:{source.role.src_fs} to {source.role.dest_host}:{source.role.dest_fs}",
             advice=f"another destination: zrep -t OTHERTAG init …; to start over: zrep clear {quote(name)}",

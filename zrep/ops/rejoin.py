@@ -106,11 +106,11 @@ def _raise_epoch(session: Session, view: View) -> View:
     mine, theirs = view.mine.role.epoch or 0, view.theirs.role.epoch or 0
     if mine <= theirs:
         return view
-    properties = [(f"{session.tag}:epoch", str(mine))]
+    properties = [(f"{view.tag}:epoch", str(mine))]
     intent = view.theirs.role.intent
     if intent and intent.role:  # the record of a role that is not finished is what counts
         record = replace(intent, role={**intent.role, "epoch": str(mine)})
-        properties.insert(0, intent_property(session.tag, record))
+        properties.insert(0, intent_property(view.tag, record))
     view.do([SetProperties(view.here.other, (view.theirs.name,), tuple(properties))])
     return session.again(view)
 
@@ -189,7 +189,7 @@ def _split(session: Session, view: View, base: Snapshot, written: int, listed: l
     _refuse_other_pairs(session, member, properties)
     _refuse_children(session, member)
     peer = (view.link.peer_host, view.link.peer_name)
-    split = new_split(session.tag, member, master, base, written, peer, properties)
+    split = new_split(view.tag, member, master, base, written, peer, properties)
     session.say(f"{member.name}: {size(written)} were written here after @{base.name} and stay in {split.copy}")
     for line in listed:
         session.say(f"{member.name}: {line}")
@@ -227,7 +227,7 @@ def _tidy(session: Session, split: Split) -> None:
     if session.local.ask(Lock((split.name,), 5.0)):
         raise BusyError("busy", filesystem=split.name, evidence="another zrep is working on it")
     try:
-        copy = observe(session.local, session.tag, [split.copy])[split.copy]
+        copy = observe(session.local, split.tag, [split.copy])[split.copy]
         session.alone().do_all(plan_forget(split, copy))
     finally:
         session.local.ask(Unlock((split.name,)))
@@ -243,7 +243,7 @@ def _resume(session: Session, split: Split) -> Outcome:
     if session.lock([link]):
         raise BusyError("busy", filesystem=split.name, evidence="another zrep is working on it")
     peer = session.host(link.peer_host)
-    theirs = observe(peer, session.tag, [link.peer_name]).get(link.peer_name)
+    theirs = observe(peer, split.tag, [link.peer_name]).get(link.peer_name)
     if theirs is None or not theirs.role.master:
         raise RefusedError(f"{link.peer_name} on {link.peer_host} is not master", filesystem=split.name)
     session.say(f"{split.name}: finishing the rejoin that was interrupted; its copy is {split.copy}")

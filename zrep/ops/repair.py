@@ -56,7 +56,7 @@ def _mend(session: Session, view: View, repair: Repair, end: End) -> View:
         case Repair.RESTORE:
             return _restore(session, view, end)
         case Repair.COMPLETE:
-            view.do(plan_whole(end, view.pair.at(end), session.tag))
+            view.do(plan_whole(end, view.pair.at(end), view.tag))
             return session.again(view)
         case Repair.OPEN:
             open_master(session, view, end)
@@ -68,10 +68,10 @@ def _mend(session: Session, view: View, repair: Repair, end: End) -> View:
             # Demoted and cut before anybody was told.
             old = view.pair.at(end)
             hooks.tell(session, view.executor.host(end), "after-demote", old.name, old.role)
-            view.do([clear_intent(end, old.name, session.tag)])
+            view.do([clear_intent(end, old.name, view.tag)])
             return session.again(view, end)
         case Repair.MET:
-            view.do([InheritProperty(end, (view.pair.at(end).name,), f"{session.tag}:alone")])
+            view.do([InheritProperty(end, (view.pair.at(end).name,), f"{view.tag}:alone")])
             return session.again(view, end)
 
 
@@ -101,7 +101,7 @@ def _restore(session: Session, view: View, end: End) -> View:
     tree = view.pair.at(end)
     assert tree.role.intent is not None
     if other := _replica_of(view, end):
-        view.do([clear_intent(end, tree.name, session.tag)])
+        view.do([clear_intent(end, tree.name, view.tag)])
         session.say(f"{view.name}: it stays read-only, as the replica it is under the tag {other}")
     else:
         view.do(plan_restore(end, tree, view.tag, tree.role.intent))
@@ -118,7 +118,7 @@ def _replica_of(view: View, end: End) -> str:
 
 def open_master(session: Session, view: View, side: End) -> None:
     """A side that has the role: writable, mounted, shared, and its intent ended."""
-    view.do(plan_open(side, view.pair.at(side), session.tag))
+    view.do(plan_open(side, view.pair.at(side), view.tag))
 
 
 def adopt(session: Session, view: View) -> View:
@@ -134,7 +134,7 @@ def _stop(session: Session, view: View, found: Diagnosis) -> str:
     evidence."""
     if found.state.action is not Action.STOP_WRITES or not view.mine.role.master:
         return ""
-    plan = plan_stop(End.SOURCE, view.mine, session.tag)
+    plan = plan_stop(End.SOURCE, view.mine, view.tag)
     if not plan:
         return ""
     session.alone().do_all(plan)

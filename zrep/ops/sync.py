@@ -13,14 +13,14 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.dataset import Member, PoolSpace, Snapshot
+from zrep.core.dataset import PoolSpace, Snapshot
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
-from zrep.core.pair import End, newest_common
-from zrep.core.plan_data import Advance, plan_advance
+from zrep.core.pair import End
+from zrep.core.plan_data import Advance, plan_advance, plan_roll_back
 from zrep.core.quantities import size
 from zrep.core.requests import Grant, Note, Remember
-from zrep.core.steps import DestroySnapshots, Release, Rollback, Step
+from zrep.core.steps import Step
 from zrep.host.parallel import GroupCommit
 from zrep.ops.advance import (
     converge,
@@ -315,42 +315,21 @@ def _finish_one(session: Session, view: View, advance: Advance, failed: ZrepErro
 
 def roll_back(session: Session, view: View) -> tuple[Step, ...]:
     """``sync -f``: what takes a replica that was changed by hand back to the base; what that drops is said first."""
-    replica = view.lane.target
-    base = newest_common(replica, view.lane.source)
-    lost = replica.written_since(base) if base else 0
-    if base is None or not lost:
+    back = plan_roll_back(view.lane)
+    if back is None:
         return ()
-    known = {snapshot.guid for snapshot in view.lane.source.snapshots}
-    start = _unwritten_up_to(replica, base)
-    later = replica.after(start)
-    # The promotion snapshot of a takeover -L that was cut is zrep's own.
-    own = [s for s in later if s in replica.ours(session.tag) and s.guid not in known and s.holds <= {session.tag}]
-    foreign = [snapshot for snapshot in later if snapshot not in own]
-    if foreign:
+    if back.foreign:
         raise RefusedError(
-            f"the replica has snapshots newer than the base @{base.name}",
+            f"the replica has snapshots newer than the base @{back.base.name}",
             filesystem=view.name,
-            evidence=", ".join(snapshot.name for snapshot in foreign),
+            evidence=", ".join(back.foreign),
             advice=f"zrep destroys nothing it did not make: remove them on {view.link.peer_host} yourself",
         )
-    gone = f", and with them zrep's own {', '.join(s.name for s in own)}" if own else ""
-    session.say(f"{view.name}: dropping {size(lost)} written on {replica.name} since @{base.name}{gone}")
-    held = tuple(f"{replica.name}@{snapshot.name}" for snapshot in own if session.tag in snapshot.holds)
-    return (
-        *((Release(End.TARGET, session.tag, held),) if held else ()),
-        *((DestroySnapshots(End.TARGET, replica.name, tuple(s.name for s in own)),) if own else ()),
-        Rollback(End.TARGET, f"{replica.name}@{start.name}"),
+    gone = f", and with them zrep's own {', '.join(back.own)}" if back.own else ""
+    session.say(
+        f"{view.name}: dropping {size(back.lost)} written on {view.pair.target.name} since @{back.base.name}{gone}"
     )
-
-
-def _unwritten_up_to(replica: Member, base: Snapshot) -> Snapshot:
-    """The newest snapshot of a replica that is still what the base is: somebody's snapshots of it need not go."""
-    last = base
-    for snapshot in replica.after(base):
-        if snapshot.written:
-            break
-        last = snapshot
-    return last
+    return back.steps
 
 
 def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -> Outcome:
