@@ -1,0 +1,127 @@
+"""What a peer may say that is no answer: one line for a person, an exit code, and no memory without bound."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zrep.core.errors import RefusedError, UnreachableError, UsageError, ZrepError
+from zrep.core.requests import Identify, Lock, ReadChildren, Request, RunHooks
+from zrep.core.settings import Settings
+from zrep.wire import client
+from zrep.wire.client import RemoteHost
+from zrep.wire.messages import GREETING, encode, encode_answer
+
+HELLO = encode(GREETING)
+LOCK = Lock(("tank/a",), 0)
+
+
+# Waits for a request; beats are none.
+WAIT = """while read -r line; do case "$line" in *'"Ask"'*) break ;; esac; done"""
+
+
+def peer(tmp_path: Path, said: bytes, *answers: bytes, more: str = "cat > /dev/null") -> RemoteHost:
+    """A host whose ssh prints this, then each of the answers after a request, and then does more."""
+    lines = ["#!/bin/sh"]
+    for number, data in enumerate((said, *answers)):
+        path = tmp_path / str(number)
+        path.write_bytes(data)
+        lines += [WAIT] if number else []
+        lines += [f"cat {shlex.quote(str(path))}"]
+    script = tmp_path / "ssh"
+    script.write_text("\n".join((*lines, more, "")))
+    script.chmod(0o755)
+    return RemoteHost("beta", Settings(ssh=str(script)))
+
+
+def refused(host: RemoteHost, request: Request[Any]) -> ZrepError:
+    """The error a request ends with; it is the same for the next one."""
+    try:
+        with pytest.raises(ZrepError) as caught:
+            host.ask(request)
+        with pytest.raises(ZrepError) as again:
+            host.ask(request)
+        assert again.value.line() == caught.value.line()
+        return caught.value
+    finally:
+        host.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "says"),
+    [
+        (HELLO, b"hello\n", "do not understand each other"),
+        (HELLO, b"\xff\n", "do not understand each other"),
+        (HELLO, HELLO, "do not understand each other"),
+        (HELLO, b"{}\n", "do not understand each other"),
+        (HELLO, b'{"id": 1, "result": []}\n', "do not understand each other"),
+        (HELLO, encode_answer(1, ["tank/other"]), "not an answer to what was asked"),
+        (HELLO, encode_answer(1, "tank/a"), "do not understand each other"),
+        (HELLO, encode_answer(1, {"a": 1}), "do not understand each other"),
+        (HELLO, b'{"type":"Answered","number":1,"answer":' + b"[" * 100_000 + b"\n", "do not understand each other"),
+        (HELLO, b'{"type":"Failed","number":0,"failure":{"kind":"RefusedError","what":"no"}}\n', "no"),
+        (b'{"greeting": "zrep-peer", "protocol": 2}\n', b"", "2 there, 3 here"),
+        (b"motd\n" * 5000, b"", "is not this program"),
+        (b"x" * 500_000, b"", "is not this program"),
+        (b"x" * 500_000 + b"\n" + HELLO, b"", "is not this program"),
+    ],
+    ids=lambda value: str(value[:40]),
+)
+def test_nonsense_is_a_refusal(tmp_path: Path, said: bytes, answer: bytes, says: str) -> None:
+    error = refused(peer(tmp_path, said, answer), LOCK)
+    assert (type(error), error.exit_code) == (RefusedError, 3)
+    assert says in error.line()
+    assert len(error.line()) < 500
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"motd\n", HELLO, HELLO + b'{"type":"Answered","number":1,"ans'], ids=lambda said: str(said[-30:])
+)
+def test_an_end_in_the_middle_is_a_lost_connection(tmp_path: Path, said: bytes) -> None:
+    error = refused(peer(tmp_path, said, more="exit 255"), LOCK)
+    assert (type(error), error.exit_code) == (UnreachableError, 5)
+
+
+def test_a_line_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "ANSWER_BYTES", 100_000)
+    error = refused(peer(tmp_path, HELLO, more="exec cat /dev/zero"), LOCK)
+    assert "a line that is too long" in error.line()
+
+
+def test_what_login_files_print_is_skipped(tmp_path: Path) -> None:
+    host = peer(tmp_path, b"motd {\n\n" + HELLO, encode_answer(1, []))
+    assert host.ask(LOCK) == []
+    host.close()
+
+
+def test_an_error_of_the_peer_is_no_nonsense(tmp_path: Path) -> None:
+    failed = (
+        b'{"type":"Failed","number":1,"failure":{"kind":"AbsentError","what":"zfs list failed\\u001b[2J",'
+        b'"filesystem":"","evidence":"dataset does not exist","advice":""}}\n'
+    )
+    host = peer(tmp_path, HELLO, failed, encode_answer(2, ["tank/a/b"]))
+    with pytest.raises(RefusedError) as caught:
+        host.ask(ReadChildren("tank/a"))
+    assert caught.value.line() == "zfs list failed?[2J (dataset does not exist)"
+    assert host.ask(ReadChildren("tank/a")) == ["tank/a/b"]
+    host.close()
+
+
+def test_what_is_no_text_is_not_asked(tmp_path: Path) -> None:
+    host = peer(tmp_path, HELLO, encode_answer(2, []))
+    with pytest.raises(UsageError):
+        host.ask(RunHooks("x", {"a": "\udc80"}))
+    assert host.ask(LOCK) == []
+    host.close()
+
+
+def test_a_peer_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 0)
+    started = time.monotonic()
+    assert "fell silent" in refused(peer(tmp_path, HELLO), Identify()).line()
+    assert time.monotonic() - started < 10

@@ -1,0 +1,165 @@
+"""Every command line that crosses ssh is read back as what it was built of, and no other is."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.wire.mutate import mutated
+from zrep.core.errors import BugError, RefusedError, UsageError
+from zrep.core.pair import End
+from zrep.core.steps import SendStream
+from zrep.host.streams import STREAM_MARK
+from zrep.wire import ssh
+from zrep.wire.ssh import Helper, Line, Receiver, Sender
+from zrep.zfs.stream_words import Receiving, Sending
+
+TOKEN = "1-c1f1aeb59-c8-789c636064000310a500"
+GRANTED = ("/var/run/zrep/tank%b c.receive", "4711.0123456789abcdef")
+
+
+def step(**parts: Any) -> SendStream:
+    return SendStream(End.SOURCE, **{"snapshot": "tank/a@zrep_000002", "target": "tank/b c", **parts})
+
+
+FULL = step(options=("-p", "-L", "-e", "-c"), exclude=("zrep:gen", "mountpoint"), override=(("readonly", "on"),))
+INCREMENT = step(base="tank/a@zrep_000001", options=("-w",))
+RESUMED = step(token=TOKEN)
+FILTERED = step(base="tank/a@zrep_000001", outfilter="pigz -1 | mbuffer", infilter="mbuffer | pigz -d")
+BARE = Sending("tank/a@zrep_000002")
+
+LINES: list[tuple[str, Line]] = [
+    (ssh.helper("zrep"), Helper("zrep")),
+    (ssh.helper("/opt/z rep/bin/zrep"), Helper("/opt/z rep/bin/zrep")),
+    (ssh.sender(step()), Sender(BARE)),
+    (ssh.sender(FULL), Sender(Sending("tank/a@zrep_000002", None, None, ("-p", "-L", "-e", "-c")))),
+    (ssh.sender(INCREMENT), Sender(Sending("tank/a@zrep_000002", "tank/a@zrep_000001", None, ("-w",)))),
+    (ssh.sender(RESUMED), Sender(Sending(token=TOKEN))),
+    (
+        ssh.sender(FILTERED),
+        Sender(Sending("tank/a@zrep_000002", "tank/a@zrep_000001", outfilter="pigz -1 | mbuffer")),
+    ),
+    (ssh.receiver(step(), GRANTED, marked=False), Receiver(*GRANTED, False, Receiving("tank/b c"))),
+    (
+        ssh.receiver(FULL, GRANTED, marked=True),
+        Receiver(*GRANTED, True, Receiving("tank/b c", ("zrep:gen", "mountpoint"), (("readonly", "on"),))),
+    ),
+    (
+        ssh.receiver(FILTERED, GRANTED, marked=True),
+        Receiver(*GRANTED, True, Receiving("tank/b c", infilter="mbuffer | pigz -d")),
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "means"), LINES, ids=[f"{n} {type(m).__name__}" for n, (_, m) in enumerate(LINES)])
+def test_a_line_is_read_back_as_what_it_was_built_of(line: str, means: Line) -> None:
+    assert ssh.parse(line) == means
+    assert ssh.build(means) == line
+
+
+@pytest.mark.parametrize("line", [line for line, _ in LINES])
+def test_any_login_shell_may_read_it(line: str) -> None:
+    """All but the first words is in single quotes, with nothing in them that any shell takes for something else."""
+    assert line.startswith("sh -c '")
+    assert not set(line) & set("!\\\n")
+    assert [word for word in line.removeprefix("sh -c ").split("'")[::2] if word.strip()] == []
+
+
+def test_what_is_put_in_front_of_the_programs_output_ends_with_the_mark() -> None:
+    script = LINES[0][0].removeprefix("sh -c '").partition("'")[0]
+    said = subprocess.run(["sh", "-c", script, "echo", "hello"], capture_output=True, text=True, check=True).stdout
+    assert said == f"\n{STREAM_MARK}\nhello\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "reboot",
+        "sh -c 'reboot'",
+        ssh.helper("zrep") + "; reboot",
+        ssh.helper("zrep") + "\n",
+        ssh.helper("zrep").replace("'peer'", "'peer' 'x'"),
+        ssh.helper("zrep").replace("'peer'", "'sync' 'all'"),
+        ssh.helper("zrep").replace("sh -c ", "sh  -c "),
+        ssh.helper("zrep").replace("'peer'", "peer"),
+        ssh.sender(INCREMENT).replace("'zfs'", "'zpool'"),
+        ssh.sender(INCREMENT).replace("'-w'", "'-w' '$(reboot)'"),
+        ssh.sender(INCREMENT).replace("'send'", "'destroy'"),
+        ssh.sender(INCREMENT).replace("tank/a@zrep_000002", "-R"),
+        ssh.sender(RESUMED).replace(TOKEN, "-F"),
+        ssh.receiver(FULL, GRANTED, marked=True).replace("'-u'", "'-u' '-F'"),
+        ssh.receiver(FULL, GRANTED, marked=True).replace("'-s' '-u'", "'-F'"),
+        ssh.receiver(FULL, GRANTED, marked=True).replace("'marked'", "'other'"),
+        ssh.receiver(FULL, GRANTED, marked=True).replace("flock -n 9", "true"),
+        ssh.receiver(FULL, GRANTED, marked=True).replace("/var/run", "var/run"),
+        ssh.receiver(FULL, GRANTED, marked=True).replace("readonly=on", "readonly"),
+        ssh.receiver(FULL, GRANTED, marked=True).replace("4711.", "x."),
+        ssh.receiver(FULL, GRANTED, marked=True).replace("tank/b c'", "-r'"),
+        "sh -c '" + "x" * 200_000 + "'",
+    ],
+    ids=lambda line: line[-40:],
+)
+def test_no_other_line_is_one(line: str) -> None:
+    with pytest.raises(RefusedError, match="no command line of zrep") as caught:
+        ssh.parse(line)
+    assert len(caught.value.line()) < 300
+
+
+@pytest.mark.parametrize("text", ["o'clock", "wow!", "a\\b", "a\nb"])
+def test_what_a_shell_would_not_pass_on_is_not_built(text: str) -> None:
+    with pytest.raises(BugError):
+        ssh.helper(text)
+
+
+def test_the_words_that_start_ssh() -> None:
+    assert ssh.ssh_words("") == ["ssh"]
+    assert ssh.ssh_words("ssh -p 22 -i '/a b'") == ["ssh", "-p", "22", "-i", "/a b"]
+    with pytest.raises(UsageError):
+        ssh.ssh_words("ssh 'x")
+
+
+NAMES = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_.: /-]{0,20}\Z")
+SNAPSHOTS = st.builds("{}@{}".format, NAMES, st.from_regex(r"\A[A-Za-z0-9_.: -]{1,12}\Z"))
+TEXTS = st.text(st.characters(exclude_characters="'!\\\n", codec="utf-8"), max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.builds(
+        step,
+        snapshot=SNAPSHOTS,
+        target=NAMES,
+        base=st.one_of(st.just(""), SNAPSHOTS),
+        options=st.lists(st.sampled_from(["-p", "-w", "-L", "--raw"]), max_size=3).map(tuple),
+        exclude=st.lists(st.sampled_from(["zrep:gen", "mountpoint"]), max_size=2).map(tuple),
+        override=st.lists(st.tuples(st.sampled_from(["readonly", "zrep:x"]), TEXTS), max_size=2).map(tuple),
+        outfilter=TEXTS,
+        infilter=TEXTS,
+    ),
+    st.booleans(),
+)
+def test_whatever_is_built_is_read_back(stream: SendStream, marked: bool) -> None:
+    sent = ssh.parse(ssh.sender(stream))
+    assert isinstance(sent, Sender)
+    assert (sent.sending.snapshot, sent.sending.base or "") == (stream.snapshot, stream.base)
+    assert (sent.sending.options, sent.sending.outfilter) == (stream.options, stream.outfilter)
+    taken = ssh.parse(ssh.receiver(stream, GRANTED, marked=marked))
+    assert taken == Receiver(
+        *GRANTED, marked, Receiving(stream.target, stream.exclude, stream.override, stream.infilter)
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([line for line, _ in LINES]), st.randoms(use_true_random=False))
+def test_a_broken_line_is_refused_or_another_one(line: str, random: Any) -> None:
+    broken = mutated(line.encode(), random).decode(errors="surrogateescape")
+    try:
+        found = ssh.parse(broken)
+    except RefusedError:
+        return
+    assert ssh.build(found) == broken
