@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
-import json
 import shlex
+from typing import Any
 
+import msgspec
 import pytest
 
 from tests.lab.hosts import Host, Lab
-from zrep.zfs import commands
+from zrep.core.dataset import Snapshot
+from zrep.core.pair import End
+from zrep.core.requests import CarryOut
+from zrep.core.steps import (
+    Change,
+    CloseTransactionGroup,
+    DestroySnapshots,
+    Hold,
+    Release,
+    SetProperties,
+    Step,
+    TakeSnapshot,
+)
+from zrep.zfs import commands, parse
 
-CARRY_OUT = """
-import json, sys
+# A step is carried out; anything else is a call of the library, by name, with its arguments.
+CALL = """
+import sys
+from msgspec import json
+from zrep.core.requests import CarryOut
 from zrep.host.library import Library
-print(json.dumps(Library().carry_out(json.loads(sys.argv[1]), 30)))
+asked = json.decode(sys.argv[1])
+if isinstance(asked, dict):
+    [step] = json.decode(sys.argv[1], type=CarryOut).steps
+    answer = Library().carry_out(step, 30)
+else:
+    name, *arguments = asked
+    answer = getattr(Library(), name)(*arguments, 30)
+print(json.encode(answer).decode())
 """
 PICTURE = """
 zfs list -H -t snapshot -o name,userrefs -s name -r tank/x
 zfs list -H -t snapshot -o name -r tank/x | xargs -r zfs holds -H | cut -f 1,2 | sort
 zfs get -H -t filesystem,snapshot -o name,property,value,source -r all tank/x | grep -F zrep: | sort
 """
+END = End.SOURCE
 NAMES = ("tank/x/a", "tank/x/b c", "tank/x/d")
 SNAPSHOTS = tuple(f"{name}@zrep_000001" for name in NAMES)
 
@@ -31,12 +56,26 @@ def alpha(lab: Lab) -> Host:
     return lab.alpha
 
 
-def carry_out(host: Host, argv: tuple[str, ...], user: str = "root") -> str | None:
-    """What the library says; None: it leaves the command to the program."""
-    script = shlex.quote(CARRY_OUT)
-    command = f"/opt/zrep/bin/python3 -c {script} {shlex.quote(json.dumps(argv))}"
-    said: str | None = json.loads(host.run(command if user == "root" else f"su {user} -c {shlex.quote(command)}").out)
-    return said
+def call(host: Host, asked: bytes, user: str = "root") -> Any:
+    """What the library answers."""
+    command = f"/opt/zrep/bin/python3 -c {shlex.quote(CALL)} {shlex.quote(asked.decode())}"
+    said = host.run(command if user == "root" else f"su {user} -c {shlex.quote(command)}").out
+    return msgspec.json.decode(said)
+
+
+def carry_out(host: Host, step: Change, user: str = "root") -> bool:
+    """Whether the library carried a step out; if not, it leaves it to the program."""
+    done: bool = call(host, msgspec.json.encode(CarryOut((step,))), user)
+    return done
+
+
+def read(host: Host, name: str, *arguments: object) -> Any:
+    """What the library reads; None: it leaves it to the program."""
+    return call(host, msgspec.json.encode((name, *arguments)))
+
+
+def command_of(step: Step) -> str:
+    return shlex.join(commands.command(step))
 
 
 def fresh(host: Host) -> None:
@@ -53,47 +92,46 @@ def fresh(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv",
+    "step",
     [
-        ("zfs", "snapshot", *(f"{name}@new" for name in NAMES)),
-        ("zfs", "hold", "zrep", *SNAPSHOTS),
-        ("zfs", "release", "k", *SNAPSHOTS),
-        ("zfs", "destroy", "tank/x/b c@old"),
-        ("zfs", "destroy", "tank/x/b c@old,gone"),
-        ("zfs", "set", "zrep:sent=1700000000", *SNAPSHOTS),
-        ("zfs", "set", 'zrep:inprogress={"a": "b=c", "d": ""}', "zrep:master=yes", "tank/x/b c"),
-        ("zfs", "set", "zrep:paused=déjà vu", "tank/x/a"),
-        ("zfs", "set", "zrep:inprogress=", *NAMES),
-        ("zpool", "sync", "tank"),
+        TakeSnapshot(END, tuple(f"{name}@new" for name in NAMES)),
+        Hold(END, "zrep", SNAPSHOTS),
+        Release(END, "k", SNAPSHOTS),
+        DestroySnapshots(END, "tank/x/b c", ("old",)),
+        DestroySnapshots(END, "tank/x/b c", ("old", "gone")),
+        SetProperties(END, SNAPSHOTS, (("zrep:sent", "1700000000"),)),
+        SetProperties(END, ("tank/x/b c",), (("zrep:inprogress", '{"a": "b=c", "d": ""}'), ("zrep:master", "yes"))),
+        SetProperties(END, ("tank/x/a",), (("zrep:paused", "déjà vu"),)),
+        SetProperties(END, NAMES, (("zrep:inprogress", ""),)),
+        CloseTransactionGroup(END, "tank"),
     ],
+    ids=str,
 )
-def test_it_leaves_what_the_command_leaves(alpha: Host, argv: tuple[str, ...]) -> None:
+def test_it_leaves_what_the_command_leaves(alpha: Host, step: Change) -> None:
     fresh(alpha)
-    alpha.run(shlex.join(argv))
+    alpha.run(command_of(step))
     expected = alpha.run(PICTURE).out
     fresh(alpha)
-    assert carry_out(alpha, argv) == ""
+    assert carry_out(alpha, step)
     assert alpha.run(PICTURE).out == expected
 
 
 def test_it_reads_the_holds_that_the_command_reads(alpha: Host) -> None:
     fresh(alpha)
     alpha.run(f"zfs hold zrep '{SNAPSHOTS[1]}'")
-    said = carry_out(alpha, ("zfs", "holds", "-H", *SNAPSHOTS, "tank/x/a@old"))
-    assert said is not None
-    rows = sorted(line.split("\t")[:2] for line in said.splitlines())
-    names = shlex.join((*SNAPSHOTS, "tank/x/a@old"))
-    assert rows == sorted(line.split("\t")[:2] for line in alpha.run(f"zfs holds -H {names}").lines)
+    names = [*SNAPSHOTS, "tank/x/a@old"]
+    found = {name: sorted(tags) for name, tags in read(alpha, "read_holds", names).items()}
+    printed = parse.parse_holds(alpha.run(shlex.join(commands.list_holds(names))).out)
+    assert found == {name: sorted(printed.get(name, ())) for name in names}
 
 
 def test_it_tells_snapshots_apart_as_the_command_does(alpha: Host) -> None:
     """Their guids are large numbers without a sign."""
     fresh(alpha)
     alpha.run("for i in $(seq 20); do zfs snapshot tank/x/a@$i || exit 1; done")
-    argv = commands.get_snapshots([*SNAPSHOTS, *(f"tank/x/a@{number}" for number in range(1, 21))])
-    said = carry_out(alpha, argv)
-    assert said is not None
-    assert sorted(said.splitlines()) == sorted(alpha.run(shlex.join(argv)).lines)
+    names = [*SNAPSHOTS, *(f"tank/x/a@{number}" for number in range(1, 21))]
+    found = msgspec.convert(read(alpha, "read_snapshots", names), dict[str, Snapshot])
+    assert found == parse.parse_new_snapshots(alpha.run(shlex.join(commands.get_snapshots(names))).out)
 
 
 @pytest.mark.parametrize("name", ["zrep:sent", "zrep:note"])
@@ -102,37 +140,58 @@ def test_it_reads_what_a_dataset_has_itself_as_the_command_does(alpha: Host, nam
     fresh(alpha)
     alpha.run("zfs set zrep:master=no zrep:gen=0123456789abcdef zrep:note='a b' tank/x/a; zfs create tank/x/a/child")
     alpha.run(f"zfs set {name}=007 tank/x/a; zfs snapshot tank/x/a@p; zfs send -p tank/x/a@p | zfs receive tank/x/got")
-    datasets = (*NAMES, "tank/x/a/child", "tank/x/got")
-    own = (*commands.get_standing("zrep", [])[:-1], f"zrep:gen,{name},zrep:master,zrep:none", *datasets)
-    said = carry_out(alpha, own)
-    assert said is not None
-    assert sorted(said.splitlines()) == sorted(alpha.run(shlex.join(own)).lines)
-    assert said.count(name) == 1
-    assert "007" in alpha.run(f"zfs get -H -o value {name} tank/x/a").out
+    datasets = [*NAMES, "tank/x/a/child", "tank/x/got"]
+    names = ["zrep:gen", name, "zrep:master", "zrep:none"]
+    argv = (*commands.get_standing("zrep", [])[:-1], ",".join(names), *datasets)
+    found = read(alpha, "read_own", names, datasets)
+    assert found == parse.parse_own(alpha.run(shlex.join(argv)).out)
+    assert found["tank/x/a"][name] == "007"
+    assert [own for own in found.values() if name in own] == [found["tank/x/a"]]
 
 
 @pytest.mark.parametrize(
-    "argv",
+    "step",
     [
-        ("zfs", "snapshot", "tank/x/a@new", "tank/x/d@zrep_000001"),
-        ("zfs", "hold", "k", *SNAPSHOTS),
-        ("zfs", "hold", "zrep", "tank/x/a@gone"),
-        ("zfs", "hold", "zrep", *SNAPSHOTS, "tank/x/a@gone"),
-        ("zfs", "release", "zrep", *SNAPSHOTS),
-        ("zfs", "destroy", "tank/x/a@zrep_000001"),
-        ("zfs", "destroy", "tank/x/a@old,zrep_000001"),
-        ("zfs", "holds", "-H", "tank/x/a@gone"),
-        commands.get_snapshots(["tank/x/a@old", "tank/x/a@gone"]),
-        commands.get_standing("zrep", ["tank/x/a", "tank/x/gone"]),
-        ("zfs", "set", "zrep:a=1", "tank/x/gone"),
-        ("zfs", "set", f"zrep:a={'1' * 9000}", "tank/x/a"),
-        ("zpool", "sync", "nopool"),
+        TakeSnapshot(END, ("tank/x/a@new", "tank/x/d@zrep_000001")),
+        Hold(END, "k", SNAPSHOTS),
+        Hold(END, "zrep", ("tank/x/a@gone",)),
+        Hold(END, "zrep", (*SNAPSHOTS, "tank/x/a@gone")),
+        Release(END, "zrep", SNAPSHOTS),
+        DestroySnapshots(END, "tank/x/a", ("zrep_000001",)),
+        DestroySnapshots(END, "tank/x/a", ("old", "zrep_000001")),
+        SetProperties(END, ("tank/x/gone",), (("zrep:a", "1"),)),
+        SetProperties(END, ("tank/x/a",), (("zrep:a", "1" * 9000),)),
+        CloseTransactionGroup(END, "nopool"),
     ],
+    ids=lambda step: str(step)[:80],
 )
-def test_what_zfs_refuses_is_left_to_the_command(alpha: Host, argv: tuple[str, ...]) -> None:
+def test_what_zfs_refuses_is_left_to_the_command(alpha: Host, step: Change) -> None:
     """Its words are what the error is made of."""
     fresh(alpha)
-    assert carry_out(alpha, argv) is None
+    assert not carry_out(alpha, step)
+    assert alpha.run(command_of(step), check=False).err
+
+
+@pytest.mark.parametrize(
+    ("asked", "argv"),
+    [
+        (("read_holds", ["tank/x/a@gone"]), commands.list_holds(["tank/x/a@gone"])),
+        (
+            ("read_snapshots", ["tank/x/a@old", "tank/x/a@gone"]),
+            commands.get_snapshots(["tank/x/a@old", "tank/x/a@gone"]),
+        ),
+        (
+            ("read_own", commands.standing_properties("zrep"), ["tank/x/a", "tank/x/gone"]),
+            commands.get_standing("zrep", ["tank/x/a", "tank/x/gone"]),
+        ),
+    ],
+    ids=str,
+)
+def test_what_zfs_cannot_read_is_left_to_the_command(
+    alpha: Host, asked: tuple[str, object], argv: tuple[str, ...]
+) -> None:
+    fresh(alpha)
+    assert read(alpha, *asked) is None
     assert alpha.run(shlex.join(argv), check=False).err
 
 
@@ -142,15 +201,15 @@ def test_many_are_one_transaction_group(alpha: Host) -> None:
     snapshots = tuple(f"tank/x/{number}@zrep_000001" for number in range(1, 51))
     alpha.run("zpool sync; echo 600 > /sys/module/zfs/parameters/zfs_txg_timeout")
     try:
-        for argv in (
-            ("zfs", "snapshot", *snapshots),
-            ("zfs", "hold", "zrep", *snapshots),
-            ("zfs", "set", "zrep:sent=1", *snapshots),
-            ("zfs", "release", "zrep", *snapshots),
+        for step in (
+            TakeSnapshot(END, snapshots),
+            Hold(END, "zrep", snapshots),
+            SetProperties(END, snapshots, (("zrep:sent", "1"),)),
+            Release(END, "zrep", snapshots),
         ):
             before = int(alpha.run("tail -n 1 /proc/spl/kstat/zfs/tank/txgs").out.split()[0])
-            assert carry_out(alpha, argv) == ""
-            assert int(alpha.run("tail -n 1 /proc/spl/kstat/zfs/tank/txgs").out.split()[0]) - before <= 2, argv
+            assert carry_out(alpha, step)
+            assert int(alpha.run("tail -n 1 /proc/spl/kstat/zfs/tank/txgs").out.split()[0]) - before <= 2, step
     finally:
         alpha.run("echo 5 > /sys/module/zfs/parameters/zfs_txg_timeout")
 
@@ -166,7 +225,7 @@ def test_a_pool_is_settled_in_one_group_that_leaves_no_line_in_its_history(alpha
         before = int(alpha.run(groups).out)
         for number in range(5):
             untold = int(alpha.run(f"head -c 3000 /dev/urandom > /tank/x/a/{number}; {written}").out)
-            assert carry_out(alpha, ("zpool", "sync", "tank")) == ""
+            assert read(alpha, "sync", "tank") is True
             assert int(alpha.run(written).out) > untold, number
         assert int(alpha.run(groups).out) - before == 5
         assert alpha.run("zpool history -il tank | wc -l").out == history
@@ -177,10 +236,10 @@ def test_a_pool_is_settled_in_one_group_that_leaves_no_line_in_its_history(alpha
 def test_a_user_who_may_not_is_left_to_the_command(alpha: Host) -> None:
     fresh(alpha)
     before = alpha.run(PICTURE).out
-    for argv in (
-        ("zfs", "hold", "zrep", *SNAPSHOTS),
-        ("zfs", "set", "zrep:a=1", "tank/x/a"),
-        ("zpool", "sync", "tank"),
+    for step in (
+        Hold(END, "zrep", SNAPSHOTS),
+        SetProperties(END, ("tank/x/a",), (("zrep:a", "1"),)),
+        CloseTransactionGroup(END, "tank"),
     ):
-        carry_out(alpha, argv, user="operator")
+        carry_out(alpha, step, user="operator")
     assert alpha.run(PICTURE).out == before
