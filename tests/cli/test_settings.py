@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from zrep.cli.settings import load_defaults
+from zrep.cli.settings import SETTINGS, load_defaults, number, read_settings
 from zrep.core.errors import UsageError
+from zrep.core.settings import Settings
 
 
 @pytest.fixture
@@ -45,3 +46,53 @@ def test_what_looks_meant_for_zrep_and_is_not_known_comes_back(tmp_path: Path) -
 def test_any_other_line_is_an_error_that_names_it(tmp_path: Path, line: str) -> None:
     with pytest.raises(UsageError, match="line 2 is not NAME=value"):
         load(tmp_path, f"ZREP_STALL=30\n{line}\n")
+
+
+def test_an_environment_that_says_nothing_leaves_the_defaults() -> None:
+    assert read_settings({}) == Settings()
+    assert read_settings(dict.fromkeys(("ZREP_RUNDIR", "ZREP_STALL", "SSH", "ZREPTAG", "ZREP_HOOKS"), "")) == Settings()
+
+
+def test_everything_it_may_say_is_read() -> None:
+    said = {
+        "ZREP_HOST": "alpha",
+        "ZREP_RUNDIR": "/run",
+        "ZREP_HOOKS": "/hooks",
+        "ZREP_LIBRARY": "no",
+        "ZREP_STALL": "30.5",
+        "USER": "bob",
+        "SSH": "ssh -4",
+        "ZREP_PATH": "/opt/zrep",
+        "ZREPTAG": "off",
+        "ZREP_SKIP_EXPIRE": "1",
+        "ZREP_JOBS": "2",
+        "ZREP_FENCE_CMD": "off beta",
+        "ZREP_SAVE_COUNT": "9",
+        "ZREP_SRC_HOST": "alpha.lan",
+        "ZREP_SEND_FLAGS": "",
+        "ZREP_OUTFILTER": "pigz",
+        "ZREP_INFILTER": "pigz -d",
+    }
+    assert set(said) - {"USER"} == SETTINGS
+    found = read_settings(said)
+    assert found == Settings(
+        *("alpha", "/run", "/hooks", False, 30.5, "bob", "ssh -4", "/opt/zrep", "off", False, "2", "off beta", "9"),
+        *("alpha.lan", "", "pigz", "pigz -d"),
+    )
+
+
+@pytest.mark.parametrize("said", [{"ZREP_STALL": "soon"}, {"ZREPTAG": "a b"}])
+def test_a_value_that_makes_no_sense_is_a_usage_error(said: dict[str, str]) -> None:
+    with pytest.raises(UsageError):
+        read_settings(said)
+
+
+@pytest.mark.parametrize(("text", "found"), [("", None), ("1", 1), ("8", 8)])
+def test_a_number_is_read_by_the_command_that_uses_it(text: str, found: int | None) -> None:
+    assert number("ZREP_JOBS", text, 1, 8) == found
+
+
+@pytest.mark.parametrize("text", ["0", "9", "-1", "two", "1.5", "²"])
+def test_a_number_out_of_its_range_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="ZREP_JOBS"):
+        number("ZREP_JOBS", text, 1, 8)

@@ -83,8 +83,8 @@ def test_what_starts_every_minute_loads_nothing_slow(tmp_path: Path, arguments: 
     assert not SLOW & loaded(tmp_path, *arguments, before=UNLOCKED)
 
 
-def test_what_the_parser_reads_from_the_environment_is_read_for_sync_all(tmp_path: Path) -> None:
-    assert "typer" in loaded(tmp_path, "sync", "all", ZREP_JOBS="2")
+def test_settings_of_sync_need_no_parser(tmp_path: Path) -> None:
+    assert "typer" not in loaded(tmp_path, "sync", "all", ZREP_JOBS="2", ZREPTAG="other")
 
 
 @pytest.mark.parametrize("arguments", [("version",), ("sync", "all"), ("list", "-H")], ids=" ".join)

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from msgspec import Struct
+from msgspec.structs import replace
 
 from zrep.cli import run as running
+from zrep.cli.settings import number
 from zrep.core.errors import RefusedError, UsageError
-from zrep.core.names import DEFAULT_TAG, check_dataset, check_tag
+from zrep.core.names import check_dataset, check_tag
+from zrep.core.settings import Settings
 
 if TYPE_CHECKING:  # each command imports what it uses: the program starts every minute on small machines
     pass
@@ -37,15 +39,11 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what was don
 Tabs = Annotated[bool, typer.Option("-H", help="Tab-separated, no heading: for scripts.")]
 
 
-class _Globals(Struct, frozen=True):
-    tag: str
-
-
-def invoke(arguments: list[str]) -> int:
+def invoke(arguments: list[str], settings: Settings) -> int:
     """Parse and run; the exit code. UsageError for a command line that makes no sense."""
     usage_error: Any = typer.BadParameter.__base__  # typer does not export the parser's own base of usage errors
     try:
-        result = app(arguments, prog_name="zrep", standalone_mode=False)
+        result = app(arguments, prog_name="zrep", standalone_mode=False, obj=settings)
     except usage_error as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message())
@@ -62,10 +60,11 @@ def invoke(arguments: list[str]) -> int:
 def _options(
     context: typer.Context,
     tag: Annotated[
-        str, typer.Option("-t", "--tag", metavar="TAG", envvar="ZREPTAG", help="Another set of pairs: TAG for zrep.")
-    ] = DEFAULT_TAG,
+        str | None, typer.Option("-t", "--tag", metavar="TAG", help="Another set of pairs: TAG for zrep (ZREPTAG).")
+    ] = None,
 ) -> None:
-    context.obj = _Globals(check_tag(tag))
+    settings: Settings = context.obj
+    context.obj = replace(settings, tag=check_tag(tag)) if tag is not None else settings
 
 
 # --- commands ---
@@ -79,8 +78,9 @@ def init(
     target: Annotated[str, typer.Argument(metavar="DEST_FS", help="The replica to create there; it must not exist.")],
     src_host: Annotated[str, typer.Option(metavar="NAME", help="The name by which HOST reaches this host.")] = "",
     savecount: Annotated[
-        int, typer.Option(metavar="N", min=1, envvar="ZREP_SAVE_COUNT", help="Snapshots each side keeps.")
-    ] = 5,
+        int | None,
+        typer.Option(metavar="N", min=1, help="Snapshots each side keeps: 5, or what ZREP_SAVE_COUNT says."),
+    ] = None,
     send_flags: Annotated[
         str | None, typer.Option(metavar="FLAGS", help="Flags of every zfs send of this pair, e.g. '-p -w'.")
     ] = None,
@@ -90,8 +90,9 @@ def init(
     """Replicate FS to HOST as DEST_FS from now on. Interrupted, it goes on where it was when run again."""
     from zrep.ops.init import Request, init
 
-    request = Request(filesystem, host, target, src_host, savecount, send_flags)
-    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    kept = savecount or number("ZREP_SAVE_COUNT", context.obj.savecount, 1) or 0
+    request = Request(filesystem, host, target, src_host, kept, send_flags)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
     return running.run(session, lambda: init(session, request), filesystem)
 
 
@@ -107,7 +108,7 @@ def sync(
     ] = False,
     jobs: Annotated[
         int | None,
-        typer.Option("-j", metavar="N", min=1, max=8, envvar="ZREP_JOBS", help="Streams at once to each peer."),
+        typer.Option("-j", metavar="N", min=1, max=running.MOST_JOBS, help="Streams at once to a peer (ZREP_JOBS)."),
     ] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
@@ -116,9 +117,7 @@ def sync(
     names = running.filesystems(filesystems)
     if force and not names:
         raise UsageError("-f wants its filesystems named", evidence="it throws data away")
-    return running.sync(
-        context.obj.tag, names, quiet=quiet, force=force, jobs=jobs or 0, dry_run=dry_run, verbose=verbose
-    )
+    return running.sync(context.obj, names, quiet=quiet, force=force, jobs=jobs or 0, dry_run=dry_run, verbose=verbose)
 
 
 @app.command()
@@ -133,7 +132,7 @@ def failover(
     from zrep.ops.failover import failover
     from zrep.ops.role_change import RoleChange
 
-    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
     return running.run(
         session, lambda: failover(session, check_dataset(filesystem), RoleChange(force_unmount)), filesystem
     )
@@ -146,20 +145,20 @@ def takeover(
     local: Alone = False,
     yes: Annotated[bool, typer.Option("--yes", help="With -L: agree to the loss without being asked.")] = False,
     fence_cmd: Annotated[
-        str,
-        typer.Option(metavar="CMD", envvar="ZREP_FENCE_CMD", help="With -L: run first; only if it ends 0, take over."),
-    ] = "",
+        str | None,
+        typer.Option(metavar="CMD", help="With -L: run first; only if it ends 0, take over (ZREP_FENCE_CMD)."),
+    ] = None,
     force_unmount: ForceUnmount = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
 ) -> int:
     """On the replica: become the master. Planned and without loss; with -L after a disaster."""
     name = check_dataset(filesystem)
-    for option, given in (("yes", yes), ("fence_cmd", fence_cmd)):
-        source = context.get_parameter_source(option)
-        if given and not local and source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"--{option.replace('_', '-')} goes with -L", evidence="without it the master is asked")
-    session = running.begin(context.obj.tag, fence=fence_cmd, dry_run=dry_run, verbose=verbose)
+    for option, given in (("--yes", yes), ("--fence-cmd", fence_cmd)):
+        if given and not local:
+            raise UsageError(f"{option} goes with -L", evidence="without it the master is asked")
+    fence = context.obj.fence if fence_cmd is None else fence_cmd
+    session = running.begin(context.obj, fence=fence, dry_run=dry_run, verbose=verbose)
     if not local:
         from zrep.ops.role_change import RoleChange
         from zrep.ops.takeover import takeover
@@ -198,7 +197,7 @@ def rejoin(
     """On an old master that returned: become the replica. What it wrote alone stays readable in a split copy."""
     from zrep.ops.rejoin import rejoin
 
-    session = running.begin(context.obj.tag, force=force, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, force=force, dry_run=dry_run, verbose=verbose)
     return running.run(session, lambda: rejoin(session, check_dataset(filesystem)), filesystem)
 
 
@@ -215,7 +214,7 @@ def rehearse(
     """Prove that the replica can be used: clone what was received last, mount it aside, check it, remove it."""
     from zrep.ops.rehearse import rehearse
 
-    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
     return running.run(session, lambda: rehearse(session, check_dataset(filesystem), command or []), filesystem)
 
 
@@ -230,7 +229,7 @@ def expire(
     """Destroy zrep's surplus snapshots, each side by its own savecount. sync does this by itself."""
     from zrep.ops.expire import expire
 
-    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
     return running.run(session, lambda: expire(session, running.filesystems(filesystems or ["all"]), local))
 
 
@@ -248,7 +247,7 @@ def list_(
     from zrep.ops import list as listed
 
     names = [check_dataset(name) for name in filesystems or []]
-    session = running.begin(context.obj.tag)
+    session = running.begin(context.obj)
     with running.closing(session):
         known = {row.name for row in listed.listing(session, False)} if names else set()
         for name in names:
@@ -278,7 +277,7 @@ def status(
     from zrep.ops.status import status
 
     names = [] if all_ else running.filesystems(filesystems or ["all"])
-    session = running.begin(context.obj.tag)
+    session = running.begin(context.obj)
     with running.closing(session):
         rows = status(session, names)
         render.table(rows, tabs=tabs, now=session.now, tag=running.spoken(session))
@@ -296,7 +295,7 @@ def pause(
     """Let sync leave filesystems alone until unpause."""
     from zrep.ops.pause import pause
 
-    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
     return running.run(session, lambda: pause(session, [check_dataset(name) for name in filesystems], reason))
 
 
@@ -310,7 +309,7 @@ def unpause(
     """End a pause."""
     from zrep.ops.pause import unpause
 
-    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
     return running.run(session, lambda: unpause(session, [check_dataset(name) for name in filesystems]))
 
 
@@ -333,7 +332,7 @@ def changeconfig(
     """Change what this side knows of the pair: run it on each side that is to know."""
     from zrep.ops.changeconfig import Config, changeconfig
 
-    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
     config = Config(host, target, own_host, savecount or 0, lease, minfree)
     return running.run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
 
@@ -349,7 +348,7 @@ def clear(
     """End a pair on both sides: zrep's properties, holds and snapshots go, the data stays."""
     from zrep.ops.clear import clear
 
-    session = running.begin(context.obj.tag, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
     return running.run(session, lambda: clear(session, check_dataset(filesystem), local), filesystem)
 
 

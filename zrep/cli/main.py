@@ -21,8 +21,6 @@ _SHORT = {
     "-e": "expire",
     "-C": "changeconfig",
 }
-# What the parser reads from the environment for sync.
-_SYNC_SETTINGS = ("ZREPTAG", "ZREP_JOBS")
 _GLOBAL_WITH_VALUE = ("-t", "--tag")
 
 
@@ -103,27 +101,26 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments in (["version"], ["--version"], ["-V"]):
         print(f"zrep {__version__}")
         return 0
-    from zrep.cli.settings import load_defaults
+    from zrep.cli.settings import load_defaults, read_settings
 
     for unknown in load_defaults():
         if sys.stderr.isatty():
             print(f"zrep: {unknown}", file=sys.stderr)
+    settings = read_settings()
     if _plain_sync(arguments):
         # Every minute, on small machines: without the command line parser it starts in half the time.
         from zrep.cli.run import filesystems, sync
-        from zrep.core.names import DEFAULT_TAG
 
-        return sync(DEFAULT_TAG, filesystems(arguments[1:]))
+        return sync(settings, filesystems(arguments[1:]))
     from zrep.cli.commands import invoke
 
-    return invoke(arguments)
+    return invoke(arguments, settings)
 
 
 def _plain_sync(arguments: Sequence[str]) -> bool:
     """Nothing for the parser to do: ``sync`` and names, without an option."""
     names = arguments[1:] if arguments[:1] == ["sync"] else []
-    plain = bool(names) and all(name and not name.startswith("-") for name in names)
-    return plain and not any(os.environ.get(name) for name in _SYNC_SETTINGS)
+    return bool(names) and all(name and not name.startswith("-") for name in names)
 
 
 def _long_forms(arguments: list[str]) -> list[str]:

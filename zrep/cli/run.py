@@ -4,17 +4,21 @@ own command does not need.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from zrep.cli.progress import StreamLines
+from zrep.cli.settings import number
 from zrep.core.errors import UsageError, ZrepError
 from zrep.core.names import DEFAULT_TAG, check_dataset
 
+# sshd allows 10 sessions of a connection.
+MOST_JOBS = 8
+
 if TYPE_CHECKING:
+    from zrep.core.settings import Settings
     from zrep.ops.outcome import Outcome
     from zrep.ops.pairs import Session
 
@@ -29,7 +33,7 @@ def filesystems(words: Sequence[str]) -> list[str]:
 
 
 def sync(
-    tag: str,
+    settings: Settings,
     names: Sequence[str],
     *,
     quiet: int = 0,
@@ -42,20 +46,19 @@ def sync(
     from zrep.cli.news import suppress_repeats
     from zrep.ops.sync import sync
 
-    expire = not os.environ.get("ZREP_SKIP_EXPIRE")
-    session = begin(tag, quiet=quiet, force=force, expire=expire, jobs=jobs, dry_run=dry_run, verbose=verbose)
+    jobs = jobs or number("ZREP_JOBS", settings.jobs, 1, MOST_JOBS) or 0
+    session = begin(settings, quiet=quiet, force=force, jobs=jobs, dry_run=dry_run, verbose=verbose)
     # A person wants to hear it again, cron does not.
     if names or verbose or dry_run or sys.stderr.isatty():
         return run(session, lambda: sync(session, names))
     return run(session, lambda: suppress_repeats(session, sync(session, names)))
 
 
-def begin(tag: str, **options: Any) -> Session:
-    """A session for the pairs of a tag that talks as its terminal lets it; options: see session.Options."""
-    from zrep.cli.settings import read_settings
+def begin(settings: Settings, **options: Any) -> Session:
+    """A session for the pairs of a tag, that talks as its terminal lets it; options: see pairs.Options."""
     from zrep.ops.pairs import Options, Session
 
-    session = Session(Options(tag=tag, **options), read_settings())
+    session = Session(Options(tag=settings.tag, expire=settings.expire, **options), settings)
     # What is said on the way by a run that changes nothing is what a real one would say.
     would = "-n: " if session.options.dry_run else ""
     if sys.stdout.isatty() or options.get("verbose"):

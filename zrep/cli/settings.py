@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 
 from zrep.core.errors import UsageError
+from zrep.core.names import check_tag
+from zrep.core.quantities import whole_number
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 
 DEFAULTS = "/etc/default/zrep"
@@ -47,10 +49,11 @@ def load_defaults(path: str = DEFAULTS) -> list[str]:
     return unknown
 
 
-def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """What the environment settles, once load_defaults has completed it. An empty variable is as none. UsageError for a
     value that makes no sense."""
     default = DEFAULT_SETTINGS
+    environment = os.environ if environment is None else environment
 
     def text(name: str, otherwise: str = "") -> str:
         return environment.get(name) or otherwise
@@ -64,7 +67,26 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         user=text("USER"),
         ssh=text("SSH", default.ssh),
         program=text("ZREP_PATH", default.program),
+        tag=check_tag(text("ZREPTAG", default.tag)),
+        expire=not text("ZREP_SKIP_EXPIRE"),
+        jobs=text("ZREP_JOBS"),
+        fence=text("ZREP_FENCE_CMD"),
+        savecount=text("ZREP_SAVE_COUNT"),
+        src_host=text("ZREP_SRC_HOST"),
+        send_flags=environment.get("ZREP_SEND_FLAGS"),  # none at all is a choice too
+        outfilter=text("ZREP_OUTFILTER"),
+        infilter=text("ZREP_INFILTER"),
     )
+
+
+def number(name: str, text: str, least: int, most: int = 10**9) -> int | None:
+    """A setting that is a whole number, None where nothing is said. UsageError for what is none in its range."""
+    if not text:
+        return None
+    found = whole_number(text)
+    if found is None or not least <= found <= most:
+        raise UsageError(f"{name} is {text!r}", evidence=f"expected a whole number of at least {least}")
+    return found
 
 
 def _seconds(name: str, text: str) -> float:

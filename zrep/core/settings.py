@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from zrep.core.names import DEFAULT_TAG
+
 
 class Settings(Struct, frozen=True):
-    """What a run is told by its environment; each default is what holds where nothing is said.
+    """What a run is told by its environment; each default is what holds where nothing is said. What is kept as it was
+    written is judged by the one command that uses it.
 
     host: this host's name, "" for the one the kernel knows (ZREP_HOST). run_directory: what holds zrep's directory of
     locks (ZREP_RUNDIR). hooks: the directory of hooks (ZREP_HOOKS). library: whether libzfs_core may be used
     (ZREP_LIBRARY=no: not). stall: seconds without a byte after which a stream is ended (ZREP_STALL). user: who runs it
-    (USER). ssh: the words that start ssh (SSH). program: how zrep is called on a peer (ZREP_PATH).
+    (USER). ssh: the words that start ssh, as written (SSH). program: how zrep is called on a peer (ZREP_PATH).
+
+    tag: the pairs that a command works on (ZREPTAG). expire: whether sync lets go of surplus snapshots
+    (ZREP_SKIP_EXPIRE: not). jobs: streams at once to each peer, as written (ZREP_JOBS). fence: the command that
+    takeover -L runs first (ZREP_FENCE_CMD). For init: savecount, as written (ZREP_SAVE_COUNT), the name by which the
+    peer reaches this host (ZREP_SRC_HOST), the flags of every send, None for those that fit (ZREP_SEND_FLAGS), and the
+    filters of the stream at both ends (ZREP_OUTFILTER, ZREP_INFILTER).
     """
 
     host: str = ""
@@ -22,6 +31,15 @@ class Settings(Struct, frozen=True):
     user: str = ""
     ssh: str = "ssh"
     program: str = "zrep"
+    tag: str = DEFAULT_TAG
+    expire: bool = True
+    jobs: str = ""
+    fence: str = ""
+    savecount: str = ""
+    src_host: str = ""
+    send_flags: str | None = None
+    outfilter: str = ""
+    infilter: str = ""
 
 
 DEFAULT_SETTINGS = Settings()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from shlex import quote
 
 from msgspec import Struct
@@ -73,7 +72,7 @@ def init(session: Session, request: Request) -> Outcome:
 
 
 def _link(session: Session, request: Request) -> Link:
-    src_host = request.src_host or os.environ.get("ZREP_SRC_HOST") or session.local.name
+    src_host = request.src_host or session.settings.src_host or session.local.name
     check_host(src_host)
     role = Role(src_host, request.filesystem, request.host, request.target, master=True)
     return Link(session.tag, request.filesystem, role)
@@ -191,7 +190,7 @@ def _settled_role(session: Session, request: Request, link: Link, source: Member
     """The role the master will have: what shapes the stream is settled now and kept in properties."""
     if is_announced(source) and source.role.links == link.role.links:
         return source.role
-    flags = request.flags if request.flags is not None else os.environ.get("ZREP_SEND_FLAGS")
+    flags = request.flags if request.flags is not None else session.settings.send_flags
     if flags is None:
         # Properties travel (-p). An encrypted source goes raw: its key never leaves this host. Anything else keeps
         # large blocks, embedded data and compression as they are on disk.
@@ -203,16 +202,15 @@ def _settled_role(session: Session, request: Request, link: Link, source: Member
     return replace(
         link.role,
         flags=flags,
-        outfilter=_filter("ZREP_OUTFILTER"),
-        infilter=_filter("ZREP_INFILTER"),
+        outfilter=_filter("ZREP_OUTFILTER", session.settings.outfilter),
+        infilter=_filter("ZREP_INFILTER", session.settings.infilter),
         savecount=savecount,
         gen=session.new_identity(),
         epoch=1,
     )
 
 
-def _filter(name: str) -> str:
-    text = os.environ.get(name, "")
+def _filter(name: str, text: str) -> str:
     if set(text) & set("'!\\\n"):
         raise UsageError(
             f"{name} cannot hold single quotes, ! or \\", evidence="it passes through the peer's login shell"
