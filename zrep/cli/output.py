@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from zrep.core.errors import ZrepError, tagged, worst
+from zrep.core.errors import ZrepError, printable, tagged, worst
 from zrep.core.quantities import duration, size
 
 if TYPE_CHECKING:  # ops brings in everything that starts a process: not for printing a version
@@ -42,10 +42,10 @@ def report(outcomes: Iterable[Outcome], *, verbose: bool, terminal: bool, dry_ru
             print(f"{outcome.error.line()}: skipped")
         elif outcome.message and (verbose or terminal or dry_run):
             would = _WOULD if dry_run and not outcome.blockers else ""
-            print(f"{outcome.filesystem}: {would}{outcome.message}")
+            print(printable(f"{outcome.filesystem}: {would}{outcome.message}"))
         if verbose or dry_run:
             for note in outcome.notes:
-                print(note)
+                print(printable(note))
     return worst(codes)
 
 
@@ -75,7 +75,7 @@ def table(rows: Sequence[Row], *, tabs: bool, now: int, tag: str = "") -> None:
     for row in rows:
         advice = [f"next: {tagged(row.advice, tag)}"] if row.advice else []
         if row.detail or advice:
-            print(f"{row.name}: {row.state}: {'; '.join(filter(None, [row.detail, *advice]))}")
+            print(printable(f"{row.name}: {row.state}: {'; '.join(filter(None, [row.detail, *advice]))}"))
 
 
 def _rich_table(cells: Sequence[Sequence[str]], rows: Sequence[Row]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zrep.cli.progress import StreamLines
 from zrep.cli.settings import number
-from zrep.core.errors import UsageError, ZrepError
+from zrep.core.errors import UsageError, ZrepError, printable
 from zrep.core.names import DEFAULT_TAG, check_dataset
 
 # sshd allows 10 sessions of a connection.
@@ -62,10 +62,10 @@ def begin(settings: Settings, **options: Any) -> Session:
     # What is said on the way by a run that changes nothing is what a real one would say.
     would = "-n: " if session.options.dry_run else ""
     if sys.stdout.isatty() or options.get("verbose"):
-        session.say = lambda text: print(f"{would}{text}", flush=True)
+        session.say = lambda text: print(printable(f"{would}{text}"), flush=True)
     if sys.stderr.isatty():
         session.progress = StreamLines()
-    session.warn = lambda text: print(f"zrep: {would}{text}", file=sys.stderr, flush=True)
+    session.warn = lambda text: print(printable(f"zrep: {would}{text}"), file=sys.stderr, flush=True)
     return session
 
 

@@ -23,8 +23,13 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u
 
 
 def printable(text: str) -> str:
-    """Text of anybody as it may reach a terminal, on one line: every character that is none is a question mark."""
-    return _UNPRINTABLE.sub("?", " ".join(text.split()))
+    """Text of anybody as it may reach a terminal: every character that could command it is a question mark."""
+    return _UNPRINTABLE.sub("?", text)
+
+
+def one_line(text: str) -> str:
+    """The same, on one line whatever line breaks it held."""
+    return printable(" ".join(text.split()))
 
 
 class Failure(Struct, frozen=True):
@@ -61,7 +66,7 @@ class ZrepError(Exception):
             text += f" ({self.evidence})"
         if self.advice:
             text += f"; next: {self.advice}"
-        return printable(text)
+        return one_line(text)
 
     def tagged(self, tag: str) -> ZrepError:
         """The same error, its advice for the pairs of a tag."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO, NoReturn, TypeVar
 
-from zrep.core.errors import RefusedError, UnreachableError, ZrepError, printable
+from zrep.core.errors import RefusedError, UnreachableError, ZrepError, one_line
 from zrep.core.requests import Answer, Identify, Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import SendStream
@@ -213,7 +213,7 @@ class RemoteHost:
         if isinstance(said, Beat):
             return
         if isinstance(said, Failed) and not said.number:
-            raise MalformedError(printable(said.failure.what), evidence=printable(said.failure.evidence))
+            raise MalformedError(one_line(said.failure.what), evidence=one_line(said.failure.evidence))
         if waiting := self._waiting.get(said.number):
             waiting.put((said,))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 from msgspec import Meta, Raw, Struct
 from msgspec.json import Decoder, Encoder
 
-from zrep.core.errors import Failure, RefusedError, UsageError, printable
+from zrep.core.errors import Failure, RefusedError, UsageError, one_line
 from zrep.core.requests import Answer, Request, answer_type
 
 # Both ends speak the same one: what a request or a step says may change with every version.
@@ -146,7 +146,7 @@ def _read(decoder: Decoder[Message], text: bytes) -> Message:
     try:
         return decoder.decode(text)
     except (ValueError, RecursionError) as error:  # msgspec's own errors are of the first kind, bad UTF-8 is too
-        raise MalformedError("not a message of this zrep", evidence=printable(str(error))[:200]) from None
+        raise MalformedError("not a message of this zrep", evidence=one_line(str(error))[:200]) from None
 
 
 class Lines:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from zrep.core.errors import BugError, RefusedError, UsageError, printable
+from zrep.core.errors import BugError, RefusedError, UsageError, one_line
 from zrep.core.steps import SendStream
 from zrep.host.streams import RECEIVE_SCRIPT, STREAM_MARK, under_lock
 from zrep.zfs import commands, stream_words
@@ -87,7 +87,7 @@ def parse(line: str) -> Line:
     """Read a command line back; RefusedError for one that zrep does not build, to the last character."""
     found = _parse(line) if len(line) <= _LINE_LENGTH and _LINE.fullmatch(line) else None
     if found is None or build(found) != line:
-        raise RefusedError("this is no command line of zrep", evidence=printable(line[:120]))
+        raise RefusedError("this is no command line of zrep", evidence=one_line(line[:120]))
     return found
 
 

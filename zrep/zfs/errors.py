@@ -7,7 +7,7 @@ import re
 from msgspec.structs import replace
 
 from zrep.core import errors, steps
-from zrep.core.errors import FailedError, Failure, RefusedError, ZrepError, printable
+from zrep.core.errors import FailedError, Failure, RefusedError, ZrepError, one_line
 from zrep.zfs.commands import Completed
 
 
@@ -133,5 +133,5 @@ def as_error(failure: Failure) -> ZrepError:
     """Make the error that data stands for; a FailedError when its kind is none of this program's."""
     kind = _KINDS.get(failure.kind, FailedError)
     parts = (failure.filesystem, failure.evidence, failure.advice)
-    filesystem, evidence, advice = map(printable, parts)
-    return kind(printable(failure.what), filesystem=filesystem, evidence=evidence, advice=advice)
+    filesystem, evidence, advice = map(one_line, parts)
+    return kind(one_line(failure.what), filesystem=filesystem, evidence=evidence, advice=advice)
