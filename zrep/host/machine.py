@@ -13,7 +13,7 @@ from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.host import locks, process
 from zrep.host.library import Library
 from zrep.host.locks import Locks
-from zrep.host.process import COMMAND_SECONDS, Runner
+from zrep.host.process import Runner
 from zrep.zfs import errors as zfs_errors
 from zrep.zfs.commands import Argv, Completed
 
@@ -55,9 +55,9 @@ class Machine:
         """Where locks and bookkeeping are kept. RefusedError when it cannot be made."""
         return self.locks.directory
 
-    def run(self, argv: Argv, seconds: float = COMMAND_SECONDS) -> Completed:
+    def run(self, argv: Argv) -> Completed:
         """Run a command to its end. The locks go along: one that outlives zrep still counts as busy."""
-        return self.runner.run(argv, timeout=seconds, keep=self.locks.descriptors())
+        return self.runner.run(argv, keep=self.locks.descriptors())
 
     def output(self, argv: Argv) -> str:
         """What a command printed; its typed error when it failed."""
