@@ -13,46 +13,14 @@ import pytest
 
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import good
+from tests.ops.picture import TAG, differences, look
 from tests.ops.test_dry_run import CASES, Case, ran
 from zrep.core.apply import applied, received
 from zrep.core.dataset import Member
 from zrep.core.steps import Change, SendStream
 from zrep.host.local import Host
 from zrep.ops.execute import Executor
-from zrep.ops.read import observe
 from zrep.zfs import commands
-
-TAG = "zrep"
-# What is told of a dataset: the rest are sizes, and identities that only ZFS makes.
-TOLD = ("type", "readonly", "mounted", "mountpoint", "canmount", "origin", "receive_resume_token", "sharenfs")
-
-
-def told(member: Member) -> dict[str, object]:
-    """What core/apply promises of a dataset."""
-    found: dict[str, object] = {key: member.get(key) for key in TOLD if not (member.volume and key in ("mounted",))}
-    found["readonly is local"] = member.properties["readonly"].source == "local"
-    found["written"] = member.number("written") > 0
-    found["role"] = member.role
-    found["snapshots"] = [
-        (s.name, s.guid if s.guid.isdigit() else "new", sorted(s.holds), s.sent, sorted(s.clones))
-        for s in member.snapshots
-    ]
-    return found
-
-
-def same(expected: dict[str, object], seen: dict[str, object]) -> list[str]:
-    """Where they differ; a new snapshot has any guid."""
-    found = []
-    for key, value in expected.items():
-        other = seen[key]
-        if key == "snapshots":
-            assert isinstance(value, list)
-            assert isinstance(other, list)
-            names = {one[0] for one in value if one[1] == "new"}
-            other = [(one[0], "new", *one[2:]) if one[0] in names else one for one in other]
-        if value != other:
-            found.append(f"{key}: {value} and not {other}")
-    return found
 
 
 @dataclass
@@ -64,15 +32,10 @@ class Witness:
     seen: set[str] = field(default_factory=set)
 
     def look(self, host: Host) -> dict[str, Member]:
-        names = list(self.hosts.world.state.hosts[host.name].datasets)
-        return observe(host, TAG, names)
+        return look(host, self.hosts[host.name])
 
     def compare(self, what: str, expected: dict[str, Member], host: Host) -> None:
-        found = self.look(host)
-        if expected.keys() != found.keys():
-            self.wrong.append(f"{what}: {sorted(expected)} and not {sorted(found)}")
-        for name in expected.keys() & found.keys():
-            self.wrong += [f"{what}: {name}: {line}" for line in same(told(expected[name]), told(found[name]))]
+        self.wrong += [f"{what}: {line}" for line in differences(expected, self.look(host))]
 
     def carried_out(self, executor: Executor, batch: Sequence[Change], work: Callable[[], None]) -> None:
         host = executor.host(batch[0].end)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec.structs import replace
 
 from zrep.core import steps
-from zrep.core.dataset import Member, Snapshot, Value, build_member
+from zrep.core.dataset import NO_HOLDS, Member, Snapshot, Value, build_member
 from zrep.core.errors import FailedError
 from zrep.core.pair import End, Pair, Tree
 
@@ -20,10 +20,15 @@ _PLANNED = "planned:"
 _UNSET = Value("-", "-")
 # The source of what a mount has until it ends, whatever the property says (zfsprops(7)).
 _TEMPORARY = "temporary"
-_INHERITED = ("readonly", "sharenfs", "sharesmb")
+# What is handed down to the datasets below, of what is read.
+_INHERITED = ("mountpoint", "readonly", "sharenfs", "sharesmb")
 _DEFAULTS = {"readonly": "off", "canmount": "on", "sharenfs": "off", "sharesmb": "off"}
 _ONLY_FILESYSTEMS = ("mountpoint", "canmount", "sharenfs", "sharesmb")
+_ENCRYPTION = ("encryption", "encryptionroot", "keystatus")
+_RAW = frozenset(("-w", "--raw"))
+_CARRIES_PROPERTIES = frozenset(("-p", "--props"))
 _NOTHING: Mapping[str, Snapshot] = {}
+_UNCHANGED: Mapping[str, Value] = {}
 
 
 def applied(
@@ -47,12 +52,18 @@ def received(
     if sent is None:
         raise FailedError("there is no such snapshot to send", evidence=step.snapshot)
     host = _Host(tag, {} if target is None else {step.target: target})
+    base = target and source.by_name(step.base.partition("@")[2])
     if target is None:
-        host.members[step.target] = _first_received(tag, step, source)
-    arrived = made.get(f"{step.target}@{name}") or replace(sent, createtxg=0, holds=frozenset(), sent=None, clones=())
-    host.add_snapshot(step.target, arrived)
-    host.change(step.target, {key: Value(value, "local") for key, value in step.override})
+        _receive_first(host, step, source)
+    # What a target lacks between two snapshots counts for the later one; one sent in full is all that there is.
+    since = (
+        sum(s.written for s in source.after(base) if s.createtxg <= sent.createtxg) if base else max(1, sent.written)
+    )
+    arrived = made.get(f"{step.target}@{name}") or sent
+    bare = replace(arrived, createtxg=0, written=since, holds=NO_HOLDS, sent=None, clones=())
     host.forget_partial(step.target)
+    host.add_snapshot(step.target, bare)
+    host.change(step.target, {key: Value(value, "local") for key, value in step.override})
     return host.members[step.target]
 
 
@@ -94,6 +105,7 @@ class _Host:
                 for name in names:
                     self._destroy(dataset, name)
             case steps.RenameSnapshot(snapshot=snapshot, new=new):
+                self._refuse_taken(new)
                 self._each((snapshot,), lambda found: replace(found, name=new.partition("@")[2]))
                 self._origins(lambda origin: new if origin == snapshot else origin)
             case steps.SetProperties(targets=targets, properties=properties):
@@ -107,15 +119,17 @@ class _Host:
             case steps.CreateParent(dataset=dataset):
                 self.create(dataset, {"type": Value("filesystem", "-"), "canmount": Value("off", "local")})
             case steps.DiscardPartial(dataset=dataset):
+                if not self._get(dataset).token:
+                    raise FailedError("nothing is half received", filesystem=dataset)
                 # What was received for the first time goes with its half.
                 if self._get(dataset).snapshots:
                     self.forget_partial(dataset)
                 else:
                     del self.members[dataset]
             case steps.Mount(dataset=dataset):
-                self.change(dataset, {"mounted": Value("yes", "-")})
+                self.change(dataset, self._mounted_anew(dataset))
             case steps.Unmount(dataset=dataset):
-                self.change(dataset, {"mounted": Value("no", "-")})
+                self._unmount(dataset)
             case steps.Rename(dataset=dataset, new=new):
                 self._rename(dataset, new)
             case steps.Clone(snapshot=snapshot, dataset=dataset, properties=properties):
@@ -123,23 +137,15 @@ class _Host:
             case steps.PromoteClone(dataset=dataset):
                 self._promote(dataset)
             case steps.DestroyClone(dataset=dataset):
-                origin = self._get(dataset).get("origin")
-                self._each((origin,), lambda found: replace(found, clones=_without(found.clones, dataset)))
-                del self.members[dataset]
+                self._destroy_clone(dataset)
             case steps.Rollback(snapshot=snapshot):
-                dataset, _, name = snapshot.partition("@")
-                member, base = self._get(dataset), self._snapshot(snapshot)
-                kept = tuple(found for found in member.snapshots if found.createtxg <= base.createtxg)
-                self.members[dataset] = replace(member, snapshots=kept)
-                self.change(dataset, {"written": Value("0", "-")})
-            case steps.Dirty(dataset=dataset):
-                written = max(1, self._get(dataset).number("written"))
-                self.change(dataset, {"written": Value(str(written), "-")})
+                self._rollback(snapshot)
+            case steps.Dirty(dataset=dataset, volsize=volsize):
+                self._dirty(dataset, {"volsize": Value(volsize, "local")} if volsize else {})
             case steps.RemountReadOnly(dataset=dataset):
-                self.change(dataset, {"readonly": Value("on", _TEMPORARY)})
+                self._remount(dataset, "on")
             case steps.RemountWritable(dataset=dataset):
-                if self._get(dataset).properties["readonly"].source == _TEMPORARY:
-                    self.change(dataset, {"readonly": self._from_above(dataset, "readonly")})
+                self._remount(dataset, "off")
             case steps.CloseTransactionGroup() | steps.Share() | steps.Allow():
                 pass  # nothing that is read of a dataset
             case _:
@@ -171,20 +177,10 @@ class _Host:
                     self._each((target,), lambda found, at=int(value): replace(found, sent=at))  # type: ignore[misc]  # bound now
             return
         given = {key: Value(value, "local") for key, value in properties}
-        if given.get("mountpoint", _UNSET).value in ("none", "legacy"):
-            given["mounted"] = Value("no", "-")
         self.change(target, given)
-        for key in _INHERITED:
-            if key in given:
-                self._pass_on(target, key)
-
-    def _pass_on(self, dataset: str, key: str) -> None:
-        """Let those that inherit a property from a dataset have its value."""
-        value = self._get(dataset).properties[key].value
-        for name, member in list(self.members.items()):
-            own = member.properties.get(key)
-            if own is not None and own.source == f"inherited from {dataset}":
-                self.change(name, {key: Value(value, own.source)})
+        if "volsize" in given:
+            self._dirty(target)
+        self._follow(target, given)
 
     def _inherit(self, target: str, key: str, as_received: bool) -> None:
         if "@" in target:
@@ -196,52 +192,141 @@ class _Host:
             self.change(target, {key: Value(now.value, "received")})
         else:
             self.change(target, {key: self._from_above(target, key)})
-        if key in _INHERITED:
-            self._pass_on(target, key)
+        self._follow(target, (key,))
+
+    def _follow(self, dataset: str, changed: Iterable[str]) -> None:
+        """What a change of properties brings about: those below inherit it, and mounts go with their place."""
+        keys = set(changed)
+        places = [dataset] if keys & {"mountpoint", "canmount"} else []
+        for key in _INHERITED:
+            if key in keys:
+                heirs = self._hand_down(dataset, key)
+                places += heirs if key == "mountpoint" else []
+        for name in places:
+            member = self.members[name]
+            if member.get("canmount") == "off" or member.get("mountpoint") in ("none", "legacy"):
+                self._unmount(name)
+            elif "mountpoint" in keys and self._mounts_itself(member):
+                self.change(name, self._mounted_anew(name))
+
+    def _dirty(self, dataset: str, given: Mapping[str, Value] = _UNCHANGED) -> None:
+        """Once the transaction group has closed, it is written to."""
+        written = max(1, self._get(dataset).number("written"))
+        self.change(dataset, {"written": Value(str(written), "-"), **given})
+
+    def _hand_down(self, dataset: str, key: str) -> list[str]:
+        """Give the datasets below that have no value of their own, nor one from nearer, that of this one. Their
+        names."""
+        given = self._get(dataset).properties.get(key, _UNSET)
+        changed = []
+        for name, member in list(self.members.items()):
+            own = member.properties.get(key, _UNSET)
+            further = own.source.removeprefix("inherited from ")
+            inherits = own.source == "default" or f"{dataset}/".startswith(f"{further}/")
+            if name.startswith(f"{dataset}/") and inherits:
+                self.change(name, {key: _inherited(dataset, name, key, given)})
+                changed.append(name)
+        return changed
 
     def _from_above(self, dataset: str, key: str) -> Value:
-        """What a dataset has of a property that is not its own: the nearest known ancestor's, or the default."""
+        """What a dataset has of a property that is not its own: that of its nearest known ancestor, or the default."""
         parent = dataset
-        while key != "canmount" and "/" in parent:
+        while key in _INHERITED and "/" in parent:
             parent = parent.rpartition("/")[0]
-            above = self.members.get(parent)
-            if above is not None and (own := above.properties.get(key, _UNSET)).source in ("local", "received"):
-                below = dataset.removeprefix(parent) if key == "mountpoint" and own.value.startswith("/") else ""
-                return Value(own.value + below, f"inherited from {parent}")
+            if parent in self.members:
+                given = self.members[parent].properties | (self._without_mount(parent) if key == "readonly" else {})
+                return _inherited(parent, dataset, key, given.get(key, _UNSET))
         if key == "mountpoint":
             return Value(f"/{dataset}", "default")
         return Value(_DEFAULTS[key], "default") if key in _DEFAULTS else _UNSET
+
+    # --- mounts ---
+
+    def _mounts_itself(self, member: Member) -> bool:
+        """Whether ZFS mounts a dataset that is new or has another place."""
+        at_home = member.get("canmount") == "on" and member.get("mountpoint").startswith("/")
+        return at_home and not member.volume and not member.key_missing
+
+    def _without_mount(self, dataset: str) -> dict[str, Value]:
+        """readonly as the property says, where a remount has said otherwise for as long as the mount lasts. Only which
+        value it is can be told for sure; it is taken for the dataset's own where those above have another."""
+        now = self._get(dataset).properties.get("readonly", _UNSET)
+        if now.source != _TEMPORARY:
+            return {}
+        above, value = self._from_above(dataset, "readonly"), "off" if now.value == "on" else "on"
+        return {"readonly": above if above.value == value else Value(value, "local")}
+
+    def _mounted_anew(self, dataset: str) -> dict[str, Value]:
+        return {"mounted": Value("yes", "-"), **self._without_mount(dataset)}
+
+    def _remount(self, dataset: str, readonly: str) -> None:
+        """A remount changes nothing, ends what an earlier one has said, or says other than the property."""
+        now = self._get(dataset).properties["readonly"]
+        if now.value != readonly:
+            other = {"readonly": Value(readonly, _TEMPORARY)}
+            self.change(dataset, self._without_mount(dataset) or other)
+
+    def _unmount(self, dataset: str) -> None:
+        """Unmount a dataset and what is mounted below its mountpoint."""
+        place = f"{self._get(dataset).get('mountpoint')}/"
+        below = [
+            name
+            for name, member in self.members.items()
+            if name.startswith(f"{dataset}/") and member.mounted and member.get("mountpoint").startswith(place)
+        ]
+        for name in (dataset, *below):
+            if not self.members[name].volume:
+                self.change(name, {"mounted": Value("no", "-"), **self._without_mount(name)})
+
+    # --- making, moving and removing datasets ---
 
     def create(self, name: str, values: Mapping[str, Value]) -> None:
         if name in self.members:
             raise FailedError("it exists already", filesystem=name)
         volume = values["type"].value == "volume"
         inherited = {key: self._from_above(name, key) for key in ("readonly", *(() if volume else _ONLY_FILESYSTEMS))}
+        inherited |= self._encryption_above(name)
         born = {
             **({} if volume else {"mounted": Value("no", "-")}),
             "written": Value("1", "-"),  # its own few blocks
             "used": Value("0", "-"),
-            "encryption": Value("off", "default"),
             "origin": _UNSET,
             "receive_resume_token": _UNSET,
             "guid": Value(f"{_PLANNED}{name}", "-"),
         }
         self.members[name] = build_member(self.tag, name, {**inherited, **born, **values}, ())
 
+    def _encryption_above(self, dataset: str) -> dict[str, Value]:
+        above = self.members.get(dataset.rpartition("/")[0])
+        if above is None or not above.encrypted:
+            return {"encryption": Value("off", "default")}
+        return {key: above.properties[key] for key in _ENCRYPTION}
+
     def _rename(self, dataset: str, new: str) -> None:
+        """Rename a dataset and all below it; those that are mounted stay where they are."""
         if new in self.members:
             raise FailedError("the name is taken", filesystem=new)
         self._get(dataset)
-        for name in [name for name in self.members if name == dataset or name.startswith(f"{dataset}/")]:
+
+        def renamed(name: str) -> str:
+            return new + name.removeprefix(dataset) if f"{name}/".startswith(f"{dataset}/") else name
+
+        for name in [name for name in self.members if renamed(name) != name]:
             member = self.members.pop(name)
-            now = new + name.removeprefix(dataset)
-            values = dict(member.properties)
-            if (own := values.get("encryptionroot")) and own.value == name:
-                values["encryptionroot"] = Value(now, own.source)
-            self.members[now] = build_member(self.tag, now, values, member.snapshots)
-            if (place := values.get("mountpoint")) and place.source == "default" and place.value.startswith("/"):
-                self.change(now, {"mountpoint": self._from_above(now, "mountpoint")})
-        self._origins(lambda origin: new + origin.removeprefix(dataset) if origin.startswith(f"{dataset}@") else origin)
+            values = {key: _renamed(value, name, renamed, key) for key, value in member.properties.items()}
+            self.members[renamed(name)] = build_member(self.tag, renamed(name), values, member.snapshots)
+        self._encryption_roots(renamed)
+        self._origins(lambda origin: "@".join((renamed(origin.partition("@")[0]), origin.partition("@")[2])))
+        for name, member in list(self.members.items()):
+            if any(renamed(clone) != clone for s in member.snapshots for clone in s.clones):
+                snapshots = tuple(replace(s, clones=tuple(map(renamed, s.clones))) for s in member.snapshots)
+                self.members[name] = replace(member, snapshots=snapshots)
+
+    def _encryption_roots(self, renamed: Callable[[str], str]) -> None:
+        for name, member in list(self.members.items()):
+            root = member.get("encryptionroot")
+            if renamed(root) != root:
+                self.change(name, {"encryptionroot": Value(renamed(root), "-")})
 
     def _origins(self, renamed: Callable[[str], str]) -> None:
         for name, member in list(self.members.items()):
@@ -253,28 +338,51 @@ class _Host:
         """A clone has none of the local properties of its origin, and mounts itself unless told otherwise."""
         origin = self._get(snapshot.partition("@")[0])
         self._snapshot(snapshot)
-        kept = ("type", "encryption", "encryptionroot", "keystatus", "volsize")
         own = {key: Value(value, "local") for key, value in properties}
-        values = {key: value for key, value in origin.properties.items() if key in kept}
+        values = {key: value for key, value in origin.properties.items() if key in ("type", "volsize", *_ENCRYPTION)}
         self.create(dataset, {**values, "origin": Value(snapshot, "-"), "written": Value("0", "-"), **own})
-        member = self._get(dataset)
-        if not member.volume and member.get("canmount") == "on" and member.get("mountpoint").startswith("/"):
+        if self._mounts_itself(self._get(dataset)):
             self.change(dataset, {"mounted": Value("yes", "-")})
         self._each((snapshot,), lambda found: replace(found, clones=(*found.clones, dataset)))
 
     def _promote(self, dataset: str) -> None:
         """The history up to the origin becomes the clone's, with holds and marks; what it was cloned from is a clone
-        of it then."""
+        of it then, and it is one of what that was cloned from."""
         clone = self._get(dataset)
         origin = clone.get("origin")
+        if origin == "-":
+            raise FailedError("it is no clone", filesystem=dataset)
         was, base = self._get(origin.partition("@")[0]), self._snapshot(origin)
         moved = tuple(found for found in was.snapshots if found.createtxg <= base.createtxg)
+        for found in moved:
+            self._refuse_taken(f"{dataset}@{found.name}")
+        before = was.properties.get("origin", _UNSET)
         self.members[was.name] = replace(was, snapshots=was.after(base))
         self.members[dataset] = replace(clone, snapshots=(*moved, *clone.snapshots))
-        now = f"{dataset}@{base.name}"
-        self.change(dataset, {"origin": was.properties.get("origin", _UNSET)})
-        self.change(was.name, {"origin": Value(now, "-")})
-        self._each((now,), lambda found: replace(found, clones=(*_without(found.clones, dataset), was.name)))
+        names = {f"{was.name}@{found.name}": f"{dataset}@{found.name}" for found in moved}
+        self._origins(lambda name: names.get(name, name))
+        self.change(dataset, {"origin": before})
+        self.change(was.name, {"origin": Value(names[origin], "-")})
+        self._each((names[origin],), lambda found: replace(found, clones=(*_without(found.clones, dataset), was.name)))
+        if before.value.partition("@")[0] in self.members:
+            inherited = before.value
+            self._each((inherited,), lambda found: replace(found, clones=(*_without(found.clones, was.name), dataset)))
+        if was.get("encryptionroot") == was.name:
+            self._encryption_roots(lambda root: dataset if root == was.name else root)
+
+    def _destroy_clone(self, dataset: str) -> None:
+        member = self._get(dataset)
+        if member.snapshots or any(name.startswith(f"{dataset}/") for name in self.members):
+            raise FailedError("something depends on it", filesystem=dataset)
+        origin = member.get("origin")
+        self._each((origin,), lambda found: replace(found, clones=_without(found.clones, dataset)))
+        del self.members[dataset]
+
+    def _rollback(self, snapshot: str) -> None:
+        dataset = snapshot.partition("@")[0]
+        if newer := self._get(dataset).after(self._snapshot(snapshot)):
+            raise FailedError("there are more recent snapshots", filesystem=dataset, evidence=newer[0].name)
+        self.change(dataset, {"written": Value("0", "-")})
 
     # --- snapshots ---
 
@@ -292,10 +400,14 @@ class _Host:
             snapshots = tuple(change(found) if found is one else found for found in member.snapshots)
             self.members[member.name] = replace(member, snapshots=snapshots)
 
-    def _take(self, full: str, made: Snapshot | None) -> None:
+    def _refuse_taken(self, full: str) -> None:
         dataset, _, name = full.partition("@")
         if self._get(dataset).by_name(name) is not None:
             raise FailedError("the snapshot exists already", filesystem=dataset, evidence=full)
+
+    def _take(self, full: str, made: Snapshot | None) -> None:
+        dataset, _, name = full.partition("@")
+        self._refuse_taken(full)
         written = self._get(dataset).number("written")
         self.add_snapshot(dataset, replace(made or Snapshot(name, f"{_PLANNED}{full}", 0), written=written))
 
@@ -311,6 +423,9 @@ class _Host:
     def _destroy(self, dataset: str, name: str) -> None:
         """What was written before a snapshot counts for the next one, or as written since."""
         gone, member = self._snapshot(f"{dataset}@{name}"), self._get(dataset)
+        if gone.holds or gone.clones:
+            why = f"held by {', '.join(sorted(gone.holds))}" if gone.holds else f"cloned as {', '.join(gone.clones)}"
+            raise FailedError("the snapshot cannot be destroyed", filesystem=dataset, evidence=f"@{name} is {why}")
         later = member.after(gone)
         kept = tuple(
             replace(found, written=found.written + gone.written) if later and found is later[0] else found
@@ -323,21 +438,43 @@ class _Host:
             self.change(dataset, {"written": Value(str(written), "-")})
 
 
-def _first_received(tag: str, step: steps.SendStream, source: Member) -> Member:
-    """A dataset that a full stream makes: not mounted, with the properties that travel, if they do."""
-    host = _Host(tag, {})
-    native = {key: source.properties[key] for key in ("type", "encryption", "volsize") if key in source.properties}
+def _receive_first(host: _Host, step: steps.SendStream, source: Member) -> None:
+    """Make the dataset that a full stream makes: not mounted, with the properties that travel, if they do. Sent raw it
+    keeps its encryption, under a root of its own whose key nobody has loaded; else it has that of its parent."""
+    native = {key: source.properties[key] for key in ("type", "volsize") if key in source.properties}
+    if source.encrypted and _RAW & set(step.options):
+        root, status = Value(step.target, "-"), Value("unavailable", "-")
+        native |= {"encryption": source.properties["encryption"], "encryptionroot": root, "keystatus": status}
     host.create(step.target, native)
-    if {"-p", "--props"} & set(step.options):
-        left_out = {*step.exclude, *(key for key, _ in step.override)}
+    if _CARRIES_PROPERTIES & set(step.options):
+        left_out = {*step.exclude, *(key for key, _ in step.override), "volsize"}
         travels = {
             key: Value(value.value, "received")
             for key, value in source.properties.items()
             if value.source in ("local", "received") and key not in left_out
         }
         host.change(step.target, travels)
-    return host.members[step.target]
 
 
 def _without(names: tuple[str, ...], gone: str) -> tuple[str, ...]:
     return tuple(name for name in names if name != gone)
+
+
+def _inherited(parent: str, dataset: str, key: str, value: Value) -> Value:
+    """What a dataset inherits when one above it has this value; a mountpoint goes on below."""
+    below = dataset.removeprefix(parent) if key == "mountpoint" and value.value.startswith("/") else ""
+    source = f"inherited from {parent}" if value.source in ("local", "received") else value.source
+    return Value(value.value + below, source)
+
+
+def _renamed(value: Value, dataset: str, renamed: Callable[[str], str], key: str) -> Value:
+    """A property's value once its dataset has another name below the same parent: where it inherits from may have
+    another name too, and the directory below an inherited mountpoint is named for the dataset."""
+    if not (value.source == "default" or value.source.startswith("inherited from ")):
+        return value
+    above = value.source.removeprefix("inherited from ") if value.source != "default" else ""
+    source = f"inherited from {renamed(above)}" if above else value.source
+    if key != "mountpoint" or not value.value.startswith("/"):
+        return Value(value.value, source)
+    below = dataset.removeprefix(above) if above else dataset
+    return Value(value.value.removesuffix(below) + renamed(dataset).removeprefix(renamed(above)), source)

@@ -1,0 +1,254 @@
+"""What core/apply says of every step, over the shapes that matter: the step's own command runs on the model, whose answers
+are those of real OpenZFS (tests/contract), and what is read then is what was said. A step that ZFS refuses is refused.
+
+The raw material is one host, alpha; a stream comes from alpha and goes to beta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pytest
+
+from tests.ops.hosts import Hosts
+from tests.ops.picture import TAG, differences, look
+from zrep.core import steps
+from zrep.core.apply import applied
+from zrep.core.errors import ZrepError
+from zrep.core.pair import End
+from zrep.core.steps import SendStream, Step
+from zrep.ops.execute import Executor
+from zrep.zfs import commands
+
+Answer = TypeVar("Answer")
+A = "tank/a"
+HERE = End.SOURCE
+FILESYSTEM = ("zfs create tank/a", "write tank/a", "zfs snapshot tank/a@one")
+VOLUME = ("zfs create -V 1G tank/a", "write tank/a", "zfs snapshot tank/a@one")
+ENCRYPTED = (
+    "zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///key tank/a",
+    "write tank/a",
+    "zfs snapshot tank/a@one",
+)
+SHAPES = {
+    "a filesystem": FILESYSTEM,
+    "a volume": VOLUME,
+    "an encrypted one": ENCRYPTED,
+    "one written to since": (*FILESYSTEM, "write tank/a"),
+    "one not mounted": (*FILESYSTEM, "zfs unmount tank/a"),
+    "one with children": (
+        *FILESYSTEM, "zfs create tank/a/child", "write tank/a/child", "zfs snapshot tank/a/child@one"
+    ),
+    "one with a child of its own mind": (
+        *FILESYSTEM,
+        "zfs create -o readonly=off -o sharenfs=off -o mountpoint=/elsewhere tank/a/child",
+    ),
+    "one with a snapshot held": (*FILESYSTEM, "zfs hold zrep tank/a@one", "zfs hold backup tank/a@one"),
+    "one with a snapshot marked": (*FILESYSTEM, "zfs set zrep:sent=1000 tank/a@one"),
+    "one with a clone": (*FILESYSTEM, "zfs clone tank/a@one tank/clone"),
+    "one with three snapshots": (
+        *FILESYSTEM, "write tank/a", "zfs snapshot tank/a@two", "write tank/a", "zfs snapshot tank/a@three"
+    ),
+    "one that is readonly": ("zfs create -o readonly=on tank/a", "zfs snapshot tank/a@one"),
+    "one that inherits readonly": (*FILESYSTEM, "zfs set readonly=on tank"),
+    "one remounted readonly": (*FILESYSTEM, "mount -o remount,ro /tank/a"),
+    "one with a mountpoint of its own": (*FILESYSTEM, "zfs set mountpoint=/data tank/a", "zfs create tank/a/child"),
+    "one that inherits its mountpoint": ("zfs set mountpoint=/data tank", *FILESYSTEM, "zfs create tank/a/child"),
+    "one that has no mountpoint": (*FILESYSTEM, "zfs set mountpoint=none tank/a"),
+    "one that is shared": (*FILESYSTEM, "zfs set sharenfs=on tank/a", "zfs create tank/a/child"),
+    "a replica": (
+        *FILESYSTEM, "zfs set zrep:src-fs=tank/z zrep:master=no zrep:gen=1111111111111111 readonly=on tank/a"
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One step on one shape. refused: ZFS says no, and so does core/apply."""
+
+    shape: str
+    step: Step
+    refused: bool = False
+    more: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{' '.join((*self.more, *commands.command(self.step)))} on {self.shape}"
+
+
+def snapshot(name: str) -> Step:
+    return steps.TakeSnapshot(HERE, (f"{A}@{name}",))
+
+
+def hold(name: str, tag: str = TAG) -> Step:
+    return steps.Hold(HERE, tag, (f"{A}@{name}",))
+
+
+def release(name: str, tag: str = TAG) -> Step:
+    return steps.Release(HERE, tag, (f"{A}@{name}",))
+
+
+def destroy(*names: str) -> Step:
+    return steps.DestroySnapshots(HERE, A, names)
+
+
+def give(*properties: tuple[str, str], to: str = A) -> Step:
+    return steps.SetProperties(HERE, (to,), properties)
+
+
+def inherit(name: str, of: str = A, received: bool = False) -> Step:
+    return steps.InheritProperty(HERE, (of,), name, received)
+
+
+def clone(*properties: tuple[str, str], of: str = f"{A}@one") -> Step:
+    return steps.Clone(HERE, of, "tank/new", properties)
+
+
+FILESYSTEMS = tuple(shape for shape in SHAPES if shape != "a volume")
+# Not those that are mounted otherwise than their property says: what is handed down to them is read when that ends.
+HEIRS = tuple(shape for shape in SHAPES if shape != "one remounted readonly")
+# Not those in a parent that is readonly: no directory can be made there to mount a clone on.
+CLONABLE = tuple(shape for shape in SHAPES if shape != "one that inherits readonly")
+ROLE = (("zrep:src-fs", "tank/x"), ("zrep:master", "yes"), ("zrep:gen", "a" * 16))
+CLONED = ("zfs clone tank/a@one tank/new",)
+CLASH = (*CLONED, "zfs snapshot tank/new@one")
+
+CASES = [
+    # Snapshots.
+    *(Case(shape, snapshot("new")) for shape in SHAPES),
+    Case("a filesystem", snapshot("one"), refused=True),
+    Case("a filesystem", steps.TakeSnapshot(HERE, ("tank/b@one",)), refused=True),
+    Case("one with children", steps.TakeSnapshot(HERE, (f"{A}@two", f"{A}/child@two"))),
+    *(Case(shape, hold("one", "mine")) for shape in SHAPES),
+    Case("a filesystem", hold("two"), refused=True),
+    *(Case("one with a snapshot held", release("one", tag)) for tag in (TAG, "backup")),
+    Case("a filesystem", release("two"), refused=True),
+    *(Case(shape, destroy("one")) for shape in SHAPES if shape not in ("one with a snapshot held", "one with a clone")),
+    Case("one with a snapshot held", destroy("one"), refused=True),
+    Case("one with a clone", destroy("one"), refused=True),
+    *(Case("one with three snapshots", destroy(*names)) for names in (("one",), ("two",), ("one", "two"), ("three",))),
+    Case("one with three snapshots", destroy("two", "three")),
+    *(Case(shape, steps.RenameSnapshot(HERE, f"{A}@one", f"{A}@other")) for shape in SHAPES),
+    Case("one with three snapshots", steps.RenameSnapshot(HERE, f"{A}@one", f"{A}@two"), refused=True),
+    *(Case(shape, give(("zrep:sent", "77"), to=f"{A}@one")) for shape in SHAPES),
+    Case("one with a snapshot marked", give(("zrep:sent", "77"), to=f"{A}@one")),
+    Case("a filesystem", give(("zrep:sent", "77"), to=f"{A}@two"), refused=True),
+    *(Case(shape, inherit("zrep:sent", f"{A}@one")) for shape in SHAPES),
+    # Properties.
+    *(Case(shape, give(("readonly", value))) for shape in SHAPES for value in ("on", "off")),
+    *(Case(shape, inherit("readonly")) for shape in SHAPES),
+    *(Case(shape, give(("canmount", value))) for shape in FILESYSTEMS for value in ("on", "noauto")),
+    *(
+        Case(shape, give(("canmount", "off")))
+        for shape in ("a filesystem", "one not mounted", "one remounted readonly")
+    ),
+    *(Case(shape, give(("mountpoint", to))) for shape in FILESYSTEMS for to in ("none", "legacy", "/other")),
+    *(Case(shape, inherit("mountpoint")) for shape in FILESYSTEMS),
+    *(Case(shape, give(("canmount", "noauto"), ("mountpoint", "none"), ("readonly", "on"))) for shape in FILESYSTEMS),
+    *(Case(shape, give(("sharenfs", value))) for shape in FILESYSTEMS for value in ("on", "off")),
+    *(Case(shape, inherit("sharenfs")) for shape in FILESYSTEMS),
+    *(Case(shape, give(*ROLE)) for shape in SHAPES),
+    *(Case(shape, steps.TakeRole(HERE, A, "1" * 16, "a" * 16, ROLE)) for shape in SHAPES),
+    *(Case(shape, inherit("zrep:master")) for shape in SHAPES),
+    Case("a filesystem", give(("readonly", "on"), to="tank/b"), refused=True),
+    Case("a volume", give(("volsize", "2147483648"))),
+    # What a parent hands down.
+    *(Case(shape, give(("readonly", value), to="tank")) for shape in HEIRS for value in ("on", "off")),
+    *(Case(shape, inherit("readonly", of="tank")) for shape in HEIRS),
+    *(Case(shape, give(("sharenfs", "on"), to="tank")) for shape in SHAPES),
+    # Writing.
+    *(Case(shape, steps.Rollback(HERE, f"{A}@one")) for shape in SHAPES if shape != "one with three snapshots"),
+    Case("one with three snapshots", steps.Rollback(HERE, f"{A}@one"), refused=True),
+    Case("one with three snapshots", steps.Rollback(HERE, f"{A}@three"), more=("write tank/a",)),
+    *(Case(shape, steps.Dirty(HERE, A)) for shape in FILESYSTEMS),
+    Case("a volume", steps.Dirty(HERE, A, "1073741824")),
+    *(Case(shape, steps.CloseTransactionGroup(HERE, "tank")) for shape in SHAPES),
+    # Mounting.
+    *(Case(shape, steps.Mount(HERE, A)) for shape in ("one not mounted", "one that is readonly")),
+    Case("one that is readonly", steps.Mount(HERE, A), more=("zfs unmount tank/a",)),
+    Case("one with children", steps.Mount(HERE, A), more=("zfs unmount tank/a",)),
+    *(Case(shape, steps.Unmount(HERE, A)) for shape in FILESYSTEMS),
+    *(
+        Case(shape, remount(HERE, A, "/tank/a"))
+        for shape in ("a filesystem", "one that is readonly", "one that inherits readonly", "one remounted readonly")
+        for remount in (steps.RemountReadOnly, steps.RemountWritable)
+    ),
+    *(Case(shape, steps.Share(HERE, A)) for shape in ("one that is shared",)),
+    # Datasets.
+    *(Case(shape, steps.CreateParent(HERE, f"tank/{name}")) for shape in SHAPES for name in ("over",)),
+    *(Case(shape, steps.CreateParent(HERE, f"{A}/over")) for shape in FILESYSTEMS),
+    Case("a filesystem", steps.CreateParent(HERE, A), refused=True),
+    *(Case(shape, steps.Rename(HERE, A, "tank/renamed", volume=shape == "a volume")) for shape in SHAPES),
+    Case("one with a clone", steps.Rename(HERE, A, "tank/clone"), refused=True),
+    Case("one with a clone", steps.Rename(HERE, "tank/clone", "tank/other")),
+    Case("a filesystem", steps.Rename(HERE, "tank/b", "tank/c"), refused=True),
+    *(Case(shape, clone()) for shape in CLONABLE),
+    *(Case(shape, clone(("readonly", "on"), ("canmount", "noauto"), *ROLE)) for shape in FILESYSTEMS),
+    Case("a volume", clone(("readonly", "on"), *ROLE)),
+    Case("a filesystem", clone(("mountpoint", "none"))),
+    Case("a filesystem", clone(), refused=True, more=CLONED),
+    Case("a filesystem", clone(of=f"{A}@two"), refused=True),
+    Case("one with three snapshots", clone(of=f"{A}@two")),
+    *(Case(shape, steps.PromoteClone(HERE, "tank/new"), more=CLONED) for shape in CLONABLE),
+    Case("one with three snapshots", steps.PromoteClone(HERE, "tank/new"), more=("zfs clone tank/a@two tank/new",)),
+    Case("a filesystem", steps.PromoteClone(HERE, "tank/new"), more=CLASH, refused=True),
+    Case("a filesystem", steps.PromoteClone(HERE, A), refused=True),
+    Case(
+        "one with a clone",
+        steps.PromoteClone(HERE, "tank/third"),
+        more=("zfs snapshot tank/clone@own", "zfs clone tank/clone@own tank/third"),
+    ),
+    *(Case(shape, steps.DestroyClone(HERE, "tank/new"), more=CLONED) for shape in CLONABLE),
+    Case("a filesystem", steps.DestroyClone(HERE, "tank/new"), more=(*CLONED, "zfs snapshot tank/new@x"), refused=True),
+    Case("one with children", steps.DestroyClone(HERE, A), refused=True),
+    *(Case(shape, steps.Allow(HERE, A, ("-u", "zrep", "hold,release"))) for shape in SHAPES),
+]
+
+
+def arrange(hosts: Hosts, host: str, lines: tuple[str, ...]) -> None:
+    for line in lines:
+        if line.startswith("write "):
+            name = line.partition(" ")[2]
+            hosts[host].write(name, f"file{hosts.world.state.counter}", b"x" * 40)
+        else:
+            hosts[host].sh(line)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_is_said_of_a_step_is_what_is_read_after_it(hosts: Hosts, shape: str) -> None:
+    hosts.wire.driver = "alpha"
+    arrange(hosts, "alpha", SHAPES[shape])
+    dumped = hosts.world.dump()
+    wrong: list[str] = []
+    for case in CASES:
+        if case.shape == shape:
+            hosts.load(dumped)
+            arrange(hosts, "alpha", case.more)
+            wrong += [f"{case}: {line}" for line in carried_out(hosts, case)]
+    assert not wrong, "\n".join(wrong)
+
+
+def carried_out(hosts: Hosts, case: Case) -> list[str]:
+    """Where what is read after a step is not what core/apply says, or one of both refuses it and the other does not."""
+    agent, host = hosts.agent("alpha"), hosts["alpha"]
+    before = look(agent, host)
+    [done] = agent.run([commands.command(case.step)])
+    if isinstance(case.step, steps.Dirty):
+        host.sh("zpool sync tank")  # nothing counts as written before
+    refused = isinstance(refusal := attempt(lambda: Executor.check(case.step, done)), ZrepError)
+    said = attempt(lambda: applied(TAG, before, case.step))
+    if refused is not case.refused or isinstance(said, ZrepError) is not case.refused:
+        return [f"ZFS: {refusal}; core/apply: {said}"]
+    return differences(before if isinstance(said, ZrepError) else said, look(agent, host))
+
+
+def attempt(work: Callable[[], Answer]) -> Answer | ZrepError:
+    try:
+        return work()
+    except ZrepError as error:
+        return error
+
+
+def test_every_step_is_in_the_table() -> None:
+    assert {type(case.step) for case in CASES} == set(Step.__subclasses__()) - {SendStream}
