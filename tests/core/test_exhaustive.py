@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, product
+from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member
 from zrep.core import plan_data as plan
 from zrep.core import plan_role as rolechange
 from zrep.core import role
-from zrep.core.dataset import NO_TOKEN, Member, Snapshot, TokenContents, Value
+from zrep.core.apply import after
+from zrep.core.dataset import NO_TOKEN, Member, TokenContents, Value, build_member
 from zrep.core.errors import ZrepError
 from zrep.core.pair import End, Pair, Tree
 from zrep.core.relation import Linked, Relation, SplitBrain, relate
 from zrep.core.role import LEGACY, Intent, Role
-from zrep.core.steps import DestroySnapshots, Hold, Release, SetProperties, Step, TakeRole
+from zrep.core.steps import DestroySnapshots, Hold, Release, Step, TakeRole
 from zrep.zfs import commands
 
 # Snapshots of one side: which of five GUIDs it has, and what is marked on them.
@@ -164,7 +167,7 @@ def test_every_cut_of_converging_in_stages_ends_the_same() -> None:
 
 def applied(pair: Pair, steps: Iterable[Step]) -> Pair:
     for step in steps:
-        pair = apply(pair, step)
+        pair = after(pair, step)
     return pair
 
 
@@ -177,27 +180,6 @@ def held_on_both(before: Pair, now: Pair) -> None:
 def common_held(pair: Pair) -> bool:
     there = {s.guid for s in pair.target.members[0].snapshots if TAG in s.holds}
     return any(s.guid in there for s in pair.source.members[0].snapshots if TAG in s.holds)
-
-
-def marked(unit: Member, names: tuple[str, ...], change: Callable[[Snapshot], Snapshot]) -> tuple[Snapshot, ...]:
-    return tuple(change(s) if f"{unit.name}@{s.name}" in names else s for s in unit.snapshots)
-
-
-def apply(pair: Pair, step: Step) -> Pair:
-    unit = pair.at(step.end).members[0]
-    snapshots = unit.snapshots
-    match step:
-        case Hold(tag=tag, snapshots=names):
-            snapshots = marked(unit, names, lambda s: replace(s, holds=s.holds | {tag}))
-        case Release(tag=tag, snapshots=names):
-            snapshots = marked(unit, names, lambda s: replace(s, holds=s.holds - {tag}))
-        case SetProperties(targets=names, properties=((_, value),)):
-            snapshots = marked(unit, names, lambda s: replace(s, sent=int(value)))
-        case DestroySnapshots(names=gone):
-            snapshots = tuple(s for s in snapshots if s.name not in gone)
-        case _:
-            raise AssertionError(step)
-    return pair.with_tree(step.end, Tree((replace(unit, snapshots=snapshots),)))
 
 
 def planners(pair: Pair) -> list[Callable[[], tuple[Step, ...]]]:
@@ -256,3 +238,57 @@ def test_a_role_that_landed_in_part_is_never_taken_for_a_healthy_one() -> None:
         if isinstance(relation, Linked):
             assert landed.links[1::2] == MASTER.links[1::2]
             assert not landed.master
+
+
+SHAPES: list[dict[str, Any]] = [
+    {},
+    {"readonly": "on"},
+    {"readonly": "on inherited from tank", "mounted": "no -"},
+    {"readonly": "on temporary"},
+    {"canmount": "noauto"},
+    {"canmount": "off", "mountpoint": "none"},
+    {"type": "volume"},
+]
+AGAIN: dict[str, Callable[[Pair], tuple[Step, ...]]] = {
+    "plan_converge": lambda pair: plan.plan_converge(pair.lanes[0], 77),
+    "plan_closed": lambda pair: rolechange.plan_closed(End.SOURCE, pair.source, TAG),
+    "plan_stop": lambda pair: rolechange.plan_stop(End.SOURCE, pair.source, TAG),
+    "plan_adopt": lambda pair: plan.plan_adopt(pair, OLD),
+}
+
+
+@pytest.mark.parametrize("planner", AGAIN.values(), ids=AGAIN)
+def test_a_plan_that_has_been_applied_leaves_nothing_to_plan(planner: Callable[[Pair], tuple[Step, ...]]) -> None:
+    planned = 0
+    # The plans look at one side's role, or add a generation to both.
+    some = roles()[::3]
+    for (one, other), shape in product(
+        [*((one, REPLICA) for one in some), *((MASTER, other) for other in some)], SHAPES
+    ):
+        source = read(member("tank/a", one, "1hs 2", **shape), one)
+        target = read(member("tank/b", other, "1hs 2", **shape), other)
+        pair = Pair(TAG, Tree((source,)), Tree((target,)))
+        steps = planner(pair)
+        planned += bool(steps)
+        assert planner(applied(pair, steps)) == (), (one, other, shape)
+    assert planned
+
+
+def test_expiring_is_done_once() -> None:
+    expired = 0
+    for pair in pairs():
+        converged = applied(pair, plan.plan_converge(pair.lanes[0], 77, expire=False))
+        steps = plan.plan_expire(converged.lanes[0])
+        expired += bool(steps)
+        assert plan.plan_expire(applied(converged, steps).lanes[0]) == (), pair
+    assert expired
+
+
+def read(unit: Member, its: Role) -> Member:
+    """A dataset whose role stands in its properties, as it does where it is read."""
+    yes_no = {True: "yes", False: "no", None: ""}[its.master]
+    values = role.role_values(its, master=True, swap=False, epoch=its.epoch or 0, gen=its.gen, parents=its.parents)
+    values |= {"master": yes_no, "canmount": its.canmount, "epoch": "" if its.epoch is None else str(its.epoch)}
+    own = {f"{TAG}:{key}": Value(value, "local") for key, value in values.items() if value}
+    record = {key: Value(value, "local") for key, value in (role.intent_property(TAG, its.intent),) if value}
+    return build_member(TAG, unit.name, {**unit.properties, **own, **record}, unit.snapshots)

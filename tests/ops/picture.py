@@ -24,8 +24,8 @@ def look(host: Host, itself: model.Host) -> dict[str, Member]:
 
 
 def told(member: Member) -> dict[str, object]:
-    """Everything core/apply promises of a dataset. Of zrep's properties those count that are the dataset's own: no other
-    makes a role."""
+    """Everything core/apply promises of a dataset. Of zrep's properties those count that are the dataset's own: no
+    other makes a role."""
     found: dict[str, object] = {}
     for key in TOLD:
         value = member.properties.get(key, Value("-", "-"))

@@ -49,8 +49,7 @@ class Witness:
     def streamed(self, executor: Executor, step: SendStream, work: Callable[[], None]) -> None:
         self.seen.add(type(step).__name__)
         source = self.look(executor.source)[step.snapshot.partition("@")[0]]
-        targets = self.look(executor.target)
-        expected = {**targets, step.target: received(TAG, targets.get(step.target), step, source)}
+        expected = received(TAG, self.look(executor.target), step, source)
         work()
         self.compare(" ".join(commands.send(step)), expected, executor.target)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec.structs import replace
 
 from zrep.core import steps
-from zrep.core.dataset import NO_HOLDS, Member, Snapshot, Value, build_member
+from zrep.core.dataset import NO_HOLDS, Member, Snapshot, Value, build_member, role_of
 from zrep.core.errors import FailedError
 from zrep.core.pair import End, Pair, Tree
 
@@ -44,45 +44,55 @@ def applied(
 
 
 def received(
-    tag: str, target: Member | None, step: steps.SendStream, source: Member, made: Mapping[str, Snapshot] = _NOTHING
-) -> Member:
-    """The target of a stream after it has arrived. source: the dataset it comes from; made: as for applied."""
+    tag: str,
+    members: Mapping[str, Member],
+    step: steps.SendStream,
+    source: Member,
+    made: Mapping[str, Snapshot] = _NOTHING,
+) -> dict[str, Member]:
+    """Apply a stream to the datasets of the host that receives it, by name: the target is new, or has a snapshot more.
+
+    source: the dataset that it comes from; made: as for applied. FailedError when there is no such snapshot to send, or
+    the target has one of its name, or is not there for an increment."""
     name = step.snapshot.partition("@")[2]
     sent = source.by_name(name)
     if sent is None:
-        raise FailedError("there is no such snapshot to send", evidence=step.snapshot)
-    host = _Host(tag, {} if target is None else {step.target: target})
-    base = target and source.by_name(step.base.partition("@")[2])
-    if target is None:
+        raise FailedError("there is no such snapshot to send", filesystem=source.name, evidence=step.snapshot)
+    host = _Host(tag, members)
+    if step.target not in members and not step.base:
         _receive_first(host, step, source)
-    # What a target lacks between two snapshots counts for the later one; one sent in full is all that there is.
+    host.refuse_taken(f"{step.target}@{name}")
+    base = source.by_name(step.base.partition("@")[2])
+    # What the target lacks between two snapshots counts for the later one; one sent in full is all that there is.
     since = (
         sum(s.written for s in source.after(base) if s.createtxg <= sent.createtxg) if base else max(1, sent.written)
     )
     arrived = made.get(f"{step.target}@{name}") or sent
-    bare = replace(arrived, createtxg=0, written=since, holds=NO_HOLDS, sent=None, clones=())
     host.forget_partial(step.target)
-    host.add_snapshot(step.target, bare)
+    host.add_snapshot(step.target, replace(arrived, createtxg=0, written=since, holds=NO_HOLDS, sent=None, clones=()))
     host.change(step.target, {key: Value(value, "local") for key, value in step.override})
-    return host.members[step.target]
+    return host.members
 
 
 def after(pair: Pair, step: steps.Step, made: Mapping[str, Snapshot] = _NOTHING) -> Pair:
-    """The pair after a step at one of its ends; a stream changes its target."""
+    """The pair after a step at one of its ends, none of which takes a member away; a stream changes its target."""
     if isinstance(step, steps.SendStream):
-        trees = {lane.target.name: lane for lane in pair.lanes}
-        lane = trees[step.target]
-        target = received(pair.tag, lane.target, step, lane.source, made)
-        return pair.with_tree(End.TARGET, pair.target.with_member(target))
+        source = _members(pair.source)[step.snapshot.partition("@")[0]]
+        found = received(pair.tag, _members(pair.target), step, source, made)
+        return pair.with_tree(End.TARGET, pair.target.with_member(found[step.target]))
     return pair.with_tree(step.end, tree_after(pair.tag, pair.at(step.end), (step,), made))
 
 
 def tree_after(tag: str, tree: Tree, done: Iterable[steps.Step], made: Mapping[str, Snapshot] = _NOTHING) -> Tree:
     """A tree after steps on its members, none of which takes one away."""
-    found: Mapping[str, Member] = {member.name: member for member in tree.members}
+    found: Mapping[str, Member] = _members(tree)
     for step in done:
         found = applied(tag, found, step, made)
     return Tree(tuple(found[member.name] for member in tree.members))
+
+
+def _members(tree: Tree) -> dict[str, Member]:
+    return {member.name: member for member in tree.members}
 
 
 class _Host:
@@ -105,7 +115,7 @@ class _Host:
                 for name in names:
                     self._destroy(dataset, name)
             case steps.RenameSnapshot(snapshot=snapshot, new=new):
-                self._refuse_taken(new)
+                self.refuse_taken(new)
                 self._each((snapshot,), lambda found: replace(found, name=new.partition("@")[2]))
                 self._origins(lambda origin: new if origin == snapshot else origin)
             case steps.SetProperties(targets=targets, properties=properties):
@@ -159,9 +169,12 @@ class _Host:
         return self.members[name]
 
     def change(self, name: str, values: Mapping[str, Value]) -> None:
-        """Give a dataset other properties; what it is a role of follows from them."""
+        """Give a dataset other properties; its role follows from those of the tag."""
         member = self._get(name)
-        self.members[name] = build_member(self.tag, name, {**member.properties, **values}, member.snapshots)
+        properties = {**member.properties, **values}
+        changes_role = any(key.startswith(f"{self.tag}:") for key in values)
+        role = role_of(self.tag, name, properties) if changes_role else member.role
+        self.members[name] = replace(member, properties=properties, role=role)
 
     def forget_partial(self, name: str) -> None:
         """Nothing is half received any more: the clone that held it is gone too."""
@@ -234,7 +247,8 @@ class _Host:
         while key in _INHERITED and "/" in parent:
             parent = parent.rpartition("/")[0]
             if parent in self.members:
-                given = self.members[parent].properties | (self._without_mount(parent) if key == "readonly" else {})
+                of_mount = self._without_mount(parent) if key == "readonly" else {}
+                given = {**self.members[parent].properties, **of_mount}
                 return _inherited(parent, dataset, key, given.get(key, _UNSET))
         if key == "mountpoint":
             return Value(f"/{dataset}", "default")
@@ -355,7 +369,7 @@ class _Host:
         was, base = self._get(origin.partition("@")[0]), self._snapshot(origin)
         moved = tuple(found for found in was.snapshots if found.createtxg <= base.createtxg)
         for found in moved:
-            self._refuse_taken(f"{dataset}@{found.name}")
+            self.refuse_taken(f"{dataset}@{found.name}")
         before = was.properties.get("origin", _UNSET)
         self.members[was.name] = replace(was, snapshots=was.after(base))
         self.members[dataset] = replace(clone, snapshots=(*moved, *clone.snapshots))
@@ -400,14 +414,14 @@ class _Host:
             snapshots = tuple(change(found) if found is one else found for found in member.snapshots)
             self.members[member.name] = replace(member, snapshots=snapshots)
 
-    def _refuse_taken(self, full: str) -> None:
+    def refuse_taken(self, full: str) -> None:
         dataset, _, name = full.partition("@")
         if self._get(dataset).by_name(name) is not None:
             raise FailedError("the snapshot exists already", filesystem=dataset, evidence=full)
 
     def _take(self, full: str, made: Snapshot | None) -> None:
         dataset, _, name = full.partition("@")
-        self._refuse_taken(full)
+        self.refuse_taken(full)
         written = self._get(dataset).number("written")
         self.add_snapshot(dataset, replace(made or Snapshot(name, f"{_PLANNED}{full}", 0), written=written))
 

@@ -146,8 +146,7 @@ class DryRunHost:
         """Show the receiving half of a stream, and apply it. source: the dataset it comes from."""
         self._show(Line(self.name, commands.receive(step)))
         self._observe(self._tag, [step.target])
-        target = received(self._tag, self._members.get(step.target), step, source)
-        self._now({**self._members, step.target: target})
+        self._now(received(self._tag, self._members, step, source))
 
     def _now(self, members: Mapping[str, Member]) -> None:
         self._absent = (self._absent | self._members.keys()) - members.keys()
