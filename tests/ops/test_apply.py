@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pytest
 
@@ -17,19 +18,21 @@ from tests.ops.picture import TAG, differences, look
 from tests.ops.test_dry_run import CASES, Case, ran
 from zrep.core.apply import applied, received
 from zrep.core.dataset import Member
-from zrep.core.steps import Change, SendStream
+from zrep.core.steps import Change, SendStream, TakeRole
 from zrep.host.local import Host
 from zrep.ops.execute import Executor
 from zrep.zfs import commands
 
+Answer = TypeVar("Answer")
+
 
 @dataclass
 class Witness:
-    """Looks at the datasets of a host before and after what is carried out there."""
+    """Looks at the datasets of a host before and after what is carried out there. seen: the commands of that."""
 
     hosts: Hosts
     wrong: list[str] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
+    seen: list[str] = field(default_factory=list)
 
     def look(self, host: Host) -> dict[str, Member]:
         return look(host, self.hosts[host.name])
@@ -37,17 +40,17 @@ class Witness:
     def compare(self, what: str, expected: dict[str, Member], host: Host) -> None:
         self.wrong += [f"{what}: {line}" for line in differences(expected, self.look(host))]
 
-    def carried_out(self, executor: Executor, batch: Sequence[Change], work: Callable[[], None]) -> None:
-        host = executor.host(batch[0].end)
+    def carried_out(self, host: Host, batch: Sequence[Change | TakeRole], work: Callable[[], Answer]) -> Answer:
         expected = self.look(host)
         for step in batch:
-            self.seen.add(type(step).__name__)
+            self.seen.append(f"{host.name}: {' '.join(commands.command(step))}")
             expected = applied(TAG, expected, step)
-        work()
+        answer = work()
         self.compare("; ".join(" ".join(commands.command(step)) for step in batch), expected, host)
+        return answer
 
     def streamed(self, executor: Executor, step: SendStream, work: Callable[[], None]) -> None:
-        self.seen.add(type(step).__name__)
+        self.seen.append(f"{executor.source.name}: {' '.join(commands.send(step))}")
         source = self.look(executor.source)[step.snapshot.partition("@")[0]]
         expected = received(TAG, self.look(executor.target), step, source)
         work()
@@ -58,16 +61,20 @@ class Witness:
 def witnessed(hosts: Hosts) -> Iterator[Witness]:
     """Everything that is carried out meanwhile is looked at."""
     witness = Witness(hosts)
-    plain_carry_out, plain_stream = Executor.carry_out, Executor._stream
+    plain_carry_out, plain_take_role, plain_stream = Executor.carry_out, Executor.take_role, Executor._stream
 
     def carry_out(executor: Executor, batch: Sequence[Change]) -> None:
-        witness.carried_out(executor, batch, lambda: plain_carry_out(executor, batch))
+        witness.carried_out(executor.host(batch[0].end), batch, lambda: plain_carry_out(executor, batch))
+
+    def take_role(executor: Executor, step: TakeRole) -> str:
+        return witness.carried_out(executor.host(step.end), [step], lambda: plain_take_role(executor, step))
 
     def stream(executor: Executor, step: SendStream, generation: str) -> None:
         witness.streamed(executor, step, lambda: plain_stream(executor, step, generation))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Executor, "carry_out", carry_out)
+        patch.setattr(Executor, "take_role", take_role)
         patch.setattr(Executor, "_stream", stream)
         yield witness
 
@@ -80,4 +87,5 @@ def test_what_is_said_to_be_there_is_there(hosts: Hosts, case: Case) -> None:
     with witnessed(hosts) as witness:
         good(hosts.run(case.host, case.work, **dict(case.options)))
     assert not witness.wrong, "\n".join(witness.wrong)
-    assert bool(witness.seen) == bool(ran(hosts.wire.log))
+    seen = [line for line in witness.seen if ": zpool sync " not in line]
+    assert seen == ran(hosts.wire.log), "something was carried out and not looked at"
