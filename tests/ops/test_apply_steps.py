@@ -22,6 +22,7 @@ from zrep.core.pair import End
 from zrep.core.requests import CarryOut
 from zrep.core.steps import SendStream, Step
 from zrep.host.local import LocalHost
+from zrep.ops.read import read_snapshots
 from zrep.zfs import commands
 
 Answer = TypeVar("Answer")
@@ -99,8 +100,8 @@ def give(*properties: tuple[str, str], to: str = A) -> Step:
     return steps.SetProperties(HERE, (to,), properties)
 
 
-def inherit(name: str, of: str = A, received: bool = False) -> Step:
-    return steps.InheritProperty(HERE, (of,), name, received)
+def inherit(name: str, of: str = A, as_received: bool = False) -> Step:
+    return steps.InheritProperty(HERE, (of,), name, as_received)
 
 
 def clone(*properties: tuple[str, str], of: str = f"{A}@one") -> Step:
@@ -384,3 +385,31 @@ def test_what_is_half_received_is_forgotten(hosts: Hosts, increment: bool) -> No
     assert (B in said) is increment
     with pytest.raises(FailedError):
         applied(TAG, said, step)
+
+
+def test_snapshots_that_have_been_read_back_are_told_as_they_are(hosts: Hosts) -> None:
+    arrange(hosts, "alpha", FILESYSTEM)
+    hosts.wire.driver = "alpha"
+    assert not send(hosts, FULL)
+    alpha, beta = hosts.local("alpha"), hosts.local("beta")
+    here, there = look(alpha, hosts["alpha"]), look(beta, hosts["beta"])
+    taken, sent = snapshot("two"), stream("two", base="one")
+    assert carry_out(alpha, taken) is None
+    here = applied(TAG, here, taken, read_snapshots(alpha, [f"{A}@two"]))
+    assert not send(hosts, sent)
+    there = received(TAG, there, sent, here[A], read_snapshots(beta, [f"{B}@two"]))
+    for said, read in ((here[A], look(alpha, hosts["alpha"])[A]), (there[B], look(beta, hosts["beta"])[B])):
+        assert [(s.name, s.guid, s.createtxg, s.creation) for s in said.snapshots] == [
+            (s.name, s.guid, s.createtxg, s.creation) for s in read.snapshots
+        ]
+
+
+def test_a_value_that_was_received_shows_again(hosts: Hosts) -> None:
+    arrange(hosts, "alpha", (*FILESYSTEM, "zfs set sharenfs=on tank/a"))
+    assert not send(hosts, stream(options=("-p",)))
+    hosts["beta"].sh("zfs set sharenfs=on tank/b")
+    before = look(hosts.local("beta"), hosts["beta"])
+    step = inherit("sharenfs", B, as_received=True)
+    assert carry_out(hosts.local("beta"), step) is None
+    found = differences(applied(TAG, before, step), look(hosts.local("beta"), hosts["beta"]))
+    assert not found, "\n".join(found)

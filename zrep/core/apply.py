@@ -36,8 +36,10 @@ def applied(
 ) -> dict[str, Member]:
     """Apply a step on one host to its datasets, by name; the others are as they were.
 
+    members: those that the step names, and as far as it is to be told those that they inherit from or are clones of.
     made: snapshots that the step has made, by full name, as far as they have been read. One that has not gets a guid
-    that no snapshot has. FailedError when a dataset or snapshot is not there, or the name is taken."""
+    that no snapshot has. FailedError when a dataset or snapshot is not there, the name is taken, or a snapshot is held,
+    cloned or not the newest where ZFS refuses the step for that."""
     host = _Host(tag, members)
     host.apply(step, made)
     return host.members
@@ -64,12 +66,12 @@ def received(
     host.refuse_taken(f"{step.target}@{name}")
     base = source.by_name(step.base.partition("@")[2])
     # What the target lacks between two snapshots counts for the later one; one sent in full is all that there is.
-    since = (
-        sum(s.written for s in source.after(base) if s.createtxg <= sent.createtxg) if base else max(1, sent.written)
-    )
-    arrived = made.get(f"{step.target}@{name}") or sent
+    between = [s.written for s in source.after(base) if s.createtxg <= sent.createtxg] if base else [1, sent.written]
+    arrived = made.get(f"{step.target}@{name}")
+    if arrived is None:
+        arrived = replace(sent, createtxg=0, holds=NO_HOLDS, sent=None, clones=())
     host.forget_partial(step.target)
-    host.add_snapshot(step.target, replace(arrived, createtxg=0, written=since, holds=NO_HOLDS, sent=None, clones=()))
+    host.add_snapshot(step.target, replace(arrived, written=sum(between)))
     host.change(step.target, {key: Value(value, "local") for key, value in step.override})
     return host.members
 
@@ -178,6 +180,8 @@ class _Host:
 
     def forget_partial(self, name: str) -> None:
         """Nothing is half received any more: the clone that held it is gone too."""
+        if not self._get(name).token:
+            return
         self.change(name, {"receive_resume_token": _UNSET})
         member = self.members[name]
         snapshots = tuple(replace(s, clones=_without(s.clones, f"{name}/%recv")) for s in member.snapshots)
@@ -200,7 +204,7 @@ class _Host:
             if key == f"{self.tag}:sent":
                 self._each((target,), lambda found: replace(found, sent=None))
             return
-        if as_received:  # which value that is, only ZFS knows
+        if as_received:  # there is one, or nobody would ask for it; which it is, only ZFS knows
             now = self._get(target).properties.get(key, _UNSET)
             self.change(target, {key: Value(now.value, "received")})
         else:
@@ -217,7 +221,8 @@ class _Host:
                 places += heirs if key == "mountpoint" else []
         for name in places:
             member = self.members[name]
-            if member.get("canmount") == "off" or member.get("mountpoint") in ("none", "legacy"):
+            leaves = "canmount" in keys and member.get("canmount") == "off"
+            if leaves or ("mountpoint" in keys and member.get("mountpoint") in ("none", "legacy")):
                 self._unmount(name)
             elif "mountpoint" in keys and self._mounts_itself(member):
                 self.change(name, self._mounted_anew(name))
@@ -282,7 +287,7 @@ class _Host:
 
     def _unmount(self, dataset: str) -> None:
         """Unmount a dataset and what is mounted below its mountpoint."""
-        place = f"{self._get(dataset).get('mountpoint')}/"
+        place = f"{self._get(dataset).get('mountpoint').rstrip('/')}/"
         below = [
             name
             for name, member in self.members.items()
@@ -389,7 +394,8 @@ class _Host:
         if member.snapshots or any(name.startswith(f"{dataset}/") for name in self.members):
             raise FailedError("something depends on it", filesystem=dataset)
         origin = member.get("origin")
-        self._each((origin,), lambda found: replace(found, clones=_without(found.clones, dataset)))
+        if origin.partition("@")[0] in self.members:
+            self._each((origin,), lambda found: replace(found, clones=_without(found.clones, dataset)))
         del self.members[dataset]
 
     def _rollback(self, snapshot: str) -> None:
