@@ -164,6 +164,7 @@ SCENARIOS = [
         keep=(*TAIL, ("beta", B, "beta0")),
     ),
     Scenario("expire", _many, pairs.expiring(A)),
+    Scenario("expire after a sync that was cut", _unconverged, pairs.expiring(A)),
     Scenario("expire -L", _many, pairs.expiring(A, here_only=True)),
     Scenario("clear", _written, pairs.clearing(A), linked=False),
     Scenario("changeconfig", pairs.linked, pairs.changing(A, Config(savecount=3))),

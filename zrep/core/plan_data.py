@@ -187,7 +187,9 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
     steps += _release_others(End.TARGET, target, lane.tag, at_target)
     steps += _release_others(End.SOURCE, source, lane.tag, base)
     if expire:
-        steps += plan_expire(lane)
+        # What is let go of above is held no more by then.
+        released = Lane(lane.tag, _without_hold(source, lane.tag, base), _without_hold(target, lane.tag, base))
+        steps += plan_expire(released)
     # A cancel mark has done its work once both locks are held by a new run: no late request is left alive.
     if target.role.intent and target.role.intent.completed:
         steps += plan_whole(End.TARGET, target, lane.tag)
@@ -261,14 +263,13 @@ def _release_others(end: End, member: Member, tag: str, base: Snapshot) -> list[
 
 
 def plan_expire(lane: Lane) -> tuple[Step, ...]:
-    """Each side's own savecount, judged as if the holds on what is older than the base were gone already."""
-    source, target = lane.source, lane.target
+    """Let each end go of surplus snapshots, by its own savecount; what is held stays."""
     base = lane.base
     if base is None:
         return ()
     return (
-        *expire_end(End.SOURCE, _without_hold(source, lane.tag, base), lane.tag, base),
-        *expire_end(End.TARGET, _without_hold(target, lane.tag, base), lane.tag, target.by_guid(base.guid)),
+        *expire_end(End.SOURCE, lane.source, lane.tag, base),
+        *expire_end(End.TARGET, lane.target, lane.tag, lane.target.by_guid(base.guid)),
     )
 
 
