@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,21 @@ def test_imports_run_one_way(path: Path) -> None:
         # "zrep.__version__" belongs to no layer.
         layer = parts[1] if (ROOT / parts[1]).is_dir() or (ROOT / f"{parts[1]}.py").exists() else ""
         assert layer in allowed or (layer == "" and "" in allowed), f"{relative} imports {name}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """graphlib.TopologicalSorter raises CycleError, with the circle, where there is one."""
+    names = {".".join(("zrep", *path.relative_to(ROOT).with_suffix("").parts)): path for path in modules()}
+    graph = {
+        name: {parent for found in imports(ast.parse(path.read_text())) if (parent := _module(found, names))} - {name}
+        for name, path in names.items()
+    }
+    assert len(tuple(TopologicalSorter(graph).static_order())) == len(names)
+
+
+def _module(imported: str, names: Collection[str]) -> str:
+    """The module of zrep that an imported name is, or is in; "" for none."""
+    return next((name for name in (imported, imported.rpartition(".")[0]) if name in names), "")
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
