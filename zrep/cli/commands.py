@@ -292,7 +292,7 @@ def pause(
     dry_run: DryRun = False,
     verbose: Verbose = False,
 ) -> int:
-    """Let sync leave filesystems alone until unpause."""
+    """Let sync send nothing of filesystems until unpause."""
     from zrep.ops.pause import pause
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)

@@ -68,10 +68,7 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
             outcomes.append(Outcome(name, error=error.about(name)))
     by_peer: dict[str, list[Link]] = {}
     for link in links:
-        if link.role.paused:
-            outcomes.append(_paused(link, everything))
-        else:
-            by_peer.setdefault(link.peer_host, []).append(link)
+        by_peer.setdefault(link.peer_host, []).append(link)
     jobs = session.options.jobs or _share(len(os.sched_getaffinity(0)), len(by_peer))
     # No peer waits for another: one that is down or slow delays only its own.
     peers = [partial(_sync_peer, session, group, everything, jobs) for group in by_peer.values()]
@@ -101,6 +98,7 @@ def _master_link(session: Session, name: str) -> Link:
 
 
 def _paused(link: Link, everything: bool) -> Outcome:
+    """A pause stops streams, never the check of who is master: that is made before this is said."""
     return Outcome(
         link.name,
         message=f"paused: {link.role.paused}",
@@ -124,17 +122,21 @@ def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int)
         reached(session, [link for link in links if link.name not in taken])
     except ZrepError as error:
         not_reached(session, links)
-        return _once(_each_failed(links, error), ", no snapshot was made")
+        waiting = [link for link in links if not link.role.paused]
+        paused = [_paused(link, everything) for link in links if link.role.paused]
+        return [*_once(_each_failed(waiting, error), ", no snapshot was made"), *paused]
     outcomes = [_busy(session, link, everything) for link in links if link.name in taken]
     outcomes += [item for item in found if isinstance(item, Outcome)]
     ready: list[View] = []
     for view in (item for item in found if isinstance(item, View)):
         try:
             view = prepare(session, view)
-            if view.link.is_master:
-                ready.append(view)
-            else:
+            if not view.link.is_master:
                 outcomes.append(_now_replica(session, view))
+            elif view.link.role.paused:
+                outcomes.append(_paused(view.link, everything))
+            else:
+                ready.append(view)
         except ZrepError as error:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
     done = {view.name for view in ready}

@@ -1,0 +1,59 @@
+"""A pause stops streams, never the check of who is master."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ops import pairs
+from tests.ops.hosts import Hosts
+from tests.ops.pairs import SYNC_ALL, A, B, good, value
+
+
+@pytest.fixture
+def paused(hosts: Hosts) -> Hosts:
+    pairs.linked(hosts)
+    good(hosts.run("alpha", pairs.pausing(A, "upgrade")))
+    pairs.written(hosts)
+    return hosts
+
+
+def test_nothing_is_sent(paused: Hosts) -> None:
+    before = paused["beta"].sh("zfs list -H -t snapshot -o name")
+    [outcome] = good(paused.run("alpha", SYNC_ALL)).outcomes
+    assert outcome.skipped
+    assert outcome.message.startswith("paused: upgrade since ")
+    refused = paused.run("alpha", pairs.syncing(A))
+    assert (refused.code, "it is paused" in refused.text) == (3, True)
+    assert paused["beta"].sh("zfs list -H -t snapshot -o name") == before
+
+
+def test_an_old_master_that_returns_stops_writes_and_says_so(paused: Hosts) -> None:
+    paused.wire.cut = True
+    good(paused.run("beta", pairs.forcing(B)))
+    paused.wire.cut = False
+    ended = paused.run("alpha", SYNC_ALL)
+    assert (ended.code, "zrep rejoin tank/a" in ended.text) == (3, True)
+    assert value(paused, "alpha", A, "readonly") == "on"
+
+
+def test_what_a_role_change_left_is_finished(paused: Hosts) -> None:
+    pairs.hit(paused, "beta", pairs.taking_over(B), pairs.Mode.KILL_AFTER, "zfs", "set", "readonly=off")
+    paused.wire.reset()
+    paused.run("alpha", SYNC_ALL)
+    assert value(paused, "alpha", A, "zrep:master") == "no"
+
+
+def test_a_peer_that_is_down_is_no_news_of_a_paused_filesystem(paused: Hosts) -> None:
+    paused.wire.cut = True
+    [outcome] = good(paused.run("alpha", SYNC_ALL)).outcomes
+    assert (outcome.skipped, outcome.error) == (True, None)
+
+
+def test_one_that_is_paused_does_not_hold_up_the_others_of_its_peer(paused: Hosts) -> None:
+    paused["alpha"].sh("zfs create tank/x")
+    good(paused.run("alpha", pairs.initialising(pairs.Request("tank/x", "beta", "tank/x"))))
+    pairs.written(paused, name="tank/x")
+    good(paused.run("alpha", SYNC_ALL))
+    assert b"zrep_000002" in paused["beta"].sh("zfs list -H -t snapshot -o name tank/x")
+    paused.wire.cut = True
+    assert paused.run("alpha", SYNC_ALL).code == 5
