@@ -303,3 +303,22 @@ def test_a_role_whose_sets_all_land_in_part_never_shows_a_second_master_of_its_g
         assert beta is not None
         assert (local(alpha, "master"), local(alpha, "gen")) != (local(beta, "master"), local(beta, "gen"))
     role_set("beta", SYNC_ALL)
+
+
+def test_a_mount_that_is_read_only_for_now_is_no_read_only_filesystem(hosts: Hosts) -> None:
+    """Simulation, seed 185799188: a failover was killed after its remount, and the other side was promoted alone. The
+    remount ends with the mount, and the old master would have given up its role while it was writable."""
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    hit(hosts, "alpha", pairs.failing_over(A), Mode.KILL_AFTER, "mount", "-o", "remount,ro")
+    hosts.wire.reset()
+    hosts.wire.cut = True
+    good(hosts.run("beta", pairs.forcing(B)))
+    hosts.wire.cut = False
+    assert hosts["alpha"].sh(f"zfs get -H -o value,source readonly {A}") == b"on\ttemporary\n"
+    assert hosts.run("alpha", SYNC_ALL).code == 3
+    assert hosts["alpha"].sh(f"zfs get -H -o value,source readonly {A}") == b"on\tlocal\n"
+    watch = Watch(hosts, forced=True, linked=True)
+    hosts.wire.after = watch.look
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    assert not watch.broken

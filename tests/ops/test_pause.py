@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.ops import pairs
-from tests.ops.hosts import Hosts
+from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
+from zrep.ops.init import Request
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_an_old_master_that_returns_stops_writes_and_says_so(paused: Hosts) -> N
 
 
 def test_what_a_role_change_left_is_finished(paused: Hosts) -> None:
-    pairs.hit(paused, "beta", pairs.taking_over(B), pairs.Mode.KILL_AFTER, "zfs", "set", "readonly=off")
+    pairs.hit(paused, "beta", pairs.taking_over(B), Mode.KILL_AFTER, "zfs", "set", "readonly=off")
     paused.wire.reset()
     paused.run("alpha", SYNC_ALL)
     assert value(paused, "alpha", A, "zrep:master") == "no"
@@ -51,7 +52,7 @@ def test_a_peer_that_is_down_is_no_news_of_a_paused_filesystem(paused: Hosts) ->
 
 def test_one_that_is_paused_does_not_hold_up_the_others_of_its_peer(paused: Hosts) -> None:
     paused["alpha"].sh("zfs create tank/x")
-    good(paused.run("alpha", pairs.initialising(pairs.Request("tank/x", "beta", "tank/x"))))
+    good(paused.run("alpha", pairs.initialising(Request("tank/x", "beta", "tank/x"))))
     pairs.written(paused, name="tank/x")
     good(paused.run("alpha", SYNC_ALL))
     assert b"zrep_000002" in paused["beta"].sh("zfs list -H -t snapshot -o name tank/x")

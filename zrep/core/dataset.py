@@ -83,7 +83,10 @@ class Member(Struct, frozen=True):
 
     @property
     def readonly(self) -> bool:
-        return self.get("readonly") == "on"
+        """Whether it is read-only by its property. A mount with another option than the property says so too, as
+        "temporary" (zfsprops(7)): that ends with the mount, and what the property is cannot be read meanwhile."""
+        value = self.properties.get("readonly")
+        return value is not None and value.value == "on" and value.source != "temporary"
 
     @property
     def mounted(self) -> bool:
