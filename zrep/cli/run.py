@@ -82,6 +82,7 @@ def run(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name:
         finally:
             plan(session.lines)
     outcomes = [done] if isinstance(done, Outcome) else list(done)
+    outcomes += [left for left in session.untidied if left not in outcomes]
     tag = spoken(session)
     for outcome in outcomes:
         for trouble in (*outcome.blockers, *([outcome.error] if outcome.error else [])):

@@ -262,7 +262,7 @@ def _release_others(end: End, member: Member, tag: str, base: Snapshot) -> list[
     return [Release(end, tag, old)] if old else []
 
 
-def plan_expire(lane: Lane) -> tuple[Step, ...]:
+def plan_expire(lane: Lane) -> tuple[DestroySnapshots, ...]:
     """Let each end go of surplus snapshots, by its own savecount; what is held stays."""
     base = lane.base
     if base is None:
@@ -273,7 +273,7 @@ def plan_expire(lane: Lane) -> tuple[Step, ...]:
     )
 
 
-def expire_end(end: End, member: Member, tag: str, base: Snapshot | None) -> tuple[Step, ...]:
+def expire_end(end: End, member: Member, tag: str, base: Snapshot | None) -> tuple[DestroySnapshots, ...]:
     names = tuple(s.name for s in expirable(member, tag, base, member.role.savecount or DEFAULT_SAVECOUNT))
     return (DestroySnapshots(end, member.name, names),) if names else ()
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core import steps
-from zrep.core.errors import BugError, FailedError, RefusedError, ZrepError
+from zrep.core.errors import BugError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.pair import End
 from zrep.core.requests import CarryOut, Grant, Revoke, TakeRole
 from zrep.host.local import Host, LocalHost
@@ -39,12 +39,15 @@ class Executor:
         target: Host,
         tag: str,
         progress: Callable[[str, Progress | None], None] | None = None,
+        leave: Callable[[str, ZrepError], None] = lambda snapshot, error: None,
     ) -> None:
         self.driver = driver
         self.source = source
         self.target = target
         self.tag = tag
         self.progress = progress
+        # Told of each snapshot that could not be expired, by full name.
+        self.leave = leave
         # Bytes a second of the last stream that was long enough to tell.
         self.pace = 0
         # The receive token for the next stream where one has been granted already, with those of others.
@@ -53,7 +56,7 @@ class Executor:
     @property
     def turned(self) -> Executor:
         """The same two hosts with the streams going the other way."""
-        return type(self)(self.driver, self.target, self.source, self.tag, self.progress)
+        return type(self)(self.driver, self.target, self.source, self.tag, self.progress, self.leave)
 
     def host(self, end: End) -> Host:
         return self.source if end is End.SOURCE else self.target
@@ -88,6 +91,18 @@ class Executor:
         carried = self.host(batch[0].end).ask(CarryOut(tuple(batch)))
         if carried.failure is not None:
             raise zfs_errors.as_error(carried.failure)
+
+    def tidy(self, step: steps.DestroySnapshots) -> None:
+        """Let snapshots go that nobody needs. One that somebody uses stays, and is told of: the next run tries again.
+        That is no reason to call what was done before it a failure. zfs destroys all of several, or none."""
+        error = self.try_do(step)
+        if isinstance(error, UnreachableError):
+            raise error
+        if error is not None and len(step.names) > 1:
+            for name in step.names:
+                self.tidy(replace(step, names=(name,)))
+        elif error is not None:
+            self.leave(step.full[0], error)
 
     def take_role(self, step: steps.TakeRole) -> str:
         """Ask an end to take the role, in one guarded request; "" when it has, else what was said: then only what is

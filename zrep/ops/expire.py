@@ -8,8 +8,9 @@ from zrep.core.errors import BusyError
 from zrep.core.pair import End
 from zrep.core.plan_data import expire_end, plan_expire
 from zrep.core.relation import Linked
-from zrep.core.steps import DestroySnapshots, Step
-from zrep.ops.one_side import apply_here, lock_here
+from zrep.core.steps import DestroySnapshots
+from zrep.ops.execute import Executor
+from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome, each
 from zrep.ops.pairs import Session
 
@@ -34,9 +35,7 @@ def _expire(session: Session, name: str, here_only: bool, everything: bool) -> O
         return Outcome(name, error=error, skipped=everything)
     if not isinstance(view.relation, Linked):
         raise view.diagnosis.error(name)
-    plan = plan_expire(view.lane)
-    view.do(plan)
-    return Outcome(name, message=_expired(plan))
+    return _let_go(session, name, view.executor, plan_expire(view.lane))
 
 
 def _expire_here(session: Session, name: str) -> Outcome:
@@ -44,9 +43,14 @@ def _expire_here(session: Session, name: str) -> Outcome:
     member = lock_here(session, name)
     held = [snapshot for snapshot in member.snapshots if session.tag in snapshot.holds and snapshot.sent]
     plan = expire_end(End.SOURCE, member, session.tag, held[-1] if held else None)
-    return apply_here(session, name, plan, _expired(plan))
+    return _let_go(session, name, session.alone(), plan)
 
 
-def _expired(plan: Sequence[Step]) -> str:
-    count = sum(len(step.names) for step in plan if isinstance(step, DestroySnapshots))
-    return f"expired {count} snapshot{'' if count == 1 else 's'}" if count else "nothing to expire"
+def _let_go(session: Session, name: str, executor: Executor, plan: Sequence[DestroySnapshots]) -> Outcome:
+    """Destroy snapshots, but for those that somebody uses."""
+    before = len(session.untidied)
+    for step in plan:
+        executor.tidy(step)
+    count = sum(len(step.names) for step in plan) - (len(session.untidied) - before)
+    gone = f"expired {count} snapshot{'' if count == 1 else 's'}"
+    return Outcome(name, message=gone if plan else "nothing to expire")

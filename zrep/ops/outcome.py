@@ -14,7 +14,7 @@ class Outcome(Struct, frozen=True):
 
     message: what was done, said on a terminal or with -v; blockers: what would stop it;
     notes: what a person should know although nothing failed; skipped: not worth a word under ``all``;
-    told: an earlier run has said it already, it still counts.
+    told: an earlier run has said it already, it still counts; harmless: the error is told, and does not count.
     """
 
     filesystem: str
@@ -24,10 +24,11 @@ class Outcome(Struct, frozen=True):
     blockers: tuple[ZrepError, ...] = ()
     skipped: bool = False
     told: bool = False
+    harmless: bool = False
 
     @property
     def code(self) -> int:
-        errors = (*self.blockers, *((self.error,) if self.error and not self.skipped else ()))
+        errors = (*self.blockers, *((self.error,) if self.error and not (self.skipped or self.harmless) else ()))
         return worst(error.exit_code for error in errors)
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from zrep.core.apply import after
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import ELSEWHERE, Diagnosis, State, diagnose, diagnose_alone
-from zrep.core.errors import BusyError, RefusedError, ZrepError
+from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG, memory_key
 from zrep.core.pair import End, Lane, Pair, Tree, plain_pair
 from zrep.core.plan_data import stages
@@ -24,7 +24,7 @@ from zrep.core.relation import Relation, relate
 from zrep.core.requests import Lock, Note, Recall, Unlock
 from zrep.core.role import Role
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
-from zrep.core.steps import Hold, SendStream, Step, TakeSnapshot
+from zrep.core.steps import DestroySnapshots, Hold, SendStream, Step, TakeSnapshot
 from zrep.host.local import Host, LocalHost, OwnHost
 from zrep.host.parallel import at_once, together
 from zrep.host.process import Progress
@@ -148,9 +148,16 @@ class View(Struct, frozen=True):
         self.executor.do_all(plan)
 
     def converge(self, plan: Sequence[Step]) -> None:
-        """Carry out a plan of plan_converge, in its stages."""
+        """Carry out a plan of plan_converge, in its stages. What cannot be expired is left, and told of."""
         for stage in stages(plan):
-            self.executor.side_by_side([partial(self.do, part) for part in stage])
+            self.executor.side_by_side([partial(self._converge, part) for part in stage])
+
+    def _converge(self, part: Sequence[Step]) -> None:
+        match part:
+            case [DestroySnapshots() as step]:
+                self.executor.tidy(step)
+            case _:
+                self.do(part)
 
 
 class Session:
@@ -174,6 +181,8 @@ class Session:
         self.driver = local or LocalHost(settings)
         # The commands that -n has found, in the order in which they would run.
         self.lines: list[Line] = []
+        # Of snapshots that could not be expired.
+        self.untidied: list[Outcome] = []
         # This host as the run works with it: -n only looks.
         self.local: OwnHost = self.driver
         if self.options.dry_run:
@@ -280,7 +289,14 @@ class Session:
 
     def _executor(self, source: Host, target: Host) -> Executor:
         kind = DryRun if self.options.dry_run else Executor
-        return kind(self.driver, source, target, self.tag, self.progress)
+        return kind(self.driver, source, target, self.tag, self.progress, self._leave)
+
+    def _leave(self, snapshot: str, error: ZrepError) -> None:
+        what = "it could not be expired, which is no harm: the next run tries again"
+        reason = error.evidence or error.what
+        self.untidied.append(
+            Outcome(snapshot, error=FailedError(what, filesystem=snapshot, evidence=reason), harmless=True)
+        )
 
     def lock(self, links: Sequence[Link], wait: float = LOCK_SECONDS) -> list[str]:
         """Lock both halves of links with one peer and one direction, master's side first (the order is fixed, so
