@@ -99,3 +99,7 @@ def test_locks_are_loaded_while_the_first_command_is_under_way(tmp_path: Path) -
     zfs.write_text("#!/bin/sh\n/bin/sleep 2\n")
     zfs.chmod(0o755)
     assert "filelock" in loaded(tmp_path, "sync", "all")
+
+
+def test_a_version_is_printed_without_any_library(tmp_path: Path) -> None:
+    assert not {"msgspec", "filelock", "typer", "rich"} & loaded(tmp_path, "version")

@@ -17,9 +17,9 @@ from tests.ops.hosts import Hosts
 from tests.ops.picture import TAG, differences, look
 from zrep.core import steps
 from zrep.core.apply import applied, received
-from zrep.core.errors import FailedError, Failure, ZrepError
+from zrep.core.errors import FailedError, ZrepError
 from zrep.core.pair import End
-from zrep.core.requests import CarryOut
+from zrep.core.requests import CarryOut, Failure
 from zrep.core.steps import SendStream, Step
 from zrep.host.local import LocalHost
 from zrep.ops.read import read_snapshots

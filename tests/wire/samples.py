@@ -7,8 +7,8 @@ from typing import Any
 from zrep.core import requests as asked
 from zrep.core import steps
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
-from zrep.core.errors import Failure
 from zrep.core.pair import End
+from zrep.core.requests import Failure
 from zrep.core.role import Intent, Role
 
 A, B, AT = "tank/a", "tank/b c", "tank/a@zrep_000001"

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from tests.wire import fuzz, samples
 from tests.wire.mutate import mutated
 from zrep.core import steps
-from zrep.core.errors import BusyError, FailedError, Failure, RefusedError, UsageError, ZrepError
+from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.requests import (
     Carried,
     CarryOut,
+    Failure,
     Grant,
     Lock,
     ReadMembers,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from msgspec import Struct
-
 # A command line of zrep in an advice: its command works on the pairs of a tag.
 _COMMAND = re.compile(
     r"\bzrep (?=(?:init|sync|failover|takeover|rejoin|rehearse|expire|list|status|pause|unpause|changeconfig|clear)\b)"
@@ -30,16 +28,6 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The same, on one line whatever line breaks it held."""
     return printable(" ".join(text.split()))
-
-
-class Failure(Struct, frozen=True):
-    """A ZrepError as data, for its way between hosts: its class by name, and its parts."""
-
-    kind: str
-    what: str
-    filesystem: str = ""
-    evidence: str = ""
-    advice: str = ""
 
 
 class ZrepError(Exception):

@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from zrep.core import steps
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
-from zrep.core.errors import Failure
 from zrep.core.names import DatasetName, HostName, PoolName, PropertyName, SnapshotName, Tag
 from zrep.core.role import Role
 
@@ -146,6 +145,16 @@ class EndReceive(Request[int], frozen=True):
 
 
 # --- changes ---
+
+
+class Failure(Struct, frozen=True):
+    """A ZrepError as data, for its way between hosts: its class by name, and its parts."""
+
+    kind: str
+    what: str
+    filesystem: str = ""
+    evidence: str = ""
+    advice: str = ""
 
 
 class Carried(Struct, frozen=True):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 from msgspec import Meta, Raw, Struct
 from msgspec.json import Decoder, Encoder
 
-from zrep.core.errors import Failure, RefusedError, UsageError, one_line
-from zrep.core.requests import Answer, Request, answer_type
+from zrep.core.errors import RefusedError, UsageError, one_line
+from zrep.core.requests import Answer, Failure, Request, answer_type
 
 # Both ends speak the same one: what a request or a step says may change with every version.
 PROTOCOL = 3

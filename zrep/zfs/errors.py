@@ -7,7 +7,8 @@ import re
 from msgspec.structs import replace
 
 from zrep.core import errors, steps
-from zrep.core.errors import FailedError, Failure, RefusedError, ZrepError, one_line
+from zrep.core.errors import FailedError, RefusedError, ZrepError, one_line
+from zrep.core.requests import Failure
 from zrep.zfs.commands import Completed
 
 
