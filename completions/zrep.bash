@@ -43,14 +43,14 @@ _zrep() {
     case $command in
         init | -i) command=init options="--src-host --savecount --send-flags -n --dry-run -v --verbose"
             takes="--src-host --savecount --send-flags" ;;
-        sync | -S) command=sync options="-q -j -f -n --dry-run -v --verbose" takes="-q -j" ;;
+        sync | -S) command=sync options="-q -j -f --may-be-empty -n --dry-run -v --verbose" takes="-q -j" ;;
         failover) options="--force-unmount -n --dry-run -v --verbose" ;;
         takeover) options="-L --yes --fence-cmd --force-unmount -n --dry-run -v --verbose" takes="--fence-cmd" ;;
         rejoin) options="-f -n --dry-run -v --verbose" ;;
         rehearse) options="-n --dry-run -v --verbose" ;;
-        expire | -e) command=expire options="-L -n --dry-run -v --verbose" ;;
+        expire | -e) command=expire options="-L --may-be-empty -n --dry-run -v --verbose" ;;
         list | -l) command=list options="-L -s -v --verbose -H" ;;
-        status | -s) command=status options="-H" ;;
+        status | -s) command=status options="--may-be-empty -H" ;;
         pause) options="--reason -n --dry-run -v --verbose" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose" ;;
         changeconfig | -C) command=changeconfig

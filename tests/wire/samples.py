@@ -79,6 +79,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadDelegations(A), [("-u", "bob", "mount")]),
     (asked.ReadMounts(), [(A, True, "/tank/a")]),
     (asked.ReadMarked("zrep:rehearse"), [("tank/c", "77")]),
+    (asked.ReadTags(), ["offsite", "zrep"]),
     (asked.ReadPoolSpace("tank"), PoolSpace(2**50, 2**40)),
     (asked.ReadToken(TOKEN), TokenContents(True, "1", "2", 3)),
     (asked.ReadStreamSize(SEND), 2**40),

@@ -36,6 +36,7 @@ ForceUnmount = Annotated[bool, typer.Option("--force-unmount", help="Go on altho
 Alone = Annotated[bool, typer.Option("-L", help="The master is gone: take over alone, losing what it had not sent.")]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print each command with its host; change nothing.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what was done, and what is worth knowing.")]
+MayBeEmpty = Annotated[bool, typer.Option("--may-be-empty", help="No pair under this tag is no mistake.")]
 Tabs = Annotated[bool, typer.Option("-H", help="Tab-separated, no heading: for scripts.")]
 
 
@@ -110,6 +111,7 @@ def sync(
         int | None,
         typer.Option("-j", metavar="N", min=1, max=running.MOST_JOBS, help="Streams at once to a peer (ZREP_JOBS)."),
     ] = None,
+    may_be_empty: MayBeEmpty = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
 ) -> int:
@@ -117,7 +119,16 @@ def sync(
     names = running.filesystems(filesystems)
     if force and not names:
         raise UsageError("-f wants its filesystems named", evidence="it throws data away")
-    return running.sync(context.obj, names, quiet=quiet, force=force, jobs=jobs or 0, dry_run=dry_run, verbose=verbose)
+    return running.sync(
+        context.obj,
+        names,
+        quiet=quiet,
+        force=force,
+        jobs=jobs or 0,
+        may_be_empty=may_be_empty,
+        dry_run=dry_run,
+        verbose=verbose,
+    )
 
 
 @app.command()
@@ -223,13 +234,14 @@ def expire(
     context: typer.Context,
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...|all]")] = None,
     local: Annotated[bool, typer.Option("-L", help="Only this side; the peer is not asked.")] = False,
+    may_be_empty: MayBeEmpty = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
 ) -> int:
     """Destroy zrep's surplus snapshots, each side by its own savecount. sync does this by itself."""
     from zrep.ops.expire import expire
 
-    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, may_be_empty=may_be_empty, dry_run=dry_run, verbose=verbose)
     return running.run(session, lambda: expire(session, running.filesystems(filesystems or ["all"]), local))
 
 
@@ -269,6 +281,7 @@ def status(
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
     all_: Annotated[bool, typer.Option("-a", hidden=True)] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True)] = False,
+    may_be_empty: MayBeEmpty = False,
     tabs: Tabs = False,
 ) -> int:
     """How each pair is, after asking the peers. For monitoring: -H, and the exit code (0 all well, 3, 5)."""
@@ -277,7 +290,7 @@ def status(
     from zrep.ops.status import status
 
     names = [] if all_ else running.filesystems(filesystems or ["all"])
-    session = running.begin(context.obj)
+    session = running.begin(context.obj, may_be_empty=may_be_empty)
     with running.closing(session):
         rows = status(session, names)
         render.table(rows, tabs=tabs, now=session.now, tag=running.spoken(session))

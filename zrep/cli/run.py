@@ -39,6 +39,7 @@ def sync(
     quiet: int = 0,
     force: bool = False,
     jobs: int = 0,
+    may_be_empty: bool = False,
     dry_run: bool = False,
     verbose: bool = False,
 ) -> int:
@@ -47,7 +48,8 @@ def sync(
     from zrep.ops.sync import sync
 
     jobs = jobs or number("ZREP_JOBS", settings.jobs, 1, MOST_JOBS) or 0
-    session = begin(settings, quiet=quiet, force=force, jobs=jobs, dry_run=dry_run, verbose=verbose)
+    options = {"quiet": quiet, "force": force, "may_be_empty": may_be_empty}
+    session = begin(settings, jobs=jobs, dry_run=dry_run, verbose=verbose, **options)
     # A person wants to hear it again, cron does not.
     if names or verbose or dry_run or sys.stderr.isatty():
         return run(session, lambda: sync(session, names))

@@ -266,6 +266,10 @@ class ReadMarked(Request[list[tuple[str, str]]], frozen=True):
     name: PropertyName
 
 
+class ReadTags(Request[list[str]], frozen=True):
+    """The tags under which datasets of the host are in a pair, in order."""
+
+
 class ReadPoolSpace(Request[PoolSpace], frozen=True):
     """How large a pool is, and what is free in it, in bytes."""
 

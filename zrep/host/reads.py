@@ -24,6 +24,7 @@ from zrep.core.requests import (
     ReadRole,
     ReadSnapshots,
     ReadStreamSize,
+    ReadTags,
     ReadToken,
 )
 from zrep.core.role import Role
@@ -217,6 +218,11 @@ def read_mounts(request: ReadMounts, machine: Machine) -> list[tuple[str, bool, 
 @carry_out.register(ReadMarked)
 def read_marked(request: ReadMarked, machine: Machine) -> list[tuple[str, str]]:
     return parse.parse_marked(machine.output(commands.find_marked(request.name)))
+
+
+@carry_out.register(ReadTags)
+def read_tags(request: ReadTags, machine: Machine) -> list[str]:
+    return parse.parse_tags(machine.output(commands.find_tags()))
 
 
 @carry_out.register(ReadPoolSpace)

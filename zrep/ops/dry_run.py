@@ -35,6 +35,7 @@ from zrep.core.requests import (
     ReadRole,
     ReadSnapshots,
     ReadStreamSize,
+    ReadTags,
     ReadToken,
     Recall,
     Remember,
@@ -55,7 +56,7 @@ from zrep.zfs.commands import Argv
 _LOOKS = (
     *(Identify, Dial, Lock, Unlock, Recall, Occupants, IsUnmodified, FindRoles, ReadRole, ReadMembers, ReadSnapshots),
     *(ReadChildren, ReadOwnProperties, ReadAllProperties, ReadDelegations, ReadMounts, ReadMarked, ReadPoolSpace),
-    *(ReadToken, ReadStreamSize, ReadDifferences),
+    *(ReadToken, ReadStreamSize, ReadDifferences, ReadTags),
 )
 
 

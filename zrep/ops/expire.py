@@ -22,6 +22,8 @@ def expire(session: Session, names: Sequence[str], here_only: bool) -> list[Outc
     """
     everything = not names
     chosen = list(names) or list(session.roles())
+    if not chosen and not session.options.may_be_empty:
+        raise session.nothing_here()
     return each(chosen, lambda name: _expire(session, name, here_only, everything))
 
 

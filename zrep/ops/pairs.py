@@ -21,7 +21,7 @@ from zrep.core.names import DEFAULT_TAG, memory_key
 from zrep.core.pair import End, Lane, Pair, Tree, plain_pair
 from zrep.core.plan_data import stages
 from zrep.core.relation import Relation, relate
-from zrep.core.requests import Lock, Note, Recall, Unlock
+from zrep.core.requests import Lock, Note, ReadTags, Recall, Unlock
 from zrep.core.role import Role
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import DestroySnapshots, Hold, SendStream, Step, TakeSnapshot
@@ -50,7 +50,7 @@ class Options(Struct, frozen=True):
     """What the command line and the environment settled. quiet: seconds for which busy is no news (-q);
     expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not); jobs: filesystems that one peer is
     sent at the same time, 0: what this machine can bear; fence: the command that takeover -L runs first, "" for
-    none."""
+    none; may_be_empty: that there is no pair at all is no mistake."""
 
     tag: str = DEFAULT_TAG
     force: bool = False
@@ -60,6 +60,7 @@ class Options(Struct, frozen=True):
     expire: bool = True
     jobs: int = 0
     fence: str = ""
+    may_be_empty: bool = False
 
 
 class Link(Struct, frozen=True):
@@ -252,6 +253,17 @@ class Session:
         complete pair are not among them."""
         found = find_roles(self.local, self.tag).items()
         return {name: role for name, role in found if role.paired or role.rejoining}
+
+    def nothing_here(self) -> RefusedError:
+        """The refusal of a command for all pairs where there is none: silence is only for success. A tag may be a
+        typing mistake."""
+        tags = self.local.ask(ReadTags())
+        others = ", ".join(tag for tag in tags if tag != self.tag)
+        return RefusedError(
+            f"no filesystem on {self.local.name} is replicated under the tag {self.tag}",
+            evidence=f"tags with pairs here: {others}" if others else "nor under any other tag",
+            advice="zrep init FS HOST DEST_FS; or, if that is how it should be, --may-be-empty",
+        )
 
     def link(self, name: str, *, strict: bool = True) -> Link:
         """The link of one dataset here. RefusedError when it is not there, in no pair, or (if strict) when it was

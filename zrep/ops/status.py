@@ -23,6 +23,8 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     for name in names:
         session.link(name, strict=False)
     chosen = [name for name, role in roles.items() if of_zrep(role) and (not names or name in names)]
+    if not chosen and not session.options.may_be_empty:
+        raise session.nothing_here()
     # Monitoring reads it: what it says of bytes behind, or written to a replica, must not lag a transaction group.
     members = observe(session.local, session.tag, chosen, sync_txg=True)
     recalled = recall(session, chosen)

@@ -53,7 +53,10 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     links: list[Link] = []
     if everything:
-        for name, role in session.roles().items():
+        roles = session.roles()
+        if not roles and not session.options.may_be_empty:
+            raise session.nothing_here()
+        for name, role in roles.items():
             try:
                 link = session.accept(name, role)
             except ZrepError as error:

@@ -56,6 +56,11 @@ def find_marked(name: str) -> Argv:
     return ("zfs", "get", "-Hp", "-s", "local", "-t", "filesystem,volume", "-o", "name,value", name)
 
 
+def find_tags() -> Argv:
+    """Every property that some dataset has itself: dear, for where a person has to be helped."""
+    return ("zfs", "get", "-H", "-s", "local", "-t", "filesystem,volume", "-o", "property", "all")
+
+
 def get_properties(tag: str, datasets: Sequence[str]) -> Argv:
     names = ",".join((*NATIVE_PROPERTIES, *(f"{tag}:{name}" for name in ROLE_PROPERTIES)))
     return ("zfs", "get", "-Hp", "-o", "name,property,value,source", names, *datasets)

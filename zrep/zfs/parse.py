@@ -142,6 +142,12 @@ def parse_mounts(text: str) -> list[tuple[str, bool, str]]:
     return [(row[0], row[1] == "yes", row[2]) for row in rows if len(row) == 3]
 
 
+def parse_tags(text: str) -> list[str]:
+    """``zfs get`` of find_tags: the tags of which some dataset has links."""
+    names = set(text.splitlines())
+    return sorted(name.removesuffix(":src-fs") for name in names if name.endswith(":src-fs"))
+
+
 def parse_marked(text: str) -> list[tuple[str, str]]:
     """``zfs get`` of find_marked: name and value."""
     rows = (line.partition("\t") for line in text.splitlines())
