@@ -243,16 +243,18 @@ class Wire:
 
     def _do(self, command: Command) -> Completed:
         if command.argv[:3] == ("sh", "-c", UNMODIFIED_SCRIPT):
-            return self._untouched(command)
+            return self._unmodified(command)
         if command.argv[:3] == ("sh", "-c", DIFFERENCES_SCRIPT):
             return self._do(Command(command.host, ("zfs", "diff", "-H", *command.argv[4:])))
         done = self._host(command.host).run(list(command.argv))
         return Completed(command.argv, done.rc, done.out.decode(), done.err.decode())
 
-    def _untouched(self, command: Command) -> Completed:
+    def _unmodified(self, command: Command) -> Completed:
         """What UNMODIFIED_SCRIPT prints: the size of a stream, of which only the empty one's matters."""
-        dataset = self.world.state.hosts[command.host].datasets[command.argv[-1]]
-        size = UNMODIFIED_BYTES + (dataset.version != dataset.snapshots[-1].version)
+        snapshot, name = command.argv[-2:]
+        dataset = self.world.state.hosts[command.host].datasets[name]
+        [base] = [found for found in dataset.snapshots if f"{name}@{found.name}" == snapshot]
+        size = UNMODIFIED_BYTES + (dataset.version != base.version)
         return Completed(command.argv, 0, f"{0 if dataset.mounted_at else size}\n", "")
 
     def _part(self, command: Command) -> Completed:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode, Work
-from tests.ops.judge import SIDES, Watch, base, find, held, local
+from tests.ops.judge import SIDES, Watch, base, files, find, held, local
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit
 from tests.ops.turns import in_turns
 
@@ -322,3 +322,31 @@ def test_a_mount_that_is_read_only_for_now_is_no_read_only_filesystem(hosts: Hos
     hosts.wire.after = watch.look
     good(hosts.run("alpha", pairs.rejoining(A)))
     assert not watch.broken
+
+
+def test_a_snapshot_made_while_rejoin_looks_hides_no_write(hosts: Hosts) -> None:
+    """Simulation, seed 848052822 (a fault of the tests: what is asked is whether it differs from the base, not from its
+    newest snapshot): somebody's snapshot comes between what is read of a dataset and of its snapshots."""
+    pairs.diverged(hosts)
+    hosts.wire.reset()
+    before = hosts.world.dump()
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    commands = len(hosts.wire.log)
+    for at in range(commands):
+        hosts.load(before)
+        hosts.wire.reset()
+        seen = [False]
+
+        def snapshot(moment: int = at, seen: list[bool] = seen) -> None:
+            if len(hosts.wire.log) == moment and not seen[0] and "tank/a" in hosts.world.state.hosts["alpha"].datasets:
+                seen[0] = True
+                hosts["alpha"].run(["zfs", "snapshot", f"{A}@by-hand"])
+
+        hosts.wire.before = snapshot
+        hosts.run("alpha", pairs.rejoining(A))
+        hosts.wire.before = lambda: None
+        assert {"tail0", "tail3"} <= files(hosts, "alpha", A), at
+        hosts.run("alpha", pairs.rejoining(A))
+        for _ in range(2):
+            hosts.run("beta", SYNC_ALL)
+        assert {"tail0", "tail3"} <= files(hosts, "alpha", A), at
