@@ -343,8 +343,9 @@ def test_a_snapshot_made_while_rejoin_looks_hides_no_write(hosts: Hosts) -> None
                 hosts["alpha"].run(["zfs", "snapshot", f"{A}@by-hand"])
 
         hosts.wire.before = snapshot
-        hosts.run("alpha", pairs.rejoining(A))
+        ended = hosts.run("alpha", pairs.rejoining(A))
         hosts.wire.before = lambda: None
+        assert "nothing had been written" not in ended.text, at
         assert {"tail0", "tail3"} <= files(hosts, "alpha", A), at
         hosts.run("alpha", pairs.rejoining(A))
         for _ in range(2):
