@@ -598,6 +598,7 @@ def _keys(machine: Machine, root: str, loaded: bool) -> int:
     for dataset in machine.host.datasets.values():
         if dataset.encryption_root == root:
             dataset.key_loaded = loaded
+    mounting.make_devices(machine)
     return 0
 
 

@@ -47,11 +47,23 @@ def mount(machine: Machine, dataset: Dataset) -> None:
     if dataset.came_raw and not readonly(machine, dataset):
         dataset.came_raw = False
         machine.change(dataset)
+    replay(machine, dataset)
+
+
+def replay(machine: Machine, dataset: Dataset) -> None:
+    """Mounting a filesystem, read-only or not, and making the device of a volume replay what a crash left."""
     if dataset.unreplayed:
         dataset.unreplayed = False
         if dataset.intent_log:
             log, dataset.intent_log = dataset.intent_log, {}
             machine.change(dataset, log)
+
+
+def make_devices(machine: Machine) -> None:
+    """The devices of volumes are made as their pool is opened, or their key is loaded (zvol_create_minors())."""
+    for dataset in machine.host.datasets.values():
+        if dataset.kind == "volume" and (dataset.key_loaded or not dataset.encryption_root):
+            replay(machine, dataset)
 
 
 def mount_by_itself(machine: Machine, dataset: Dataset, unless: tuple[str, ...] = ("off", "noauto")) -> None:

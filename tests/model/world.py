@@ -270,6 +270,7 @@ class Host:
                         receiving.discard(machine, dataset)
                 if dataset.encryption_root:
                     dataset.key_loaded = False
+            mounting.make_devices(machine)
 
     def power_off(self) -> None:
         """A crash, and nobody reaches the host any more."""
@@ -303,6 +304,7 @@ class Host:
             for dataset in state.hosts[self.name].datasets.values():
                 if dataset.encryption_root == fs:
                     dataset.key_loaded = loaded
+            mounting.make_devices(Machine(state, state.hosts[self.name]))
 
     def fail(self, words: str, rc: int = 1, err: str = "", times: int = 1, applied: bool = False) -> None:
         """Make the next commands that begin so fail; `applied`: they do their work, only the answer is lost."""

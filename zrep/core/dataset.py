@@ -111,6 +111,14 @@ class Member(Struct, frozen=True):
         return self.encrypted and self.get("keystatus") == "unavailable"
 
     @property
+    def may_have_log(self) -> bool:
+        """Whether writes that were acknowledged before a crash may still be in the intent log alone: no snapshot has
+        them, and a stream that is received discards them. It is replayed when a filesystem is mounted, read-only or
+        not, and when the device of a volume is made, for which its key must be loaded (zil_replay() in zfs_vfsops_os.c
+        and zvol_os.c)."""
+        return self.key_missing or not (self.volume or self.mounted)
+
+    @property
     def token(self) -> str:
         token = self.get("receive_resume_token")
         return "" if token == "-" else token

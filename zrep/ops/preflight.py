@@ -36,6 +36,7 @@ def blockers(view: View) -> tuple[ZrepError, ...]:
     members = view.pair.target.members
     data = _unusable_data(view)
     found = [*([data] if data else []), *_mounted_by_hand(view)]
+    found += _unreplayed(view.executor.source, view.pair.source.members)
     return (*found, *_missing_keys(host, members), *_mountpoints_taken(host, members))
 
 
@@ -65,18 +66,50 @@ def _mounted_by_hand(view: View) -> list[ZrepError]:
         RefusedError(
             f"{member.name} is mounted by hand on {view.executor.source.name}",
             evidence=f"mountpoint is {member.get('mountpoint')}",
-            advice="unmount it and run this again, or give it a mountpoint",
+            advice=f"on {view.executor.source.name}: zfs set mountpoint='/{member.name}' '{member.name}'",
         )
         for member in view.pair.source.members
         if member.mounted and not member.placed
     ]
 
 
+def _unreplayed(host: Host, members: Sequence[Member]) -> list[ZrepError]:
+    """Masters whose final snapshot might lack what was acknowledged before a crash."""
+    return [
+        RefusedError(
+            f"{member.name} is not {'open' if member.volume else 'mounted'} on {host.name}, "
+            "and writes that a crash left in its intent log would be lost",
+            evidence="its key is not loaded" if member.key_missing else _why_unmounted(member),
+            advice=f"on {host.name}: {_replaying(member)}",
+        )
+        for member in members
+        if member.may_have_log
+    ]
+
+
+def _why_unmounted(member: Member) -> str:
+    return f"canmount is {member.get('canmount')}, mountpoint is {member.get('mountpoint')}"
+
+
+def _replaying(member: Member) -> str:
+    """The commands after which nothing is left in an intent log alone."""
+    words = [f"zfs load-key '{member.get('encryptionroot', member.name)}'"] if member.key_missing else []
+    if not member.volume:
+        if member.get("canmount") == "off":
+            words.append(f"zfs set canmount=noauto '{member.name}'")
+        placed = member.get("mountpoint").startswith("/")
+        if not placed:
+            words.append(f"zfs set mountpoint='/{member.name}' '{member.name}'")
+        if placed or member.get("canmount") != "on":  # that mounts it too where canmount is on (zfsprops(7))
+            words.append(f"zfs mount '{member.name}'")
+    return "; ".join(words)
+
+
 def _missing_keys(host: Host, members: Sequence[Member]) -> list[ZrepError]:
     return [
         RefusedError(
             f"the key of {member.name} is not loaded on {host.name}",
-            advice=f"on {host.name}: zfs load-key '{member.name}'",
+            advice=f"on {host.name}: zfs load-key '{member.get('encryptionroot', member.name)}'",
         )
         for member in members
         if member.key_missing

@@ -122,7 +122,7 @@ def _replay_intent_log(session: Session, view: View) -> bool:
     executor = session.alone()
     if not member.readonly:
         executor.do(SetProperties(End.SOURCE, (member.name,), (("readonly", "on"),)))
-    if member.volume or member.mounted:
+    if not member.may_have_log:
         return True
     if member.key_missing or not member.get("mountpoint").startswith("/"):
         return False

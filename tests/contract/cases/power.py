@@ -106,4 +106,15 @@ POWER = [
         show tank/c/a
         """,
     ),
+    case(
+        "power_and_a_readonly_mount",
+        "A mount replays the intent log although it is read-only.",
+        RETURNED
+        + """
+        zfs set readonly=on tank/c/a
+        zfs mount tank/c/a
+        zpool sync tank
+        show tank/c/a
+        """,
+    ),
 ]
