@@ -6,7 +6,7 @@ from .errors import RefusalError
 from .machine import Machine
 from .names import FILESYSTEM
 from .options import parse
-from .state import Dataset
+from .state import Dataset, HostState
 
 BUSY = 128  # what mount.zfs exits with
 
@@ -206,6 +206,9 @@ def do_system_mount(machine: Machine, args: list[str]) -> None:
     options = parse(args, "o:t:")
     flags = (options.last("o") or "").split(",")
     where = options.rest[-1]
+    if where in machine.host.others:  # it was mounted later: the path leads there
+        machine.host.others[where] = "ro" if "ro" in flags else "rw"
+        return
     dataset = next((d for d in machine.host.datasets.values() if where in (d.mounted_at, d.name)), None)
     if dataset is None or dataset.mounted_at is None:
         more = "       dmesg(1) may have more information after failed mount system call."
@@ -218,3 +221,22 @@ def do_system_mount(machine: Machine, args: list[str]) -> None:
         dataset.remounted = "ro"
     elif "rw" in flags:
         dataset.remounted = "rw"
+
+
+def mountinfo(host: HostState) -> str:
+    """/proc/self/mountinfo of the model: what is not of ZFS was mounted last."""
+    points = {d.mounted_at: ("zfs", d.name) for d in host.datasets.values() if d.mounted_at}
+    entries = [("/", "ext4", "/dev/sda1"), *((at, *points[at]) for at in sorted(points))]
+    entries += [(at, "tmpfs", "tmpfs") for at in host.others]
+    lines: list[str] = []
+    for number, (at, kind, source) in enumerate(entries, start=20):
+        outer = [
+            n
+            for n, (other, *_) in enumerate(entries[: number - 20], 20)
+            if (at + "/").startswith(other.rstrip("/") + "/")
+        ]
+        names = [name.replace("\\", "\\134").replace(" ", "\\040") for name in (at, source)]
+        lines.append(
+            f"{number} {outer[-1] if outer else 1} 0:{number} / {names[0]} rw,relatime - {kind} {names[1]} rw,xattr"
+        )
+    return "".join(line + "\n" for line in lines)

@@ -289,6 +289,18 @@ class Host:
 
     # -- what tests set up and look at
 
+    def mount_other(self, where: str) -> None:
+        """Mount something that is not of ZFS, over whatever is there."""
+        with self.world.transaction() as state:
+            state.hosts[self.name].others[where] = "rw"
+
+    def unmount_other(self, where: str) -> None:
+        with self.world.transaction() as state:
+            del state.hosts[self.name].others[where]
+
+    def mountinfo(self) -> str:
+        return mounting.mountinfo(self.world.state.hosts[self.name])
+
     def add_pool(self, name: str) -> None:
         with self.world.transaction() as state:
             add_pool(state, state.hosts[self.name], name)

@@ -350,6 +350,9 @@ class ModelHost(LocalHost):
                 return cast(Answer, self.occupants(request))
         return super().ask(request)
 
+    def mountinfo(self) -> str:
+        return self._wire.world.host(self.name).mountinfo()
+
     def occupants(self, request: Occupants) -> list[str]:
         return []
 

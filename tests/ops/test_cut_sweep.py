@@ -164,6 +164,10 @@ def follow(hosts: Hosts, scenario: Scenario, first: str) -> Iterator[str]:
             break
         host, row = next(((host, row) for host, row in found if row.advice), found[0])
         done.append(f"{host} {row.name} {row.state}: {row.advice}")
+        if row.diagnosis.state is State.NOT_MOUNTED:  # a person's command, of ZFS
+            where, _, command = row.advice.rpartition(": ")
+            hosts[where.removeprefix("on ") or host].sh(command)
+            continue
         for advice in first_of(row.advice, host):
             if advice.words[0] == "clear" and scenario.name not in MAY_ADVISE_CLEAR:
                 yield f"clear is advised: {done}"

@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.model import Host
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Work
 from tests.ops.pairs import A, B, good, value
+from zrep.core.diagnosis import State
 from zrep.ops.init import Request
+from zrep.ops.status import status
 
 FROM_EITHER_END = pytest.mark.parametrize(
     ("host", "work"), [("alpha", pairs.failing_over(A)), ("beta", pairs.taking_over(B))], ids=["failover", "takeover"]
@@ -92,4 +95,138 @@ def test_a_volume_that_rejoins_without_its_key_keeps_its_intent_log_in_the_split
     good(hosts.run("beta", pairs.SYNC_ALL))
 
 
-Prepare = Callable[[Hosts], None]
+# --- other mounts ---
+
+
+class Mounted(NamedTuple):
+    """Something mounted on a host, what is said of it, and how it goes."""
+
+    host: str
+    mount: Callable[[Host], object]
+    says: str
+    unmount: Callable[[Host], object]
+
+
+def below(host: Host) -> None:
+    """Another filesystem whose mountpoint lies below that of tank/b."""
+    host.sh("zfs create tank/other")
+    host.sh("zfs set mountpoint=/tank/b/inside tank/other")
+
+
+MOUNTED = {
+    "a tmpfs where the replica belongs": Mounted(
+        "beta",
+        lambda host: host.mount_other("/tank/b"),
+        "tmpfs (tmpfs) is mounted on /tank/b, where tank/b belongs (on beta); next: on beta: umount '/tank/b'",
+        lambda host: host.unmount_other("/tank/b"),
+    ),
+    "a tmpfs below": Mounted(
+        "beta",
+        lambda host: host.mount_other("/tank/b/cache"),
+        "tmpfs (tmpfs) is mounted on /tank/b/cache, which tank/b on /tank/b would hide (on beta); next: on beta:",
+        lambda host: host.unmount_other("/tank/b/cache"),
+    ),
+    "another filesystem below": Mounted(
+        "beta",
+        below,
+        "tank/other is mounted on /tank/b/inside, which tank/b on /tank/b would hide (on beta); "
+        "next: on beta: zfs unmount 'tank/other'",
+        lambda host: host.sh("zfs unmount tank/other"),
+    ),
+    "a tmpfs over the master": Mounted(
+        "alpha",
+        lambda host: host.mount_other("/tank/a"),
+        "tmpfs (tmpfs) is mounted on /tank/a, over tank/a (on alpha); next: on alpha: umount '/tank/a'",
+        lambda host: host.unmount_other("/tank/a"),
+    ),
+    "a tmpfs over a directory that leads to the master": Mounted(
+        "alpha",
+        lambda host: host.mount_other("/tank"),
+        "tmpfs (tmpfs) is mounted on /tank, over tank/a (on alpha); next: on alpha: umount '/tank'",
+        lambda host: host.unmount_other("/tank"),
+    ),
+}
+EACH_MOUNT = pytest.mark.parametrize("mounted", MOUNTED.values(), ids=MOUNTED.keys())
+
+
+@EACH_MOUNT
+@FROM_EITHER_END
+def test_a_mount_in_the_way_is_named_before_anything_changes(
+    hosts: Hosts, host: str, work: Work, mounted: Mounted
+) -> None:
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    mounted.mount(hosts[mounted.host])
+    hosts.wire.reset()
+    shown, refused = hosts.run(host, work, dry_run=True), hosts.run(host, work)
+    assert (shown.code, refused.code) == (3, 3)
+    assert mounted.says in refused.text
+    assert changes(hosts) == []
+    assert "ro" not in hosts.world.state.hosts[mounted.host].others.values()
+    mounted.unmount(hosts[mounted.host])
+    good(hosts.run(host, work))
+
+
+def test_what_is_mounted_below_an_old_master_that_is_still_mounted_hinders_no_way_back(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    hosts["alpha"].mount_other(f"/{A}/cache")
+    good(hosts.run("beta", pairs.failing_over(B)))
+
+
+def in_the_middle(hosts: Hosts, words: tuple[str, ...], act: Callable[[], object]) -> None:
+    """Something happens at the first command that begins with these words."""
+
+    def before() -> None:
+        if hosts.wire.log and hosts.wire.log[-1].argv[: len(words)] == words:
+            hosts.wire.before = lambda: None
+            act()
+
+    hosts.wire.before = before
+
+
+def test_what_is_mounted_over_the_master_meanwhile_is_not_remounted(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    in_the_middle(hosts, ("zfs", "set"), lambda: hosts["alpha"].mount_other(f"/{A}"))
+    refused = hosts.run("alpha", pairs.failing_over(A))
+    assert refused.code == 3
+    assert "over tank/a" in refused.text
+    assert hosts.world.state.hosts["alpha"].others == {f"/{A}": "rw"}
+    hosts["alpha"].unmount_other(f"/{A}")
+    good(hosts.run("alpha", pairs.SYNC_ALL))
+    assert value(hosts, "alpha", A, "readonly") == "off"
+    hosts["alpha"].write(A, "after", b"it")
+
+
+def test_a_role_that_has_moved_is_finished_although_it_cannot_be_mounted(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    in_the_middle(hosts, ("mount", "-o", "remount,ro"), lambda: hosts["beta"].mount_other("/tank/b/cache"))
+    moved = hosts.run("alpha", pairs.failing_over(A))
+    assert moved.code == 1
+    assert "is master now, but could not be made available" in moved.text
+    hosts.said.clear()
+    good(hosts.run("beta", pairs.SYNC_ALL))
+    [told] = hosts.said
+    assert "tmpfs (tmpfs) is mounted on /tank/b/cache" in told
+    assert told.endswith("then on beta: zfs mount tank/b")
+    assert value(hosts, "beta", B, "mounted") == "no"
+    hosts.said.clear()
+    good(hosts.run("beta", pairs.SYNC_ALL))
+    assert hosts.said == []
+    rows = hosts.run("beta", lambda session: status(session, [B])).rows
+    assert [(row.diagnosis.state, row.diagnosis.advice) for row in rows] == [(State.NOT_MOUNTED, "zfs mount tank/b")]
+    hosts["beta"].unmount_other("/tank/b/cache")
+    hosts["beta"].sh(f"zfs mount {B}")
+    assert hosts.run("beta", lambda session: status(session, [B])).rows[0].diagnosis.state is State.OK
+    good(hosts.run("alpha", pairs.taking_over(A)))
+
+
+def test_a_master_promoted_alone_is_finished_although_it_cannot_be_mounted(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["beta"].mount_other("/tank/b/cache")
+    hosts.wire.cut = True
+    assert hosts.run("beta", pairs.forcing(B)).code == 3
+    assert value(hosts, "beta", B, "mounted") == "no"
+    good(hosts.run("beta", pairs.forcing(B)))
+    assert value(hosts, "beta", B, "zrep:inprogress") in ("", "-")
+    assert hosts.said[-1].endswith("then on beta: zfs mount tank/b")

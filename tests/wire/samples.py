@@ -7,6 +7,7 @@ from typing import Any
 from zrep.core import requests as asked
 from zrep.core import steps
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
+from zrep.core.mounts import MountEntry
 from zrep.core.pair import End
 from zrep.core.requests import Failure
 from zrep.core.role import Intent, Role
@@ -41,6 +42,7 @@ STEPS: tuple[steps.Change, ...] = (
     steps.RemountReadOnly(End.SOURCE, A, "/tank/a"),
     steps.RemountWritable(End.SOURCE, A, "/tank/a"),
     steps.Mount(End.SOURCE, A),
+    steps.Mount(End.SOURCE, A, "/tank/a"),
     steps.Unmount(End.SOURCE, A, True),
     steps.Share(End.SOURCE, A),
     steps.Rename(End.SOURCE, A, "tank/c"),
@@ -77,7 +79,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadOwnProperties("zrep"), {A: {"zrep:gen": "1"}}),
     (asked.ReadAllProperties(A), {"quota": Value("1G", "local")}),
     (asked.ReadDelegations(A), [("-u", "bob", "mount")]),
-    (asked.ReadMounts(), [(A, True, "/tank/a")]),
+    (asked.ReadMounts(), [MountEntry(7, 1, "/tank/a b", "zfs", A)]),
     (asked.ReadMarked("zrep:rehearse"), [("tank/c", "77")]),
     (asked.ReadTags(), ["offsite", "zrep"]),
     (asked.ReadPoolSpace("tank"), PoolSpace(2**50, 2**40)),

@@ -6,6 +6,7 @@ import pytest
 
 from zrep.core.dataset import Value, role_of
 from zrep.core.errors import FailedError, ZrepError
+from zrep.core.mounts import MountEntry
 from zrep.core.role import Intent
 from zrep.zfs import errors as zfs_errors
 from zrep.zfs import parse
@@ -152,3 +153,20 @@ def test_a_zfs_get_that_was_ended_or_failed_says_nothing_of_what_is_not_there(st
 @pytest.mark.parametrize(("status", "said"), [(0, ""), (1, GONE), (1, GONE * 2)])
 def test_what_zfs_get_says_is_not_there_is_not_there(status: int, said: str) -> None:
     assert zfs_errors.present(Completed(("zfs", "get"), status, "x", said)).out == "x"
+
+
+def test_mounts_are_those_of_the_kernel_names_with_blanks_among_them() -> None:
+    text = (
+        "25 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n"
+        "40 25 0:40 / /tank/a\\040b rw,relatime shared:20 master:3 - zfs tank/a\\040b rw,xattr,noacl\n"
+    )
+    assert parse.parse_mountinfo(text) == [
+        MountEntry(25, 1, "/", "ext4", "/dev/vda1"),
+        MountEntry(40, 25, "/tank/a b", "zfs", "tank/a b"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["x", "1 2 3", "1 x 0:40 / /a rw - zfs a rw", "1 2 0:40 / /a rw zfs a rw"])
+def test_a_list_of_mounts_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(FailedError, match="mountinfo"):
+        parse.parse_mountinfo(text)

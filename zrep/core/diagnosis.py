@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from shlex import join
+from shlex import join, quote
 
 from msgspec import Struct
 
@@ -35,6 +35,7 @@ class State(Enum):
     OK = ("ok", 0, Action.PROCEED)
     PAUSED = ("paused", 0, Action.PROCEED)
     SPLIT_COPY = ("split copy", 0, Action.REFUSE)
+    NOT_MOUNTED = ("not mounted", 0, Action.PROCEED)
     STOPPED = ("stopped", 0, Action.REPAIR)
     ROLE_CHANGE_UNFINISHED = ("role change unfinished", 3, Action.REPAIR)
     INIT_UNFINISHED = ("init unfinished", 3, Action.REFUSE)
@@ -160,8 +161,25 @@ def diagnose(
     found = _diagnose_roles(mine, theirs, elsewhere=elsewhere, shell=shell)
     goes_on = found.state.action in (Action.PROCEED, Action.REPAIR) and found.state is not State.PAUSED
     if isinstance(theirs, Member) and goes_on:
-        return diagnose_data(mine, theirs) or found
+        unmounted = _unmounted(mine, theirs) if found.state is State.OK else None
+        return diagnose_data(mine, theirs) or unmounted or found
     return found
+
+
+def _unmounted(mine: Member, theirs: Member) -> Diagnosis | None:
+    """A master that would be mounted and is not: whoever uses its path does not get what is in it."""
+    master, host = (mine, "") if mine.role.master else (theirs, mine.role.peer_host)
+    wanted = master.get("canmount") == "on" and master.get("mountpoint").startswith("/")
+    if master.volume or master.mounted or not wanted:
+        return None
+    where = f"on {host}: " if host else ""
+    key = f"zfs load-key {quote(master.get('encryptionroot'))}; " if master.key_missing else ""
+    return Diagnosis(
+        State.NOT_MOUNTED,
+        f"{master.name}{f' on {host}' if host else ''} is master and not mounted",
+        f"its mountpoint is {master.get('mountpoint')}",
+        f"{where}{key}zfs mount {quote(master.name)}",
+    )
 
 
 def _diagnose_roles(

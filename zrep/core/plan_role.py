@@ -124,12 +124,12 @@ def plan_writable(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """First half of opening a new master: writable, and canmount back to what a master here has."""
     steps: list[Step] = list(plan_whole(end, tree, tag))
     for member in tree.members:
-        own = () if member.volume else (("canmount", _while_master(member)),)
+        own = () if member.volume else (("canmount", while_master(member)),)
         steps.append(SetProperties(end, (member.name,), (("readonly", "off"), *own)))
     return tuple(steps)
 
 
-def _while_master(member: Member) -> str:
+def while_master(member: Member) -> str:
     """A pair of the shell zrep remembers nothing: a replica it left at noauto is to be mounted when promoted."""
     remembered = member.role.canmount
     return remembered or ("on" if member.get("canmount") == "noauto" else member.get("canmount", "on"))
@@ -156,7 +156,7 @@ def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
             # Mounted since it was master: the kernel's mount keeps the ro that the role change gave it.
             steps.append(RemountWritable(end, member.name, member.get("mountpoint")))
         elif member.get("canmount") == "on":
-            steps.append(Mount(end, member.name))
+            steps.append(Mount(end, member.name, member.get("mountpoint")))
         if member.get("sharenfs", "off") not in ("off", "-") or member.get("sharesmb", "off") not in ("off", "-"):
             steps.append(Share(end, member.name))
     remembering = tuple(member.name for member in tree.members if member.role.canmount)

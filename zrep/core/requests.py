@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from zrep.core import steps
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
+from zrep.core.mounts import MountEntry
 from zrep.core.names import DatasetName, HostName, PoolName, PropertyName, SnapshotName, Tag
 from zrep.core.role import Role
 
@@ -256,8 +257,8 @@ class ReadDelegations(Request[list[tuple[str, ...]]], frozen=True):
     dataset: DatasetName
 
 
-class ReadMounts(Request[list[tuple[str, bool, str]]], frozen=True):
-    """Every filesystem of a host: its name, whether it is mounted, and its mountpoint."""
+class ReadMounts(Request[list[MountEntry]], frozen=True):
+    """Every mount of a host, of any kind, as zrep's processes there see them; none where the kernel does not tell."""
 
 
 class ReadMarked(Request[list[tuple[str, str]]], frozen=True):

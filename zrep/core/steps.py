@@ -146,7 +146,10 @@ class RemountWritable(Change, frozen=True):
 
 
 class Mount(Change, frozen=True):
+    """mountpoint: where it must hide no other mount; None where it may."""
+
     dataset: DatasetName
+    mountpoint: MountPoint | None = None
 
 
 class Unmount(Change, frozen=True):

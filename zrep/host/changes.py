@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from zrep.core.dataset import role_of
 from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.mounts import hidden_by, mount_of, unreachable_by_path
 from zrep.core.requests import Carried, CarryOut, TakeRole
-from zrep.core.steps import Step
+from zrep.core.steps import Mount, RemountReadOnly, RemountWritable, Step
 from zrep.host.machine import Machine, carry_out
 from zrep.host.process import COMMAND_SECONDS
 from zrep.zfs import commands, parse
@@ -42,6 +43,22 @@ def take_role(request: TakeRole, machine: Machine) -> Carried:
 
 def _do(step: Step, machine: Machine) -> ZrepError | None:
     """One step; what its command stands for when that failed."""
+    if refusal := _mount_refusal(step, machine):
+        return refusal
     if machine.library.carry_out(step, COMMAND_SECONDS):
         return None
     return zfs_errors.step_error(step, machine.run(commands.command(step)))
+
+
+def _mount_refusal(step: Step, machine: Machine) -> ZrepError | None:
+    """Why a mount of a dataset must not be made or changed. Both go by a path, and what is mounted may have changed
+    since it was looked at: asked right before."""
+    match step:
+        case RemountReadOnly(dataset=dataset, mountpoint=point) | RemountWritable(dataset=dataset, mountpoint=point):
+            return unreachable_by_path(parse.parse_mountinfo(machine.mountinfo()), dataset, point, machine.name)
+        case Mount(dataset=dataset, mountpoint=point) if point:
+            table = parse.parse_mountinfo(machine.mountinfo())
+            if mount_of(table, dataset, point) is not None:
+                return None  # that it is mounted already is for zfs to say
+            return next(iter(hidden_by(table, dataset, point, machine.name)), None)
+    return None

@@ -50,6 +50,14 @@ class Machine:
         self.locks = Locks(directory, settings)
         self.dial = dial
 
+    def mountinfo(self) -> str:
+        """The kernel's list of the mounts that this process sees, "" where there is none; see parse_mountinfo."""
+        try:
+            with open("/proc/self/mountinfo", errors="replace") as file:
+                return file.read()
+        except OSError:
+            return ""
+
     @property
     def directory(self) -> str:
         """Where locks and bookkeeping are kept. RefusedError when it cannot be made."""

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value, build_member, role_of
 from zrep.core.errors import ZrepError
+from zrep.core.mounts import MountEntry
 from zrep.core.names import pool_of
 from zrep.core.requests import (
     FindRoles,
@@ -211,8 +212,8 @@ def read_delegations(request: ReadDelegations, machine: Machine) -> list[tuple[s
 
 
 @carry_out.register(ReadMounts)
-def read_mounts(request: ReadMounts, machine: Machine) -> list[tuple[str, bool, str]]:
-    return parse.parse_mounts(machine.output(commands.list_mounts()))
+def read_mounts(request: ReadMounts, machine: Machine) -> list[MountEntry]:
+    return parse.parse_mountinfo(machine.mountinfo())
 
 
 @carry_out.register(ReadMarked)

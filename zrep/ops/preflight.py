@@ -9,7 +9,9 @@ from msgspec import Struct
 from zrep.core.dataset import NO_TOKEN, Member
 from zrep.core.diagnosis import diagnose_data
 from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.mounts import hidden_by, unreachable_by_path
 from zrep.core.plan_data import plan_advance, plan_stream
+from zrep.core.plan_role import while_master
 from zrep.core.quantities import duration, size
 from zrep.core.requests import Identify, Occupants
 from zrep.core.steps import SendStream
@@ -37,6 +39,7 @@ def blockers(view: View) -> tuple[ZrepError, ...]:
     data = _unusable_data(view)
     found = [*([data] if data else []), *_mounted_by_hand(view)]
     found += _unreplayed(view.executor.source, view.pair.source.members)
+    found += _covered(view.executor.source, view.pair.source.members)
     return (*found, *_missing_keys(host, members), *_mountpoints_taken(host, members))
 
 
@@ -117,19 +120,19 @@ def _missing_keys(host: Host, members: Sequence[Member]) -> list[ZrepError]:
 
 
 def _mountpoints_taken(host: Host, members: Sequence[Member]) -> list[ZrepError]:
-    """Other mounted filesystems where a new master would be mounted."""
-    wanted = {m.get("mountpoint"): m.name for m in members if m.get("mountpoint").startswith("/")}
-    if not wanted:
-        return []
-    return [
-        RefusedError(
-            f"{name} is mounted on {mountpoint}, where {wanted[mountpoint]} belongs",
-            evidence=f"on {host.name}",
-            advice=f"unmount it, or: zfs set mountpoint=… '{wanted[mountpoint]}' there",
-        )
-        for name, mounted, mountpoint in read_mounts(host)
-        if mounted and mountpoint in wanted and name != wanted[mountpoint]
-    ]
+    """Mounts of any kind on or below where a new master would be mounted, or over where it is mounted already."""
+    wanted = [m for m in members if m.get("mountpoint").startswith("/") and not m.mounted and while_master(m) == "on"]
+    table = read_mounts(host) if wanted else []
+    taken = [error for m in wanted for error in hidden_by(table, m.name, m.get("mountpoint"), host.name)]
+    return [*taken, *_covered(host, members)]
+
+
+def _covered(host: Host, members: Sequence[Member]) -> list[ZrepError]:
+    """Those whose path leads to another mount: a remount of theirs would make that one read-only, or writable."""
+    placed = [member for member in members if member.placed]
+    table = read_mounts(host) if placed else []
+    found = (unreachable_by_path(table, m.name, m.get("mountpoint"), host.name) for m in placed)
+    return [error for error in found if error is not None]
 
 
 def _writers(view: View) -> list[ZrepError]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
+from zrep.core.mounts import MountEntry
 from zrep.core.requests import (
     FindRoles,
     ReadAllProperties,
@@ -77,8 +78,8 @@ def read_delegations(host: Host, dataset: str) -> list[tuple[str, ...]]:
     return host.ask(ReadDelegations(dataset))
 
 
-def read_mounts(host: Host) -> list[tuple[str, bool, str]]:
-    """Every filesystem of a host: its name, whether it is mounted, and its mountpoint."""
+def read_mounts(host: Host) -> list[MountEntry]:
+    """Every mount of a host, of any kind."""
     return host.ask(ReadMounts())
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from zrep.core.dataset import Value
 from zrep.core.diagnosis import DATA, Action, Diagnosis, Repair, next_repair
-from zrep.core.errors import FailedError
-from zrep.core.pair import End
+from zrep.core.errors import FailedError, UnreachableError
+from zrep.core.pair import End, Tree
 from zrep.core.plan_data import plan_adopt
 from zrep.core.plan_record import clear_intent, plan_whole
 from zrep.core.plan_role import plan_abort, plan_demote, plan_open, plan_restore, plan_stop
-from zrep.core.steps import InheritProperty
+from zrep.core.steps import InheritProperty, Mount, RemountWritable, Share
 from zrep.ops import hooks
+from zrep.ops.execute import Executor
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import read_all_properties
+from zrep.zfs import commands
 
 _REPLICA = Value("no", "local")
 # Each is needed at most once on either side; more of them means that what is set does not stay.
@@ -59,7 +63,7 @@ def _mend(session: Session, view: View, repair: Repair, end: End) -> View:
             view.do(plan_whole(end, view.pair.at(end), view.tag))
             return session.again(view)
         case Repair.OPEN:
-            open_master(session, view, end)
+            open_again(session, view.executor, end, view.pair.at(end))
             view = session.again(view)
             opened = view.pair.at(end)
             hooks.tell(session, view.executor.host(end), "after-promote", opened.name, opened.role)
@@ -119,6 +123,22 @@ def _replica_of(view: View, end: End) -> str:
 def open_master(session: Session, view: View, side: End) -> None:
     """A side that has the role: writable, mounted, shared, and its intent ended."""
     view.do(plan_open(side, view.pair.at(side), view.tag))
+
+
+def open_again(session: Session, executor: Executor, end: End, tree: Tree) -> None:
+    """The same once more, where it failed before. A role that has moved does not depend on a mount: what still cannot
+    be mounted or shared is told with its command, and the intent ended all the same."""
+    for step in plan_open(end, tree, session.tag):
+        if not isinstance(step, Mount | RemountWritable | Share):
+            executor.do(step)
+        elif error := executor.try_do(step):
+            if isinstance(error, UnreachableError):
+                raise error
+            command = " ".join(map(quote, commands.command(step)))
+            session.warn(
+                f"{tree.name} is master on {executor.host(end).name}, but not available: {error.line()}; "
+                f"then on {executor.host(end).name}: {command}"
+            )
 
 
 def adopt(session: Session, view: View) -> View:

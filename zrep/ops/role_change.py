@@ -197,7 +197,7 @@ def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) 
         error = view.executor.try_do(step)
     if error is None:
         return
-    if not isinstance(step, RemountReadOnly) or isinstance(error, UnreachableError):
+    if not isinstance(step, RemountReadOnly) or isinstance(error, UnreachableError | RefusedError):
         raise error
     occupants = view.executor.source.ask(Occupants(step.mountpoint))
     if change.insist:

@@ -50,7 +50,7 @@ def _ask(session: Session, members: Sequence[Member]) -> dict[str, Member | Zrep
 
 def _row(session: Session, mine: Member, theirs: Member | ZrepError | None, recalled: Mapping[str, Note]) -> Row:
     found = row(session, mine, _diagnose(session, mine, theirs), recalled)
-    if found.diagnosis.state is not State.OK or not isinstance(theirs, Member):
+    if found.diagnosis.state not in (State.OK, State.NOT_MOUNTED) or not isinstance(theirs, Member):
         return found
     master, replica = (mine, theirs) if mine.role.master else (theirs, mine)
     base = newest_common(master, replica)

@@ -25,6 +25,7 @@ from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
 from zrep.ops.read import observe, read_token
+from zrep.ops.repair import open_again
 
 # What a fence command says by its exit status. Any other means: not fenced.
 _FENCED = 0
@@ -121,7 +122,9 @@ def _insist(session: Session, executor: Executor, member: Member, agree: Callabl
         # What had it locked was the role change itself, which has ended meanwhile.
         raise BusyError("its role changed meanwhile", filesystem=name)
     if not stuck:
-        return _open_alone(session, executor, name, "finished becoming master")
+        open_again(session, executor, End.TARGET, plain_tree(found))
+        hooks.tell(session, session.local, "after-promote", name, found.role)
+        return Outcome(name, message="finished becoming master")
     return _stuck_master(session, executor, found)
 
 

@@ -100,11 +100,6 @@ def list_tree(dataset: str) -> Argv:
     return ("zfs", "list", "-H", "-r", "-t", "filesystem,volume", "-o", "name", dataset)
 
 
-def list_mounts() -> Argv:
-    """Every filesystem: where it belongs, and whether it is mounted."""
-    return ("zfs", "list", "-H", "-t", "filesystem", "-o", "name,mounted,mountpoint")
-
-
 def list_allowed(dataset: str) -> Argv:
     return ("zfs", "allow", dataset)
 

@@ -12,6 +12,7 @@ from itertools import groupby
 
 from zrep.core.dataset import NO_HOLDS, PoolSpace, Snapshot, TokenContents, Value
 from zrep.core.errors import FailedError
+from zrep.core.mounts import MountEntry
 from zrep.core.quantities import whole_number
 from zrep.zfs.commands import SNAPSHOT_COLUMNS
 
@@ -136,10 +137,23 @@ def parse_new_snapshots(text: str) -> dict[str, Snapshot]:
     }
 
 
-def parse_mounts(text: str) -> list[tuple[str, bool, str]]:
-    """``zfs list`` of list_mounts: name, whether it is mounted, mountpoint, which may hold a tab."""
-    rows = (line.split("\t", 2) for line in text.splitlines())
-    return [(row[0], row[1] == "yes", row[2]) for row in rows if len(row) == 3]
+def parse_mountinfo(text: str) -> list[MountEntry]:
+    """/proc/self/mountinfo (proc_pid_mountinfo(5)): mounts, in the order they were made. Blanks, tabs, line ends and
+    backslashes in names are in octal there. FailedError for anything else."""
+    return [_mount(line) for line in text.split("\n") if line]
+
+
+def _mount(line: str) -> MountEntry:
+    before, _, after = line.partition(" - ")
+    fields, more = before.split(" "), after.split(" ")
+    numbers = [whole_number(field) for field in fields[:2]]
+    if len(fields) < 6 or len(more) < 2 or numbers[0] is None or numbers[1] is None:
+        raise FailedError("/proc/self/mountinfo has something zrep does not understand", evidence=line[:120])
+    return MountEntry(numbers[0], numbers[1], _plain(fields[4]), more[0], _plain(more[1]))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\\([0-3][0-7]{2})", lambda match: chr(int(match[1], 8)), name)
 
 
 def parse_tags(text: str) -> list[str]:

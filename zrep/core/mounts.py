@@ -1,0 +1,93 @@
+"""The mounts of a host as its kernel has them: whose a path is, and what a new mount would hide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from zrep.core.errors import RefusedError
+
+
+class MountEntry(Struct, frozen=True):
+    """One mount of proc_pid_mountinfo(5). identity, parent: mount ids; kind: of filesystem; source: of a dataset its
+    name."""
+
+    identity: int
+    parent: int
+    point: str
+    kind: str
+    source: str
+
+    @property
+    def unmounting(self) -> str:
+        """The command that takes it away."""
+        return f"zfs unmount '{self.source}'" if self.kind == "zfs" else f"umount '{self.point}'"
+
+
+def mount_of(table: Iterable[MountEntry], dataset: str, point: str) -> MountEntry | None:
+    """The mount of a dataset on a path; None where it is not mounted there."""
+    found = [entry for entry in table if (entry.kind, entry.source, entry.point) == ("zfs", dataset, point)]
+    return found[-1] if found else None
+
+
+def covering(table: Sequence[MountEntry], entry: MountEntry) -> MountEntry | None:
+    """What is mounted over a mount, or over a directory that leads to it: its path leads there instead. What it is
+    itself mounted on is not: those are its parents."""
+    below = {entry.identity}
+    by_identity = {other.identity: other for other in table}
+    parent = by_identity.get(entry.parent)
+    while parent is not None and parent.identity not in below:
+        below.add(parent.identity)
+        parent = by_identity.get(parent.parent)
+    over = [other for other in table if other.identity not in below and _within(entry.point, other.point)]
+    return over[-1] if over else None
+
+
+def in_the_way(table: Iterable[MountEntry], point: str) -> list[MountEntry]:
+    """What is mounted on a path or below it: a new mount on the path would hide it."""
+    return [entry for entry in table if _within(entry.point, point)]
+
+
+def _within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def hidden_by(table: Iterable[MountEntry], dataset: str, point: str, host: str) -> list[RefusedError]:
+    """Why a dataset must not be mounted on a path: each mount there, or below it, which it would hide."""
+    return [
+        RefusedError(
+            f"{_named(entry)} is mounted on {entry.point}, where {dataset} belongs"
+            if entry.point == point
+            else f"{_named(entry)} is mounted on {entry.point}, which {dataset} on {point} would hide",
+            evidence=f"on {host}",
+            advice=f"on {host}: {entry.unmounting}",
+        )
+        for entry in in_the_way(table, point)
+    ]
+
+
+def unreachable_by_path(table: Sequence[MountEntry], dataset: str, point: str, host: str) -> RefusedError | None:
+    """Why a mounted dataset must not be remounted, which goes by the path: the path leads to another mount. None where
+    nothing speaks against it, or no mount of ZFS is known of at all."""
+    if not any(entry.kind == "zfs" for entry in table):
+        return None
+    entry = mount_of(table, dataset, point)
+    if entry is None:
+        return RefusedError(
+            f"{dataset} is not mounted on {point}, its mountpoint",
+            evidence=f"on {host}",
+            advice=f"on {host}: zfs unmount '{dataset}'; zfs mount '{dataset}'",
+        )
+    cover = covering(table, entry)
+    if cover is None:
+        return None
+    return RefusedError(
+        f"{_named(cover)} is mounted on {cover.point}, over {dataset}",
+        evidence=f"on {host}",
+        advice=f"on {host}: {cover.unmounting}",
+    )
+
+
+def _named(entry: MountEntry) -> str:
+    return entry.source if entry.kind == "zfs" else f"{entry.source} ({entry.kind})"
