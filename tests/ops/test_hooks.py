@@ -75,6 +75,14 @@ def test_an_old_master_that_rejoins_is_told(hosts: Hosts, log: Path) -> None:
     assert told(log) == [MOVED[0], MOVED[2]]
 
 
+def test_an_old_master_that_cannot_rejoin_is_told_that_it_was_not_demoted(hosts: Hosts, log: Path) -> None:
+    pairs.diverged(hosts)
+    install(log)
+    hosts["alpha"].open_file(A)
+    assert hosts.run("alpha", pairs.rejoining(A)).code == 3
+    assert told(log) == [MOVED[0], NOT_MOVED[0]]
+
+
 @pytest.mark.parametrize("event", ["before-demote", "before-promote"])
 def test_a_before_hook_that_fails_stops_it_while_nothing_is_changed(hosts: Hosts, log: Path, event: str) -> None:
     pairs.linked(hosts)

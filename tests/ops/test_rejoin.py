@@ -7,6 +7,7 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
+from zrep.ops.init import Request
 
 
 def test_what_was_delegated_is_delegated_again(hosts: Hosts) -> None:
@@ -51,3 +52,24 @@ def test_a_rejoin_that_was_cut_late_is_not_carried_on_over_a_newer_role(hosts: H
         good(hosts.run("beta", pairs.rejoining(B)))
         good(hosts.run("alpha", SYNC_ALL))
     assert promoted > 3
+
+
+def test_the_root_of_a_pool_is_not_given_up_half_way(hosts: Hosts) -> None:
+    """It cannot be renamed: refused before its role goes, and what is advised leads on."""
+    hosts["alpha"].add_pool("small")
+    hosts["alpha"].write("small", "one", b"1")
+    good(hosts.run("alpha", pairs.initialising(Request("small", "beta", "tank/s"))))
+    hosts["alpha"].write("small", "tail", b"mine")
+    hosts.wire.cut = True
+    good(hosts.run("beta", pairs.forcing("tank/s")))
+    hosts.wire.cut = False
+    hosts["alpha"].sh("zfs umount small")
+    for dry_run in (True, False):
+        refused = hosts.run("alpha", pairs.rejoining("small"), dry_run=dry_run)
+        assert refused.code == 3
+        assert "zfs rollback -r small@zrep_000001, then zrep rejoin small" in refused.text
+    assert value(hosts, "alpha", "small", "zrep:master") == "yes"
+    assert hosts["alpha"].read("small")["tail"] == b"mine"
+    hosts["alpha"].sh("zfs rollback -r small@zrep_000001")
+    good(hosts.run("alpha", pairs.rejoining("small")))
+    good(hosts.run("beta", SYNC_ALL))

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.diagnosis import Action, State
-from zrep.core.errors import BusyError, FailedError, RefusedError
+from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.pair import End, newest_common
 from zrep.core.plan_data import plan_converge
 from zrep.core.plan_rejoin import (
@@ -69,19 +69,43 @@ def rejoin(session: Session, name: str) -> Outcome:
             advice=f"zrep clear -L {quote(name)}; then init from the master to a new target",
         )
     peer = (view.link.peer_host, view.link.peer_name)
-    hooks.ask(session, session.local, "before-demote", name, peer, view.theirs.role.epoch or 0)
+    epoch = view.theirs.role.epoch or 0
+    try:
+        hooks.ask(session, session.local, "before-demote", name, peer, epoch)
+        view, split, listed = _ready(session, view, base)
+    except (ZrepError, KeyboardInterrupt):
+        hooks.take_one_back(session, session.local, "not-demoted", name, peer, epoch)
+        raise
+    if split is None:
+        session.alone().do_all(plan_become_replica(session.tag, view.mine, view.theirs.role))
+        return _linked_again(session, name, f"rejoined at @{base.name}; nothing had been written since")
+    session.say(f"{name}: {size(split.written)} were written here after @{base.name} and stay in {split.copy}")
+    for line in listed:
+        session.say(f"{name}: {line}")
+    session.alone().do_all(plan_set_aside(split, _own(view)))
+    return _carry_on(session, split, view.theirs.role)
+
+
+def _ready(session: Session, view: View, base: Snapshot) -> tuple[View, Split | None, list[str]]:
+    """All up to the first step that gives the role up: the pair as it is then, the split that keeps what was written
+    here alone (None: nothing was), and what that is, for a person. Every refusal comes here."""
     view = _raise_epoch(session, view)
     readable = _replay_intent_log(session, view)
     listed = _differences(session, _own(view), base) if readable else []
     # Read-only or not, a process that has mapped a file writable goes on storing into it, and what it stores after the
     # last look would be lost with the next stream.
-    _unmount(session, observe(session.local, session.tag, [name])[name])
+    _unmount(session, observe(session.local, session.tag, [view.name])[view.name])
     view = session.again(view, sync_txg=True)
     written = _written_alone(session, _own(view), base)
     if readable and not written:
-        session.alone().do_all(plan_become_replica(session.tag, view.mine, view.theirs.role))
-        return _linked_again(session, name, f"rejoined at @{base.name}; nothing had been written since")
-    return _split(session, view, base, written, listed)
+        return view, None, []
+    member = _own(view)
+    properties = read_all_properties(session.local, member.name)
+    _refuse_pool_root(member, base)
+    _refuse_other_pairs(session, member, properties)
+    _refuse_children(session, member)
+    peer = (view.link.peer_host, view.link.peer_name)
+    return view, new_split(view.tag, member, view.theirs.role, base, written, peer, properties), listed
 
 
 def _own(view: View) -> Member:
@@ -183,18 +207,16 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
 # --- the split ---
 
 
-def _split(session: Session, view: View, base: Snapshot, written: int, listed: list[str]) -> Outcome:
-    member, master = _own(view), view.theirs.role
-    properties = read_all_properties(session.local, member.name)
-    _refuse_other_pairs(session, member, properties)
-    _refuse_children(session, member)
-    peer = (view.link.peer_host, view.link.peer_name)
-    split = new_split(view.tag, member, master, base, written, peer, properties)
-    session.say(f"{member.name}: {size(written)} were written here after @{base.name} and stay in {split.copy}")
-    for line in listed:
-        session.say(f"{member.name}: {line}")
-    session.alone().do_all(plan_set_aside(split, member))
-    return _carry_on(session, split, master)
+def _refuse_pool_root(member: Member, base: Snapshot) -> None:
+    """ZFS renames no pool's root, and the split copy is made by a rename."""
+    if "/" not in member.name:
+        raise RefusedError(
+            "it is the root of a pool, which cannot be renamed to keep what was written here alone",
+            filesystem=member.name,
+            evidence=f"written after @{base.name}",
+            advice=f"copy what is wanted of it, then: zfs rollback -r {quote(f'{member.name}@{base.name}')}, "
+            f"then zrep rejoin {quote(member.name)}",
+        )
 
 
 def _refuse_other_pairs(session: Session, member: Member, properties: Mapping[str, Value]) -> None:
