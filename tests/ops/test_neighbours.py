@@ -54,9 +54,8 @@ def crashed(hosts: Hosts, left: Left) -> None:
     hosts["alpha"].sh(f"zfs create {left.create} {A}")
     if "noauto" in left.create:
         hosts["alpha"].sh(f"zfs mount {A}")
-    hosts["alpha"].write(A, "one", b"1")
+    hosts["alpha"].write(A, "one", b"1", flushed=False, fsync=True)  # the first makes the log
     good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B))))
-    hosts["alpha"].write(A, "log", b"made", flushed=False, fsync=True)
     hosts["alpha"].write(A, "acknowledged", b"yes", flushed=False, fsync=True)
     hosts["alpha"].crash()
     hosts["beta"].load_key(B)
