@@ -8,7 +8,7 @@ in it are checked as it arrives (see zrep.wire). To add one: its record here, an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, Union, get_args
 
 from msgspec import Struct
 
@@ -27,7 +27,11 @@ DIFFERENCES_KEPT = 10000
 
 
 class Request(Struct, Generic[Answer], frozen=True, tag=True, forbid_unknown_fields=True):
-    """Something asked of one host. Answer: what it answers with; a ZrepError says why it does not."""
+    """Something asked of one host. Answer: what it answers with; a ZrepError says why it does not.
+
+    looks: nothing is changed by it, so that a dry run asks it of the host itself."""
+
+    looks: ClassVar[bool] = False
 
     def fits(self, answer: Answer) -> bool:
         """Tell whether an answer of the right type can be one to this request: names are those that were asked for."""
@@ -57,9 +61,13 @@ class Identity(Struct, frozen=True):
 class Identify(Request[Identity], frozen=True):
     """Who are you? FailedError or RefusedError when ZFS is not usable there."""
 
+    looks = True
+
 
 class Dial(Request[Identity], frozen=True):
     """Who answers when you dial this host? For the check of the way back at init."""
+
+    looks = True
 
     host: HostName
 
@@ -89,12 +97,16 @@ class Remember(Request[None], frozen=True):
 class Recall(Request[dict[str, dict[str, Note]]], frozen=True):
     """What was remembered under each key; nothing for those it was not."""
 
+    looks = True
+
     keys: tuple[str, ...]
 
 
 class Occupants(Request[list[str]], frozen=True):
     """Which processes have something below mountpoint open, as "name (pid)"; needs root to see all. writing: only those
     that have a file open, or mapped, to write to it."""
+
+    looks = True
 
     mountpoint: str
     writing: bool = False
@@ -106,6 +118,8 @@ class Occupants(Request[list[str]], frozen=True):
 class Lock(Request[list[str]], frozen=True):
     """Lock what is free of datasets, waiting so many seconds in all: the ones that are busy."""
 
+    looks = True
+
     datasets: tuple[DatasetName, ...]
     wait: float
 
@@ -115,6 +129,8 @@ class Lock(Request[list[str]], frozen=True):
 
 class Unlock(Request[None], frozen=True):
     """Give datasets back."""
+
+    looks = True
 
     datasets: tuple[DatasetName, ...]
 
@@ -200,11 +216,15 @@ class TakeRole(Request[Carried], frozen=True):
 class FindRoles(Request[dict[str, Role]], frozen=True):
     """Every dataset with a local role under this tag."""
 
+    looks = True
+
     tag: Tag
 
 
 class ReadRole(Request[Role | None], frozen=True):
     """The role of one dataset; None when ZFS says that it does not exist."""
+
+    looks = True
 
     tag: Tag
     dataset: DatasetName
@@ -214,6 +234,8 @@ class ReadMembers(Request[dict[str, Member]], frozen=True):
     """Datasets as they are now; one that ZFS says does not exist is not in the answer.
 
     sync_txg: close the pools' transaction groups first, so that ``written`` tells the truth."""
+
+    looks = True
 
     tag: Tag
     datasets: tuple[DatasetName, ...]
@@ -227,6 +249,8 @@ class ReadSnapshots(Request[dict[str, Snapshot]], frozen=True):
     """Snapshots right after they were made or received, by full name; one that ZFS says does not exist is not in the
     answer."""
 
+    looks = True
+
     snapshots: tuple[SnapshotName, ...]
 
     def fits(self, answer: dict[str, Snapshot]) -> bool:
@@ -236,11 +260,15 @@ class ReadSnapshots(Request[dict[str, Snapshot]], frozen=True):
 class ReadChildren(Request[list[str]], frozen=True):
     """Every filesystem and volume below a dataset."""
 
+    looks = True
+
     dataset: DatasetName
 
 
 class ReadOwnProperties(Request[dict[str, dict[str, str]]], frozen=True):
     """Every dataset with local properties of a tag, each with their values by full name."""
+
+    looks = True
 
     tag: Tag
 
@@ -248,11 +276,15 @@ class ReadOwnProperties(Request[dict[str, dict[str, str]]], frozen=True):
 class ReadAllProperties(Request[dict[str, Value]], frozen=True):
     """Everything ``zfs get all`` knows of one dataset."""
 
+    looks = True
+
     dataset: DatasetName
 
 
 class ReadDelegations(Request[list[tuple[str, ...]]], frozen=True):
     """What is delegated on a dataset itself, each as the words of ``zfs allow`` that delegate it."""
+
+    looks = True
 
     dataset: DatasetName
 
@@ -260,9 +292,13 @@ class ReadDelegations(Request[list[tuple[str, ...]]], frozen=True):
 class ReadMounts(Request[list[MountEntry]], frozen=True):
     """Every mount of a host, of any kind, as zrep's processes there see them; none where the kernel does not tell."""
 
+    looks = True
+
 
 class ReadMarked(Request[list[tuple[str, str]]], frozen=True):
     """Every dataset that has this property itself, with its value."""
+
+    looks = True
 
     name: PropertyName
 
@@ -270,9 +306,13 @@ class ReadMarked(Request[list[tuple[str, str]]], frozen=True):
 class ReadTags(Request[list[str]], frozen=True):
     """The tags under which datasets of the host are in a pair, in order."""
 
+    looks = True
+
 
 class ReadPoolSpace(Request[PoolSpace], frozen=True):
     """How large a pool is, and what is free in it, in bytes."""
+
+    looks = True
 
     pool: PoolName
 
@@ -280,11 +320,15 @@ class ReadPoolSpace(Request[PoolSpace], frozen=True):
 class ReadToken(Request[TokenContents], frozen=True):
     """What a resume token stands for, as this host reads it."""
 
+    looks = True
+
     token: steps.ResumeToken
 
 
 class ReadStreamSize(Request[int | None], frozen=True):
     """Bytes a stream would have; None where it cannot be told."""
+
+    looks = True
 
     step: steps.SendStream
 
@@ -295,6 +339,8 @@ class IsUnmodified(Request[bool], frozen=True):
     After a crash, and in a clone of a volume, only the header of the intent log differs, and written counts it. False
     for what cannot be asked (mounted, busy)."""
 
+    looks = True
+
     snapshot: SnapshotName
     dataset: DatasetName
 
@@ -302,6 +348,8 @@ class IsUnmodified(Request[bool], frozen=True):
 class ReadDifferences(Request[list[tuple[str, str]]], frozen=True):
     """What was added (+), removed (-), modified (M) and renamed (R) in a mounted filesystem since a snapshot of it,
     with its path: at most DIFFERENCES_KEPT, none where it cannot be told."""
+
+    looks = True
 
     snapshot: SnapshotName
     dataset: DatasetName
