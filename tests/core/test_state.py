@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -161,3 +163,27 @@ def test_a_pair_and_its_lane() -> None:
 def test_lanes_join_members_in_the_same_place(source: list[str], target: list[str], lanes: list[str]) -> None:
     trees = (Tree(tuple(member(name, role) for name in names)) for names, role in ((source, MASTER), (target, REPLICA)))
     assert [f"{lane.source.name} {lane.target.name}" for lane in Pair(TAG, *trees).lanes] == lanes
+
+
+FIELDS = ["op", "id", "epoch", "detail", "role", "phase"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["op", "id", "epoch", "detail", "role"]), inner)
+    ),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(JSON.map(lambda record: json.dumps(record)) | st.text(max_size=60))
+def test_no_text_of_an_intent_is_more_than_unknown(text: str) -> None:
+    assert isinstance(Intent.parse(text), Intent | None)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100000, '{"op": "x", "id": "y", "epoch": 1e999}', '{"op":"x","id":"y","epoch":NaN}']
+)
+def test_an_intent_that_parses_oddly_is_unknown(text: str) -> None:
+    found = Intent.parse(text)
+    assert found is not None
+    assert found.operation == UNKNOWN

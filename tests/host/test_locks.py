@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from zrep.core.errors import BusyError, ZrepError
+from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.requests import Lock, Unlock
+from zrep.core.settings import Settings
 from zrep.host.local import LocalHost
 from zrep.host.locks import Locks
 from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, under_lock
@@ -148,3 +149,25 @@ def test_who_receives_may_be_another_user_than_who_has_the_lock() -> None:
         argv = under_lock(("cat",), (path, ticket), marked=False)
         done = subprocess.run(argv, input="stream", capture_output=True, text=True, check=False, user=65534)
     assert (done.returncode, done.stdout) == (0, "stream"), done.stderr
+
+
+def test_nobody_else_may_open_what_is_locked(tmp_path: Path) -> None:
+    """Whoever may open a lock's file may lock it, and stop replication."""
+    settings = Settings(run_directory=str(tmp_path))
+    (tmp_path / "zrep").mkdir(mode=0o755)
+    (tmp_path / "zrep" / "tank%old.lock").touch(mode=0o644)
+    locks = Locks(settings=settings)
+    for name in ("tank/a", "tank/old"):
+        locks.take(name)
+    assert (tmp_path / "zrep").stat().st_mode & 0o777 == 0o700
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "zrep").iterdir()}
+    assert set(modes.values()) == {0o600}
+    locks.drop_all()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+def test_a_directory_of_another_user_holds_no_locks(tmp_path: Path) -> None:
+    (tmp_path / "zrep").mkdir()
+    os.chown(tmp_path / "zrep", 65534, 65534)
+    with pytest.raises(RefusedError, match="cannot hold the locks"):
+        Locks(settings=Settings(run_directory=str(tmp_path))).take("tank/a")

@@ -20,7 +20,7 @@ import pytest
 
 from tests.model import Host, World
 from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
-from zrep.core.requests import Answer, EndReceive, Identify, Identity, Lock, Occupants, Request
+from zrep.core.requests import Answer, EndReceive, Identify, Identity, IsRunning, Lock, Occupants, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import SendStream
 from zrep.host import locks
@@ -119,6 +119,8 @@ class Wire:
     log: list[Command] = field(default_factory=list)
     driver: str = ""
     power_lost: set[str] = field(default_factory=set)
+    # Processes that are alive: the host of each, and its number.
+    running: set[tuple[str, int]] = field(default_factory=set)
     before: Callable[[], None] = lambda: None
     after: Callable[[], None] = lambda: None
 
@@ -348,6 +350,8 @@ class ModelHost(LocalHost):
                 return cast(Answer, 0)
             case Occupants():
                 return cast(Answer, self.occupants(request))
+            case IsRunning(pid=pid):
+                return cast(Answer, (self.name, pid) in self._wire.running)
         return super().ask(request)
 
     def mountinfo(self) -> str:

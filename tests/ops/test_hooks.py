@@ -185,3 +185,21 @@ def test_a_dry_run_tells_nobody(hosts: Hosts, log: Path) -> None:
     hosts.run("alpha", pairs.rejoining(A), dry_run=True)
     hosts.run("beta", pairs.failing_over(B), dry_run=True)
     assert told(log) == []
+
+
+def test_a_hook_needs_no_room_on_any_disk(hosts: Hosts, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A before-hook that refuses was passed over where there was no temporary space."""
+    pairs.linked(hosts)
+    install(log, "echo no; exit 1")
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    refused = hosts.run("alpha", pairs.failing_over(A))
+    assert (refused.code, "a before-demote hook on alpha failed" in refused.text) == (1, True)
+    assert pairs.value(hosts, "alpha", A, "zrep:master") == "yes"
+
+
+def test_hooks_that_cannot_be_looked_for_refuse(hosts: Hosts, tmp_path: Path) -> None:
+    pairs.linked(hosts)
+    (tmp_path / "hooks.d").write_text("no directory")
+    hosts.settings = Settings(hooks=str(tmp_path / "hooks.d"))
+    refused = hosts.run("alpha", pairs.failing_over(A))
+    assert (refused.code, "Not a directory" in refused.text) == (1, True)

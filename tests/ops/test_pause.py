@@ -58,3 +58,10 @@ def test_one_that_is_paused_does_not_hold_up_the_others_of_its_peer(paused: Host
     assert b"zrep_000002" in paused["beta"].sh("zfs list -H -t snapshot -o name tank/x")
     paused.wire.cut = True
     assert paused.run("alpha", SYNC_ALL).code == 5
+
+
+@pytest.mark.parametrize("reason", ["a\tb", "a\nb", "\x1b[31mred"])
+def test_a_reason_that_could_be_misread_is_refused(hosts: Hosts, reason: str) -> None:
+    pairs.linked(hosts)
+    assert hosts.run("alpha", pairs.pausing(A, reason)).code == 2
+    assert value(hosts, "alpha", A, "zrep:paused") == "-"

@@ -82,6 +82,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadMounts(), [MountEntry(7, 1, "/tank/a b", "zfs", A)]),
     (asked.ReadMarked("zrep:rehearse"), [("tank/c", "77")]),
     (asked.ReadTags(), ["offsite", "zrep"]),
+    (asked.IsRunning(1), True),
     (asked.ReadPoolSpace("tank"), PoolSpace(2**50, 2**40)),
     (asked.ReadToken(TOKEN), TokenContents(True, "1", "2", 3)),
     (asked.ReadStreamSize(SEND), 2**40),

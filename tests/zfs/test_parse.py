@@ -170,3 +170,11 @@ def test_mounts_are_those_of_the_kernel_names_with_blanks_among_them() -> None:
 def test_a_list_of_mounts_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(FailedError, match="mountinfo"):
         parse.parse_mountinfo(text)
+
+
+@pytest.mark.parametrize("value", ["a\tb", "\t", "a\tlocal\tb", ""])
+def test_a_tab_in_a_value_costs_nothing(value: str) -> None:
+    rows = f"tank/a\tzrep:paused\t{value}\tlocal\ntank/b\tzrep:paused\t-\t-\n"
+    table = parse.parse_properties(rows)
+    assert table == {"tank/a": {"zrep:paused": Value(value, "local")}, "tank/b": {"zrep:paused": Value("-", "-")}}
+    assert parse.parse_own(f"tank/a\tzrep:paused\t{value}\n") == {"tank/a": {"zrep:paused": value}}

@@ -108,7 +108,7 @@ def snapshot_name(tag: str, sequence: int) -> str:
 
 @cache
 def _own_name(tag: str) -> re.Pattern[str]:
-    return re.compile(re.escape(tag) + r"_([0-9a-f]{6,15})")
+    return re.compile(re.escape(tag) + r"_([0-9a-f]{6,12})")
 
 
 def sequence_of(tag: str, snapshot: str) -> int | None:

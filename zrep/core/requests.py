@@ -102,6 +102,14 @@ class Recall(Request[dict[str, dict[str, Note]]], frozen=True):
     keys: tuple[str, ...]
 
 
+class IsRunning(Request[bool], frozen=True):
+    """Whether the host has a process of this number."""
+
+    looks = True
+
+    pid: int
+
+
 class Occupants(Request[list[str]], frozen=True):
     """Which processes have something below mountpoint open, as "name (pid)"; needs root to see all. writing: only those
     that have a file open, or mapped, to write to it."""

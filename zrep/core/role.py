@@ -70,7 +70,7 @@ class Intent(Struct, frozen=True):
                 {str(key): str(value) for key, value in record.get("detail", {}).items()},
                 {str(key): str(value) for key, value in record.get("role", {}).items()},
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return cls(UNKNOWN, text[:80])
 
 

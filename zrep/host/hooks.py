@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 
 from zrep.core.requests import RunHooks
 from zrep.host import process
@@ -16,13 +15,17 @@ FENCE_SECONDS = 120.0
 
 @carry_out.register(RunHooks)
 def run_hooks(request: RunHooks, machine: Machine) -> list[str]:
+    """A hook that cannot be run is a hook that refused."""
     folder = machine.settings.hooks
-    with suppress(OSError):
+    try:
         paths = [f"{folder}/{name}" for name in sorted(os.listdir(folder))]
-        programs = [path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)]
-        about = {"ZREP_EVENT": request.event, **request.about}
-        return [text for path in programs if (text := _hook(path, request.event, about))]
-    return []
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [f"{folder}: {error.strerror or error}"]
+    programs = [path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)]
+    about = {"ZREP_EVENT": request.event, **request.about}
+    return [text for path in programs if (text := _hook(path, request.event, about))]
 
 
 def fence(command: str, about: Mapping[str, str]) -> tuple[int | None, str]:

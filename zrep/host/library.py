@@ -335,7 +335,7 @@ class _List:
         found = []
         pair = self._pairs.nvlist_next_nvpair(self.pointer, None) if self.pointer else None
         while pair:
-            found.append(self._pairs.nvpair_name(pair).decode())
+            found.append(self._pairs.nvpair_name(pair).decode("utf-8", "backslashreplace"))
             pair = self._pairs.nvlist_next_nvpair(self.pointer, pair)
         return found
 
@@ -345,7 +345,7 @@ class _List:
         found = (
             self.pointer and self._pairs.nvlist_lookup_string(self.pointer, name.encode(), self._c.byref(value)) == 0
         )
-        return (value.value or b"").decode() if found else ""
+        return (value.value or b"").decode("utf-8", "backslashreplace") if found else ""
 
     def add_boolean(self, name: str) -> None:
         self._check(self._pairs.nvlist_add_boolean(self.pointer, name.encode()))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -23,13 +24,25 @@ from zrep.core.names import lock_file
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 
 TRY_SECONDS = 2.0
+# Whoever may open a file may lock it.
+_DIRECTORY_MODE = 0o700
+_FILE_MODE = 0o600
 
 
 def _run_directory(settings: Settings) -> str:
-    """Make the directory where locks live, and name it. RefusedError when it cannot be made."""
+    """Make the directory where locks live, and name it. RefusedError when it cannot be made, or belongs to another
+    user: whoever may open a file there may lock it, and nobody else is to stop replication by that."""
     path = f"{settings.run_directory.rstrip('/')}/zrep"
     try:
-        os.makedirs(path, exist_ok=True)
+        os.makedirs(path, mode=_DIRECTORY_MODE, exist_ok=True)
+        found = os.lstat(path)
+        if found.st_uid not in (0, os.geteuid()) or not stat.S_ISDIR(found.st_mode):
+            raise RefusedError(
+                f"{path} on {os.uname().nodename} cannot hold the locks",
+                evidence=f"it belongs to the user {found.st_uid}" if stat.S_ISDIR(found.st_mode) else "no directory",
+                advice="remove it, or set ZREP_RUNDIR",
+            )
+        _narrow(path, found, _DIRECTORY_MODE)
     except OSError as error:
         raise RefusedError(
             f"cannot create {path} for the locks on {os.uname().nodename}",
@@ -37,6 +50,13 @@ def _run_directory(settings: Settings) -> str:
             advice=f"as root: install -d -o {settings.user or 'the user'} {path}, or set ZREP_RUNDIR",
         ) from None
     return path
+
+
+def _narrow(path: str | int, found: os.stat_result, mode: int) -> None:
+    """Take the rights of others from what an earlier version has made, or an administrator by hand."""
+    if found.st_mode & ~mode & 0o777 and found.st_uid == os.geteuid():
+        with suppress(OSError):  # a file system that is read-only: no lock can be made there either
+            os.chmod(path, mode)
 
 
 class Locks:
@@ -175,7 +195,8 @@ def _try_lock(path: str) -> int | None:
     from filelock import lock_descriptor  # loaded already: see load
 
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+        _narrow(descriptor, os.fstat(descriptor), _FILE_MODE)
         try:
             locked = lock_descriptor(descriptor, blocking=False)
         except OSError:

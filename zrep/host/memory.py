@@ -8,6 +8,7 @@ from contextlib import suppress
 from msgspec import MsgspecError, json
 
 from zrep.core.errors import RefusedError
+from zrep.core.names import file_name
 from zrep.core.requests import Note, Recall, Remember
 from zrep.host.machine import Machine, carry_out
 
@@ -44,7 +45,7 @@ def _folder(machine: Machine) -> str:
 
 
 def _path(folder: str, key: str) -> str:
-    return f"{folder}/{key.replace('/', '%')}"
+    return f"{folder}/{file_name(key)}"
 
 
 def _read(folder: str, key: str) -> _Record:

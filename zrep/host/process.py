@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Protocol
+from typing import IO, BinaryIO, Protocol
 
 from msgspec import Struct
 
@@ -95,9 +95,7 @@ def bounded(argv: Sequence[str], extra: Mapping[str, str], seconds: float) -> tu
     """Run an administrator's program to its end; its exit status and the last line it printed. A status of None: it
     could not be started, or was ended, with all it had started, when its time was up; the line says which.
     Its output goes to a file: a service that it starts may keep a pipe open for ever."""
-    import tempfile  # seldom used, and slow to load
-
-    with tempfile.TemporaryFile() as said:
+    with anonymous_file() as said:
         try:
             child = subprocess.Popen(
                 list(argv),
@@ -122,6 +120,11 @@ def bounded(argv: Sequence[str], extra: Mapping[str, str], seconds: float) -> tu
         said.seek(0)
         lines = _text(said.read()[-2000:]).strip().splitlines()
         return status, lines[-1].strip() if lines else ""
+
+
+def anonymous_file() -> BinaryIO:
+    """A file that is nowhere but in memory (memfd_create(2)), and needs no room on any disk."""
+    return open(os.memfd_create("zrep", os.MFD_CLOEXEC), "w+b")
 
 
 def ending(status: int | None, said: str) -> str:

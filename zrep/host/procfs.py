@@ -8,7 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 
-from zrep.core.requests import EndReceive, Occupants
+from zrep.core.requests import EndReceive, IsRunning, Occupants
 from zrep.host.machine import Machine, carry_out
 
 
@@ -64,3 +64,8 @@ def _target(link: str) -> str:
         return os.readlink(link)
     except OSError:
         return ""
+
+
+@carry_out.register(IsRunning)
+def is_running(request: IsRunning, machine: Machine) -> bool:
+    return os.path.exists(f"/proc/{request.pid}")

@@ -20,8 +20,9 @@ from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG, memory_key
 from zrep.core.pair import End, Lane, Pair, Tree, plain_pair
 from zrep.core.plan_data import stages
+from zrep.core.quantities import whole_number
 from zrep.core.relation import Relation, relate
-from zrep.core.requests import Lock, Note, ReadTags, Recall, Unlock
+from zrep.core.requests import IsRunning, Lock, Note, ReadTags, Recall, Unlock
 from zrep.core.role import Role
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import DestroySnapshots, Hold, SendStream, Step, TakeSnapshot
@@ -412,18 +413,21 @@ class Session:
     def diagnose(self, mine: Member, theirs: Member | ZrepError | None) -> Diagnosis:
         """What state a pair is in. Where the other half is not under its name, its host is asked once more, for all
         roles there: its rejoin may have been cut, or it was renamed. Raises what keeps the peer from saying so."""
-        shell = self._living_shell(mine) or (self._living_shell(theirs) if isinstance(theirs, Member) else "")
+        shell = self._living_shell(mine, self.local)
+        if not shell and isinstance(theirs, Member):
+            shell = self._living_shell(theirs, self.host(mine.role.peer_host))
         found = diagnose(mine, theirs, shell=shell)
         if found.state in ELSEWHERE:
             roles = find_roles(self.host(mine.role.peer_host), self.tag)
             found = diagnose(mine, theirs, elsewhere=roles, shell=shell)
         return found
 
-    def _living_shell(self, member: Member) -> str:
-        """Evidence that a shell zrep is at work on a side, "" for none: a dead one's lock is no obstacle."""
-        pid = member.role.lock_pid
-        alive = pid.isdigit() and os.path.exists(f"/proc/{pid}")
-        return f"{self.tag}:lock-pid {pid} is alive" if alive else ""
+    def _living_shell(self, member: Member, host: Host) -> str:
+        """Evidence that a shell zrep is at work on a side, "" for none: a dead one's lock is no obstacle. host: where
+        the side is, whose process that is."""
+        pid = whole_number(member.role.lock_pid)
+        alive = bool(pid) and host.ask(IsRunning(pid or 0))
+        return f"{self.tag}:lock-pid {pid} is alive on {host.name}" if alive else ""
 
     def again(self, view: View, *ends: End, sync_txg: bool = False) -> View:
         """The same pair, read anew under the same locks (whatever its roles are now); with ends: only those."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from shlex import quote
 
-from zrep.core.errors import RefusedError
+from zrep.core.errors import RefusedError, UsageError
 from zrep.core.pair import End
 from zrep.core.steps import InheritProperty, SetProperties, Step
 from zrep.ops.one_side import apply_here, lock_here
@@ -16,6 +16,8 @@ from zrep.ops.pairs import Session
 
 def pause(session: Session, names: Sequence[str], reason: str) -> list[Outcome]:
     """sync leaves the filesystems alone until unpause; who asked and when is kept with it."""
+    if not reason.isprintable():
+        raise UsageError("a reason is one line of printable text", evidence=f"{reason!r}")
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(session.now))
     text = f"{reason or 'paused'} since {since}"
     return each(names, lambda name: _set_paused(session, name, text))

@@ -74,7 +74,10 @@ def _up(session: Session, job: _Rehearsal) -> list[Step]:
     """Marked before anything else can be known of it: a clone that a killed run left is found by its mark. It shares
     nothing, and is mounted nowhere by itself."""
     mark = (f"{session.tag}:{_MARK}", str(os.getpid()))
-    quiet = (("canmount", "noauto"), ("mountpoint", job.place), ("sharenfs", "off"), ("sharesmb", "off"))
+    shares = (("sharenfs", "off"), ("sharesmb", "off"))
+    # What it opens is for the check alone: programs and devices in it are those of another host.
+    closed = (("setuid", "off"), ("devices", "off"))
+    quiet = (("canmount", "noauto"), ("mountpoint", job.place), *shares, *closed)
     snapshot = f"{job.source.name}@{job.snapshot.name}"
     clone = Clone(End.TARGET, snapshot, job.clone, (mark, *(() if job.source.volume else quiet)))
     return [clone] if job.source.volume else [clone, Mount(End.TARGET, job.clone)]

@@ -116,8 +116,11 @@ def _restore(session: Session, view: View, end: End) -> View:
 def _replica_of(view: View, end: End) -> str:
     """Another tag under which the master is a replica: its role may have moved while this pair was stopped."""
     roles = read_all_properties(view.executor.host(end), view.pair.at(end).name).items()
+    found = dict(roles)
+    # Another program may have a property of that name; a role has links too.
     others = [key.removesuffix(":master") for key, value in roles if key.endswith(":master") and value == _REPLICA]
-    return next((tag for tag in others if tag != view.tag), "")
+    linked = (tag for tag in others if (link := found.get(f"{tag}:dest-fs")) is not None and link.local)
+    return next((tag for tag in linked if tag != view.tag), "")
 
 
 def open_master(session: Session, view: View, side: End) -> None:

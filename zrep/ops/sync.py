@@ -18,7 +18,7 @@ from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
 from zrep.core.pair import End
 from zrep.core.plan_data import Advance, plan_advance, plan_roll_back
-from zrep.core.quantities import size
+from zrep.core.quantities import duration, size
 from zrep.core.requests import Grant, Note, Remember
 from zrep.core.steps import Step
 from zrep.host.parallel import GroupCommit
@@ -43,6 +43,8 @@ _ROUNDS = 3
 # Seconds that what a stream has brought waits for the streams beside it: about what a transaction group takes, and
 # each that comes along saves three.
 _LINGER = 0.1
+# Seconds without a sync after which a filesystem that is busy is told of under ``all``.
+_BUSY_IS_NEWS = 600
 # At once, to one peer and for one processor.
 _STREAMS = 4
 
@@ -178,10 +180,19 @@ def _now_replica(session: Session, view: View) -> Outcome:
 
 
 def _busy(session: Session, link: Link, everything: bool) -> Outcome:
+    """Under ``all`` a stream of the minute before is no news; that nothing was synced for long because somebody has the
+    lock is, whoever that may be."""
+    synced = session.memory(link.name).get("synced")
+    age = session.now - synced if isinstance(synced, int) else None
+    if not everything:
+        return Outcome(link.name, error=busy(link.name), skipped=age is not None and age <= session.options.quiet)
+    if age is not None and age <= _BUSY_IS_NEWS:
+        return Outcome(link.name, error=busy(link.name), skipped=True)
     error = busy(link.name)
-    recent = session.memory(link.name).get("synced", 0)
-    fresh = isinstance(recent, int) and session.now - recent <= session.options.quiet
-    return Outcome(link.name, error=error, skipped=everything or fresh)
+    error.what = f"busy, and not synced for more than {duration(_BUSY_IS_NEWS)}"
+    error.evidence += "; last synced " + (f"{duration(age)} ago" if age is not None else "before this host was booted")
+    error.advice = "nothing, if a long stream is under way; who has the lock: fuser -v /var/run/zrep/*.lock"
+    return Outcome(link.name, error=error, harmless=True)
 
 
 # --- moving data ---

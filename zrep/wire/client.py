@@ -153,7 +153,7 @@ class RemoteHost:
             # In a private directory of this run: nobody else's connection is used, and nobody else uses this one.
             self._directory = tempfile.mkdtemp(prefix="zrep-")
             # Errors go to a file: a pipe that nobody reads could fill and stop ssh.
-            self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the connection; close() ends it
+            self._errors = process.anonymous_file()
             self._child = process.start(
                 [*self._ssh(), "--", self.name, ssh.helper(self._settings.program)],
                 stdin=subprocess.PIPE,

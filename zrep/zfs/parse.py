@@ -78,7 +78,7 @@ def parse_properties(text: str) -> dict[str, dict[str, Value]]:
     """``zfs get -o name,property,value,source``: dataset → property → Value. Anything else is refused."""
     table: dict[str, dict[str, Value]] = {}
     known: dict[tuple[str, str], Value] = {}  # most are those of many datasets
-    for name, prop, value, source in _rows(text, 4, "zfs get"):
+    for name, prop, value, source in _values(text, 4):
         table.setdefault(name, {})[sys.intern(prop)] = known.setdefault((value, source), Value(value, source))
     return table
 
@@ -86,7 +86,7 @@ def parse_properties(text: str) -> dict[str, dict[str, Value]]:
 def parse_own(text: str) -> dict[str, dict[str, str]]:
     """``zfs get -o name,property,value``: name → property → value."""
     table: dict[str, dict[str, str]] = {}
-    for name, prop, value in _rows(text, 3, "zfs get"):
+    for name, prop, value in _values(text, 3):
         table.setdefault(name, {})[prop] = value
     return table
 
@@ -189,16 +189,34 @@ def parse_holds(text: str) -> dict[str, frozenset[str]]:
     return table
 
 
+def _values(text: str, columns: int) -> Iterator[list[str]]:
+    """Rows of ``zfs get``: name, property, value, and the source where there are four. A user property may hold tabs:
+    the value is what stands between."""
+    after = columns - 3
+    for line in _lines(text):
+        name, _, rest = line.partition("\t")
+        prop, _, rest = rest.partition("\t")
+        row = [name, prop, *rest.rsplit("\t", after)] if after else [name, prop, rest]
+        if len(row) != columns or not prop:
+            raise FailedError("zfs get printed something zrep does not understand", evidence=line[:120])
+        yield row
+
+
 def _rows(text: str, columns: int, command: str) -> Iterator[list[str]]:
-    # Line by line: a list of all of them is as large as the text once more.
+    for line in _lines(text):
+        row = line.split("\t")
+        if len(row) != columns:
+            raise FailedError(f"{command} printed something zrep does not understand", evidence=line[:120])
+        yield row
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Line by line: a list of all of them is as large as the text once more."""
     start = 0
     while start < len(text):
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
-        row = text[start:end].split("\t")
-        if len(row) != columns:
-            raise FailedError(f"{command} printed something zrep does not understand", evidence=text[start:end][:120])
-        yield row
+        yield text[start:end]
         start = end + 1
 
 
