@@ -202,7 +202,10 @@ class Ledger:
             self.seen[host] |= have
             dataset = find(self.hosts, host, NAMES[host])
             if dataset is not None and not dataset.inconsistent:
-                self._say(f"synced, and not on {host} (7)", self.synced - readable(dataset))
+                missing = self.synced - readable(dataset)
+                if self.dropping:  # what the master has, the replica gets again after its rollback
+                    missing -= self.on(OTHER[host])
+                self._say(f"synced, and not on {host} (7)", missing)
 
     def _master_has_all(self) -> None:
         masters = self.masters()
