@@ -476,7 +476,7 @@ class Hosts:
         with self.session(here, **options) as session:
             try:
                 done = work(session)
-                found: list[Outcome | Row] = [done] if isinstance(done, Outcome) else list(done)
+                found: list[Outcome | Row] = [*([done] if isinstance(done, Outcome) else done), *session.untidied]
             except ZrepError as error:
                 return Ended(error.exit_code, error=error, lines=shown(session))
             except Killed:

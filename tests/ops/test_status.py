@@ -10,6 +10,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit
 from tests.ops.test_cut_sweep import advised
+from zrep.core.diagnosis import State
 from zrep.ops.changeconfig import Config
 from zrep.ops.init import Request
 from zrep.ops.list import Row, listing
@@ -208,3 +209,10 @@ def test_a_rollback_leaves_somebodys_snapshot_of_what_was_received(hosts: Hosts)
     good(hosts.run("alpha", pairs.syncing(A), force=True))
     assert b"@weekly" in hosts["beta"].sh(f"zfs list -H -o name -t snapshot {B}")
     assert status(hosts, "alpha").state == "ok"
+
+
+def test_a_foreign_snapshot_of_the_master_waits_for_nothing(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].sh("zfs snapshot tank/a@daily-2")
+    [row] = good(hosts.run("alpha", lambda session: asking(session, []))).rows
+    assert (row.diagnosis.state, row.unsent) == (State.OK, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from msgspec.structs import replace
@@ -14,9 +14,6 @@ from zrep.cli.settings import number
 from zrep.core.errors import RefusedError, UsageError
 from zrep.core.names import check_dataset, check_tag
 from zrep.core.settings import Settings
-
-if TYPE_CHECKING:  # each command imports what it uses: the program starts every minute on small machines
-    pass
 
 app = typer.Typer(
     name="zrep",

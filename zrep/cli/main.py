@@ -91,18 +91,17 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    if arguments[:1] == ["peer"]:
-        # The helper on the other host starts with every run: it needs no command line parser.
-        from zrep.cli.settings import load_defaults, read_settings
-        from zrep.wire.server import serve
-
-        load_defaults()
-        return serve(read_settings())
     if arguments in (["version"], ["--version"], ["-V"]):
         print(f"zrep {__version__}")
         return 0
     from zrep.cli.settings import load_defaults, read_settings
 
+    if arguments[:1] == ["peer"]:
+        # The helper on the other host starts with every run: it needs no command line parser.
+        from zrep.wire.server import serve
+
+        load_defaults()
+        return serve(read_settings())
     for unknown in load_defaults():
         if sys.stderr.isatty():
             print(f"zrep: {unknown}", file=sys.stderr)

@@ -44,16 +44,14 @@ def sync(
     verbose: bool = False,
 ) -> int:
     """zrep sync, of all masters here when no names are given; the exit code."""
-    from zrep.cli.news import suppress_repeats
     from zrep.ops.sync import sync
 
     jobs = jobs or number("ZREP_JOBS", settings.jobs, 1, MOST_JOBS) or 0
     options = {"quiet": quiet, "force": force, "may_be_empty": may_be_empty}
     session = begin(settings, jobs=jobs, dry_run=dry_run, verbose=verbose, **options)
     # A person wants to hear it again, cron does not.
-    if names or verbose or dry_run or sys.stderr.isatty():
-        return run(session, lambda: sync(session, names))
-    return run(session, lambda: suppress_repeats(session, sync(session, names)))
+    cron = not (names or verbose or dry_run or sys.stderr.isatty())
+    return run(session, lambda: sync(session, names), only_changes=cron)
 
 
 def begin(settings: Settings, **options: Any) -> Session:
@@ -71,20 +69,25 @@ def begin(settings: Settings, **options: Any) -> Session:
     return session
 
 
-def run(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name: str = "") -> int:
-    """Carry one operation out, print what became of it, and give everything back. name: what errors are about."""
+def run(
+    session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name: str = "", *, only_changes: bool = False
+) -> int:
+    """Carry one operation out, print what became of it, and give everything back. name: what errors are about.
+    only_changes: say nothing that an earlier run of cron has said."""
+    from zrep.cli.news import suppress_repeats
     from zrep.cli.output import plan, report
     from zrep.ops.outcome import Outcome
 
     with closing(session):
         try:
             done = work()
+            outcomes = [*([done] if isinstance(done, Outcome) else done), *session.untidied]
+            if only_changes:
+                outcomes = suppress_repeats(session, outcomes)
         except ZrepError as error:
             raise error.about(name) from None
         finally:
             plan(session.lines)
-    outcomes = [done] if isinstance(done, Outcome) else list(done)
-    outcomes += [left for left in session.untidied if left not in outcomes]
     tag = spoken(session)
     for outcome in outcomes:
         for trouble in (*outcome.blockers, *([outcome.error] if outcome.error else [])):

@@ -119,6 +119,12 @@ class Member(Struct, frozen=True):
         return self.key_missing or not (self.volume or self.mounted)
 
     @property
+    def load_key(self) -> str:
+        """The command that loads its key: it is that of its encryption root, and zfs refuses any other name."""
+        root = self.get("encryptionroot")
+        return f"zfs load-key '{self.name if root == '-' else root}'"
+
+    @property
     def token(self) -> str:
         token = self.get("receive_resume_token")
         return "" if token == "-" else token

@@ -173,7 +173,7 @@ def _unmounted(mine: Member, theirs: Member) -> Diagnosis | None:
     if master.volume or master.mounted or not wanted:
         return None
     where = f"on {host}: " if host else ""
-    key = f"zfs load-key {quote(master.get('encryptionroot'))}; " if master.key_missing else ""
+    key = f"{master.load_key}; " if master.key_missing else ""
     return Diagnosis(
         State.NOT_MOUNTED,
         f"{master.name}{f' on {host}' if host else ''} is master and not mounted",

@@ -137,7 +137,7 @@ def _check(session: Session, request: Request, link: Link, peer: Host, here: Ide
             advice=f"another destination: zrep -t OTHERTAG init …; to start over: zrep clear {quote(name)}",
         )
     if source.key_missing and not _raw(role):
-        raise RefusedError("its key is not loaded", filesystem=name, advice=f"zfs load-key '{name}'")
+        raise RefusedError("its key is not loaded", filesystem=name, advice=source.load_key)
     target = found.get(target_name)
     if target is not None:
         _check_target(session, request, source, target)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from zrep.core.dataset import Member
+from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import Diagnosis, diagnose_alone
 from zrep.core.names import memory_key
 from zrep.core.requests import Note, Recall
@@ -83,7 +83,7 @@ def row(session: Session, member: Member, diagnosis: Diagnosis, recalled: Mappin
     unsent: int | None = None
     if role.master and marked:
         behind = member.written_since(marked[-1])
-        unsent = sum(snapshot.createtxg > marked[-1].createtxg for snapshot in member.ours(session.tag))
+        unsent = unsent_since(session.tag, member, marked[-1])
     synced = recalled.get("synced")
     known = max(filter(None, (sent, synced if isinstance(synced, int) else None)), default=None)
     lag = None if known is None else 0 if behind == 0 else max(0, session.now - known)
@@ -105,3 +105,8 @@ def snapshots(session: Session, names: Sequence[str]) -> dict[str, list[tuple[st
         member.name: [(s.name, s.sent, s.used) for s in member.ours(session.tag)]
         for member in survey(session.driver, session.tag, chosen)
     }
+
+
+def unsent_since(tag: str, master: Member, base: Snapshot) -> int:
+    """How many of zrep's own snapshots wait to be sent; somebody else's are not sent for their own sake."""
+    return sum(snapshot.createtxg > base.createtxg for snapshot in master.ours(tag))

@@ -96,7 +96,7 @@ def _why_unmounted(member: Member) -> str:
 
 def _replaying(member: Member) -> str:
     """The commands after which nothing is left in an intent log alone."""
-    words = [f"zfs load-key '{member.get('encryptionroot', member.name)}'"] if member.key_missing else []
+    words = [member.load_key] if member.key_missing else []
     if not member.volume:
         if member.get("canmount") == "off":
             words.append(f"zfs set canmount=noauto '{member.name}'")
@@ -112,7 +112,7 @@ def _missing_keys(host: Host, members: Sequence[Member]) -> list[ZrepError]:
     return [
         RefusedError(
             f"the key of {member.name} is not loaded on {host.name}",
-            advice=f"on {host.name}: zfs load-key '{member.get('encryptionroot', member.name)}'",
+            advice=f"on {host.name}: {member.load_key}",
         )
         for member in members
         if member.key_missing

@@ -64,7 +64,7 @@ def _prepared(session: Session, member: Member) -> _Rehearsal:
     if not ours:
         raise RefusedError("there is no snapshot of zrep to clone", filesystem=member.name, advice="zrep sync first")
     if member.key_missing:
-        raise RefusedError("its key is not loaded", filesystem=member.name, advice=f"zfs load-key '{member.name}'")
+        raise RefusedError("its key is not loaded", filesystem=member.name, advice=member.load_key)
     word = f"{_MARK}_{session.new_identity()[:8]}"
     place = "" if member.volume else f"{session.local.directory}/{word}"
     return _Rehearsal(member, ours[-1], f"{member.name}_{word}", place)

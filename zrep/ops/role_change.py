@@ -1,7 +1,7 @@
-"""The protocol that moves the master role: failover and takeover drive it from either end; takeover -L goes alone.
+"""Move the master role, from either host: what failover and takeover share (takeover -L: takeover_alone.py).
 
-The order of the steps is the protocol (see core/rolechange.py for the reason beside each): up to the commit any failure
-undoes everything; after it the old master stays read-only until its peer can be asked.
+The order of the steps is the protocol; core/plan_role.py gives the reason for each. Up to the commit any failure undoes
+everything; after it the old master stays read-only until its peer can be asked.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone
 from zrep.core.errors import ZrepError
 from zrep.core.pair import newest_common
 from zrep.core.requests import Note
-from zrep.ops.list import Row, of_zrep, recall, row
+from zrep.ops.list import Row, of_zrep, recall, row, unsent_since
 from zrep.ops.pairs import Session
 from zrep.ops.read import find_roles, observe
 
@@ -55,7 +55,7 @@ def _row(session: Session, mine: Member, theirs: Member | ZrepError | None, reca
     master, replica = (mine, theirs) if mine.role.master else (theirs, mine)
     base = newest_common(master, replica)
     assert base is not None
-    behind, unsent = master.written_since(base), len(master.after(base))
+    behind, unsent = master.written_since(base), unsent_since(session.tag, master, base)
     return replace(found, behind=behind, unsent=unsent, lag=0 if behind == 0 and unsent == 0 else found.lag)
 
 

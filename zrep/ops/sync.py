@@ -79,7 +79,7 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
     peers = [partial(_sync_peer, session, group, everything, jobs) for group in by_peer.values()]
     for found in session.side_by_side(peers, len(peers)):
         outcomes += found
-    return outcomes + session.untidied
+    return outcomes
 
 
 def _share(processors: int, peers: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import State, diagnose_alone
@@ -24,6 +25,7 @@ from zrep.ops import hooks
 from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
+from zrep.ops.preflight import preflight_alone
 from zrep.ops.read import observe, read_token
 from zrep.ops.repair import open_again
 
@@ -63,7 +65,7 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     if member.role.master:
         return _insist(session, executor, member, agree)
     if member.key_missing:
-        raise RefusedError("its key is not loaded", filesystem=name, advice=f"zfs load-key '{name}'")
+        raise RefusedError("its key is not loaded", filesystem=name, advice=member.load_key)
     loss = _loss(session, member)
     generation = session.new_identity()
     _need_yes(session, name, loss.text(), agree)
@@ -83,7 +85,10 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
         # Where it took the role all the same, whoever finishes it tells after-promote.
         hooks.take_one_back(session, session.local, "not-promoted", name, peer, epoch)
         raise
-    return _open_alone(session, executor, name, f"this side is master now, epoch {member.role.epoch}; {loss.text()}")
+    # A mount that would not come about is no reason not to promote, and worth knowing before.
+    notes = tuple(preflight_alone(session, member)) if session.options.dry_run else ()
+    done = _open_alone(session, executor, name, f"this side is master now, epoch {member.role.epoch}; {loss.text()}")
+    return replace(done, notes=notes)
 
 
 def _take_role(session: Session, executor: Executor, member: Member, generation: str) -> Member:
