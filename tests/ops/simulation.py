@@ -674,7 +674,11 @@ class Simulation(RuleBasedStateMachine):
 
     def _reached(self, host: str, command: str, ended: Ended, had: set[str]) -> None:
         """Exit 0 means the goal holds on both sides (15)."""
-        said = [outcome for outcome in ended.outcomes if outcome.filesystem == NAMES[host] and not outcome.skipped]
+        said = [
+            outcome
+            for outcome in ended.outcomes
+            if outcome.filesystem == NAMES[host] and not (outcome.skipped or outcome.harmless)
+        ]
         moved = command in MOVES and "role moved" in ended.text
         if moved or (said and command.startswith("sync")):
             self.ledger.synced |= had
