@@ -77,12 +77,6 @@ def test_what_cannot_be_a_tag(tag: str) -> None:
         names.check_tag(tag)
 
 
-@pytest.mark.parametrize("name", ["", "a@b", "a/b", "a\n", "a%"])
-def test_what_cannot_be_a_snapshot(name: str) -> None:
-    with pytest.raises(UsageError):
-        names.check_snapshot(name)
-
-
 @pytest.mark.parametrize("number", [0, 1, 31, 0xFFFFFF, 0x1000000])
 def test_a_number_and_its_name(number: int) -> None:
     assert names.sequence_of("zrep", names.snapshot_name("zrep", number)) == number
@@ -136,14 +130,6 @@ def test_file_names_of_the_longest_datasets_fit_and_differ() -> None:
     one, other = (names.file_name(names.memory_key(tag, f"{longest[:-1]}{last}")) for last in "ab")
     assert one != other
     assert max(len(f"{one}.receive"), len(names.lock_file(longest))) <= 255
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [("a", "A.example.org", True), ("root@a", "a", True), ("a", "b", False), ("a.x", "a.y", True)],
-)
-def test_same_host(one: str, other: str, same: bool) -> None:
-    assert names.same_host(one, other) is same
 
 
 def test_property_names_are_short() -> None:

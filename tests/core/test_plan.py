@@ -342,7 +342,10 @@ def test_a_role_of_which_a_part_landed_is_made_whole_from_its_record() -> None:
     assert lines(rolechange.plan_writable(End.TARGET, unit, TAG))[0] == (
         f"target: zfs set {TURNED} zrep:parent={GEN} zrep:master=yes tank/b"
     )
-    assert plan_record.plan_whole(End.TARGET, pair(replica=replace(partial, partially_applied=False)).target, TAG) == ()
+    assert (
+        plan_record.plan_complete_role(End.TARGET, pair(replica=replace(partial, partially_applied=False)).target, TAG)
+        == ()
+    )
 
 
 RESTORED = "source: zfs set zrep:inprogress= tank/a"

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.core.make import GEN, MASTER, OLD, REPLICA, TAG, member, pair, snap
-from zrep.core.dataset import Value, in_order
+from tests.core.make import GEN, MASTER, OLD, REPLICA, TAG, member, pair
+from zrep.core.dataset import Value
 from zrep.core.pair import End, Pair, Tree, newest_common
 from zrep.core.role import ANCESTORS_KEPT, LEGACY, UNKNOWN, Intent, Role
 
@@ -131,10 +131,6 @@ def test_a_name_without_its_guid_is_no_base() -> None:
 
     impostor = replace(there, snapshots=(replace(there.snapshots[0], name="zrep_000001"),))
     assert newest_common(here, impostor) is None
-
-
-def test_order_is_by_transaction_group() -> None:
-    assert in_order([snap("2", 5), snap("1", 9), snap("3", 1)]) == (snap("3", 1), snap("2", 5), snap("1", 9))
 
 
 def test_a_pair_and_its_lane() -> None:

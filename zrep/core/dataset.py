@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -152,11 +152,6 @@ class Member(Struct, frozen=True):
         return tuple(snapshot for snapshot in self.snapshots if sequence_of(tag, snapshot.name) is not None)
 
 
-def in_order(snapshots: Iterable[Snapshot]) -> tuple[Snapshot, ...]:
-    """Snapshots oldest first."""
-    return tuple(sorted(snapshots, key=lambda snapshot: snapshot.createtxg))
-
-
 _FORMS: dict[str, Callable[[str], object]] = {
     "master": re.compile(r"yes|no").fullmatch,
     "epoch": lambda text: whole_number(text) is not None,
@@ -216,7 +211,6 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         lease=whole_number(local("lease")) or 0,
         minfree=local("minfree"),
         lock_pid=local("lock-pid"),
-        lock_time=local("lock-time"),
         unreadable=", ".join(
             f"{tag}:{name} is {own(name)!r}" for name, form in _FORMS.items() if own(name) and not form(own(name))
         ),

@@ -46,7 +46,6 @@ _POOL = re.compile(r"[A-Za-z][A-Za-z0-9_.: -]*\Z")
 # A file name, without the longest ending that is added to it; and what is kept of one that would be too long.
 _LONGEST_FILE = 220
 _BEGINNING = 180
-_SNAPSHOT = re.compile(r"[A-Za-z0-9_.: -]+\Z")
 # ssh's own idea of a host, restricted to what cannot be taken for an option or a second word.
 _HOST = re.compile(r"\A(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*\Z")
 # zfsprops(7): a user property name may hold lowercase letters, digits, and ":+._-"; ours ends in ":src-host".
@@ -122,13 +121,6 @@ def next_sequence(tag: str, snapshots: Iterable[str]) -> int:
     return 1 + max((sequence_of(tag, name) or 0 for name in snapshots), default=0)
 
 
-def check_snapshot(name: str) -> str:
-    """name, if it can stand after the @; else UsageError."""
-    if not _SNAPSHOT.match(name):
-        raise UsageError(f"{name!r} cannot be a snapshot name")
-    return name
-
-
 def split_snapshot(tag: str, epoch: int) -> str:
     """The snapshot that ends a diverged history."""
     return f"{tag}_split_{epoch}"
@@ -158,8 +150,3 @@ def lock_file(dataset: str) -> str:
 def memory_key(tag: str, dataset: str) -> str:
     """Under what a pair's volatile bookkeeping is kept."""
     return f"{tag} {dataset}"
-
-
-def same_host(one: str, other: str) -> bool:
-    """Whether two host names are the same short name, user and domain aside. A hint, never a proof."""
-    return one.rpartition("@")[2].split(".")[0].lower() == other.rpartition("@")[2].split(".")[0].lower()

@@ -16,7 +16,7 @@ from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.diagnosis import diagnose_data
 from zrep.core.names import sequence_of
 from zrep.core.pair import End, Lane, Pair, newest_common
-from zrep.core.plan_record import clear_intent, plan_whole
+from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
 from zrep.core.role import LEGACY, named, role_values
 from zrep.core.steps import (
@@ -192,7 +192,7 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
         steps += plan_expire(released)
     # A cancel mark has done its work once both locks are held by a new run: no late request is left alive.
     if target.role.intent and target.role.intent.completed:
-        steps += plan_whole(End.TARGET, target, lane.tag)
+        steps += plan_complete_role(End.TARGET, target, lane.tag)
         steps.append(clear_intent(End.TARGET, target.name, lane.tag))
     return tuple(steps)
 

@@ -12,7 +12,7 @@ def clear_intent(end: End, dataset: str, tag: str) -> Step:
     return SetProperties(end, (dataset,), (intent_property(tag, None),))
 
 
-def plan_whole(end: End, holder: Tree | Member, tag: str) -> tuple[Step, ...]:
+def plan_complete_role(end: End, holder: Tree | Member, tag: str) -> tuple[Step, ...]:
     """Make a role of which only a part landed whole, from its record. holder: what has the role."""
     role = holder.role
     if not (role.partially_applied and role.intent):

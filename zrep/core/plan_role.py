@@ -9,7 +9,7 @@ from zrep.core.apply import tree_after
 from zrep.core.dataset import Member
 from zrep.core.names import next_sequence, pool_of, snapshot_name
 from zrep.core.pair import End, Pair, Tree, plain_tree
-from zrep.core.plan_record import clear_intent, plan_whole
+from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.role import ALONE, Intent, Role, intent_property, next_epoch, role_properties, role_values
 from zrep.core.steps import (
     CloseTransactionGroup,
@@ -122,7 +122,7 @@ def plan_go_on_alone(master: Member, tag: str, generation: str) -> SetProperties
 
 def plan_writable(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """First half of opening a new master: writable, and canmount back to what a master here has."""
-    steps: list[Step] = list(plan_whole(end, tree, tag))
+    steps: list[Step] = list(plan_complete_role(end, tree, tag))
     for member in tree.members:
         own = () if member.volume else (("canmount", while_master(member)),)
         steps.append(SetProperties(end, (member.name,), (("readonly", "off"), *own)))

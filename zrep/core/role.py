@@ -102,7 +102,6 @@ class Role(Struct, frozen=True):
     lease: int = 0
     minfree: str = ""
     lock_pid: str = ""
-    lock_time: str = ""
     partially_applied: bool = False
     unreadable: str = ""
 

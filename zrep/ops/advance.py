@@ -65,7 +65,7 @@ def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
 
 
 def _below_floor(session: Session, pool: str, views: list[View], space: PoolSpace | None) -> dict[str, ZrepError]:
-    """Those for which the master's pool is too full for a snapshot to be a kindness, each by its own floor."""
+    """Find the views whose master's pool is below its floor (minfree, else 1%): the error of each, by name."""
     try:
         space = space or read_pool_space(views[0].executor.source, pool)
     except ZrepError as error:

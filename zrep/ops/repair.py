@@ -9,7 +9,7 @@ from zrep.core.diagnosis import DATA, Action, Diagnosis, Repair, next_repair
 from zrep.core.errors import FailedError, UnreachableError
 from zrep.core.pair import End, Tree
 from zrep.core.plan_data import plan_adopt
-from zrep.core.plan_record import clear_intent, plan_whole
+from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.plan_role import plan_abort, plan_demote, plan_open, plan_restore, plan_stop
 from zrep.core.steps import InheritProperty, Mount, RemountWritable, Share
 from zrep.ops import hooks
@@ -60,7 +60,7 @@ def _mend(session: Session, view: View, repair: Repair, end: End) -> View:
         case Repair.RESTORE:
             return _restore(session, view, end)
         case Repair.COMPLETE:
-            view.do(plan_whole(end, view.pair.at(end), view.tag))
+            view.do(plan_complete_role(end, view.pair.at(end), view.tag))
             return session.again(view)
         case Repair.OPEN:
             open_again(session, view.executor, end, view.pair.at(end))
@@ -123,9 +123,9 @@ def _replica_of(view: View, end: End) -> str:
     return next((tag for tag in linked if tag != view.tag), "")
 
 
-def open_master(session: Session, view: View, side: End) -> None:
-    """A side that has the role: writable, mounted, shared, and its intent ended."""
-    view.do(plan_open(side, view.pair.at(side), view.tag))
+def open_master(view: View, end: End) -> None:
+    """Make the tree at an end, which has the role, writable, mount and share it, and clear its intent."""
+    view.do(plan_open(end, view.pair.at(end), view.tag))
 
 
 def open_again(session: Session, executor: Executor, end: End, tree: Tree) -> None:

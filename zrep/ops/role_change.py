@@ -123,7 +123,7 @@ def _handed_over(session: Session, view: View) -> View:
 def _try_open(session: Session, view: View) -> ZrepError | None:
     """A new master that cannot be mounted is master all the same: the old one is told first, the person then."""
     try:
-        open_master(session, view, End.TARGET)
+        open_master(view, End.TARGET)
     except ZrepError as error:
         host = view.executor.target.name
         return FailedError(
