@@ -248,6 +248,7 @@ class TestRoles:
             Case("init, a master", "zrep init tank/a beta tank/b", REFUSED, "tank/a: .*already master.*beta:tank/a"),
             Case("init, a replica", "zrep init tank/a alpha tank/b", REFUSED, "tank/a: .*already replica", on="beta"),
             Case("another tag", "zrep -t other sync tank/a", REFUSED, "tank/a: .*not replicated.*other"),
+            Case("a tag of no pair", "zrep -t offsiet sync all", REFUSED, "under the tag offsiet .tags with .*zrep"),
         ]
     )
     def test_wrong_side(self, pair: Lab, case: Case) -> None:
@@ -261,7 +262,8 @@ class TestRoles:
             ("alpha", "zrep rejoin tank/a"),
             (
                 "alpha",
-                "zrep unpause tank/a && zrep clear tank/plain && zrep -t other sync all && zrep -t other list -H",
+                "zrep unpause tank/a && zrep clear tank/plain && zrep -t other sync --may-be-empty all && "
+                "zrep -t other list -H",
             ),
             ("beta", "zrep rejoin tank/a && zrep rejoin -f tank/a"),
             ("beta", "zrep sync all && zrep expire all && zrep -e tank/a"),
