@@ -470,6 +470,7 @@ class TestPeer:
             silent(pair.alpha, "zrep list -H > /dev/null")
 
     def test_busy(self, pair: Lab) -> None:
+        silent(pair.alpha, "zrep sync tank/a")  # or nobody would know when it was
         holder = pair.beta.popen("mkdir -p /run/zrep; exec 9>> '/run/zrep/tank%a.lock'; flock 9; echo locked; read x")
         assert holder.stdout is not None
         assert holder.stdout.readline() == "locked\n"
