@@ -23,6 +23,7 @@ from zrep.ops import pairs as session
 from zrep.ops import sync
 from zrep.ops.changeconfig import Config
 from zrep.ops.init import Request
+from zrep.ops.memory import recall
 from zrep.ops.outcome import Outcome
 from zrep.zfs.commands import Completed
 
@@ -102,7 +103,7 @@ def test_what_arrives_together_is_held_and_marked_in_one_command_each(three: Bat
     assert [sorted(words[3:]) for words in three.commands("zfs", "set")] == [targets, targets]
     assert len(three.commands("zfs", "release")) == 2
     with three.hosts.session("alpha") as run:
-        assert all(isinstance(run.memory(name).get("synced"), int) for name in three.names)
+        assert all(isinstance(recall(run, name)[name].get("synced"), int) for name in three.names)
 
 
 @pytest.mark.parametrize("mode", [Mode.FAIL, Mode.HANG, Mode.LOST, Mode.CUT, Mode.FAIL_ON], ids=lambda mode: mode.name)

@@ -30,10 +30,19 @@ def test_it_becomes_news_after_some_minutes_and_never_a_failure(hosts: Hosts) ->
     assert "busy, and not synced for more than 10m" in ended[-1].text
 
 
-def test_after_a_boot_nobody_knows_when_it_was_synced(hosts: Hosts) -> None:
+def test_a_boot_forgets_when_it_was_synced_and_the_marks_tell_it(hosts: Hosts) -> None:
+    """Volatile memory is empty, as after init too: nothing is claimed that is not known."""
     pairs.linked(hosts)
+    ended = synced_while_busy(hosts, 14)
+    assert [any(outcome.harmless for outcome in each.outcomes) for each in ended] == [False] * 10 + [True] * 4
+    assert "last synced 11m" in ended[10].text
+
+
+def test_what_was_never_synced_is_said_to_be_so(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].sh(f"zfs inherit zrep:sent {A}@zrep_000001")
     [ended] = synced_while_busy(hosts, 1)
-    assert "before this host was booted" in ended.text
+    assert "never synced yet" in ended.text
 
 
 @pytest.mark.parametrize(("where", "busy"), [("alpha", True), ("beta", False)])

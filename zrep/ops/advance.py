@@ -9,7 +9,7 @@ from contextlib import suppress
 from zrep.core.dataset import NO_TOKEN, Member, PoolSpace, Snapshot, TokenContents
 from zrep.core.diagnosis import modified
 from zrep.core.errors import FailedError, UnreachableError, ZrepError
-from zrep.core.names import memory_key, pool_of
+from zrep.core.names import pool_of
 from zrep.core.pair import End
 from zrep.core.plan_data import (
     merged,
@@ -19,7 +19,6 @@ from zrep.core.plan_data import (
     plan_stream,
 )
 from zrep.core.quantities import floor_bytes, size
-from zrep.core.requests import Note, Remember
 from zrep.core.steps import Hold, Step, TakeSnapshot
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import read_pool_space, read_token
@@ -238,17 +237,3 @@ def half_received(view: View) -> TokenContents:
     """What the replica's resume token stands for, as the master reads it."""
     token = view.lane.target.token
     return read_token(view.executor.source, token) if token else NO_TOKEN
-
-
-def remember_synced(session: Session, views: Sequence[View]) -> None:
-    """When both sides of pairs with one peer were last known equal, and how fast the last stream was, if it took long
-    enough to tell (bytes a second); for list, status, and what takeover -L and dry runs say. Volatile."""
-    for end in End:
-        records: dict[str, dict[str, Note]] = {}
-        for view in views:
-            record: dict[str, Note] = {"synced": session.now, "told": None, "unsent": None}
-            if view.executor.pace:
-                record["pace"] = view.executor.pace
-            records[memory_key(session.tag, view.pair.at(end).name)] = record
-        if records:
-            views[0].executor.host(end).ask(Remember(records))

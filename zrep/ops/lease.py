@@ -15,6 +15,7 @@ from zrep.core.pair import End, plain_tree
 from zrep.core.plan_role import plan_stop
 from zrep.core.quantities import duration
 from zrep.core.requests import Lock, Note, Remember
+from zrep.ops.memory import moments, recall
 from zrep.ops.pairs import Link, Session
 from zrep.ops.read import observe
 
@@ -63,7 +64,6 @@ def _enforce(session: Session, name: str) -> None:
 def _last_contact(session: Session, member: Member) -> int:
     """When the peer was last known to answer, seconds since 1970. The record of it is lost at a reboot: then it is the
     newest snapshot's mark, which may be older, never newer. A time to come is that of a clock that was wrong."""
-    record = session.memory(member.name)
-    known = [value for name in ("reached", "synced") if isinstance(value := record.get(name), int)]
-    known += [snapshot.sent for snapshot in member.snapshots if snapshot.sent]
+    remembered = recall(session, member.name)[member.name]
+    known = moments(member.snapshots, remembered, "reached", "synced")
     return max((when for when in known if when <= session.now), default=0)

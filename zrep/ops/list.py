@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import Diagnosis, diagnose_alone
-from zrep.core.names import memory_key
-from zrep.core.requests import Note, Recall
 from zrep.core.role import Role
+from zrep.ops.memory import Memory, moments, recall
 from zrep.ops.pairs import Session
 from zrep.ops.read import find_roles, read_own_properties, survey
 
@@ -52,9 +51,9 @@ def listing(session: Session, masters_only: bool) -> list[Row]:
     """A row for each filesystem here that is part of a pair, or a split copy."""
     roles = find_roles(session.local, session.tag)
     names = [name for name, role in roles.items() if of_zrep(role) and (role.master or not masters_only)]
-    recalled = recall(session, names)
+    recalled = recall(session, *names)
     rows = (
-        row(session, member, diagnose_alone(member.name, member.role), recalled.get(member.name, {}))
+        row(session, member, diagnose_alone(member.name, member.role), recalled[member.name])
         for member in survey(session.driver, session.tag, names)
     )
     return sorted(rows, key=lambda row: row.name)
@@ -65,14 +64,7 @@ def of_zrep(role: Role) -> bool:
     return bool(role.paired or role.split or role.rejoining)
 
 
-def recall(session: Session, names: Sequence[str]) -> dict[str, dict[str, Note]]:
-    """What is remembered here of each filesystem; volatile, so that anything may be missing."""
-    keys = {name: memory_key(session.tag, name) for name in names}
-    found = session.local.ask(Recall(tuple(keys.values())))
-    return {name: found.get(key, {}) for name, key in keys.items()}
-
-
-def row(session: Session, member: Member, diagnosis: Diagnosis, recalled: Mapping[str, Note]) -> Row:
+def row(session: Session, member: Member, diagnosis: Diagnosis, recalled: Memory) -> Row:
     """What is known here of one filesystem. recalled: what is remembered of it."""
     role = member.role
     if role.split or not role.paired:
@@ -84,8 +76,7 @@ def row(session: Session, member: Member, diagnosis: Diagnosis, recalled: Mappin
     if role.master and marked:
         behind = member.written_since(marked[-1])
         unsent = unsent_since(session.tag, member, marked[-1])
-    synced = recalled.get("synced")
-    known = max(filter(None, (sent, synced if isinstance(synced, int) else None)), default=None)
+    known = max(moments(member.snapshots, recalled, "synced"), default=None)
     lag = None if known is None else 0 if behind == 0 else max(0, session.now - known)
     kind = {True: "master", False: "replica", None: "none"}[role.master]
     return Row(member.name, kind, f"{role.peer_host}:{role.peer_fs}", diagnosis, sent, lag, behind, unsent)

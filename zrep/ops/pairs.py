@@ -17,12 +17,12 @@ from zrep.core.apply import after
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import ELSEWHERE, Diagnosis, State, diagnose, diagnose_alone
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
-from zrep.core.names import DEFAULT_TAG, memory_key
+from zrep.core.names import DEFAULT_TAG
 from zrep.core.pair import End, Lane, Pair, Tree, plain_pair
 from zrep.core.plan_data import stages
 from zrep.core.quantities import whole_number
 from zrep.core.relation import Relation, relate
-from zrep.core.requests import IsRunning, Lock, Note, ReadTags, Recall, Unlock
+from zrep.core.requests import IsRunning, Lock, ReadTags, Unlock
 from zrep.core.role import Role
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import DestroySnapshots, Hold, SendStream, Step, TakeSnapshot
@@ -241,11 +241,6 @@ class Session:
         for remote in self._remotes.values():
             remote.close()
         self.local.close()
-
-    def memory(self, name: str) -> dict[str, Note]:
-        """What is remembered here of one filesystem; volatile, so that anything may be missing."""
-        key = memory_key(self.tag, name)
-        return self.local.ask(Recall((key,))).get(key, {})
 
     # --- finding ---
 

@@ -16,6 +16,7 @@ from zrep.core.quantities import duration, size
 from zrep.core.requests import Identify, Occupants
 from zrep.core.steps import SendStream
 from zrep.host.local import Host
+from zrep.ops.memory import recall
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import find_roles, observe_children, read_mounts, read_stream_size
 
@@ -188,7 +189,7 @@ def _amount(session: Session, view: View) -> str:
         assert isinstance(stream, SendStream)
         sent = read_stream_size(view.executor.source, stream)
         left += advance.pending.written if sent is None else sent
-    pace = session.memory(view.name).get("pace")
+    pace = recall(session, view.name)[view.name].get("pace")
     if not isinstance(pace, int) or pace <= 0:
         return f"about {size(left)} to send; how long that takes is not known: no stream has taken a second yet"
     return f"about {size(left)} to send, roughly {duration(max(1, left // pace))} at {size(pace)} a second"

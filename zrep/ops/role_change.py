@@ -29,7 +29,8 @@ from zrep.core.requests import Occupants
 from zrep.core.role import next_epoch
 from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
 from zrep.ops import hooks
-from zrep.ops.advance import remember_synced, send_final, sync_view
+from zrep.ops.advance import send_final, sync_view
+from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session, View
 from zrep.ops.preflight import Preflight, blockers, preflight

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -10,8 +10,8 @@ from zrep.core.dataset import Member
 from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone
 from zrep.core.errors import ZrepError
 from zrep.core.pair import newest_common
-from zrep.core.requests import Note
-from zrep.ops.list import Row, of_zrep, recall, row, unsent_since
+from zrep.ops.list import Row, of_zrep, row, unsent_since
+from zrep.ops.memory import Memory, recall
 from zrep.ops.pairs import Session
 from zrep.ops.read import find_roles, observe
 
@@ -27,9 +27,9 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
         raise session.nothing_here()
     # Monitoring reads it: what it says of bytes behind, or written to a replica, must not lag a transaction group.
     members = observe(session.local, session.tag, chosen, sync_txg=True)
-    recalled = recall(session, chosen)
+    recalled = recall(session, *chosen)
     peers = _ask(session, [member for member in members.values() if member.role.paired])
-    return [_row(session, member, peers.get(name), recalled.get(name, {})) for name, member in members.items()]
+    return [_row(session, member, peers.get(name), recalled[name]) for name, member in members.items()]
 
 
 def _ask(session: Session, members: Sequence[Member]) -> dict[str, Member | ZrepError]:
@@ -48,7 +48,7 @@ def _ask(session: Session, members: Sequence[Member]) -> dict[str, Member | Zrep
     return found
 
 
-def _row(session: Session, mine: Member, theirs: Member | ZrepError | None, recalled: Mapping[str, Note]) -> Row:
+def _row(session: Session, mine: Member, theirs: Member | ZrepError | None, recalled: Memory) -> Row:
     found = row(session, mine, _diagnose(session, mine, theirs), recalled)
     if found.diagnosis.state not in (State.OK, State.NOT_MOUNTED) or not isinstance(theirs, Member):
         return found

@@ -27,13 +27,13 @@ from zrep.ops.advance import (
     converging,
     note_pool_space,
     pools,
-    remember_synced,
     see_arrivals,
     stream_pending,
     sync_view,
     take_snapshots,
 )
 from zrep.ops.lease import not_reached, reached
+from zrep.ops.memory import last_synced, remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View, busy
 from zrep.ops.repair import prepare
@@ -182,15 +182,15 @@ def _now_replica(session: Session, view: View) -> Outcome:
 def _busy(session: Session, link: Link, everything: bool) -> Outcome:
     """Under ``all`` a stream of the minute before is no news; that nothing was synced for long because somebody has the
     lock is, whoever that may be."""
-    synced = session.memory(link.name).get("synced")
-    age = session.now - synced if isinstance(synced, int) else None
+    synced = last_synced(session, link.name)
+    age = None if synced is None else max(0, session.now - synced)
     if not everything:
         return Outcome(link.name, error=busy(link.name), skipped=age is not None and age <= session.options.quiet)
     if age is not None and age <= _BUSY_IS_NEWS:
         return Outcome(link.name, error=busy(link.name), skipped=True)
     error = busy(link.name)
     error.what = f"busy, and not synced for more than {duration(_BUSY_IS_NEWS)}"
-    error.evidence += "; last synced " + (f"{duration(age)} ago" if age is not None else "before this host was booted")
+    error.evidence += "; never synced yet" if age is None else f"; last synced {duration(age)} ago"
     error.advice = "nothing, if a long stream is under way; who has the lock: fuser -v /var/run/zrep/*.lock"
     return Outcome(link.name, error=error, harmless=True)
 

@@ -23,6 +23,7 @@ from zrep.core.steps import TakeRole
 from zrep.host.process import ending
 from zrep.ops import hooks
 from zrep.ops.execute import Executor
+from zrep.ops.memory import recall
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
 from zrep.ops.preflight import preflight_alone
@@ -180,7 +181,7 @@ def _loss(session: Session, member: Member) -> Loss:
 
 def _last_told(session: Session, member: Member) -> str:
     """What the old master last said: that there was nothing more, or how much it was about to send."""
-    record = session.memory(member.name)
+    record = recall(session, member.name)[member.name]
     synced, told, unsent = (record.get(name) for name in ("synced", "told", "unsent"))
     if isinstance(told, int) and isinstance(unsent, int):
         return f"its master had {size(unsent)} more {duration(max(0, session.now - told))} ago"

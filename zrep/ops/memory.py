@@ -1,0 +1,53 @@
+"""What is remembered on a host of the pairs it is in: volatile, so that any of it may be missing after a boot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from zrep.core.dataset import Snapshot
+from zrep.core.names import memory_key
+from zrep.core.pair import End
+from zrep.core.requests import Note, Recall, Remember
+from zrep.ops.pairs import Session, View
+from zrep.ops.read import survey
+
+# What is remembered of one filesystem, by name.
+Memory = Mapping[str, Note]
+
+
+def recall(session: Session, *names: str) -> dict[str, Memory]:
+    """Read what is remembered here of each filesystem, by its name."""
+    keys = {name: memory_key(session.tag, name) for name in names}
+    found = session.local.ask(Recall(tuple(keys.values())))
+    return {name: found.get(key, {}) for name, key in keys.items()}
+
+
+def remember_synced(session: Session, views: Sequence[View]) -> None:
+    """Remember when both sides of pairs with one peer were last known equal, and how fast the last stream was, if it
+    took long enough to tell (bytes a second); for list, status, and what takeover -L and dry runs say."""
+    for end in End:
+        records: dict[str, dict[str, Note]] = {}
+        for view in views:
+            record: dict[str, Note] = {"synced": session.now, "told": None, "unsent": None}
+            if view.executor.pace:
+                record["pace"] = view.executor.pace
+            records[memory_key(session.tag, view.pair.at(end).name)] = record
+        if records:
+            views[0].executor.host(end).ask(Remember(records))
+
+
+def moments(snapshots: Sequence[Snapshot], remembered: Memory, *names: str) -> list[int]:
+    """When the peer was known to have what is here, seconds since 1970, in no order: what is remembered under these
+    names, and the snapshots' marks, which outlive a boot and may be older, never newer."""
+    known = [value for name in names if isinstance(value := remembered.get(name), int)]
+    return known + [snapshot.sent for snapshot in snapshots if snapshot.sent]
+
+
+def last_synced(session: Session, name: str) -> int | None:
+    """When a filesystem that somebody else has locked was last synced, seconds since 1970; None: never. Its snapshots
+    are read only where nothing is remembered."""
+    remembered = recall(session, name)[name]
+    if "synced" not in remembered:
+        members = survey(session.driver, session.tag, [name])
+        return max((when for member in members for when in moments(member.snapshots, {})), default=None)
+    return max(moments((), remembered, "synced"), default=None)
