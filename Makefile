@@ -11,7 +11,7 @@ LAB := tests/lab/lab
 LAB_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/zrep-lab
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-model test-pairs test-lab simulate demo bench lab format clean distclean
+.PHONY: help check test test-model test-pairs test-lab simulate demo bench lab schema format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ lab: $(READY) ## start two real hosts to play with
 	@echo "       $(LAB) ssh beta zfs list"
 	@echo "       $(LAB) help             cut the wire, take the power, start over"
 	@echo "       $(LAB) down             end both hosts"
+
+schema: $(READY) ## write contrib/zrep.schema.json anew, from the types that --json prints
+	$(BIN)/python -c 'import sys; from zrep.cli.document import schema; sys.stdout.buffer.write(schema())' > contrib/zrep.schema.json
 
 format: $(READY) ## put the code in its usual form
 	$(BIN)/ruff format .

@@ -19,6 +19,8 @@ _zrep_offer() {
 
 _zrep() {
     local commands="init sync failover takeover rejoin rehearse expire list status pause unpause changeconfig clear version"
+    local rows="-H -p -o -s -S -j --json --color"
+    local fields="name role peer state sent lag behind unsent tag epoch code detail advice"
     local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
     local -a words tag=()
     local -i index=1 position=0
@@ -41,22 +43,22 @@ _zrep() {
 
     command=${words[index]}
     case $command in
-        init | -i) command=init options="--src-host --savecount --send-flags -n --dry-run -v --verbose"
+        init | -i) command=init options="--src-host --savecount --send-flags -n --dry-run -v --verbose --json"
             takes="--src-host --savecount --send-flags" ;;
-        sync | -S) command=sync options="-q -j -f --may-be-empty -n --dry-run -v --verbose" takes="-q -j" ;;
-        failover) options="--force-unmount -n --dry-run -v --verbose" ;;
-        takeover) options="-L --yes --fence-cmd --force-unmount -n --dry-run -v --verbose" takes="--fence-cmd" ;;
-        rejoin) options="-f -n --dry-run -v --verbose" ;;
-        rehearse) options="-n --dry-run -v --verbose" ;;
-        expire | -e) command=expire options="-L --may-be-empty -n --dry-run -v --verbose" ;;
-        list | -l) command=list options="-L -s -v --verbose -H" ;;
-        status | -s) command=status options="--may-be-empty -H" ;;
-        pause) options="--reason -n --dry-run -v --verbose" takes="--reason" ;;
-        unpause) options="-n --dry-run -v --verbose" ;;
+        sync | -S) command=sync options="-q -j -f --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
+        failover) options="--force-unmount -n --dry-run -v --verbose --json" ;;
+        takeover) options="-L --yes --fence-cmd --force-unmount -n --dry-run -v --verbose --json" takes="--fence-cmd" ;;
+        rejoin) options="-f -n --dry-run -v --verbose --json" ;;
+        rehearse) options="-n --dry-run -v --verbose --json" ;;
+        expire | -e) command=expire options="-L --may-be-empty -n --dry-run -v --verbose --json" ;;
+        list | -l) command=list options="-L --snapshots -v --verbose $rows" takes="-o -s -S --color" ;;
+        status | -s) command=status options="--may-be-empty $rows" takes="-o -s -S --color" ;;
+        pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
+        unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
-            options="--own-host --savecount --lease --minfree -n --dry-run -v --verbose"
+            options="--own-host --savecount --lease --minfree -n --dry-run -v --verbose --json"
             takes="--own-host --savecount --lease --minfree" ;;
-        clear) options="-L -n --dry-run -v --verbose" ;;
+        clear) options="-L -n --dry-run -v --verbose --json" ;;
         version) ;;
         *) return ;;
     esac
@@ -74,6 +76,8 @@ _zrep() {
     case $previous in
         '') ;;
         --src-host | --own-host) _zrep_offer < <(compgen -A hostname -- "$cur") ; return ;;
+        -o | -s | -S) [[ $takes == *-S* ]] && _zrep_offer <<<"${fields// /$'\n'}"; return ;;
+        --color) _zrep_offer < <(printf '%s\n' auto always never) ; return ;;
         *) return ;;
     esac
     if [[ $cur == -* ]]; then

@@ -32,7 +32,7 @@ function __zrep_argument_is
     for word in $words[2..]
         if test $skip = yes
             set skip no
-        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --lease --minfree -q -j
+        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --lease --minfree -q -o -S --color
             set skip yes
         else if not string match -q -- '-*' $word
             set -a arguments $word
@@ -80,10 +80,20 @@ complete -c zrep -n __zrep_needs_command -a version -d 'Print the version'
 set -l changing init -i sync -S failover takeover rejoin rehearse expire -e pause unpause changeconfig -C clear
 complete -c zrep -n "__zrep_command_is $changing" -s n -l dry-run -d 'Print each command with its host, change nothing'
 complete -c zrep -n "__zrep_command_is $changing" -s v -l verbose -d 'Say what was done'
+complete -c zrep -n "__zrep_command_is $changing" -l json -d 'Results and errors as one JSON document'
 complete -c zrep -n '__zrep_command_is failover takeover' -l force-unmount -d 'Go on although it is in use'
 complete -c zrep -n '__zrep_command_is expire -e clear' -s L -d 'Only this side, the peer is not asked'
 complete -c zrep -n '__zrep_command_is sync -S expire -e status -s' -l may-be-empty -d 'No pair under this tag is no mistake'
-complete -c zrep -n '__zrep_command_is list -l status -s' -s H -d 'Tab-separated, no heading'
+
+# how list and status print
+set -l fields name role peer state sent lag behind unsent tag epoch code detail advice
+complete -c zrep -n '__zrep_command_is list -l status -s' -s H -d 'Tab-separated, no heading, exact numbers'
+complete -c zrep -n '__zrep_command_is list -l status -s' -s p -d 'Exact numbers and whole names'
+complete -c zrep -n '__zrep_command_is list -l status -s' -s o -x -a "$fields" -d 'These fields'
+complete -c zrep -n '__zrep_command_is list -l status -s' -s s -x -a "$fields" -d 'Sort by a field'
+complete -c zrep -n '__zrep_command_is list -l status -s' -s S -x -a "$fields" -d 'Sort by a field, descending'
+complete -c zrep -n '__zrep_command_is list -l status -s' -s j -l json -d 'As one JSON document'
+complete -c zrep -n '__zrep_command_is list -l status -s' -l color -x -a 'auto always never' -d 'When to use colours'
 
 # init
 complete -c zrep -n '__zrep_command_is init -i' -l src-host -x -a '(__fish_print_hostnames)' -d 'The name by which HOST reaches this host'
@@ -110,7 +120,7 @@ complete -c zrep -n '__zrep_argument_is 1 takeover rejoin rehearse changeconfig 
 # expire, list, status, unpause
 complete -c zrep -n '__zrep_command_is expire -e list -l status -s unpause' -a '(__zrep_pairs)' -d Filesystem
 complete -c zrep -n '__zrep_command_is list -l' -s L -d 'Masters only'
-complete -c zrep -n '__zrep_command_is list -l' -s s -d 'The zrep snapshots of each'
+complete -c zrep -n '__zrep_command_is list -l' -l snapshots -d 'The zrep snapshots of each'
 complete -c zrep -n '__zrep_command_is list -l' -s v -l verbose -d 'Every property zrep keeps'
 
 # pause

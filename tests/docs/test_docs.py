@@ -15,6 +15,8 @@ import pytest
 import typer.main
 
 from zrep.cli.commands import app
+from zrep.cli.document import Document
+from zrep.cli.fields import FIELDS
 from zrep.cli.main import _GLOBAL_WITH_VALUE, _SHORT
 from zrep.core import errors
 from zrep.core.diagnosis import State
@@ -42,6 +44,13 @@ def visible(command: Any) -> set[str]:
         if parameter.param_type_name == "option" and not parameter.hidden
         for name in (*parameter.opts, *parameter.secondary_opts)
     } - HELP
+
+
+def shortest(command: Any) -> set[str]:
+    """The same, of an option with two forms only the short one."""
+    short = {name for name in visible(command) if not name.startswith("--")}
+    pairs = [set(parameter.opts) for parameter in command.params if len(parameter.opts) > 1]
+    return visible(command) - {name for pair in pairs if pair & short for name in pair - short}
 
 
 COMMANDS: dict[str, set[str]] = {name: visible(command) for name, command in GROUP.commands.items()}
@@ -121,8 +130,7 @@ def test_synopsis_names_every_command_with_its_options() -> None:
             flags = {f"-{word}"} if word.startswith("-") else {f"-{letter}" for letter in word}
             found.setdefault(name, set()).update(flags)
         found.setdefault(name, set())
-    # of an option with two forms, the synopsis shows the short one
-    assert found == {name: options - {"--dry-run", "--verbose"} for name, options in COMMANDS.items()}
+    assert found == {name: shortest(command) for name, command in GROUP.commands.items()}
 
 
 def test_man_page_is_clean() -> None:
@@ -316,6 +324,22 @@ def test_environment_is_documented() -> None:
     manual = re.findall(r"^\.It Ev (.+)$", man_sections()["ENVIRONMENT"], re.MULTILINE)
     assert {name for line in manual for name in line.split(" , ")} == names
     assert in_code([row[0] for row in readme_table("### Environment")]) == names
+
+
+def test_fields_of_list_and_status_are_documented() -> None:
+    columns = re.findall(r"^\.It ([A-Z]+)$", man_sections()["COMMANDS"], re.MULTILINE)
+    part = man_sections()["COMMANDS"].split("Fields for\n")[1].split(".Pp")[0]
+    assert (*(name.lower() for name in columns), *re.findall(r"^\.Cm (\w+)", part, re.MULTILINE)) == tuple(FIELDS)
+    text = README.read_text()
+    more = re.search(r"^More fields for `-o`: (.*)$", text, re.MULTILINE)
+    assert more is not None
+    rows = [row[1].lower() for row in readme_table("## Monitoring")]
+    assert (*rows, *re.findall(r"`(\w+)`", more[1])) == tuple(FIELDS)
+
+
+def test_what_json_holds_is_documented() -> None:
+    items = re.findall(r"^\.It Sy (.*)$", man_sections()["JSON"], re.MULTILINE)
+    assert {name for item in items for name in item.split(" , ")} == set(Document.__struct_fields__)
 
 
 def test_exit_codes_are_documented() -> None:

@@ -405,7 +405,7 @@ class TestSmallerCommands:
         assert rows(beta, "zrep list -H -L") == []
         table = alpha.run("zrep status").out
         assert re.search(r"tank/a\s+master\s+beta:tank/b\s+ok", table)
-        assert "zrep_000001" in alpha.run("zrep list -s").out
+        assert "zrep_000001" in alpha.run("zrep list --snapshots").out
         assert re.search(r"zrep:dest-fs=tank/b", alpha.run("zrep list -v tank/a").out)
         assert alpha.run("zrep status", check=False).rc == OK
 

@@ -112,7 +112,7 @@ COMMANDS = (
     "expire {}",
     "expire -L {}",
     "list {}",
-    "list -s {}",
+    "list --snapshots {}",
     "list -v {}",
     "status {}",
     "pause {}",
@@ -506,6 +506,6 @@ class TestRights:
 
     def test_looking_needs_no_rights(self, pair: Lab) -> None:
         with put(pair, read_only("alpha")), unchanged(pair):
-            for command in ("list", "list -s", "list -v", "status"):
+            for command in ("list", "list --snapshots", "list -v", "status"):
                 assert "tank/a" in pair.alpha.run(f"su operator -c 'zrep {command}'").out
         assert on_all(pair, "ls -d /tmp/zrep*") == [[], []]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,8 @@ def zrep(world: World, tmp_path: Path) -> Zrep:
     def run(host: str, *arguments: str, code: int = 0, recovers: bool = False) -> subprocess.CompletedProcess[str]:
         done = program.run(host, *arguments)
         assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
-        assert len(done.stderr.splitlines()) == (1 if code or recovers else 0), done.stderr
+        lines = 1 if (code or recovers) and "--json" not in arguments else 0
+        assert len(done.stderr.splitlines()) == lines, done.stderr
         return done
 
     return run
@@ -101,6 +104,31 @@ def test_wrong_input_is_one_line_and_changes_nothing(
     before = world.view()
     assert says in zrep("alpha", *arguments, code=code).stderr
     assert world.view() == before
+
+
+def test_json_tells_results_errors_and_commands_with_their_codes(world: World, zrep: Zrep) -> None:
+    world.host("alpha").sh("zfs create tank/data")
+    zrep("alpha", "init", "tank/data", "beta", "tank/data")
+
+    def told(*arguments: str, code: int = 0) -> dict[str, Any]:
+        done = zrep("alpha", *arguments, code=code)
+        assert done.stderr == ""
+        document: dict[str, Any] = json.loads(done.stdout)
+        assert document["exit_code"] == code
+        return document
+
+    shown = told("failover", "-n", "--json", "tank/data")["commands"]
+    assert {"host": "beta", "argv": ["zfs", "mount", "tank/data"]} in shown
+    [result] = told("sync", "--json", "all")["results"]
+    assert (result["filesystem"], result["code"], result["error"]) == ("tank/data", 0, None)
+    [row] = told("status", "--json")["pairs"]
+    assert (row["name"], row["state"], row["lag"]) == ("tank/data", "ok", 0)
+    error = told("sync", "--json", "tank/none", code=3)["results"][0]["error"]
+    assert (error["kind"], error["filesystem"], error["advice"]) == ("refused", "tank/none", "see: zrep list")
+    assert told("sync", "--json", "bad@name", code=2)["error"]["kind"] == "usage"
+    assert told("list", "--json", "--nope", code=2)["error"]["kind"] == "usage"
+    world.cut("alpha", "beta")
+    assert told("sync", "--json", "all", code=5)["results"][0]["error"]["kind"] == "unreachable"
 
 
 def test_several_filesystems_go_side_by_side_and_are_free_as_soon_as_they_are_done(world: World, zrep: Zrep) -> None:

@@ -34,7 +34,14 @@ Alone = Annotated[bool, typer.Option("-L", help="The master is gone: take over a
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print each command with its host; change nothing.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what was done, and what is worth knowing.")]
 MayBeEmpty = Annotated[bool, typer.Option("--may-be-empty", help="No pair under this tag is no mistake.")]
-Tabs = Annotated[bool, typer.Option("-H", help="Tab-separated, no heading: for scripts.")]
+Json = Annotated[bool, typer.Option("--json", help="Results and errors as one JSON document.")]
+Tabs = Annotated[bool, typer.Option("-H", help="Tab-separated, no heading, exact numbers: for scripts.")]
+Exact = Annotated[bool, typer.Option("-p", help="Exact numbers and whole names.")]
+Columns = Annotated[str, typer.Option("-o", metavar="FIELD,...", help="These fields, in this order.")]
+Ascending = Annotated[str, typer.Option("-s", metavar="FIELD", help="Sort by a field.")]
+Descending = Annotated[str, typer.Option("-S", metavar="FIELD", help="Sort by a field, descending.")]
+RowsJson = Annotated[bool, typer.Option("-j", "--json", help="As one JSON document.")]
+Colour = Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")]
 
 
 def invoke(arguments: list[str], settings: Settings) -> int:
@@ -48,7 +55,10 @@ def invoke(arguments: list[str], settings: Settings) -> int:
             return 2
         command = getattr(error, "ctx", None)
         path = command.command_path if command else "zrep"
-        raise UsageError(error.format_message().rstrip("."), advice=f"{path} --help") from None
+        advice = f"{path} --help"
+        if path == "zrep list" and getattr(error, "option_name", "") == "-s":
+            advice = "zrep list --snapshots for zrep's snapshots; -s FIELD to sort"
+        raise UsageError(error.format_message().rstrip("."), advice=advice) from None
     except typer.Abort:
         raise KeyboardInterrupt from None
     return result if isinstance(result, int) else 0
@@ -84,13 +94,14 @@ def init(
     ] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> int:
     """Replicate FS to HOST as DEST_FS from now on. Interrupted, it goes on where it was when run again."""
     from zrep.ops.init import Request, init
 
     kept = savecount or number("ZREP_SAVE_COUNT", context.obj.savecount, 1) or 0
     request = Request(filesystem, host, target, src_host, kept, send_flags)
-    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: init(session, request), filesystem)
 
 
@@ -111,6 +122,7 @@ def sync(
     may_be_empty: MayBeEmpty = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> int:
     """Bring replicas up to date. 'zrep sync all' belongs in cron, every minute; silent when all is well."""
     names = running.filesystems(filesystems)
@@ -125,6 +137,7 @@ def sync(
         may_be_empty=may_be_empty,
         dry_run=dry_run,
         verbose=verbose,
+        json=json,
     )
 
 
@@ -135,12 +148,13 @@ def failover(
     force_unmount: ForceUnmount = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> int:
     """On the master: make the peer the master, losing nothing. FS is read-only here afterwards."""
     from zrep.ops.failover import failover
     from zrep.ops.role_change import RoleChange
 
-    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(
         session, lambda: failover(session, check_dataset(filesystem), RoleChange(force_unmount)), filesystem
     )
@@ -159,6 +173,7 @@ def takeover(
     force_unmount: ForceUnmount = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> int:
     """On the replica: become the master. Planned and without loss; with -L after a disaster."""
     name = check_dataset(filesystem)
@@ -166,7 +181,7 @@ def takeover(
         if given and not local:
             raise UsageError(f"{option} goes with -L", evidence="without it the master is asked")
     fence = context.obj.fence if fence_cmd is None else fence_cmd
-    session = running.begin(context.obj, fence=fence, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, fence=fence, dry_run=dry_run, verbose=verbose, json=json)
     if not local:
         from zrep.ops.role_change import RoleChange
         from zrep.ops.takeover import takeover
@@ -174,16 +189,18 @@ def takeover(
         return running.run(session, lambda: takeover(session, name, RoleChange(force_unmount)), name)
     from zrep.ops.takeover_alone import forced_takeover
 
-    return running.run(session, lambda: forced_takeover(session, name, _agreement(yes)), name)
+    return running.run(
+        session, lambda: forced_takeover(session, name, _agreement(yes, sys.stdin.isatty() and not json)), name
+    )
 
 
-def _agreement(yes: bool) -> Callable[[str], bool]:
-    """Ask on a terminal; off one only --yes agrees."""
+def _agreement(yes: bool, ask: bool) -> Callable[[str], bool]:
+    """Agree as the command line does; ask: there is a person who can be asked."""
 
     def agree(loss: str) -> bool:
         if yes:
             return True
-        if not sys.stdin.isatty():
+        if not ask:
             return False
         if typer.confirm(f"{loss}. Take over?"):
             return True
@@ -201,11 +218,12 @@ def rejoin(
     ] = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> int:
     """On an old master that returned: become the replica. What it wrote alone stays readable in a split copy."""
     from zrep.ops.rejoin import rejoin
 
-    session = running.begin(context.obj, force=force, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, force=force, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: rejoin(session, check_dataset(filesystem)), filesystem)
 
 
@@ -218,11 +236,12 @@ def rehearse(
     ] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> int:
     """Prove that the replica can be used: clone what was received last, mount it aside, check it, remove it."""
     from zrep.ops.rehearse import rehearse
 
-    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: rehearse(session, check_dataset(filesystem), command or []), filesystem)
 
 
@@ -234,11 +253,12 @@ def expire(
     may_be_empty: MayBeEmpty = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> int:
     """Destroy zrep's surplus snapshots, each side by its own savecount. sync does this by itself."""
     from zrep.ops.expire import expire
 
-    session = running.begin(context.obj, may_be_empty=may_be_empty, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, may_be_empty=may_be_empty, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: expire(session, running.filesystems(filesystems or ["all"]), local))
 
 
@@ -247,15 +267,22 @@ def list_(
     context: typer.Context,
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
     masters: Annotated[bool, typer.Option("-L", help="Masters only.")] = False,
-    snapshots: Annotated[bool, typer.Option("-s", help="zrep's snapshots of each.")] = False,
+    snapshots: Annotated[bool, typer.Option("--snapshots", help="zrep's snapshots of each.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Every property zrep keeps.")] = False,
     tabs: Tabs = False,
+    exact: Exact = False,
+    columns: Columns = "",
+    ascending: Ascending = "",
+    descending: Descending = "",
+    json: RowsJson = False,
+    colour: Colour = "auto",
 ) -> int:
     """What is replicated from and to this host, without asking any peer."""
-    from zrep.cli import output as render
+    from zrep.cli import document, output, rows
     from zrep.ops import list as listed
 
     names = [check_dataset(name) for name in filesystems or []]
+    style = rows.style(columns, tabs, exact, ascending, descending, colour)
     session = running.begin(context.obj)
     with running.closing(session):
         known = {row.name for row in listed.listing(session, False)} if names else set()
@@ -263,12 +290,24 @@ def list_(
             if name not in known:
                 session.link(name, strict=False)  # says why it is not there
         if snapshots:
-            render.snapshots(listed.snapshots(session, names), tabs=tabs, now=session.now)
+            made = listed.snapshots(session, names)
+            if json:
+                document.show(document.listed(session, snapshots=made))
+            else:
+                output.snapshots(made, tabs=tabs, now=session.now)
         elif verbose:
-            render.properties(listed.properties(session, names), tabs=tabs)
+            kept = listed.properties(session, names)
+            if json:
+                document.show(document.listed(session, properties=kept))
+            else:
+                output.properties(kept, tabs=tabs)
         else:
-            rows = [row for row in listed.listing(session, masters) if not names or row.name in names]
-            render.table(rows, tabs=tabs, now=session.now, tag=running.spoken(session))
+            chosen = [row for row in listed.listing(session, masters) if not names or row.name in names]
+            found = rows.arranged(chosen, style)
+            if json:
+                document.show(document.listed(session, pairs=found))
+            else:
+                rows.show(found, style, session.now)
     return 0
 
 
@@ -280,18 +319,29 @@ def status(
     verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True)] = False,
     may_be_empty: MayBeEmpty = False,
     tabs: Tabs = False,
+    exact: Exact = False,
+    columns: Columns = "",
+    ascending: Ascending = "",
+    descending: Descending = "",
+    json: RowsJson = False,
+    colour: Colour = "auto",
 ) -> int:
     """How each pair is, after asking the peers. For monitoring: -H, and the exit code (0 all well, 3, 5)."""
-    from zrep.cli import output as render
+    from zrep.cli import document, rows
     from zrep.core.errors import worst
     from zrep.ops.status import status
 
     names = [] if all_ else running.filesystems(filesystems or ["all"])
+    style = rows.style(columns, tabs, exact, ascending, descending, colour)
     session = running.begin(context.obj, may_be_empty=may_be_empty)
     with running.closing(session):
-        rows = status(session, names)
-        render.table(rows, tabs=tabs, now=session.now, tag=running.spoken(session))
-    return worst(row.code for row in rows)
+        found = rows.arranged(status(session, names), style)
+        code = worst(row.code for row in found)
+        if json:
+            document.show(document.listed(session, code, pairs=found))
+        else:
+            rows.show(found, style, session.now)
+    return code
 
 
 @app.command()
@@ -301,11 +351,12 @@ def pause(
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Kept with it and shown by status.")] = "",
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> int:
     """Let sync send nothing of filesystems until unpause."""
     from zrep.ops.pause import pause
 
-    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: pause(session, [check_dataset(name) for name in filesystems], reason))
 
 
@@ -315,11 +366,12 @@ def unpause(
     filesystems: Annotated[list[str], typer.Argument(metavar="FS...")],
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> int:
     """End a pause."""
     from zrep.ops.pause import unpause
 
-    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: unpause(session, [check_dataset(name) for name in filesystems]))
 
 
@@ -338,11 +390,12 @@ def changeconfig(
     minfree: Annotated[str, typer.Option(metavar="SIZE", help="Of this side's pool, to keep free: 2% or 10G.")] = "",
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> int:
     """Change what this side knows of the pair: run it on each side that is to know."""
     from zrep.ops.changeconfig import Config, changeconfig
 
-    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     config = Config(host, target, own_host, savecount or 0, lease, minfree)
     return running.run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
 
@@ -354,11 +407,12 @@ def clear(
     local: Annotated[bool, typer.Option("-L", help="Only this side; the peer is not asked.")] = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
+    json: Json = False,
 ) -> int:
     """End a pair on both sides: zrep's properties, holds and snapshots go, the data stays."""
     from zrep.ops.clear import clear
 
-    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose)
+    session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: clear(session, check_dataset(filesystem), local), filesystem)
 
 

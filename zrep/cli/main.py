@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from zrep import __version__
-from zrep.core.errors import BugError, ZrepError
+from zrep.core.errors import BugError, FailedError, ZrepError
 
 # The shell zrep's short forms.
 _SHORT = {
@@ -76,13 +76,24 @@ def run(arguments: Sequence[str]) -> int:
             signal.signal(number, _interrupt)
         return _dispatch(_long_forms(list(arguments)))
     except ZrepError as error:
-        print(f"zrep: {error.line()}", file=sys.stderr)
-        return error.exit_code
+        return _fail(error, arguments)
     except KeyboardInterrupt:
-        print("zrep: interrupted; running the same command again finishes or undoes what was begun", file=sys.stderr)
-        return 1
+        advice = "running the same command again finishes or undoes what was begun"
+        return _fail(FailedError("interrupted", advice=advice), arguments)
     except Exception as error:  # the last resort: a traceback must not reach a person unexplained
         return _bug(error)
+
+
+def _fail(error: ZrepError, arguments: Sequence[str]) -> int:
+    """Say what ended the run, as the command line wants to hear it; its exit code."""
+    words = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    if "--json" in words or ("-j" in words and not {"list", "status", "-l", "-s"}.isdisjoint(words)):
+        from zrep.cli import document
+
+        document.show(document.failed(error))
+    else:
+        print(f"zrep: {error.line()}", file=sys.stderr)
+    return error.exit_code
 
 
 def _interrupt(number: int, frame: object) -> None:

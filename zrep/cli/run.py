@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zrep.cli.progress import StreamLines
 from zrep.cli.settings import number
 from zrep.core.errors import UsageError, ZrepError, printable
-from zrep.core.names import DEFAULT_TAG, check_dataset
+from zrep.core.names import check_dataset, spoken
 
 # sshd allows 10 sessions of a connection.
 MOST_JOBS = 8
@@ -42,15 +42,16 @@ def sync(
     may_be_empty: bool = False,
     dry_run: bool = False,
     verbose: bool = False,
+    json: bool = False,
 ) -> int:
     """zrep sync, of all masters here when no names are given; the exit code."""
     from zrep.ops.sync import sync
 
     jobs = jobs or number("ZREP_JOBS", settings.jobs, 1, MOST_JOBS) or 0
-    options = {"quiet": quiet, "force": force, "may_be_empty": may_be_empty}
+    options = {"quiet": quiet, "force": force, "may_be_empty": may_be_empty, "json": json}
     session = begin(settings, jobs=jobs, dry_run=dry_run, verbose=verbose, **options)
     # A person wants to hear it again, cron does not.
-    cron = not (names or verbose or dry_run or sys.stderr.isatty())
+    cron = not (names or verbose or dry_run or json or sys.stderr.isatty())
     return run(session, lambda: sync(session, names), only_changes=cron)
 
 
@@ -61,6 +62,9 @@ def begin(settings: Settings, **options: Any) -> Session:
     session = Session(Options(tag=settings.tag, expire=settings.expire, **options), settings)
     # What is said on the way by a run that changes nothing is what a real one would say.
     would = "-n: " if session.options.dry_run else ""
+    if session.options.json:
+        session.warn = session.warnings.append
+        return session
     if sys.stdout.isatty() or options.get("verbose"):
         session.say = lambda text: print(printable(f"{would}{text}"), flush=True)
     if sys.stderr.isatty():
@@ -74,27 +78,53 @@ def run(
 ) -> int:
     """Carry one operation out, print what became of it, and give everything back. name: what errors are about.
     only_changes: say nothing that an earlier run of cron has said."""
+    if session.options.json:
+        return _run_for_document(session, work, name)
     from zrep.cli.news import suppress_repeats
     from zrep.cli.output import plan, report
-    from zrep.ops.outcome import Outcome
 
     with closing(session):
         try:
-            done = work()
-            outcomes = [*([done] if isinstance(done, Outcome) else done), *session.untidied]
+            outcomes = _outcomes(session, work, name)
             if only_changes:
                 outcomes = suppress_repeats(session, outcomes)
-        except ZrepError as error:
-            raise error.about(name) from None
         finally:
             plan(session.lines)
-    tag = spoken(session)
-    for outcome in outcomes:
-        for trouble in (*outcome.blockers, *([outcome.error] if outcome.error else [])):
-            trouble.tagged(tag)
     return report(
         outcomes, verbose=session.options.verbose, terminal=sys.stdout.isatty(), dry_run=session.options.dry_run
     )
+
+
+def _run_for_document(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name: str) -> int:
+    """The same for --json: everything is told in the end, in one document."""
+    from zrep.cli import document
+
+    outcomes: list[Outcome] = []
+    ended: ZrepError | None = None
+    try:
+        with closing(session):
+            outcomes = _outcomes(session, work, name)
+    except ZrepError as error:
+        ended = error
+    told = document.done(session, outcomes, ended)
+    document.show(told)
+    return told.exit_code
+
+
+def _outcomes(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name: str) -> list[Outcome]:
+    """What became of each filesystem, every advice for the tag of the session; an error that ends the run is about
+    name."""
+    from zrep.ops.outcome import Outcome
+
+    try:
+        done = work()
+    except ZrepError as error:
+        raise error.about(name) from None
+    outcomes = [*([done] if isinstance(done, Outcome) else done), *session.untidied]
+    for outcome in outcomes:
+        for trouble in (*outcome.blockers, *([outcome.error] if outcome.error else [])):
+            trouble.tagged(spoken(session.tag))
+    return outcomes
 
 
 @contextmanager
@@ -103,13 +133,8 @@ def closing(session: Session) -> Iterator[None]:
     try:
         yield
     except ZrepError as error:
-        raise error.tagged(spoken(session)) from None
+        raise error.tagged(spoken(session.tag)) from None
     finally:
         session.close()
         if isinstance(session.progress, StreamLines):
             session.progress.close()
-
-
-def spoken(session: Session) -> str:
-    """The tag, as far as a command line has to name it."""
-    return "" if session.tag == DEFAULT_TAG else session.tag

@@ -13,6 +13,12 @@ from zrep.core.errors import UsageError
 
 DEFAULT_TAG = "zrep"
 
+
+def spoken(tag: str) -> str:
+    """A tag as far as a command line has to name it: the default one needs no word."""
+    return "" if tag == DEFAULT_TAG else tag
+
+
 # The user properties TAG:NAME on a dataset; names are at most 10 characters, as the shell zrep kept them.
 ROLE_PROPERTIES = (
     "src-host",

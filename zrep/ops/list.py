@@ -15,9 +15,10 @@ from zrep.ops.read import find_roles, read_own_properties, survey
 
 
 class Row(Struct, frozen=True):
-    """One filesystem for list and status. sent: unix seconds of the newest snapshot known to be on both sides,
-    lag: seconds since the replica was last known to be up to date (0: nothing is missing there),
-    behind: bytes written since; unsent: snapshots waiting. None: not known."""
+    """One filesystem for list and status. sent: unix seconds of the newest snapshot known to be on both sides, lag:
+    seconds since the replica was last known to be up to date (0: nothing is missing there),
+    behind: bytes written since; unsent: snapshots waiting; epoch: how many times the role has moved. None: not
+    known."""
 
     name: str
     role: str
@@ -27,6 +28,8 @@ class Row(Struct, frozen=True):
     lag: int | None
     behind: int | None
     unsent: int | None
+    tag: str = ""
+    epoch: int | None = None
 
     @property
     def state(self) -> str:
@@ -68,7 +71,8 @@ def row(session: Session, member: Member, diagnosis: Diagnosis, recalled: Memory
     """What is known here of one filesystem. recalled: what is remembered of it."""
     role = member.role
     if role.split or not role.paired:
-        return Row(member.name, "split", "-", diagnosis, None, None, member.number("used"), None)
+        used = member.number("used")
+        return Row(member.name, "split", "-", diagnosis, None, None, used, None, session.tag, role.epoch)
     sent = max((snapshot.sent for snapshot in member.snapshots if snapshot.sent), default=None)
     marked = [snapshot for snapshot in member.ours(session.tag) if snapshot.sent]
     behind: int | None = None
@@ -79,7 +83,8 @@ def row(session: Session, member: Member, diagnosis: Diagnosis, recalled: Memory
     known = max(moments(member.snapshots, recalled, "synced"), default=None)
     lag = None if known is None else 0 if behind == 0 else max(0, session.now - known)
     kind = {True: "master", False: "replica", None: "none"}[role.master]
-    return Row(member.name, kind, f"{role.peer_host}:{role.peer_fs}", diagnosis, sent, lag, behind, unsent)
+    peer = f"{role.peer_host}:{role.peer_fs}"
+    return Row(member.name, kind, peer, diagnosis, sent, lag, behind, unsent, session.tag, role.epoch)
 
 
 def properties(session: Session, names: Sequence[str]) -> dict[str, dict[str, str]]:

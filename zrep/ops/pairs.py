@@ -51,7 +51,8 @@ class Options(Struct, frozen=True):
     """What the command line and the environment settled. quiet: seconds for which busy is no news (-q);
     expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not); jobs: filesystems that one peer is
     sent at the same time, 0: what this machine can bear; fence: the command that takeover -L runs first, "" for
-    none; may_be_empty: that there is no pair at all is no mistake."""
+    none; may_be_empty: that there is no pair at all is no mistake; json: everything is told in one document at the
+    end."""
 
     tag: str = DEFAULT_TAG
     force: bool = False
@@ -62,6 +63,7 @@ class Options(Struct, frozen=True):
     jobs: int = 0
     fence: str = ""
     may_be_empty: bool = False
+    json: bool = False
 
 
 class Link(Struct, frozen=True):
@@ -183,6 +185,8 @@ class Session:
         self.driver = local or LocalHost(settings)
         # The commands that -n has found, in the order in which they would run.
         self.lines: list[Line] = []
+        # What was said on the way, where it is told in the end.
+        self.warnings: list[str] = []
         # Of snapshots that could not be expired.
         self.untidied: list[Outcome] = []
         # This host as the run works with it: -n only looks.

@@ -1,0 +1,206 @@
+"""What --json prints: one document for each run, whatever its end. The types here are its schema, which a test compares
+with contrib/zrep.schema.json: a field may be added, and raises the minor version; what is changed or goes raises the
+major one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from zrep.core.errors import ZrepError, printable, tagged, worst
+from zrep.core.names import spoken
+
+if TYPE_CHECKING:
+    from zrep.ops.list import Row
+    from zrep.ops.outcome import Outcome
+    from zrep.ops.pairs import Session
+
+MAJOR, MINOR = 1, 0
+
+
+class Version(Struct, frozen=True):
+    """What the document is, in the words of OpenZFS's own."""
+
+    command: str = "zrep"
+    vers_major: int = MAJOR
+    vers_minor: int = MINOR
+
+
+class Trouble(Struct, frozen=True):
+    """An error. kind: failed, usage, refused, busy, unreachable or bug; code: the exit status it stands for."""
+
+    filesystem: str
+    kind: str
+    code: int
+    what: str
+    evidence: str
+    advice: str
+
+
+class PairState(Struct, frozen=True):
+    """A pair, as list and status know it: see zrep(8) for the fields. sent: seconds since 1970; lag: seconds; behind:
+    bytes; null: not known."""
+
+    name: str
+    tag: str
+    role: str
+    peer: str
+    state: str
+    code: int
+    detail: str
+    advice: str
+    sent: int | None
+    lag: int | None
+    behind: int | None
+    unsent: int | None
+    epoch: int | None
+
+
+class SnapshotState(Struct, frozen=True):
+    """A snapshot of zrep's. sent: seconds since 1970 at which it was known to be on both sides, null: not; used:
+    bytes."""
+
+    name: str
+    sent: int | None
+    used: int
+
+
+class Command(Struct, frozen=True):
+    """A command that -n has found, and the host that would carry it out."""
+
+    host: str
+    argv: list[str]
+
+
+class Result(Struct, frozen=True):
+    """What became of one filesystem. code: 0 where all is well; skipped: nothing was to be done, or somebody else is
+    doing it; error: what went wrong, or keeps it from being done; blockers: everything that would stop it."""
+
+    filesystem: str
+    code: int
+    message: str
+    skipped: bool
+    notes: list[str]
+    error: Trouble | None
+    blockers: list[Trouble]
+
+
+class Document(Struct, frozen=True, kw_only=True):
+    """One run of zrep. time: seconds since 1970; error: what ended the run itself; null: not what its command tells."""
+
+    output_version: Version = Version()
+    host: str
+    time: int
+    exit_code: int
+    error: Trouble | None = None
+    warnings: list[str] = []
+    pairs: list[PairState] | None = None
+    snapshots: list[SnapshotState] | None = None
+    properties: dict[str, dict[str, str]] | None = None
+    results: list[Result] | None = None
+    commands: list[Command] | None = None
+
+
+def show(document: Document) -> None:
+    """Print a document."""
+    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def schema() -> bytes:
+    """The JSON schema of a document."""
+    return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(Document)), indent=2) + b"\n"
+
+
+def trouble(error: ZrepError) -> Trouble:
+    parts = (printable(part) for part in (error.what, error.evidence, error.advice))
+    return Trouble(printable(error.filesystem), error.word, error.exit_code, *parts)
+
+
+def pair(row: Row) -> PairState:
+    return PairState(
+        name=row.name,
+        tag=row.tag,
+        role=row.role,
+        peer=printable(row.peer),
+        state=row.state,
+        code=row.code,
+        detail=printable(row.detail),
+        advice=printable(tagged(row.advice, spoken(row.tag))),
+        sent=row.sent,
+        lag=row.lag,
+        behind=row.behind,
+        unsent=row.unsent,
+        epoch=row.epoch,
+    )
+
+
+def results(outcomes: Iterable[Outcome]) -> list[Result]:
+    return [
+        Result(
+            filesystem=outcome.filesystem,
+            code=outcome.code,
+            message=printable(outcome.message),
+            skipped=outcome.skipped,
+            notes=[printable(note) for note in outcome.notes],
+            error=trouble(outcome.error) if outcome.error else None,
+            blockers=[trouble(blocker) for blocker in outcome.blockers],
+        )
+        for outcome in outcomes
+    ]
+
+
+def listed(
+    session: Session,
+    exit_code: int = 0,
+    *,
+    pairs: Iterable[Row] | None = None,
+    snapshots: Mapping[str, Sequence[tuple[str, int | None, int]]] | None = None,
+    properties: Mapping[str, Mapping[str, str]] | None = None,
+) -> Document:
+    """The document of list or status: what it found is pairs, zrep's snapshots by filesystem, or properties by
+    filesystem."""
+    made = (
+        [SnapshotState(f"{name}@{own}", sent, used) for name, found in snapshots.items() for own, sent, used in found]
+        if snapshots is not None
+        else None
+    )
+    kept = (
+        {name: {key: printable(value) for key, value in found.items()} for name, found in properties.items()}
+        if properties is not None
+        else None
+    )
+    rows = [pair(row) for row in pairs] if pairs is not None else None
+    return Document(
+        host=session.local.name,
+        time=session.now,
+        exit_code=exit_code,
+        pairs=rows,
+        snapshots=made,
+        properties=kept,
+    )
+
+
+def done(session: Session, outcomes: Sequence[Outcome], error: ZrepError | None) -> Document:
+    """The document of a run that does something. error: what ended it before it could say of each filesystem."""
+    code = error.exit_code if error else worst(outcome.code for outcome in outcomes)
+    commands = [Command(line.host, [printable(word) for word in line.argv]) for line in session.lines]
+    return Document(
+        host=session.local.name,
+        time=session.now,
+        exit_code=code,
+        error=trouble(error) if error else None,
+        warnings=[printable(text) for text in session.warnings],
+        results=results(outcomes),
+        commands=commands if session.options.dry_run else None,
+    )
+
+
+def failed(error: ZrepError) -> Document:
+    """The document of a run that ended before it had anything to work with."""
+    return Document(host=os.uname().nodename, time=int(time.time()), exit_code=error.exit_code, error=trouble(error))

@@ -1,0 +1,95 @@
+"""What list and status know of a pair, a field each: the columns of the table, of -o and of -s, and the record of
+--json are all made from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from zrep.core.errors import UsageError
+from zrep.core.quantities import duration, size
+
+if TYPE_CHECKING:
+    from zrep.ops.list import Row
+
+# What a field is, exact: text, or a whole number of bytes, seconds or things; None: not known.
+Value = str | int | None
+
+
+class Field(Struct, frozen=True):
+    """One field. value: what it is of a row; shown: the same for a person, who reads at a time (seconds since 1970);
+    meaning: for the manual."""
+
+    name: str
+    meaning: str
+    value: Callable[[Row], Value]
+    shown: Callable[[int, int], str] = lambda value, now: str(value)
+
+    @property
+    def heading(self) -> str:
+        return self.name.upper()
+
+    def text(self, row: Row, now: int, *, exact: bool) -> str:
+        """The field of a row as text: ``-`` where it is not known."""
+        value = self.value(row)
+        if value is None or value == "":
+            return "-"
+        return self.shown(value, now) if isinstance(value, int) and not exact else str(value)
+
+
+FIELDS = {
+    field.name: field
+    for field in (
+        Field("name", "the filesystem here", lambda row: row.name),
+        Field("role", "master, replica, none or split", lambda row: row.role),
+        Field("peer", "the other half, as HOST:NAME", lambda row: row.peer),
+        Field("state", "the state of the pair", lambda row: row.state),
+        Field(
+            "sent",
+            "when the newest snapshot on both sides was known to be there; exact: seconds since 1970",
+            lambda row: row.sent,
+            lambda when, now: f"{duration(max(0, now - when))} ago",
+        ),
+        Field(
+            "lag",
+            "how long ago the replica was last known to be up to date; exact: seconds",
+            lambda row: row.lag,
+            lambda value, now: duration(value),
+        ),
+        Field("behind", "what was written since; exact: bytes", lambda row: row.behind, lambda value, now: size(value)),
+        Field("unsent", "snapshots that wait to be sent", lambda row: row.unsent),
+        Field("tag", "the tag of the pair", lambda row: row.tag),
+        Field("epoch", "how many times the role has moved", lambda row: row.epoch),
+        Field("code", "the exit status that the state stands for", lambda row: row.code),
+        Field("detail", "why the state is what it is", lambda row: row.detail),
+        Field("advice", "what to do about it", lambda row: row.advice),
+    )
+}
+# The columns where -o names none.
+USUAL = ("name", "role", "peer", "state", "sent", "lag", "behind", "unsent")
+
+
+def chosen(names: str) -> tuple[Field, ...]:
+    """The fields of a list with commas between them, as -o takes it. UsageError for one that does not exist."""
+    return tuple(field(name) for name in names.split(","))
+
+
+def field(name: str) -> Field:
+    """The field of a name. UsageError, with the names there are, for another."""
+    found = FIELDS.get(name.lower())
+    if found is None:
+        raise UsageError(f"no field {name!r}", advice=f"fields: {','.join(FIELDS)}")
+    return found
+
+
+def ordered(rows: Sequence[Row], by: Field, *, descending: bool) -> list[Row]:
+    """Rows by a field, those of equal value in the order they had; what is not known comes last."""
+    known = [row for row in rows if by.value(row) is not None]
+    unknown = [row for row in rows if by.value(row) is None]
+    return sorted(known, key=lambda row: _order(by.value(row)), reverse=descending) + unknown
+
+
+def _order(value: Value) -> tuple[int, str]:
+    return (value, "") if isinstance(value, int) else (0, value or "")
