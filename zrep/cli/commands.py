@@ -56,7 +56,7 @@ def invoke(arguments: list[str], settings: Settings) -> int:
         command = getattr(error, "ctx", None)
         path = command.command_path if command else "zrep"
         advice = f"{path} --help"
-        if path == "zrep list" and getattr(error, "option_name", "") == "-s":
+        if getattr(error, "option_name", "") == "-s" and not {"list", "-l"}.isdisjoint(arguments):
             advice = "zrep list --snapshots for zrep's snapshots; -s FIELD to sort"
         raise UsageError(error.format_message().rstrip("."), advice=advice) from None
     except typer.Abort:

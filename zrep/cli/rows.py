@@ -92,12 +92,16 @@ def fitting(rows: Sequence[Row], style: Style, now: int, width: int, dots: str) 
         for line in [headings, *cells]:
             del line[named["sent"]]
         named = {heading.lower(): index for index, heading in enumerate(headings)}
-    for index in (named[name] for name in ("peer", "name") if name in named):
-        excess = _excess([headings, *cells], width)
-        if excess > 0:
-            longest = max(len(line[index]) for line in cells)
-            for line in cells:
-                line[index] = shortened(line[index], max(_SHORTEST, longest - excess), dots)
+    names = [named[name] for name in ("name", "peer") if name in named]
+    lengths = {index: max(len(line[index]) for line in cells) for index in names}
+    # The widest column of names gives way, until the table fits or all names are as short as they may be.
+    for _ in range(_excess([headings, *cells], width)):
+        widest = max(lengths, key=lengths.__getitem__, default=None)
+        if widest is not None and lengths[widest] > _SHORTEST:
+            lengths[widest] -= 1
+    for line in cells:
+        for index, length in lengths.items():
+            line[index] = shortened(line[index], length, dots)
     return headings, cells
 
 
