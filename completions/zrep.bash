@@ -56,8 +56,8 @@ _zrep() {
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
-            options="--own-host --savecount --lease --minfree -n --dry-run -v --verbose --json"
-            takes="--own-host --savecount --lease --minfree" ;;
+            options="--own-host --savecount --lease --minfree --max-lag -n --dry-run -v --verbose --json"
+            takes="--own-host --savecount --lease --minfree --max-lag" ;;
         clear) options="-L -n --dry-run -v --verbose --json" ;;
         version) ;;
         *) return ;;

@@ -32,7 +32,7 @@ function __zrep_argument_is
     for word in $words[2..]
         if test $skip = yes
             set skip no
-        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --lease --minfree -q -o -S --color
+        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --lease --minfree --max-lag -q -o -S --color
             set skip yes
         else if not string match -q -- '-*' $word
             set -a arguments $word
@@ -131,3 +131,4 @@ complete -c zrep -n '__zrep_command_is changeconfig -C' -l own-host -x -a '(__fi
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l savecount -x -d 'Snapshots this side keeps'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l lease -x -d 'As master: read-only after so many seconds without the peer'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l minfree -x -d 'What to keep free in the pool of this side'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l max-lag -x -d 'How long the replica may be behind before it is late'

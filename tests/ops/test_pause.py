@@ -8,6 +8,9 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.ops.init import Request
+from zrep.ops.pause import pause_text, paused_since
+
+NOW = 1_800_000_000
 
 
 @pytest.fixture
@@ -65,3 +68,17 @@ def test_a_reason_that_could_be_misread_is_refused(hosts: Hosts, reason: str) ->
     pairs.linked(hosts)
     assert hosts.run("alpha", pairs.pausing(A, reason)).code == 2
     assert value(hosts, "alpha", A, "zrep:paused") == "-"
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        (pause_text("", NOW), NOW),
+        (pause_text("since 2001-01-01T00:00:00Z", NOW), NOW),
+        ("since 2026-13-01T00:00:00Z", None),
+        ("since yesterday", None),
+        ("", None),
+    ],
+)
+def test_when_a_pause_began_is_read_from_its_text(text: str, since: int | None) -> None:
+    assert paused_since(text) == since

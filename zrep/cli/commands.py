@@ -388,6 +388,9 @@ def changeconfig(
         typer.Option(metavar="SECONDS", min=0, help="As master: read-only after so long without the peer; 0: never."),
     ] = None,
     minfree: Annotated[str, typer.Option(metavar="SIZE", help="Of this side's pool, to keep free: 2% or 10G.")] = "",
+    max_lag: Annotated[
+        str, typer.Option(metavar="TIME", help="The replica is late when behind for longer: 15m, 2h; none ends it.")
+    ] = "",
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -396,7 +399,7 @@ def changeconfig(
     from zrep.ops.changeconfig import Config, changeconfig
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    config = Config(host, target, own_host, savecount or 0, lease, minfree)
+    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag)
     return running.run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
 
 

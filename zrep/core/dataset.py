@@ -158,6 +158,7 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "savecount": lambda text: whole_number(text) is not None,
     "lease": lambda text: whole_number(text) is not None,
     "minfree": lambda text: floor_bytes(text, 0) is not None,
+    "maxlag": lambda text: whole_number(text) is not None,
     "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
 }
 
@@ -210,6 +211,7 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         alone=local("alone") == "yes",
         lease=whole_number(local("lease")) or 0,
         minfree=local("minfree"),
+        max_lag=whole_number(local("maxlag")) or 0,
         lock_pid=local("lock-pid"),
         unreadable=", ".join(
             f"{tag}:{name} is {own(name)!r}" for name, form in _FORMS.items() if own(name) and not form(own(name))

@@ -37,6 +37,8 @@ class State(Enum):
     SPLIT_COPY = ("split copy", 0, Action.REFUSE)
     NOT_MOUNTED = ("not mounted", 0, Action.PROCEED)
     STOPPED = ("stopped", 0, Action.REPAIR)
+    # Only of what has been judged otherwise: see zrep.core.age.
+    LATE = ("late", 1, Action.PROCEED)
     ROLE_CHANGE_UNFINISHED = ("role change unfinished", 3, Action.REPAIR)
     INIT_UNFINISHED = ("init unfinished", 3, Action.REFUSE)
     REJOIN_UNFINISHED = ("rejoin unfinished", 3, Action.REFUSE)

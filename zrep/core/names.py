@@ -40,6 +40,7 @@ ROLE_PROPERTIES = (
     "alone",
     "lease",
     "minfree",
+    "maxlag",
     "lock-pid",
     "lock-time",
 )

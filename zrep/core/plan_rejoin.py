@@ -110,6 +110,7 @@ def _settings(tag: str, member: Member) -> dict[str, str]:
         "infilter": role.infilter,
         "lease": role.lease,
         "minfree": role.minfree,
+        "maxlag": role.max_lag,
     }
     return {f"{_PROPERTY}{tag}:{key}": str(value) for key, value in kept.items() if value}
 

@@ -14,6 +14,12 @@ def duration(seconds: int) -> str:
     return f"{seconds}s"
 
 
+def seconds(text: str) -> int | None:
+    """A time as a person writes it, 90s, 15m, 2h or 1d, or a number of seconds; None when it is neither."""
+    match = re.fullmatch(r"(\d{1,9})([smhd]?)", text, re.ASCII)
+    return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]] if match else None
+
+
 def size(count: int) -> str:
     """Bytes for a person: 512B, 3.4M."""
     value = float(count)

@@ -10,7 +10,7 @@ from zrep.core.diagnosis import State, diagnose_alone
 from zrep.core.errors import RefusedError, UsageError
 from zrep.core.names import check_dataset, check_host
 from zrep.core.pair import End
-from zrep.core.quantities import floor_bytes
+from zrep.core.quantities import floor_bytes, seconds
 from zrep.core.steps import SetProperties
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome
@@ -19,7 +19,7 @@ from zrep.ops.pairs import Session
 
 class Config(Struct, frozen=True):
     """What changeconfig changes on this side; empty, 0 or None: as it is. Names are the peer's; lease: seconds, 0 for
-    none."""
+    none; max_lag: how long the replica may be behind, as seconds() reads it, or "none"."""
 
     peer_host: str = ""
     peer_fs: str = ""
@@ -27,6 +27,7 @@ class Config(Struct, frozen=True):
     savecount: int = 0
     lease: int | None = None
     minfree: str = ""
+    max_lag: str = ""
 
 
 def changeconfig(session: Session, name: str, config: Config) -> Outcome:
@@ -60,6 +61,11 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
         changes["minfree"] = config.minfree
         if floor_bytes(config.minfree, 0) is None:
             raise UsageError(f"{config.minfree!r} is no floor", filesystem=name, evidence="expected 2% or 10G")
+    if config.max_lag:
+        longest = 0 if config.max_lag == "none" else seconds(config.max_lag)
+        if longest is None:
+            raise UsageError(f"{config.max_lag!r} is no time", filesystem=name, evidence="expected 15m, 2h, 1d or none")
+        changes["maxlag"] = str(longest)
     if not changes:
         raise UsageError("nothing to change", filesystem=name, advice="see: zrep changeconfig --help")
     lock_here(session, name, link.role)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from zrep.core.age import judge_age
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.diagnosis import Diagnosis, diagnose_alone
+from zrep.core.diagnosis import Diagnosis, State, diagnose_alone
 from zrep.core.role import Role
 from zrep.ops.memory import Memory, moments, recall
 from zrep.ops.pairs import Session
@@ -55,11 +57,27 @@ def listing(session: Session, masters_only: bool) -> list[Row]:
     roles = find_roles(session.local, session.tag)
     names = [name for name, role in roles.items() if of_zrep(role) and (role.master or not masters_only)]
     recalled = recall(session, *names)
-    rows = (
-        row(session, member, diagnose_alone(member.name, member.role), recalled[member.name])
-        for member in survey(session.driver, session.tag, names)
-    )
+    rows = (_row(session, member, recalled[member.name]) for member in survey(session.driver, session.tag, names))
     return sorted(rows, key=lambda row: row.name)
+
+
+def _row(session: Session, member: Member, recalled: Memory) -> Row:
+    synced = max(moments(member.snapshots, recalled, "synced"), default=None)
+    found = row(session, member, diagnose_alone(member.name, member.role), synced)
+    return aged(session, found, member, None, synced)
+
+
+def aged(session: Session, found: Row, mine: Member, theirs: Member | None, synced: int | None) -> Row:
+    """The same row, late where its replica is older than it may be."""
+    paused = None
+    if found.diagnosis.state is State.PAUSED:
+        from zrep.ops.pause import paused_since  # seldom needed
+
+        paused = paused_since(found.detail)
+    judged = judge_age(
+        found.diagnosis, mine, theirs, synced=synced, paused=paused, behind=found.behind, now=session.now
+    )
+    return replace(found, diagnosis=judged)
 
 
 def of_zrep(role: Role) -> bool:
@@ -67,8 +85,8 @@ def of_zrep(role: Role) -> bool:
     return bool(role.paired or role.split or role.rejoining)
 
 
-def row(session: Session, member: Member, diagnosis: Diagnosis, recalled: Memory) -> Row:
-    """What is known here of one filesystem. recalled: what is remembered of it."""
+def row(session: Session, member: Member, diagnosis: Diagnosis, synced: int | None) -> Row:
+    """What is known here of one filesystem. synced: when both sides were last known to be equal."""
     role = member.role
     if role.split or not role.paired:
         used = member.number("used")
@@ -80,8 +98,7 @@ def row(session: Session, member: Member, diagnosis: Diagnosis, recalled: Memory
     if role.master and marked:
         behind = member.written_since(marked[-1])
         unsent = unsent_since(session.tag, member, marked[-1])
-    known = max(moments(member.snapshots, recalled, "synced"), default=None)
-    lag = None if known is None else 0 if behind == 0 else max(0, session.now - known)
+    lag = None if synced is None else 0 if behind == 0 else max(0, session.now - synced)
     kind = {True: "master", False: "replica", None: "none"}[role.master]
     peer = f"{role.peer_host}:{role.peer_fs}"
     return Row(member.name, kind, peer, diagnosis, sent, lag, behind, unsent, session.tag, role.epoch)

@@ -8,6 +8,7 @@ from zrep.core.dataset import Snapshot
 from zrep.core.names import memory_key
 from zrep.core.pair import End
 from zrep.core.requests import Note, Recall, Remember
+from zrep.host.local import Host
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import survey
 
@@ -15,10 +16,10 @@ from zrep.ops.read import survey
 Memory = Mapping[str, Note]
 
 
-def recall(session: Session, *names: str) -> dict[str, Memory]:
-    """Read what is remembered here of each filesystem, by its name."""
+def recall(session: Session, *names: str, host: Host | None = None) -> dict[str, Memory]:
+    """Read what is remembered on a host, this one unless another is given, of each filesystem, by its name there."""
     keys = {name: memory_key(session.tag, name) for name in names}
-    found = session.local.ask(Recall(tuple(keys.values())))
+    found = (host or session.local).ask(Recall(tuple(keys.values())))
     return {name: found.get(key, {}) for name, key in keys.items()}
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from shlex import quote
 
 from zrep.core.errors import RefusedError, UsageError
@@ -13,13 +14,14 @@ from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome, each
 from zrep.ops.pairs import Session
 
+_SINCE = re.compile(r"since (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\Z", re.ASCII)
+
 
 def pause(session: Session, names: Sequence[str], reason: str) -> list[Outcome]:
     """sync leaves the filesystems alone until unpause; who asked and when is kept with it."""
     if not reason.isprintable():
         raise UsageError("a reason is one line of printable text", evidence=f"{reason!r}")
-    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(session.now))
-    text = f"{reason or 'paused'} since {since}"
+    text = pause_text(reason, session.now)
     return each(names, lambda name: _set_paused(session, name, text))
 
 
@@ -44,3 +46,17 @@ def _set_paused(session: Session, name: str, text: str) -> Outcome:
         else InheritProperty(End.SOURCE, (name,), f"{session.tag}:paused")
     )
     return apply_here(session, name, [step], "paused" if text else "sync goes on")
+
+
+def pause_text(reason: str, now: int) -> str:
+    """What ``zrep:paused`` holds: why, and since when."""
+    return f"{reason or 'paused'} since {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def paused_since(text: str) -> int | None:
+    """When a pause began, seconds since 1970; None for a text that pause_text has not made."""
+    found = _SINCE.search(text)
+    try:
+        return int(datetime.fromisoformat(found[1]).timestamp()) if found else None
+    except ValueError:
+        return None

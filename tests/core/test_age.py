@@ -1,0 +1,126 @@
+"""When a replica is older than it may be: from both sides the same."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from tests.core.make import MASTER, REPLICA, member
+from zrep.core.age import judge_age, longest_lag
+from zrep.core.dataset import Member
+from zrep.core.diagnosis import State, diagnose
+from zrep.core.errors import RefusedError, UnreachableError, ZrepError
+from zrep.core.quantities import seconds
+from zrep.core.role import Intent, Role
+
+NOW, LIMIT = 1_800_000_000, 900
+MINUTES_20, SECOND = 1200, 1
+LIMITED, LIMITED_THERE = replace(MASTER, max_lag=LIMIT), replace(REPLICA, max_lag=LIMIT)
+UNREACHABLE = UnreachableError("cannot reach it", evidence="No route to host")
+TOO_OLD = "it was not synced for 20m, longer than its --max-lag of 15m: "
+CRON = "does cron on alpha run zrep sync all?"
+
+
+def judged(
+    mine: Member,
+    theirs: Member | ZrepError | None,
+    synced: int | None,
+    behind: int | None = 0,
+    paused: int | None = None,
+) -> tuple[str, int, str, str]:
+    other = theirs if isinstance(theirs, Member) else None
+    when = None if synced is None else NOW - synced
+    found = judge_age(diagnose(mine, theirs), mine, other, synced=when, paused=paused, behind=behind, now=NOW)
+    return found.state.word, found.code, found.evidence, found.advice
+
+
+def sides(master: Role = LIMITED, replica: Role = REPLICA) -> tuple[Member, Member]:
+    return member("tank/a", master, "1hs"), member("tank/b", replica, "1hs", readonly="on")
+
+
+@pytest.mark.parametrize(("master", "replica"), [(LIMITED, REPLICA), (MASTER, LIMITED_THERE), (LIMITED, LIMITED_THERE)])
+@pytest.mark.parametrize(
+    ("behind", "why"), [(0, f"nothing was written since; {CRON}"), (2048, f"2.0K written since; {CRON}"), (None, CRON)]
+)
+def test_not_synced_for_longer_is_late_on_whichever_side_it_was_set(
+    master: Role, replica: Role, behind: int | None, why: str
+) -> None:
+    here, there = sides(master, replica)
+    assert judged(here, there, MINUTES_20, behind) == ("late", 1, TOO_OLD + why, "zrep sync tank/a")
+    assert judged(there, here, MINUTES_20, behind) == ("late", 1, TOO_OLD + why, "on alpha: zrep sync tank/a")
+
+
+@pytest.mark.parametrize(("age", "state"), [(LIMIT, "ok"), (LIMIT + SECOND, "late"), (-60, "ok"), (None, "late")])
+def test_it_may_be_exactly_as_old_as_was_said(age: int | None, state: str) -> None:
+    here, there = sides()
+    assert judged(here, there, age)[0] == judged(there, here, age)[0] == state
+
+
+def test_without_a_limit_nothing_is_late() -> None:
+    assert judged(*sides(MASTER), 10**9) == ("ok", 0, "", "")
+    assert judged(*sides(MASTER), None) == ("ok", 0, "", "")
+
+
+def test_of_two_limits_the_shorter_counts() -> None:
+    assert longest_lag(replace(MASTER, max_lag=60), LIMITED) == 60
+    assert longest_lag(MASTER, LIMITED) == LIMIT
+    assert longest_lag(MASTER, REPLICA) == 0
+
+
+@pytest.mark.parametrize(
+    ("since", "state", "evidence"),
+    [
+        (NOW - LIMIT, "paused", "upgrade"),
+        (NOW - MINUTES_20, "late", "it is paused for 20m, longer than its --max-lag of 15m: upgrade"),
+        (None, "late", "it is paused for a time that is not known, longer than its --max-lag of 15m: upgrade"),
+    ],
+)
+def test_a_pause_may_last_as_long(since: int | None, state: str, evidence: str) -> None:
+    here, there = sides(replace(LIMITED, paused="upgrade"))
+    advice = {"late": "zrep unpause tank/a", "paused": ""}[state]
+    code = int(state == "late")
+    assert judged(here, there, 10**6, paused=since) == (state, code, evidence, advice)
+    there_advice = f"on alpha: {advice}" if advice else ""
+    assert judged(there, here, 10**6, paused=since) == (state, code, evidence, there_advice)
+
+
+def test_a_peer_that_was_not_reached_for_longer_is_late_with_the_reason() -> None:
+    here, there = sides(LIMITED, LIMITED_THERE)
+    assert judged(here, UNREACHABLE, LIMIT)[:2] == ("peer unknown", 5)
+    evidence = f"{TOO_OLD}peer unknown: cannot reach it (No route to host)"
+    assert judged(here, UNREACHABLE, MINUTES_20) == ("late", 1, evidence, "zrep sync tank/a")
+    assert judged(there, UNREACHABLE, MINUTES_20) == ("late", 1, evidence, "on alpha: zrep sync tank/a")
+
+
+@pytest.mark.parametrize(
+    ("role", "theirs"),
+    [
+        (replace(LIMITED, split="kept"), None),
+        (replace(LIMITED, intent=Intent("init", "f" * 16)), None),
+        (LIMITED, None),
+        (LIMITED, RefusedError("another zrep version")),
+        (LIMITED, member("tank/b", replace(REPLICA, gen="e" * 16), "1hs")),
+    ],
+)
+def test_what_a_person_must_decide_stays_what_it_is(role: Role, theirs: Member | ZrepError | None) -> None:
+    mine = member("tank/a", role, "1hs")
+    found = diagnose(mine, theirs)
+    assert found.code == 3 or found.state is State.SPLIT_COPY
+    assert judge_age(found, mine, None, synced=0, paused=None, behind=0, now=NOW) == found
+
+
+def test_what_else_it_is_is_told_with_it() -> None:
+    here = member("tank/a", LIMITED, "1hs", mounted="no -")
+    found = judged(here, sides()[1], MINUTES_20)
+    assert found[0] == "late"
+    assert found[2] == f"{TOO_OLD}not mounted: its mountpoint is /tank/a"
+    assert found[3] == "zfs mount tank/a"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86400), ("0", 0)]
+    + [(text, None) for text in ("", "m", "-5m", "1.5h", "15 m", "15M", "1h30m", "١٥", "9" * 10)],
+)
+def test_a_time_as_a_person_writes_it(text: str, found: int | None) -> None:
+    assert seconds(text) == found

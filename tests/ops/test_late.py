@@ -1,0 +1,122 @@
+"""A replica that is older than --max-lag: what status and list say on either side, whatever is remembered where."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.ops import pairs
+from tests.ops.hosts import Hosts
+from tests.ops.pairs import MINUTE, SYNC_ALL, A, B, good, value
+from zrep.ops.changeconfig import Config
+from zrep.ops.list import Row, listing
+from zrep.ops.status import status
+
+BOTH = ("alpha", "beta")
+NAMES = {"alpha": A, "beta": B}
+
+
+def rows(hosts: Hosts) -> list[Row]:
+    """What status says of the pair, on alpha and on beta, at the same time."""
+    found = []
+    for host in BOTH:
+        with hosts.session(host) as session:
+            found += status(session, [])
+    return found
+
+
+def states(hosts: Hosts) -> list[str]:
+    return [row.state for row in rows(hosts)]
+
+
+def listed(hosts: Hosts, host: str) -> str:
+    with hosts.session(host) as session:
+        return listing(session, False)[0].state
+
+
+@pytest.fixture(params=BOTH)
+def side(request: pytest.FixtureRequest, hosts: Hosts) -> str:
+    """The side on which it was said that the replica may be five minutes old."""
+    where: str = request.param
+    pairs.linked(hosts)
+    good(hosts.run(where, pairs.changing(NAMES[where], Config(max_lag="5m"))))
+    good(hosts.run("alpha", SYNC_ALL))
+    return where
+
+
+def test_it_is_late_when_nobody_syncs_and_ok_after_a_sync(hosts: Hosts, side: str) -> None:
+    assert states(hosts) == ["ok", "ok"]
+    hosts.world.pass_time(5 * MINUTE)
+    assert states(hosts) == ["ok", "ok"]
+    hosts.world.pass_time(1)
+    assert states(hosts) == ["late", "late"]
+    assert listed(hosts, side) == "late"
+    good(hosts.run("alpha", SYNC_ALL))
+    assert states(hosts) == ["ok", "ok"]
+
+
+def test_both_sides_say_the_same_of_what_was_written(hosts: Hosts, side: str) -> None:
+    hosts.world.pass_time(10 * MINUTE)
+    pairs.written(hosts)
+    here, there = rows(hosts)
+    assert here.behind
+    assert (here.detail, here.lag, here.behind) == (there.detail, there.lag, there.behind)
+    assert (here.code, here.advice, there.advice) == (1, f"zrep sync {A}", f"on alpha: zrep sync {A}")
+
+
+@pytest.mark.parametrize("rebooted", BOTH)
+def test_a_boot_of_one_host_makes_nothing_late_that_the_other_remembers(hosts: Hosts, side: str, rebooted: str) -> None:
+    """Nothing was written for long: the marks on the snapshots are old, and the sync a minute ago is remembered in
+    memory alone."""
+    hosts.world.pass_time(10 * MINUTE)
+    good(hosts.run("alpha", SYNC_ALL))
+    shutil.rmtree(hosts.directory / rebooted / "state")
+    assert states(hosts) == ["ok", "ok"]
+
+
+def test_a_pause_is_late_after_the_same_time_and_its_end_ends_it(hosts: Hosts, side: str) -> None:
+    good(hosts.run("alpha", pairs.pausing(A, "upgrade")))
+    hosts.world.pass_time(5 * MINUTE)
+    assert states(hosts) == ["paused", "paused"]
+    hosts.world.pass_time(1)
+    here, there = rows(hosts)
+    assert (here.state, here.advice, there.advice) == ("late", f"zrep unpause {A}", f"on alpha: zrep unpause {A}")
+    good(hosts.run("alpha", pairs.unpausing(A)))
+    good(hosts.run("alpha", SYNC_ALL))
+    assert states(hosts) == ["ok", "ok"]
+
+
+def test_a_peer_that_cannot_be_reached_is_late_in_time_where_the_limit_is_known(hosts: Hosts, side: str) -> None:
+    hosts.wire.cut = True
+    assert states(hosts) == ["peer unknown", "peer unknown"]
+    hosts.world.pass_time(6 * MINUTE)
+    found = dict(zip(BOTH, rows(hosts), strict=True))
+    assert (found[side].state, found[side].code) == ("late", 1)
+    assert "peer unknown: lost" in found[side].detail
+
+
+@pytest.mark.parametrize("end", ["0", "none"])
+def test_it_ends_where_it_was_said(hosts: Hosts, side: str, end: str) -> None:
+    good(hosts.run(side, pairs.changing(NAMES[side], Config(max_lag=end))))
+    hosts.world.pass_time(100 * MINUTE)
+    assert states(hosts) == ["ok", "ok"]
+
+
+def test_it_outlives_a_role_change_and_a_rejoin_with_a_split_copy(hosts: Hosts) -> None:
+    pairs.diverged(hosts)
+    good(hosts.run("alpha", pairs.changing(A, Config(max_lag="5m"))))
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    assert value(hosts, "alpha", A, "zrep:maxlag") == "300"
+    good(hosts.run("beta", SYNC_ALL))
+    good(hosts.run("beta", pairs.failing_over(B)))
+    hosts.world.pass_time(10 * MINUTE)
+    with hosts.session("beta") as session:
+        assert [row.state for row in status(session, [B])] == ["late"]
+
+
+@pytest.mark.parametrize("text", ["soon", "5 m", "-1"])
+def test_what_is_no_time_is_refused(hosts: Hosts, text: str) -> None:
+    pairs.linked(hosts)
+    assert hosts.run("alpha", pairs.changing(A, Config(max_lag=text))).code == 2
+    assert value(hosts, "alpha", A, "zrep:maxlag") == "-"

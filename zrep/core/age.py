@@ -1,0 +1,61 @@
+"""How old a replica may be, as ``zrep:maxlag`` says on either side, and whether one is older: a state of its own."""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from msgspec.structs import replace
+
+from zrep.core.dataset import Member
+from zrep.core.diagnosis import Diagnosis, State
+from zrep.core.errors import FailedError, worst
+from zrep.core.quantities import duration, size
+from zrep.core.role import Role
+
+
+def longest_lag(*roles: Role) -> int:
+    """How many seconds a replica may be behind, by what is set on the sides that are known: the shorter time, so that
+    both sides say the same. 0: for ever."""
+    return min((role.max_lag for role in roles if role.max_lag), default=0)
+
+
+def judge_age(
+    found: Diagnosis,
+    mine: Member,
+    theirs: Member | None,
+    *,
+    synced: int | None,
+    paused: int | None,
+    behind: int | None,
+    now: int,
+) -> Diagnosis:
+    """A pair whose replica is older than it may be is late, whatever else it is that a person need not decide; any
+    other is what was found. theirs: None where it is not known. synced: when both sides were last known to be equal,
+    paused: when a pause began, both in seconds since 1970; behind: bytes written since; None: not known."""
+    roles = [mine.role, *([theirs.role] if theirs else [])]
+    limit = longest_lag(*roles)
+    if not limit or found.state is State.SPLIT_COPY or worst((found.code, FailedError.exit_code)) == found.code:
+        return found
+    here = mine.role.master is True
+    start, name = ("", mine.name) if here else (f"on {mine.role.peer_host}: ", mine.role.peer_fs)
+    if found.state is State.PAUSED:
+        if paused is not None and now - paused <= limit:
+            return found
+        age = "for a time that is not known" if paused is None else f"for {duration(now - paused)}"
+        what, why, advice = f"it is paused {age}", found.evidence, f"{start}zrep unpause {quote(name)}"
+    elif synced is not None and now - synced <= limit:
+        return found
+    else:
+        age = "is not known to have been synced" if synced is None else f"was not synced for {duration(now - synced)}"
+        what, why = f"it {age}", _reason(found, behind, mine.role.src_host)
+        advice = found.advice or f"{start}zrep sync {quote(name)}"
+    evidence = f"{what}, longer than its --max-lag of {duration(limit)}{f': {why}' if why else ''}"
+    return replace(found, state=State.LATE, what="the replica is too old", evidence=evidence, advice=advice, unasked=0)
+
+
+def _reason(found: Diagnosis, behind: int | None, master: str) -> str:
+    """What is known of why it was not synced. master: the host whose cron should."""
+    if found.state is not State.OK:
+        return f"{found.state.word}: {found.evidence or found.what}"
+    written = "" if behind is None else f"{size(behind)} written since; " if behind else "nothing was written since; "
+    return f"{written}does cron on {master} run zrep sync all?"
