@@ -102,3 +102,59 @@ class TestMounts:
         alpha.run(f"touch /{A}/writable && umount /{A} && touch /{A}/writable")
         silent(alpha, FAILOVER)
         assert beta.run(f"ls /{A}/writable").out
+
+
+class TestChildren:
+    """What is below a pair and not in it keeps mount, readonly and writers."""
+
+    def test_a_child_in_use_stops_a_role_change_until_it_has_a_readonly_of_its_own(
+        self, lab: Lab, hosts: Hosts
+    ) -> None:
+        alpha, beta = hosts
+        made(alpha, A)
+        silent(alpha, INIT)
+        alpha.run(f"zfs create {A}/c")
+        writer = alpha.popen(f"exec 9>> /{A}/c/log; echo open; read x; echo more >&9; echo rc $?")
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        reached = r"tank/a/c would become read-only with tank/a .*zfs set readonly=off 'tank/a/c'"
+        check(lab, Case("failover", FAILOVER, REFUSED, reached))
+        check(lab, Case("from the other end", TAKEOVER, REFUSED, reached, on="beta"))
+        alpha.run(f"zfs set readonly=off {A}/c")
+        beta.run(f"zfs create -u {A}/d")
+        reached = r"tank/a/d would become writable with tank/a \(on beta.*on beta: zfs set readonly=on 'tank/a/d'"
+        check(lab, Case("below the replica", FAILOVER, REFUSED, reached))
+        beta.run(f"zfs set readonly=on {A}/d")
+        silent(alpha, FAILOVER)
+        out, _ = writer.communicate("\n")
+        assert out == "rc 0\n"
+        assert beta.run(f"zfs get -H -o value readonly {A}/d").out == "on\n"
+
+    def test_a_master_that_stops_writes_leaves_them_alone_and_a_rejoin_names_them(self, lab: Lab, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        made(alpha, A)
+        alpha.run(f"zfs create {A}/c && zfs create -o mountpoint=/srv/other {A}/other && zfs create -V 8M {A}/v")
+        alpha.run(INIT)
+        silent(beta, f"zrep takeover -L --yes {A}")
+        writer = alpha.popen(f"exec 9>> /{A}/c/log; echo open; read x; echo more >&9; echo rc $?")
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        reached = "tank/a/c, tank/a/other, tank/a/v would become read-only with tank/a"
+        check(lab, Case("rejoin before cron", f"zrep rejoin {A}", REFUSED, reached))
+        stopped = alpha.run("zrep sync all", check=False)
+        kept = "keeps readonly=off, as a value of its own from now on: tank/a/c, tank/a/other, tank/a/v\n"
+        assert (stopped.rc, stopped.err.count(kept)) == (REFUSED, 1), stopped
+        assert alpha.run(f"touch /{A}/file", check=False).rc != 0
+        out, _ = writer.communicate("\n")
+        assert out == "rc 0\n"
+        check(lab, Case("rejoin", f"zrep rejoin {A}", REFUSED, "tank/a/c is mounted, and tank/a has to be unmounted"))
+        alpha.run(f"zfs unmount {A}/c")
+        check(lab, Case("elsewhere", f"zrep rejoin {A}", REFUSED, "tank/a/other is mounted, and tank/a has to be"))
+        alpha.run(f"zfs unmount {A}/other")
+        silent(alpha, f"zrep rejoin {A}")
+        assert alpha.run(f"zfs get -H -r -t filesystem,volume -o value readonly {A}").lines == [
+            "on",
+            "off",
+            "off",
+            "off",
+        ]

@@ -271,7 +271,7 @@ class Machine:
             case "usedbysnapshots":
                 return str(sum(self.snapshot_used(dataset, s) for s in dataset.snapshots))
             case "usedbychildren":
-                return str(self.used(dataset) - dataset.referenced)
+                return str(self.used_below(dataset))
             case "logicalused":
                 return str(self.used(dataset))
         return "0" if prop == "usedbyrefreservation" else None
@@ -289,9 +289,14 @@ class Machine:
         return 0 if newer.version == snapshot.version else METADATA_BYTES
 
     def used(self, dataset: Dataset) -> int:
-        own = dataset.referenced + sum(self.snapshot_used(dataset, s) for s in dataset.snapshots)
+        origin = self.owner(dataset.origin)[1] if dataset.origin is not None else None
+        # What a clone has not changed is its origin's.
+        own = 0 if origin and origin.version == dataset.version else dataset.referenced
+        return own + sum(self.snapshot_used(dataset, s) for s in dataset.snapshots) + self.used_below(dataset)
+
+    def used_below(self, dataset: Dataset) -> int:
         prefix, depth = dataset.name + "/", dataset.name.count("/") + 1
-        return own + sum(
+        return sum(
             self.used(d)
             for d in self.host.datasets.values()
             if d.name.startswith(prefix) and d.name.count("/") == depth

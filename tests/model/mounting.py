@@ -180,8 +180,7 @@ def do_unmount(machine: Machine, args: list[str]) -> None:
         raise RefusalError(f"cannot unmount '{name}': legacy mountpoint", "use umount(8) to unmount this filesystem")
     if dataset.mounted_at is None:
         raise RefusalError(f"cannot unmount '{name}': not currently mounted")
-    below = [d for d in machine.children(dataset) if (d.mounted_at or "").startswith(dataset.mounted_at + "/")]
-    unmount_tree(machine, [dataset, *below], options.has("f"))
+    unmount_tree(machine, [dataset, *machine.children(dataset)], options.has("f"))
     return None
 
 

@@ -78,7 +78,7 @@ def test_a_writer_would_stop_it_unless_forced(hosts: Hosts, monkeypatch: pytest.
 
 def test_children_that_stay_behind_are_named(hosts: Hosts) -> None:
     pairs.linked(hosts)
-    hosts["alpha"].sh(f"zfs create {A}/home")
+    hosts["alpha"].sh(f"zfs create -o readonly=off {A}/home")
     ended = good(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
     assert notes(ended) == [f"{A}: not replicated with it: {A}/home"]
 

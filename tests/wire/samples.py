@@ -8,6 +8,7 @@ from zrep.core import requests as asked
 from zrep.core import steps
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
 from zrep.core.mounts import MountEntry
+from zrep.core.neighbours import Child
 from zrep.core.pair import End
 from zrep.core.requests import Failure
 from zrep.core.role import Intent, Role
@@ -76,6 +77,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadMembers("zrep", (A, B), True), {A: MEMBER}),
     (asked.ReadSnapshots((AT,)), {AT: SNAPSHOTS[1]}),
     (asked.ReadChildren(A), ["tank/a/b"]),
+    (asked.ReadBelow("zrep", (A,)), [Child("tank/a/b", Value("off", "default"), True, ("offsite",), True)]),
     (asked.ReadOwnProperties("zrep"), {A: {"zrep:gen": "1"}}),
     (asked.ReadAllProperties(A), {"quota": Value("1G", "local")}),
     (asked.ReadDelegations(A), [("-u", "bob", "mount")]),

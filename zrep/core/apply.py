@@ -223,7 +223,7 @@ class _Host:
             member = self.members[name]
             leaves = "canmount" in keys and member.get("canmount") == "off"
             if leaves or ("mountpoint" in keys and member.get("mountpoint") in ("none", "legacy")):
-                self._unmount(name)
+                self._unmount(name, f"{member.get('mountpoint').rstrip('/')}/")
             elif "mountpoint" in keys and self._mounts_itself(member):
                 self.change(name, self._mounted_anew(name))
 
@@ -285,13 +285,14 @@ class _Host:
             other = {"readonly": Value(readonly, _TEMPORARY)}
             self.change(dataset, self._without_mount(dataset) or other)
 
-    def _unmount(self, dataset: str) -> None:
-        """Unmount a dataset and what is mounted below its mountpoint."""
-        place = f"{self._get(dataset).get('mountpoint').rstrip('/')}/"
+    def _unmount(self, dataset: str, inside: str = "/") -> None:
+        """Unmount a dataset, and what is mounted below it wherever that is; or, for a change of its mountpoint, only
+        what is mounted inside that directory."""
+        self._get(dataset)
         below = [
             name
             for name, member in self.members.items()
-            if name.startswith(f"{dataset}/") and member.mounted and member.get("mountpoint").startswith(place)
+            if name.startswith(f"{dataset}/") and member.mounted and member.get("mountpoint").startswith(inside)
         ]
         for name in (dataset, *below):
             if not self.members[name].volume:

@@ -15,7 +15,8 @@ from msgspec import Struct
 from zrep.core import steps
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
 from zrep.core.mounts import MountEntry
-from zrep.core.names import DatasetName, HostName, PoolName, PropertyName, SnapshotName, Tag
+from zrep.core.names import DatasetName, HostName, PoolName, PropertyName, SnapshotName, Tag, ancestors
+from zrep.core.neighbours import Child
 from zrep.core.role import Role
 
 Answer = TypeVar("Answer")
@@ -271,6 +272,19 @@ class ReadChildren(Request[list[str]], frozen=True):
     looks = True
 
     dataset: DatasetName
+
+
+class ReadBelow(Request[list[Child]], frozen=True):
+    """Every filesystem and volume below datasets that exist, by name."""
+
+    looks = True
+
+    tag: Tag
+    datasets: tuple[DatasetName, ...]
+
+    def fits(self, answer: list[Child]) -> bool:
+        roots = set(self.datasets)
+        return all(roots & set(ancestors(child.name)) for child in answer)
 
 
 class ReadOwnProperties(Request[dict[str, dict[str, str]]], frozen=True):

@@ -10,10 +10,12 @@ from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value,
 from zrep.core.errors import ZrepError
 from zrep.core.mounts import MountEntry
 from zrep.core.names import pool_of
+from zrep.core.neighbours import Child
 from zrep.core.requests import (
     FindRoles,
     IsUnmodified,
     ReadAllProperties,
+    ReadBelow,
     ReadChildren,
     ReadDelegations,
     ReadDifferences,
@@ -193,6 +195,18 @@ def read_differences(request: ReadDifferences, machine: Machine) -> list[tuple[s
 def read_children(request: ReadChildren, machine: Machine) -> list[str]:
     lines = machine.output(commands.list_tree(request.dataset)).splitlines()
     return [line for line in lines if line != request.dataset]
+
+
+@carry_out.register(ReadBelow)
+def read_below(request: ReadBelow, machine: Machine) -> list[Child]:
+    """Of other tags only for those that are in no pair of this one: that takes another command."""
+    done = zfs_errors.present(machine.run(commands.get_below(request.tag, request.datasets)))
+    children = parse.parse_below(request.tag, request.datasets, done.out)
+    alone = [child.name for child in children if not (child.tags or child.made)]
+    starts = range(0, len(alone), _BATCH)
+    said = "".join(machine.run(commands.get_own(alone[start : start + _BATCH])).out for start in starts)
+    own = parse.parse_whatever(said)
+    return [parse.with_tags(child, own[child.name]) if child.name in own else child for child in children]
 
 
 @carry_out.register(ReadOwnProperties)

@@ -15,6 +15,7 @@ from zrep.core.pair import End, plain_tree
 from zrep.core.plan_role import plan_stop
 from zrep.core.quantities import duration
 from zrep.core.requests import Lock, Note, Remember
+from zrep.ops.children import keep
 from zrep.ops.memory import moments, recall
 from zrep.ops.pairs import Link, Session
 from zrep.ops.read import observe
@@ -52,8 +53,10 @@ def _enforce(session: Session, name: str) -> None:
     beginning = member.role.intent is not None and member.role.intent.operation == "init"
     if not member.role.master or beginning or silent <= member.role.lease:
         return
-    plan = plan_stop(End.SOURCE, plain_tree(member), session.tag)
+    tree = plain_tree(member)
+    plan = plan_stop(End.SOURCE, tree, session.tag)
     if plan:
+        keep(session, session.alone(), End.SOURCE, tree, "on")
         session.alone().do_all(plan)
         session.warn(
             f"{name}: read-only from now on: {member.role.dest_host} was not reached for {duration(silent)}, "

@@ -16,6 +16,7 @@ from zrep.core.quantities import duration, size
 from zrep.core.requests import Identify, Occupants
 from zrep.core.steps import SendStream
 from zrep.host.local import Host
+from zrep.ops.children import refused_change
 from zrep.ops.memory import recall
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import find_roles, observe_children, read_mounts, read_stream_size
@@ -41,6 +42,8 @@ def blockers(view: View) -> tuple[ZrepError, ...]:
     found = [*([data] if data else []), *_mounted_by_hand(view)]
     found += _unreplayed(view.executor.source, view.pair.source.members)
     found += _covered(view.executor.source, view.pair.source.members)
+    found += refused_change(view.executor.source, view.tag, view.pair.source, "on")
+    found += refused_change(host, view.tag, view.pair.target, "off")
     return (*found, *_missing_keys(host, members), *_mountpoints_taken(host, members))
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
 from zrep.core.mounts import MountEntry
+from zrep.core.neighbours import Child
 from zrep.core.requests import (
     FindRoles,
     ReadAllProperties,
+    ReadBelow,
     ReadChildren,
     ReadDelegations,
     ReadMarked,
@@ -55,6 +57,11 @@ def survey(host: LocalHost, tag: str, datasets: Sequence[str]) -> Iterator[Membe
 def observe_children(host: Host, name: str) -> list[str]:
     """Every filesystem and volume below a dataset."""
     return host.ask(ReadChildren(name))
+
+
+def read_below(host: Host, tag: str, datasets: Sequence[str]) -> list[Child]:
+    """Every filesystem and volume below datasets."""
+    return host.ask(ReadBelow(tag, tuple(datasets))) if datasets else []
 
 
 def read_snapshots(host: Host, names: Sequence[str]) -> dict[str, Snapshot]:

@@ -34,6 +34,7 @@ from zrep.core.requests import DIFFERENCES_KEPT, IsUnmodified, Lock, Occupants, 
 from zrep.core.role import Role, intent_property
 from zrep.core.steps import Mount, SetProperties, Unmount
 from zrep.ops import hooks
+from zrep.ops.children import refused_rejoin
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View
 from zrep.ops.read import find_role, find_roles, observe, observe_children, read_all_properties, read_delegations
@@ -68,6 +69,7 @@ def rejoin(session: Session, name: str) -> Outcome:
             filesystem=name,
             advice=f"zrep clear -L {quote(name)}; then init from the master to a new target",
         )
+    _refuse_early(session, view, base)
     peer = (view.link.peer_host, view.link.peer_name)
     epoch = view.theirs.role.epoch or 0
     try:
@@ -86,24 +88,40 @@ def rejoin(session: Session, name: str) -> Outcome:
     return _carry_on(session, split, view.theirs.role)
 
 
+def _refuse_early(session: Session, view: View, base: Snapshot) -> None:
+    """What is known already of what would refuse it later, before anything is changed and anybody told. That nothing
+    was written alone may be seen only once the intent log is replayed."""
+    member = _own(view)
+    for refusal in refused_rejoin(session.local, view.tag, view.mine):
+        raise refusal.about(view.name)
+    own = member.by_guid(base.guid)
+    unreadable = member.may_have_log and not _can_be_mounted(member)
+    if unreadable or (own is not None and any(snapshot.written for snapshot in member.after(own))):
+        _refuse_split(session, member, base, read_all_properties(session.local, member.name))
+
+
 def _ready(session: Session, view: View, base: Snapshot) -> tuple[View, Split | None, list[str]]:
     """All up to the first step that gives the role up: the pair as it is then, the split that keeps what was written
-    here alone (None: nothing was), and what that is, for a person. Every refusal comes here."""
+    here alone (None: nothing was), and what that is, for a person. Every refusal comes here or before."""
     view = _raise_epoch(session, view)
     readable = _replay_intent_log(session, view)
     listed = _differences(session, _own(view), base) if readable else []
     # Read-only or not, a process that has mapped a file writable goes on storing into it, and what it stores after the
     # last look would be lost with the next stream.
-    _unmount(session, observe(session.local, session.tag, [view.name])[view.name])
-    view = session.again(view, sync_txg=True)
-    written = _written_alone(session, _own(view), base)
-    if readable and not written:
-        return view, None, []
-    member = _own(view)
-    properties = read_all_properties(session.local, member.name)
-    _refuse_pool_root(member, base)
-    _refuse_other_pairs(session, member, properties)
-    _refuse_children(session, member)
+    mounted = observe(session.local, session.tag, [view.name])[view.name]
+    _unmount(session, mounted)
+    try:
+        view = session.again(view, sync_txg=True)
+        written = _written_alone(session, _own(view), base)
+        if readable and not written:
+            return view, None, []
+        member = _own(view)
+        properties = read_all_properties(session.local, member.name)
+        _refuse_split(session, member, base, properties)
+    except ZrepError:
+        if mounted.mounted:
+            session.alone().try_do(Mount(End.SOURCE, mounted.name))
+        raise
     peer = (view.link.peer_host, view.link.peer_name)
     return view, new_split(view.tag, member, view.theirs.role, base, written, peer, properties), listed
 
@@ -148,9 +166,13 @@ def _replay_intent_log(session: Session, view: View) -> bool:
         executor.do(SetProperties(End.SOURCE, (member.name,), (("readonly", "on"),)))
     if not member.may_have_log:
         return True
-    if member.key_missing or not member.get("mountpoint").startswith("/"):
+    if not _can_be_mounted(member):
         return False
     return executor.try_do(Mount(End.SOURCE, member.name)) is None
+
+
+def _can_be_mounted(member: Member) -> bool:
+    return not member.key_missing and member.get("mountpoint").startswith("/")
 
 
 def _differences(session: Session, member: Member, base: Snapshot) -> list[str]:
@@ -205,6 +227,13 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
 
 
 # --- the split ---
+
+
+def _refuse_split(session: Session, member: Member, base: Snapshot, properties: Mapping[str, Value]) -> None:
+    """What keeps a split copy from being made."""
+    _refuse_pool_root(member, base)
+    _refuse_other_pairs(session, member, properties)
+    _refuse_children(session, member)
 
 
 def _refuse_pool_root(member: Member, base: Snapshot) -> None:

@@ -13,6 +13,7 @@ from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.plan_role import plan_abort, plan_demote, plan_open, plan_restore, plan_stop
 from zrep.core.steps import InheritProperty, Mount, RemountWritable, Share
 from zrep.ops import hooks
+from zrep.ops.children import keep
 from zrep.ops.execute import Executor
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import read_all_properties
@@ -160,5 +161,6 @@ def _stop(session: Session, view: View, found: Diagnosis) -> str:
     plan = plan_stop(End.SOURCE, view.mine, view.tag)
     if not plan:
         return ""
+    keep(session, session.alone(), End.SOURCE, view.mine, "on")
     session.alone().do_all(plan)
     return "; it would become read-only here" if session.options.dry_run else "; it is read-only here now"

@@ -22,6 +22,7 @@ from zrep.core.role import next_epoch
 from zrep.core.steps import TakeRole
 from zrep.host.process import ending
 from zrep.ops import hooks
+from zrep.ops.children import keep
 from zrep.ops.execute import Executor
 from zrep.ops.memory import recall
 from zrep.ops.outcome import Outcome
@@ -81,6 +82,7 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     epoch = next_epoch(member.role)
     try:
         hooks.ask(session, session.local, "before-promote", name, peer, epoch)
+        keep(session, executor, End.TARGET, plain_tree(member), "off")
         member = _take_role(session, executor, member, generation)
     except (ZrepError, KeyboardInterrupt):
         # Where it took the role all the same, whoever finishes it tells after-promote.

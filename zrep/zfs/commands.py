@@ -100,6 +100,34 @@ def list_tree(dataset: str) -> Argv:
     return ("zfs", "list", "-H", "-r", "-t", "filesystem,volume", "-o", "name", dataset)
 
 
+# What a dataset that is in a pair, or that zrep made for a while, has itself, after the tag.
+PAIRED, MASTER, MADE = ":src-fs", ":master", (":split", ":rehearse")
+
+
+def get_below(tag: str, datasets: Sequence[str]) -> Argv:
+    """Datasets and all below them: what a change of them would change there, and whether that is in a pair of a tag."""
+    own = (f"{tag}{name}" for name in (":exclude", PAIRED, MASTER, *MADE))
+    names = ",".join(("readonly", "mounted", *own))
+    return ("zfs", "get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,property,value,source", names, *datasets)
+
+
+def get_own(datasets: Sequence[str]) -> Argv:
+    """Everything that datasets have themselves, of any tag."""
+    return (
+        "zfs",
+        "get",
+        "-Hp",
+        "-s",
+        "local",
+        "-t",
+        "filesystem,volume",
+        "-o",
+        "name,property,value",
+        "all",
+        *datasets,
+    )
+
+
 def list_allowed(dataset: str) -> Argv:
     return ("zfs", "allow", dataset)
 

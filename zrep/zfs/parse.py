@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+
+from msgspec.structs import replace
 
 from zrep.core.dataset import NO_HOLDS, PoolSpace, Snapshot, TokenContents, Value
 from zrep.core.errors import FailedError
 from zrep.core.mounts import MountEntry
+from zrep.core.names import ancestors
+from zrep.core.neighbours import Child
 from zrep.core.quantities import whole_number
-from zrep.zfs.commands import SNAPSHOT_COLUMNS
+from zrep.zfs.commands import MADE, MASTER, PAIRED, SNAPSHOT_COLUMNS
 
 _HOLDS_UNKNOWN = frozenset(("",))
+_NO_VALUE = Value("-", "-")
+_YES = Value("yes", "local")
 
 
 def parse_version(text: str) -> tuple[int, ...]:
@@ -81,6 +87,46 @@ def parse_properties(text: str) -> dict[str, dict[str, Value]]:
     for name, prop, value, source in _values(text, 4):
         table.setdefault(name, {})[sys.intern(prop)] = known.setdefault((value, source), Value(value, source))
     return table
+
+
+def parse_below(tag: str, roots: Sequence[str], text: str) -> list[Child]:
+    """``zfs get`` of get_below: what is below the roots. The other tags are not known yet; see with_tags."""
+    children = []
+    for name, found in parse_properties(text).items():
+        if not set(roots) & set(ancestors(name)):
+            continue
+        own = {prop.removeprefix(tag) for prop, value in found.items() if value.local}
+        children.append(
+            Child(
+                name,
+                found.get("readonly", _NO_VALUE),
+                mounted=found.get("mounted", _NO_VALUE).value == "yes",
+                tags=(tag,) if PAIRED in own else (),
+                master=found.get(f"{tag}{MASTER}", _NO_VALUE) == _YES,
+                excluded=found.get(f"{tag}:exclude", _NO_VALUE),
+                made=bool(own & set(MADE)),
+            )
+        )
+    return children
+
+
+def parse_whatever(text: str) -> dict[str, dict[str, str]]:
+    """``zfs get`` of get_own: name → property → value. A value of somebody's property may hold line ends: what is no
+    row by itself is skipped."""
+    table: dict[str, dict[str, str]] = {}
+    for line in text.split("\n"):
+        name, _, rest = line.partition("\t")
+        prop, _, value = rest.partition("\t")
+        if prop:
+            table.setdefault(name, {})[prop] = value
+    return table
+
+
+def with_tags(child: Child, own: Mapping[str, str]) -> Child:
+    """The same child, by everything it has itself, of any tag."""
+    tags = sorted(prop.removesuffix(PAIRED) for prop in own if prop.endswith(PAIRED))
+    master = any(own.get(f"{tag}{MASTER}") == "yes" for tag in tags)
+    return replace(child, tags=tuple(tags), master=master, made=any(prop.endswith(MADE) for prop in own))
 
 
 def parse_own(text: str) -> dict[str, dict[str, str]]:

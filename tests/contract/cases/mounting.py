@@ -55,10 +55,12 @@ MOUNTING = [
     ),
     case(
         "unmount_with_children",
-        "Unmounting takes what is mounted inside along.",
+        "Unmounting takes the filesystems below along that are mounted, wherever they are.",
         """
         zfs create tank/c/a
         zfs create tank/c/a/b
+        zfs create -o mountpoint=/mnt/elsewhere tank/c/a/elsewhere
+        zfs create -o mountpoint=/mnt/elsewhere/b tank/c/a/elsewhere/b
         zfs unmount tank/c/a
         zfs get -H -p -r -o name,value mounted tank/c/a
         zfs mount tank/c/a/b

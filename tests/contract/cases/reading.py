@@ -82,6 +82,40 @@ READING = [
         """,
     ),
     case(
+        "used_by_children",
+        "What is below uses something at once, but for a clone that nobody has written to.",
+        """
+        zfs create tank/c/a
+        zfs get -H -p -o property,value usedbychildren tank/c/a
+        zfs create tank/c/a/b
+        zfs get -H -p -o property,value usedbychildren tank/c/a
+        zfs create tank/c/d
+        zfs create -s -V 16M tank/c/d/v
+        zfs get -H -p -o property,value usedbychildren tank/c/d
+        zfs create tank/c/e
+        zfs snapshot tank/c/a@s
+        zfs clone tank/c/a@s tank/c/e/clone
+        zfs get -H -p -o property,value usedbychildren tank/c/e
+        write tank/c/e/clone f one
+        zfs get -H -p -o property,value usedbychildren tank/c/e
+        """,
+    ),
+    case(
+        "what_is_below",
+        "All below some datasets, once each, with what they have themselves or inherit from within; of what they have "
+        "themselves only the names and values.",
+        """
+        zfs create tank/c/a
+        zfs create tank/c/a/b
+        zfs create -s -V 16M tank/c/a/b/v
+        zfs create tank/c/d
+        zfs set x:y=on tank/c/a/b
+        zfs set offsite:src-fs=x tank/c/d
+        zfs get -Hp -r -t filesystem,volume -o name,property,value,source readonly,mounted,x:y tank/c/a tank/c/a/b
+        zfs get -Hp -s local -t filesystem,volume -o name,property,value all tank/c/a/b tank/c/d
+        """,
+    ),
+    case(
         "get_refusals",
         "One missing dataset does not hide the others: they are printed and the status is 1.",
         """
