@@ -29,6 +29,7 @@ def snap(text: str, place: int = 0) -> Snapshot:
         holds=frozenset(holds),
         sent=1000 if "s" in marks else None,
         clones=("tank/clone",) if "c" in marks else (),
+        made=name[0].isdigit(),
     )
 
 

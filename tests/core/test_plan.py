@@ -234,7 +234,8 @@ def test_the_stages_of_converging(
 def test_nothing_is_expired_without_a_base() -> None:
     one = replace(MASTER, savecount=1)
     assert plan.plan_expire(lane("1 2 3", "7 8 9", master=one, replica=one)) == ()
-    assert plan.expire_end(End.SOURCE, member("tank/a", one, "1 2 3"), TAG, None) == ()
+    side = member("tank/a", one, "1 2 3")
+    assert plan.expire_end(End.SOURCE, side, side.ours(TAG), None) == ()
 
 
 def test_converge_ends_a_cancel_mark() -> None:
@@ -294,7 +295,7 @@ def test_quiesce_of_what_is_not_mounted_or_a_volume() -> None:
 
 def test_the_final_snapshot_is_always_taken() -> None:
     assert lines(rolechange.plan_final_snapshot(pair())) == [
-        "source: zfs snapshot tank/a@zrep_000002",
+        "source: zfs snapshot -o zrep:made=yes tank/a@zrep_000002",
     ]
 
 

@@ -27,10 +27,10 @@ from zrep.core.retention import expirable
 def test_what_one_side_may_let_go_of(snapshots: str, base: str | None, keep: int, gone: str) -> None:
     side = member("tank/a", MASTER, snapshots)
     guid = base.rstrip("hHswc") if base else ""
-    found = expirable(side, TAG, side.by_guid(guid) if base else None, keep)
+    found = expirable(side.ours(TAG), side.by_guid(guid) if base else None, keep)
     assert " ".join(snapshot.guid for snapshot in found) == gone
 
 
 def test_of_another_tag_nothing() -> None:
     side = member("tank/a", MASTER, "1 2 3")
-    assert expirable(side, "offsite", side.snapshots[-1], 1) == ()
+    assert expirable(side.ours("offsite"), side.snapshots[-1], 1) == ()

@@ -64,7 +64,7 @@ ROLE = (("zrep:inprogress", "{a=b: c}"), ("zrep:master", "yes"))
 @pytest.mark.parametrize(
     ("step", "asked"),
     [
-        (TakeSnapshot(END, (A, B)), ("snapshot", (A, B))),
+        (TakeSnapshot(END, "k", (A, B)), ("snapshot", (A, B), "k:made", "yes")),
         (Hold(END, "zrep", (A, B)), ("hold", "zrep", (A, B))),
         (Release(END, "zrep", (A,)), ("release", "zrep", (A,))),
         (DestroySnapshots(END, "tank/a", ("x", "y")), ("destroy", ("tank/a@x", "tank/a@y"))),

@@ -94,7 +94,7 @@ def fresh(host: Host) -> None:
 @pytest.mark.parametrize(
     "step",
     [
-        TakeSnapshot(END, tuple(f"{name}@new" for name in NAMES)),
+        TakeSnapshot(END, "zrep", tuple(f"{name}@new" for name in NAMES)),
         Hold(END, "zrep", SNAPSHOTS),
         Release(END, "k", SNAPSHOTS),
         DestroySnapshots(END, "tank/x/b c", ("old",)),
@@ -152,7 +152,7 @@ def test_it_reads_what_a_dataset_has_itself_as_the_command_does(alpha: Host, nam
 @pytest.mark.parametrize(
     "step",
     [
-        TakeSnapshot(END, ("tank/x/a@new", "tank/x/d@zrep_000001")),
+        TakeSnapshot(END, "zrep", ("tank/x/a@new", "tank/x/d@zrep_000001")),
         Hold(END, "k", SNAPSHOTS),
         Hold(END, "zrep", ("tank/x/a@gone",)),
         Hold(END, "zrep", (*SNAPSHOTS, "tank/x/a@gone")),
@@ -202,7 +202,7 @@ def test_many_are_one_transaction_group(alpha: Host) -> None:
     alpha.run("zpool sync; echo 600 > /sys/module/zfs/parameters/zfs_txg_timeout")
     try:
         for step in (
-            TakeSnapshot(END, snapshots),
+            TakeSnapshot(END, "zrep", snapshots),
             Hold(END, "zrep", snapshots),
             SetProperties(END, snapshots, (("zrep:sent", "1"),)),
             Release(END, "zrep", snapshots),

@@ -95,12 +95,20 @@ def written(hosts: Hosts, host: str = "alpha", name: str = A, key: str = "two") 
 
 
 def shell_pair(hosts: Hosts) -> None:
-    """As the shell zrep 2.0 leaves one: no epoch, no generation, no holds."""
     linked(hosts)
+    by_the_shell(hosts)
+
+
+def by_the_shell(hosts: Hosts) -> None:
+    """A linked pair as the shell zrep 2.0 leaves one: no epoch, no generation, no holds, and of snapshots no mark but
+    that of what was sent, on the master."""
     for host, name in (("alpha", A), ("beta", B)):
         for key in ("epoch", "gen", "parent", "inprogress", "flags", "canmount"):
             hosts[host].run(["zfs", "inherit", f"zrep:{key}", name])
-        hosts[host].sh(f"zfs release zrep {name}@zrep_000001")
+        for snapshot in hosts[host].sh(f"zfs list -H -o name -t snapshot {name}").decode().split():
+            hosts[host].run(["zfs", "release", "zrep", snapshot])
+            for mark in ("made", *(("sent",) if host == "beta" else ())):
+                hosts[host].run(["zfs", "inherit", f"zrep:{mark}", snapshot])
     hosts["beta"].run(["zfs", "inherit", "zrep:master", B])
 
 

@@ -37,7 +37,7 @@ def told(member: Member) -> dict[str, object]:
     found["written"] = member.number("written") > 0
     found["snapshots"] = [snapshot.name for snapshot in member.snapshots]
     for s in member.snapshots:
-        found[f"@{s.name}"] = (s.guid, sorted(s.holds), s.sent, sorted(s.clones), s.written > 0)
+        found[f"@{s.name}"] = (s.guid, sorted(s.holds), s.sent, s.made, sorted(s.clones), s.written > 0)
     return found
 
 

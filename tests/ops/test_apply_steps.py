@@ -81,7 +81,7 @@ class Case:
 
 
 def snapshot(name: str) -> Step:
-    return steps.TakeSnapshot(HERE, (f"{A}@{name}",))
+    return steps.TakeSnapshot(HERE, TAG, (f"{A}@{name}",))
 
 
 def hold(name: str, tag: str = TAG) -> Step:
@@ -121,8 +121,8 @@ CASES = [
     # Snapshots.
     *(Case(shape, snapshot("new")) for shape in SHAPES),
     Case("a filesystem", snapshot("one"), refused=True),
-    Case("a filesystem", steps.TakeSnapshot(HERE, ("tank/b@one",)), refused=True),
-    Case("one with children", steps.TakeSnapshot(HERE, (f"{A}@two", f"{A}/child@two"))),
+    Case("a filesystem", steps.TakeSnapshot(HERE, TAG, ("tank/b@one",)), refused=True),
+    Case("one with children", steps.TakeSnapshot(HERE, TAG, (f"{A}@two", f"{A}/child@two"))),
     *(Case(shape, hold("one", "mine")) for shape in SHAPES),
     Case("a filesystem", hold("two"), refused=True),
     *(Case("one with a snapshot held", release("one", tag)) for tag in (TAG, "backup")),

@@ -23,14 +23,14 @@ INTENT = Intent("failover", "0123456789abcdef", "commit", 3, {A: "off default"},
 ROLE = Role("alpha", A, "beta", B, True, 5, 3, "0123456789abcdef", ("f" * 16,), INTENT)
 SNAPSHOTS = (
     Snapshot("daily", "17", 10, 1700000000, 4096, 8192, frozenset({"zrep", "mine"}), None, ("tank/clone",)),
-    Snapshot("zrep_000001", str(2**64 - 1), 20, 1700000060, sent=1700000061),
+    Snapshot("zrep_000001", str(2**64 - 1), 20, 1700000060, sent=1700000061, made=True),
 )
 MEMBER = Member(A, {"type": Value("filesystem", "-"), "mountpoint": Value("/srv/a\tb", "local")}, ROLE, SNAPSHOTS)
 IDENTITY = asked.Identity("alpha", "0a1b", "3.0", "2.3.2", 1700000000.5, "root")
 FAILURE = Failure("OccupiedError", "zfs unmount failed", A, "target is busy", "end postgres")
 
 STEPS: tuple[steps.Change, ...] = (
-    steps.TakeSnapshot(End.SOURCE, (AT,)),
+    steps.TakeSnapshot(End.SOURCE, "zrep", (AT,)),
     steps.Hold(End.TARGET, "zrep", (AT, f"{B}@x")),
     steps.Release(End.SOURCE, "zrep", (AT,)),
     steps.DestroySnapshots(End.SOURCE, A, ("x", "-y")),

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from zrep.core import steps
 from zrep.core.dataset import NO_HOLDS, Member, Snapshot, Value, build_member, role_of
 from zrep.core.errors import FailedError
+from zrep.core.names import MADE, SENT
 from zrep.core.pair import End, Pair, Tree
 
 # In the place of a guid that only ZFS can make.
@@ -70,8 +71,10 @@ def received(
     arrived = made.get(f"{step.target}@{name}")
     if arrived is None:
         arrived = replace(sent, createtxg=0, holds=NO_HOLDS, sent=None, clones=())
+    # A mark travels with the other properties: not with an increment.
+    marked = sent.made and not (step.base or step.token) and bool(_CARRIES_PROPERTIES & set(step.options))
     host.forget_partial(step.target)
-    host.add_snapshot(step.target, replace(arrived, written=sum(between)))
+    host.add_snapshot(step.target, replace(arrived, written=sum(between), made=marked))
     host.change(step.target, {key: Value(value, "local") for key, value in step.override})
     return host.members
 
@@ -106,9 +109,9 @@ class _Host:
 
     def apply(self, step: steps.Step, made: Mapping[str, Snapshot]) -> None:
         match step:
-            case steps.TakeSnapshot(snapshots=names):
+            case steps.TakeSnapshot(tag=tag, snapshots=names):
                 for full in names:
-                    self._take(full, made.get(full))
+                    self._take(full, made.get(full), marked=tag == self.tag)
             case steps.Hold(tag=tag, snapshots=names):
                 self._each(names, lambda snapshot: replace(snapshot, holds=snapshot.holds | {tag}))
             case steps.Release(tag=tag, snapshots=names):
@@ -190,8 +193,10 @@ class _Host:
     def _set(self, target: str, properties: Iterable[tuple[str, str]]) -> None:
         if "@" in target:
             for key, value in properties:
-                if key == f"{self.tag}:sent":
+                if key == f"{self.tag}:{SENT}":
                     self._each((target,), lambda found, at=int(value): replace(found, sent=at))  # type: ignore[misc]  # bound now
+                elif key == f"{self.tag}:{MADE}":
+                    self._each((target,), lambda found: replace(found, made=True))
             return
         given = {key: Value(value, "local") for key, value in properties}
         self.change(target, given)
@@ -201,8 +206,10 @@ class _Host:
 
     def _inherit(self, target: str, key: str, as_received: bool) -> None:
         if "@" in target:
-            if key == f"{self.tag}:sent":
+            if key == f"{self.tag}:{SENT}":
                 self._each((target,), lambda found: replace(found, sent=None))
+            elif key == f"{self.tag}:{MADE}":
+                self._each((target,), lambda found: replace(found, made=False))
             return
         if as_received:  # there is one, or nobody would ask for it; which it is, only ZFS knows
             now = self._get(target).properties.get(key, _UNSET)
@@ -426,11 +433,12 @@ class _Host:
         if self._get(dataset).by_name(name) is not None:
             raise FailedError("the snapshot exists already", filesystem=dataset, evidence=full)
 
-    def _take(self, full: str, made: Snapshot | None) -> None:
+    def _take(self, full: str, made: Snapshot | None, *, marked: bool) -> None:
         dataset, _, name = full.partition("@")
         self.refuse_taken(full)
         written = self._get(dataset).number("written")
-        self.add_snapshot(dataset, replace(made or Snapshot(name, f"{_PLANNED}{full}", 0), written=written))
+        new = made or Snapshot(name, f"{_PLANNED}{full}", 0)
+        self.add_snapshot(dataset, replace(new, written=written, made=marked))
 
     def add_snapshot(self, dataset: str, snapshot: Snapshot) -> None:
         """Put a snapshot after all others: nothing is written after it."""

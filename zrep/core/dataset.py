@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.names import sequence_of
+from zrep.core.names import MADE, SENT, sequence_of
 from zrep.core.quantities import floor_bytes, whole_number
 from zrep.core.role import UNKNOWN, Intent, Role
 
@@ -28,7 +28,8 @@ class Value(Struct, frozen=True, array_like=True):
 
 
 class Snapshot(Struct, frozen=True, array_like=True):
-    """One snapshot of one dataset. guid is its identity, createtxg its place in order; sent and creation in seconds."""
+    """One snapshot of one dataset. guid is its identity, createtxg its place in order; sent and creation in seconds;
+    made: it has the mark of a snapshot that zrep made."""
 
     name: str
     guid: str
@@ -39,6 +40,12 @@ class Snapshot(Struct, frozen=True, array_like=True):
     holds: frozenset[str] = NO_HOLDS
     sent: int | None = None
     clones: tuple[str, ...] = ()
+    made: bool = False
+
+    def own(self, tag: str) -> bool:
+        """Whether zrep has made it, under a tag: by its name and a mark. The mark of its making does not travel with an
+        increment; what has arrived is held, and marked as sent."""
+        return sequence_of(tag, self.name) is not None and (self.made or self.sent is not None or tag in self.holds)
 
 
 class PoolSpace(Struct, frozen=True):
@@ -147,9 +154,34 @@ class Member(Struct, frozen=True):
         written only after the pool's transaction group has closed: an intent log may hold more."""
         return self.number("written") + sum(snapshot.written for snapshot in self.after(base))
 
-    def ours(self, tag: str) -> tuple[Snapshot, ...]:
-        """zrep's own snapshots, oldest first."""
-        return tuple(snapshot for snapshot in self.snapshots if sequence_of(tag, snapshot.name) is not None)
+    def ours(self, tag: str, known: Collection[str] = ()) -> tuple[Snapshot, ...]:
+        """zrep's own snapshots, oldest first. known: guids of those that are its own on the other side. An
+        administrator's may be called alike: a name alone says nothing.
+
+        The shell zrep marks what it has sent, on the master alone, and numbers one by one: of a pair of its own, what
+        goes before and after a snapshot that is known in one sequence is too."""
+        named = [snapshot for snapshot in self.snapshots if sequence_of(tag, snapshot.name) is not None]
+        own = {snapshot.guid for snapshot in named if snapshot.own(tag) or snapshot.guid in known}
+        if self.role.paired and not self.role.gen:
+            own |= _in_sequence(tag, self.snapshots, own) | _in_sequence(tag, self.snapshots[::-1], own)
+        return tuple(snapshot for snapshot in self.snapshots if snapshot.guid in own)
+
+
+def _in_sequence(tag: str, snapshots: Sequence[Snapshot], known: Collection[str]) -> set[str]:
+    """The guids of snapshots that follow those that are known number by number, up or down. One that was never sent
+    has left its number."""
+    found: set[str] = set()
+    last = None
+    for snapshot in snapshots:
+        number = sequence_of(tag, snapshot.name.removesuffix("_unsent"))
+        if number is None:
+            continue
+        if snapshot.guid in known:
+            last = number
+        elif last is not None and abs(number - last) == 1:
+            last = number
+            found |= {snapshot.guid} if sequence_of(tag, snapshot.name) is not None else set()
+    return found
 
 
 _FORMS: dict[str, Callable[[str], object]] = {
@@ -221,4 +253,13 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
 
 
 def build_member(tag: str, name: str, properties: Mapping[str, Value], snapshots: Sequence[Snapshot]) -> Member:
-    return Member(name, properties, role_of(tag, name, properties), tuple(snapshots))
+    return Member(name, properties, role_of(tag, name, properties), tuple(_own_marks(tag, properties, snapshots)))
+
+
+def _own_marks(tag: str, properties: Mapping[str, Value], snapshots: Sequence[Snapshot]) -> Sequence[Snapshot]:
+    """Snapshots without the marks that they might only inherit: zfs list shows what a dataset has as theirs."""
+    given = {mark: properties[f"{tag}:{mark}"].value for mark in (MADE, SENT) if f"{tag}:{mark}" in properties}
+    if set(given.values()) <= {"-"}:
+        return snapshots
+    made, sent = given.get(MADE, "-") == "-", whole_number(given.get(SENT, "-"))
+    return [replace(s, made=s.made and made, sent=None if s.sent == sent else s.sent) for s in snapshots]

@@ -45,6 +45,10 @@ ROLE_PROPERTIES = (
     "lock-time",
 )
 
+# The user properties TAG:NAME of a snapshot: zrep made it, and when it was known to be on both sides.
+MADE = "made"
+SENT = "sent"
+
 # zfs_namecheck.c: components of alphanumerics and "-_.: ", none of them "." or "..", at most 255 bytes in all
 # (ZFS_MAX_DATASET_NAME_LEN); the pool begins with a letter.
 _LONGEST = 255
@@ -118,14 +122,20 @@ def _own_name(tag: str) -> re.Pattern[str]:
 
 
 def sequence_of(tag: str, snapshot: str) -> int | None:
-    """The number in one of zrep's own snapshot names, None for any other name (``_unsent`` included)."""
+    """The number in a snapshot's short name, where zrep could have given it; None for any other name (``_unsent``
+    included). That it could does not say that it did: see Member.ours."""
     match = _own_name(tag).fullmatch(snapshot)
-    return int(match.group(1), 16) if match else None
+    number = int(match.group(1), 16) if match else None
+    return number if number is not None and snapshot_name(tag, number) == snapshot else None
 
 
-def next_sequence(tag: str, snapshots: Iterable[str]) -> int:
-    """One higher than the highest of zrep's snapshots among these short names."""
-    return 1 + max((sequence_of(tag, name) or 0 for name in snapshots), default=0)
+def next_sequence(tag: str, own: Iterable[str], taken: Iterable[str] = ()) -> int:
+    """One higher than the highest of zrep's snapshots, by short name, or the next one whose name is not taken."""
+    number = 1 + max((sequence_of(tag, name) or 0 for name in own), default=0)
+    others = {sequence_of(tag, name) for name in taken}
+    while number in others:
+        number += 1
+    return number
 
 
 def split_snapshot(tag: str, epoch: int) -> str:

@@ -62,11 +62,17 @@ class Lane(Struct, frozen=True):
         """The newest snapshot of the source that the target has too, by GUID, as the source knows it."""
         return newest_common(self.source, self.target)
 
+    def ours(self, end: End) -> tuple[Snapshot, ...]:
+        """zrep's own snapshots at one end, oldest first: those that are known to be that at either end."""
+        other = self.at(end.other)
+        return self.at(end).ours(self.tag, {snapshot.guid for snapshot in other.ours(self.tag)})
+
     @property
     def next_snapshot(self) -> str:
-        """Full name of the next snapshot of the source: its number is higher than any on either end."""
+        """Full name of the next snapshot of the source: its number is higher than any of zrep's own on either end."""
+        own = [snapshot.name for end in End for snapshot in self.ours(end)]
         taken = [snapshot.name for snapshot in (*self.source.snapshots, *self.target.snapshots)]
-        return f"{self.source.name}@{snapshot_name(self.tag, next_sequence(self.tag, taken))}"
+        return f"{self.source.name}@{snapshot_name(self.tag, next_sequence(self.tag, own, taken))}"
 
 
 class Pair(Struct, frozen=True):
@@ -105,6 +111,12 @@ def plain_pair(tag: str, source: Member, target: Member) -> Pair:
 def plain_tree(member: Member) -> Tree:
     """The tree of a dataset without descendants."""
     return Tree((member,))
+
+
+def next_snapshot(tag: str, member: Member) -> str:
+    """Full name of the next snapshot of a dataset whose other half is not asked."""
+    own, taken = ([s.name for s in snapshots] for snapshots in (member.ours(tag), member.snapshots))
+    return f"{member.name}@{snapshot_name(tag, next_sequence(tag, own, taken))}"
 
 
 def newest_common(one: Member, other: Member) -> Snapshot | None:

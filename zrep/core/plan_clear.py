@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.names import ROLE_PROPERTIES
+from zrep.core.names import MADE, ROLE_PROPERTIES, SENT
 from zrep.core.pair import End, plain_tree
 from zrep.core.plan_role import plan_restore
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, Step
 
 
-def plan_clear(member: Member, tag: str) -> tuple[Step, ...]:
+def plan_clear(member: Member, tag: str, ours: Sequence[Snapshot], *, half: bool = False) -> tuple[Step, ...]:
     """Take all that is zrep's from one half: holds first (nothing held can be destroyed), then snapshots of ours
     without clones, properties last: a run that is cut finds the role and goes on. A former replica stays read-only: to
-    write to it is the next decision."""
+    write to it is the next decision.
+
+    ours: which of its snapshots are zrep's own; half: what is half received is so too. A replica's always is."""
     name, end = member.name, End.SOURCE
     plan: list[Step] = []
     intent = member.role.intent
     if member.role.master and intent is not None and intent.operation in ("failover", "stopped"):
         # zrep made it read-only for a while: with the record goes the only one who would undo that.
         plan += plan_restore(end, plain_tree(member), tag, intent)
-    if member.token:
+    if member.token and (half or member.role.master is False):
         plan.append(DiscardPartial(end, name))
     held = tuple(f"{name}@{s.name}" for s in member.snapshots if tag in s.holds)
     if held:
         plan.append(Release(end, tag, held))
-    ours: tuple[Snapshot, ...] = member.ours(tag)
     free = tuple(s.name for s in ours if not s.clones and not s.holds - {tag})
     if free:
         plan.append(DestroySnapshots(end, name, free))
-    for key in (*(f"{tag}:{prop}" for prop in ROLE_PROPERTIES), f"{tag}:sent"):
+    for key in (f"{tag}:{prop}" for prop in (*ROLE_PROPERTIES, MADE, SENT)):
         value = member.properties.get(key)
         if value is not None and (value.local or value.source == "received"):
             plan.append(InheritProperty(end, (name,), key))
-    kept = tuple(f"{name}@{s.name}" for s in ours if s.name not in free and s.sent)
-    if kept:
-        plan.append(InheritProperty(end, kept, f"{tag}:sent"))
+    kept = [snapshot for snapshot in ours if snapshot.name not in free]
+    for mark, marked in ((SENT, [s for s in kept if s.sent is not None]), (MADE, [s for s in kept if s.made])):
+        if marked:
+            plan.append(InheritProperty(end, tuple(f"{name}@{s.name}" for s in marked), f"{tag}:{mark}"))
     return tuple(plan)

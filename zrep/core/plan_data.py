@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.diagnosis import diagnose_data
-from zrep.core.names import sequence_of
+from zrep.core.names import SENT, sequence_of
 from zrep.core.pair import End, Lane, Pair, newest_common
 from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
@@ -29,6 +29,7 @@ from zrep.core.steps import (
     SendStream,
     SetProperties,
     Step,
+    made,
 )
 
 # Properties travel with the first full stream only. The first property-carrying receive into a dataset that was
@@ -64,12 +65,11 @@ def plan_advance(lane: Lane) -> Advance:
     if trouble is not None:
         raise trouble.error(source.name)
     assert base is not None
-    later = [snapshot for snapshot in source.ours(lane.tag) if snapshot.createtxg > base.createtxg]
+    later = [snapshot for snapshot in lane.ours(End.SOURCE) if snapshot.createtxg > base.createtxg]
     pending = later[-1] if later else None
     since = pending or base
-    sent = {snapshot.guid for snapshot in source.snapshots}
-    unknown = (snapshot.name for snapshot in target.snapshots if snapshot.guid not in sent)
-    foreign = tuple(name for name in unknown if sequence_of(lane.tag, name) is None)
+    sent = {snapshot.guid for snapshot in (*source.snapshots, *lane.ours(End.TARGET))}
+    foreign = tuple(snapshot.name for snapshot in target.snapshots if snapshot.guid not in sent)
     return Advance(base, pending, source.written_since(since), foreign)
 
 
@@ -121,7 +121,7 @@ def plan_roll_back(lane: Lane) -> RollBack | None:
     known = {snapshot.guid for snapshot in lane.source.snapshots}
     start = _unwritten_up_to(target, base)
     later = target.after(start)
-    own = [s for s in later if s in target.ours(lane.tag) and s.guid not in known and s.holds <= {lane.tag}]
+    own = [s for s in later if s in lane.ours(End.TARGET) and s.guid not in known and s.holds <= {lane.tag}]
     held = tuple(f"{target.name}@{snapshot.name}" for snapshot in own if lane.tag in snapshot.holds)
     names = tuple(snapshot.name for snapshot in own)
     steps = (
@@ -177,10 +177,8 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
         steps.append(Hold(End.SOURCE, lane.tag, (own,)))
     if lane.tag not in at_target.holds:
         steps.append(Hold(End.TARGET, lane.tag, (received,)))
-    if at_target.sent is None:
-        steps.append(SetProperties(End.TARGET, (received,), ((f"{lane.tag}:sent", str(now)),)))
-    if base.sent is None:
-        steps.append(SetProperties(End.SOURCE, (own,), ((f"{lane.tag}:sent", str(now)),)))
+    sent = ((f"{lane.tag}:{SENT}", str(now)),)
+    steps += [SetProperties(end, names, sent) for end in (End.TARGET, End.SOURCE) if (names := _unmarked(lane, end))]
     if not target.readonly:
         # Somebody, or a forced takeover that was cut, left it writable: a replica is read-only until promoted.
         steps.append(SetProperties(End.TARGET, (target.name,), (("readonly", "on"),)))
@@ -188,13 +186,25 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
     steps += _release_others(End.SOURCE, source, lane.tag, base)
     if expire:
         # What is let go of above is held no more by then.
-        released = Lane(lane.tag, _without_hold(source, lane.tag, base), _without_hold(target, lane.tag, base))
-        steps += plan_expire(released)
+        steps += _expire(lane, _without_hold(source, lane.tag, base), _without_hold(target, lane.tag, base))
     # A cancel mark has done its work once both locks are held by a new run: no late request is left alive.
     if target.role.intent and target.role.intent.completed:
         steps += plan_complete_role(End.TARGET, target, lane.tag)
         steps.append(clear_intent(End.TARGET, target.name, lane.tag))
     return tuple(steps)
+
+
+def _unmarked(lane: Lane, end: End) -> tuple[str, ...]:
+    """The snapshots at one end, in full, that are to be marked as sent: the base, but for one that only looks as if it
+    were zrep's own; and those of zrep's on both ends that have no mark at this one, because a run was cut."""
+    base, own, member = lane.base, {snapshot.guid for snapshot in lane.ours(end)}, lane.at(end)
+    common = {snapshot.guid for snapshot in lane.at(end.other).snapshots} & own
+    bases = {base.guid} if base and (base.guid in own or sequence_of(lane.tag, base.name) is None) else set()
+    return tuple(
+        f"{member.name}@{snapshot.name}"
+        for snapshot in member.snapshots
+        if snapshot.sent is None and (snapshot.guid in bases or (snapshot.guid in common and not snapshot.made))
+    )
 
 
 def merged(plans: Iterable[Sequence[Step]]) -> tuple[Step, ...]:
@@ -264,17 +274,27 @@ def _release_others(end: End, member: Member, tag: str, base: Snapshot) -> list[
 
 def plan_expire(lane: Lane) -> tuple[DestroySnapshots, ...]:
     """Let each end go of surplus snapshots, by its own savecount; what is held stays."""
+    return _expire(lane, lane.source, lane.target)
+
+
+def _expire(lane: Lane, source: Member, target: Member) -> tuple[DestroySnapshots, ...]:
+    """The same once the ends are as they are given."""
     base = lane.base
     if base is None:
         return ()
     return (
-        *expire_end(End.SOURCE, lane.source, lane.tag, base),
-        *expire_end(End.TARGET, lane.target, lane.tag, lane.target.by_guid(base.guid)),
+        *expire_end(End.SOURCE, source, lane.ours(End.SOURCE), base),
+        *expire_end(End.TARGET, target, lane.ours(End.TARGET), target.by_guid(base.guid)),
     )
 
 
-def expire_end(end: End, member: Member, tag: str, base: Snapshot | None) -> tuple[DestroySnapshots, ...]:
-    names = tuple(s.name for s in expirable(member, tag, base, member.role.savecount or DEFAULT_SAVECOUNT))
+def expire_end(
+    end: End, member: Member, ours: Iterable[Snapshot], base: Snapshot | None
+) -> tuple[DestroySnapshots, ...]:
+    """Let one end go of surplus snapshots. ours: which of its snapshots are zrep's own."""
+    own = {snapshot.guid for snapshot in ours}
+    held = [snapshot for snapshot in member.snapshots if snapshot.guid in own]
+    names = tuple(s.name for s in expirable(held, base, member.role.savecount or DEFAULT_SAVECOUNT))
     return (DestroySnapshots(end, member.name, names),) if names else ()
 
 
@@ -289,12 +309,23 @@ def _without_hold(member: Member, tag: str, base: Snapshot) -> Member:
     return replace(member, snapshots=snapshots)
 
 
+def _unknown(lane: Lane, end: End) -> tuple[str, ...]:
+    """zrep's own snapshots at one end, in full, that have nothing to show it."""
+    return tuple(f"{lane.at(end).name}@{s.name}" for s in lane.ours(end) if not s.own(lane.tag))
+
+
 def plan_adopt(pair: Pair, generation: str) -> tuple[Step, ...]:
     """Give a pair of the shell zrep its first generation: master first, so that a cut between the two shows as
     Adoptable and never as a role that moved. generation: the new id, or the one the master already has."""
     role = pair.source.role
     gen, epoch = role.gen or generation, role.epoch or 0
-    steps: list[Step] = []
+    # What it made is known by its sequence only as long as the pair is one of its own.
+    steps: list[Step] = [
+        SetProperties(end, names, (made(pair.tag),))
+        for lane in pair.lanes
+        for end in End
+        if (names := _unknown(lane, end))
+    ]
     for end, tree in ((End.SOURCE, pair.source), (End.TARGET, pair.target)):
         if not tree.role.gen:
             # On the replica the whole role: the shell zrep left it the master's properties, received and not its own.

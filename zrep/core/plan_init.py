@@ -5,8 +5,8 @@ Each step may be the last one of a run: what is there tells the next run where t
 
 from __future__ import annotations
 
-from zrep.core.dataset import Member, Snapshot
-from zrep.core.names import ROLE_PROPERTIES, next_sequence, snapshot_name
+from zrep.core.dataset import Member, Snapshot, TokenContents
+from zrep.core.names import ROLE_PROPERTIES, SENT
 from zrep.core.pair import End
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.role import Intent, Role, intent_property, named, role_values
@@ -23,6 +23,11 @@ def is_begun(source: Member) -> bool:
 def is_announced(source: Member) -> bool:
     """Whether the whole announcement is there, not only the beginning of it."""
     return is_begun(source) and source.role.savecount is not None
+
+
+def of_init(source: Member, tag: str, half: TokenContents) -> bool:
+    """Whether what is half received at a target is the stream of an init of the source: by the snapshot it ends at."""
+    return half.to_guid in {snapshot.guid for snapshot in source.ours(tag)}
 
 
 def plan_parents(missing: tuple[str, ...]) -> tuple[CreateParent, ...]:
@@ -53,17 +58,11 @@ def plan_link(tag: str, source: Member, role: Role) -> tuple[SetProperties, SetP
     )
 
 
-def first_snapshot(tag: str, source: Member) -> str:
-    """Full name of the snapshot that init sends."""
-    taken = [snapshot.name for snapshot in source.snapshots]
-    return f"{source.name}@{snapshot_name(tag, next_sequence(tag, taken))}"
-
-
 def first_stream(tag: str, source: Member, role: Role, snapshot: Snapshot, token: str) -> SendStream:
     """The first stream, and any later part of it: the replica is read-only and never mounts itself from the start.
     token: what is half received, to be gone on with; "" for nothing."""
     volume = source.volume
-    ours = (f"{tag}:{name}" for name in (*ROLE_PROPERTIES, "sent"))
+    ours = (f"{tag}:{name}" for name in (*ROLE_PROPERTIES, SENT))
     return SendStream(
         End.SOURCE,
         snapshot=f"{source.name}@{snapshot.name}",

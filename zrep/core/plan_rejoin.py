@@ -151,7 +151,7 @@ def plan_set_aside(split: Split, member: Member) -> tuple[Step, ...]:
     give_up = (intent_property(split.tag, split.intent), (f"{split.tag}:master", "no"))
     plan: list[Step] = [SetProperties(_END, (split.name,), give_up)]
     if member.by_name(ending) is None:
-        plan.append(TakeSnapshot(_END, (f"{split.name}@{ending}",)))
+        plan.append(TakeSnapshot(_END, split.tag, (f"{split.name}@{ending}",)))
     plan.append(Rename(_END, split.name, split.copy, member.volume))
     return tuple(plan)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from zrep.core.apply import tree_after
 from zrep.core.dataset import Member
-from zrep.core.names import next_sequence, pool_of, snapshot_name
-from zrep.core.pair import End, Pair, Tree, plain_tree
+from zrep.core.names import pool_of
+from zrep.core.pair import End, Pair, Tree, next_snapshot, plain_tree
 from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.role import ALONE, Intent, Role, intent_property, next_epoch, role_properties, role_values
 from zrep.core.steps import (
@@ -65,7 +65,7 @@ def _source_of(member: Member, name: str) -> str:
 def plan_final_snapshot(pair: Pair) -> tuple[Step, ...]:
     """Always a real snapshot, even with nothing written: it is what the target must hold to be promoted. Held once
     it is there, so that what waits for the disk meanwhile is the stream."""
-    return (TakeSnapshot(End.SOURCE, tuple(lane.next_snapshot for lane in pair.lanes)),)
+    return (TakeSnapshot(End.SOURCE, pair.tag, tuple(lane.next_snapshot for lane in pair.lanes)),)
 
 
 def plan_commit(pair: Pair, intent: Intent) -> tuple[Step, ...]:
@@ -100,9 +100,8 @@ def plan_fence(end: End, member: Member, tag: str) -> tuple[Step, ...]:
     if member.volume:
         on, off = (SetProperties(end, (name,), (("readonly", value),)) for value in ("on", "off"))
         dirty = (off, Dirty(end, name, member.get("volsize")), on)
-    promotion = snapshot_name(tag, next_sequence(tag, [snapshot.name for snapshot in member.snapshots]))
-    full = (f"{name}@{promotion}",)
-    return (*dirty, TakeSnapshot(end, full), Hold(end, tag, full))
+    full = (next_snapshot(tag, member),)
+    return (*dirty, TakeSnapshot(end, tag, full), Hold(end, tag, full))
 
 
 def plan_take_alone(replica: Member, tag: str, generation: str) -> tuple[Step, ...]:

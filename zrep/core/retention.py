@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from zrep.core.dataset import Member, Snapshot
+from collections.abc import Sequence
+
+from zrep.core.dataset import Snapshot
 
 DEFAULT_SAVECOUNT = 5
 
 
-def expirable(member: Member, tag: str, base: Snapshot | None, savecount: int) -> tuple[Snapshot, ...]:
-    """Snapshots to destroy, oldest first, so that savecount of ours remain.
+def expirable(ours: Sequence[Snapshot], base: Snapshot | None, savecount: int) -> tuple[Snapshot, ...]:
+    """Of zrep's own snapshots of a dataset, oldest first: those to destroy, so that savecount remain.
 
-    Never the base or anything newer (it may not be on the other side), never a held one, one with clones,
-    or one that zrep did not make. Without a base nothing is known to be on both sides: nothing goes.
+    Never the base or anything newer (it may not be on the other side), never a held one or one with clones. Without a
+    base nothing is known to be on both sides: nothing goes.
     """
     if base is None:
         return ()
-    ours = member.ours(tag)
     surplus = ours[: max(0, len(ours) - max(1, savecount))]
     return tuple(
         snapshot

@@ -7,6 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from zrep.core.names import (
+    MADE,
     DatasetName,
     PoolName,
     PropertyName,
@@ -47,9 +48,15 @@ class Change(Step, frozen=True):
 
 
 class TakeSnapshot(Change, frozen=True):
-    """One atomic ``zfs snapshot`` of full names (fs@snap)."""
+    """One atomic ``zfs snapshot`` of full names (fs@snap), marked in the same transaction group as made under a tag."""
 
+    tag: Tag
     snapshots: tuple[SnapshotName, ...]
+
+
+def made(tag: str) -> Property:
+    """The mark of a snapshot that zrep made under a tag."""
+    return f"{tag}:{MADE}", "yes"
 
 
 class Hold(Change, frozen=True):

@@ -155,8 +155,8 @@ class Library:
 def _change(step: steps.Step) -> Callable[[_Calls], bool] | None:
     """How to carry out a step; None for one that is left to the program."""
     match step:
-        case steps.TakeSnapshot(snapshots=names) if names:
-            return lambda calls: calls.snapshot(names)
+        case steps.TakeSnapshot(tag=tag, snapshots=names) if names:
+            return lambda calls: calls.snapshot(names, *steps.made(tag))
         case steps.Hold(tag=tag, snapshots=names) if names:
             return lambda calls: calls.hold(tag, names)
         case steps.Release(tag=tag, snapshots=names) if names:
@@ -230,11 +230,12 @@ class _Calls:
             function.argtypes = arguments
             function.restype = result
 
-    def snapshot(self, names: Sequence[str]) -> bool:
-        with _List(self._c, self._pairs) as snapshots:
+    def snapshot(self, names: Sequence[str], mark: str, value: str) -> bool:
+        with _List(self._c, self._pairs) as snapshots, _List(self._c, self._pairs) as properties:
             for name in names:
                 snapshots.add_boolean(name)
-            return self._done(lambda errors: self._core.lzc_snapshot(snapshots.pointer, None, errors))
+            properties.add_string(mark, value)
+            return self._done(lambda errors: self._core.lzc_snapshot(snapshots.pointer, properties.pointer, errors))
 
     def hold(self, tag: str, names: Sequence[str]) -> bool:
         with _List(self._c, self._pairs) as holds:

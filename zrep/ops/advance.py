@@ -59,7 +59,7 @@ def take_snapshots(session: Session, views: list[View], pool_space: Mapping[str,
 def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
     names = tuple(view.lane.next_snapshot for view in views)
     executor = views[0].executor
-    taken = executor.try_do(TakeSnapshot(End.SOURCE, names))
+    taken = executor.try_do(TakeSnapshot(End.SOURCE, session.tag, names))
     return taken or executor.try_do(Hold(End.SOURCE, session.tag, names))
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from zrep.core.dataset import Member
+from collections.abc import Iterable
+
+from zrep.core.dataset import NO_TOKEN, Member, Snapshot, TokenContents
 from zrep.core.errors import RefusedError, UnreachableError
+from zrep.core.names import sequence_of
 from zrep.core.plan_clear import plan_clear
+from zrep.core.plan_init import is_begun, of_init
 from zrep.core.relation import Unrelated, relate
 from zrep.core.role import Role
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, busy
-from zrep.ops.read import observe
+from zrep.ops.read import observe, read_token
 
 
 def clear(session: Session, name: str, here_only: bool) -> Outcome:
@@ -28,13 +32,16 @@ def clear(session: Session, name: str, here_only: bool) -> Outcome:
         # Both before anything is changed: what is seen of the roles now may be over when the locks are free.
         _lock_both(session, Link(session.tag, name, member.role))
         member = lock_here(session, name, member.role)
-        _clear_peer(session, Link(session.tag, name, member.role))
+        theirs = _clear_peer(session, Link(session.tag, name, member.role), member)
     else:
-        member = lock_here(session, name)
-    session.alone().do_all(plan_clear(member, session.tag))
-    for snapshot in member.ours(session.tag):
-        if snapshot.clones:
+        member, theirs = lock_here(session, name), None
+    ours = member.ours(session.tag, _guids(theirs.ours(session.tag)) if theirs else ())
+    session.alone().do_all(plan_clear(member, session.tag, ours))
+    for snapshot in member.snapshots:
+        if snapshot.clones and snapshot in ours:
             session.say(f"{name}: @{snapshot.name} stays, {', '.join(snapshot.clones)} is its clone")
+        elif snapshot not in ours and sequence_of(session.tag, snapshot.name) is not None:
+            session.say(f"{name}: @{snapshot.name} stays: nothing shows that zrep made it")
     return Outcome(name, message="cleared; the data is untouched")
 
 
@@ -61,7 +68,8 @@ def _uncleared(link: Link, error: UnreachableError) -> UnreachableError:
     )
 
 
-def _clear_peer(session: Session, link: Link) -> None:
+def _clear_peer(session: Session, link: Link, mine: Member) -> Member | None:
+    """Clear the other half, if it is this pair's: how it was before, None where there is none."""
     peer = session.host(link.peer_host)
     try:
         found = observe(peer, link.tag, [link.peer_name])
@@ -69,12 +77,37 @@ def _clear_peer(session: Session, link: Link) -> None:
         raise _uncleared(link, error) from None
     member = found.get(link.peer_name)
     if member is None:
-        return
-    if member.role.paired and not _other_half(link.role, member.role):
+        return None
+    ours = member.ours(link.tag, _guids(mine.ours(link.tag)))
+    half = False
+    if not member.role.paired:
+        # Its role goes last: of its snapshots none can be left but those of an init that was never ended.
+        ours = tuple(snapshot for snapshot in ours if snapshot.guid in _guids(mine.snapshots))
+        half = is_begun(mine) and of_init(mine, link.tag, _half_received(session, member))
+    related = _other_half(link.role, member.role) if member.role.paired else _remains(link, member)
+    if not related and not (is_begun(mine) and not member.role.paired and (half or ours)):
         # Everything is called tank/data everywhere: equal names are no proof.
-        session.say(f"{link.name}: {link.peer_name} on {link.peer_host} belongs to another pair; left alone")
-        return
-    session.alone(peer).do_all(plan_clear(member, link.tag))
+        whose = "belongs to another pair" if member.role.paired else "is in no pair"
+        session.say(f"{link.name}: {link.peer_name} on {link.peer_host} {whose}; left alone")
+        return None
+    session.alone(peer).do_all(plan_clear(member, link.tag, ours, half=half))
+    return member
+
+
+def _remains(link: Link, member: Member) -> bool:
+    """Whether it has a part of a role, and no part that is not this pair's: a clear was cut there."""
+    mine, left = link.role, member.role
+    some = any(value.local for key, value in member.properties.items() if key.startswith(f"{link.tag}:"))
+    named = {left.src_fs, left.dest_fs} - {""} <= {mine.src_fs, mine.dest_fs}
+    return some and named and left.gen in ("", mine.gen, *mine.parents)
+
+
+def _half_received(session: Session, member: Member) -> TokenContents:
+    return read_token(session.local, member.token) if member.token else NO_TOKEN
+
+
+def _guids(snapshots: Iterable[Snapshot]) -> set[str]:
+    return {snapshot.guid for snapshot in snapshots}
 
 
 def _other_half(mine: Role, theirs: Role) -> bool:

@@ -44,7 +44,7 @@ def _expire_here(session: Session, name: str) -> Outcome:
     """Without the peer the base is the newest snapshot that is held as one; without any, nothing goes."""
     member = lock_here(session, name)
     held = [snapshot for snapshot in member.snapshots if session.tag in snapshot.holds and snapshot.sent]
-    plan = expire_end(End.SOURCE, member, session.tag, held[-1] if held else None)
+    plan = expire_end(End.SOURCE, member, member.ours(session.tag), held[-1] if held else None)
     return _let_go(session, name, session.alone(), plan)
 
 

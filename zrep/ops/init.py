@@ -7,16 +7,16 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.dataset import Member, Snapshot
+from zrep.core.dataset import NO_TOKEN, Member, Snapshot
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ancestors, check_dataset, check_host, pool_of
-from zrep.core.pair import End, Lane
+from zrep.core.pair import End, Lane, next_snapshot
 from zrep.core.plan_data import plan_converge
 from zrep.core.plan_init import (
-    first_snapshot,
     first_stream,
     is_announced,
     is_begun,
+    of_init,
     plan_announce,
     plan_link,
     plan_parents,
@@ -165,6 +165,15 @@ def _check(session: Session, request: Request, link: Link, peer: Host, here: Ide
 def _check_target(session: Session, request: Request, source: Member, target: Member) -> None:
     """An existing target is taken up only when it is provably what an interrupted init of this pair left."""
     ours = {snapshot.guid for snapshot in source.ours(session.tag)}
+    half = read_token(session.local, target.token) if target.token else NO_TOKEN
+    if target.token and not of_init(source, session.tag, half):
+        raise RefusedError(
+            f"something else is half received into {request.target} on {request.host}",
+            filesystem=request.filesystem,
+            evidence=f"{size(half.received)}, of no snapshot that zrep made of {source.name}",
+            advice=f"choose another target; or, if nobody needs it, on {request.host}: "
+            f"zfs receive -A {quote(request.target)}",
+        )
     if is_begun(source) and (target.token or any(snapshot.guid in ours for snapshot in target.snapshots)):
         return
     raise RefusedError(
@@ -268,10 +277,10 @@ def _held_snapshot(session: Session, ground: _Ground) -> Snapshot:
     earlier = [s for s in ground.source.ours(session.tag) if session.tag in s.holds]
     if earlier:
         return earlier[-1]
-    name = first_snapshot(session.tag, ground.source)
+    name = next_snapshot(session.tag, ground.source)
     # An earlier run may have been cut between snapshot and hold: that one is ours, unsent, and superseded; expire
     # will let it go once it is older than the base.
-    ground.executor.do(TakeSnapshot(End.SOURCE, (name,)))
+    ground.executor.do(TakeSnapshot(End.SOURCE, session.tag, (name,)))
     ground.executor.do(Hold(End.SOURCE, session.tag, (name,)))
     source = observe(session.local, session.tag, [ground.source.name])[ground.source.name]
     snapshot = source.by_name(name.partition("@")[2])
@@ -285,7 +294,7 @@ def _send(session: Session, request: Request, ground: _Ground, snapshot: Snapsho
     if token:
         contents = read_token(session.local, token)
         if not contents.sendable or contents.to_guid != snapshot.guid:
-            # It is the half of a stream of ours (_check_target saw our intent) that nothing can complete.
+            # It is the half of a stream of ours (see _check_target) that nothing can complete.
             ground.executor.do(DiscardPartial(End.TARGET, request.target))
             token = ""
         else:

@@ -450,7 +450,7 @@ class Session:
             full = names[view.name]
             hold = (Hold(End.SOURCE, view.tag, (full,)),) if held else ()
             if full in made:
-                found[view.name] = view.after(TakeSnapshot(End.SOURCE, (full,)), *hold, made=made)
+                found[view.name] = view.after(TakeSnapshot(End.SOURCE, view.tag, (full,)), *hold, made=made)
         return found
 
     def arrived(self, streams: Sequence[tuple[View, Snapshot]]) -> dict[str, View]:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import State, diagnose_alone
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
+from zrep.core.names import sequence_of
 from zrep.core.pair import End, plain_tree
 from zrep.core.plan_role import plan_go_on_alone, plan_open, plan_take_alone
 from zrep.core.quantities import duration, size
@@ -176,7 +177,8 @@ def _loss(session: Session, member: Member) -> Loss:
     # Somebody else's snapshot here was not received, nor was the one by which an earlier attempt has fenced this side;
     # of ours, those that are known to be on both sides were.
     ours = member.ours(session.tag)
-    newest = ([s for s in ours if s.sent] or ours or member.snapshots)[-1]
+    alike = [s for s in member.snapshots if sequence_of(session.tag, s.name) is not None]
+    newest = ([s for s in ours if s.sent] or ours or alike or member.snapshots)[-1]
     age = max(0, session.now - (newest.sent or newest.creation))
     return Loss(newest.name, age, _last_told(session, member), _partial(session, member))
 

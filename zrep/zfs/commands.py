@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from zrep.core import steps
-from zrep.core.names import ROLE_PROPERTIES
+from zrep.core.names import MADE, ROLE_PROPERTIES, SENT
 from zrep.core.requests import DIFFERENCES_KEPT
 
 NATIVE_PROPERTIES = (
@@ -62,7 +62,7 @@ def find_tags() -> Argv:
 
 
 def get_properties(tag: str, datasets: Sequence[str]) -> Argv:
-    names = ",".join((*NATIVE_PROPERTIES, *(f"{tag}:{name}" for name in ROLE_PROPERTIES)))
+    names = ",".join((*NATIVE_PROPERTIES, *(f"{tag}:{name}" for name in (*ROLE_PROPERTIES, MADE, SENT))))
     return ("zfs", "get", "-Hp", "-o", "name,property,value,source", names, *datasets)
 
 
@@ -82,7 +82,7 @@ def get_all(dataset: str) -> Argv:
 
 
 def list_snapshots(tag: str, datasets: Sequence[str]) -> Argv:
-    columns = ",".join((*SNAPSHOT_COLUMNS, f"{tag}:sent"))
+    columns = ",".join((*SNAPSHOT_COLUMNS, f"{tag}:{SENT}", f"{tag}:{MADE}"))
     return ("zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", columns, *datasets)
 
 
@@ -101,12 +101,12 @@ def list_tree(dataset: str) -> Argv:
 
 
 # What a dataset that is in a pair, or that zrep made for a while, has itself, after the tag.
-PAIRED, MASTER, MADE = ":src-fs", ":master", (":split", ":rehearse")
+PAIRED, MASTER, MADE_ALONE = ":src-fs", ":master", (":split", ":rehearse")
 
 
 def get_below(tag: str, datasets: Sequence[str]) -> Argv:
     """Datasets and all below them: what a change of them would change there, and whether that is in a pair of a tag."""
-    own = (f"{tag}{name}" for name in (":exclude", PAIRED, MASTER, *MADE))
+    own = (f"{tag}{name}" for name in (":exclude", PAIRED, MASTER, *MADE_ALONE))
     names = ",".join(("readonly", "mounted", *own))
     return ("zfs", "get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,property,value,source", names, *datasets)
 
@@ -177,8 +177,8 @@ class Completed(Struct, frozen=True):
 def command(step: steps.Step) -> Argv:
     """The exact command of a step, as it runs and as --dry-run prints it. For a stream: the sending half."""
     match step:
-        case steps.TakeSnapshot(snapshots=names):
-            return ("zfs", "snapshot", *names)
+        case steps.TakeSnapshot(tag=tag, snapshots=names):
+            return ("zfs", "snapshot", "-o", "=".join(steps.made(tag)), *names)
         case steps.Hold(tag=tag, snapshots=names):
             return ("zfs", "hold", tag, *names)
         case steps.Release(tag=tag, snapshots=names):

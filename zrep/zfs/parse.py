@@ -18,7 +18,7 @@ from zrep.core.mounts import MountEntry
 from zrep.core.names import ancestors
 from zrep.core.neighbours import Child
 from zrep.core.quantities import whole_number
-from zrep.zfs.commands import MADE, MASTER, PAIRED, SNAPSHOT_COLUMNS
+from zrep.zfs.commands import MADE_ALONE, MASTER, PAIRED, SNAPSHOT_COLUMNS
 
 _HOLDS_UNKNOWN = frozenset(("",))
 _NO_VALUE = Value("-", "-")
@@ -104,7 +104,7 @@ def parse_below(tag: str, roots: Sequence[str], text: str) -> list[Child]:
                 tags=(tag,) if PAIRED in own else (),
                 master=found.get(f"{tag}{MASTER}", _NO_VALUE) == _YES,
                 excluded=found.get(f"{tag}:exclude", _NO_VALUE),
-                made=bool(own & set(MADE)),
+                made=bool(own & set(MADE_ALONE)),
             )
         )
     return children
@@ -126,7 +126,7 @@ def with_tags(child: Child, own: Mapping[str, str]) -> Child:
     """The same child, by everything it has itself, of any tag."""
     tags = sorted(prop.removesuffix(PAIRED) for prop in own if prop.endswith(PAIRED))
     master = any(own.get(f"{tag}{MASTER}") == "yes" for tag in tags)
-    return replace(child, tags=tuple(tags), master=master, made=any(prop.endswith(MADE) for prop in own))
+    return replace(child, tags=tuple(tags), master=master, made=any(prop.endswith(MADE_ALONE) for prop in own))
 
 
 def parse_own(text: str) -> dict[str, dict[str, str]]:
@@ -147,7 +147,7 @@ def each_snapshots(text: str) -> Iterator[tuple[str, list[Snapshot]]]:
     """The same, one dataset after the other: there may be many with many. FailedError when one comes twice: zfs list
     sorts by name."""
     seen: set[str] = set()
-    rows = _rows(text, len(SNAPSHOT_COLUMNS) + 1, "zfs list -t snapshot")
+    rows = _rows(text, len(SNAPSHOT_COLUMNS) + 2, "zfs list -t snapshot")
     for dataset, group in groupby(rows, lambda row: row[0].partition("@")[0]):
         if dataset in seen:
             raise FailedError("zfs list printed something zrep does not understand", evidence=f"{dataset} comes twice")
@@ -156,7 +156,7 @@ def each_snapshots(text: str) -> Iterator[tuple[str, list[Snapshot]]]:
 
 
 def _snapshot(row: Sequence[str]) -> Snapshot:
-    full, guid, createtxg, creation, userrefs, written, used, clones, sent = row
+    full, guid, createtxg, creation, userrefs, written, used, clones, sent, made = row
     return Snapshot(
         name=sys.intern(full.partition("@")[2]),  # many filesystems have snapshots of the same names
         guid=sys.intern(guid),  # the other side has it too
@@ -167,6 +167,7 @@ def _snapshot(row: Sequence[str]) -> Snapshot:
         holds=_HOLDS_UNKNOWN if userrefs not in ("0", "-") else NO_HOLDS,
         sent=whole_number(sent),
         clones=tuple(clones.split(",")) if clones not in ("", "-") else (),
+        made=made not in ("", "-"),
     )
 
 

@@ -20,6 +20,26 @@ SNAPSHOTS = [
         """,
     ),
     case(
+        "snapshot_marked",
+        "A mark that is set in the snapshot's own transaction group travels with -p, whatever is left out of the "
+        "filesystem's properties, and not without.",
+        """
+        zfs create tank/c/a
+        zfs create tank/c/b
+        groups zfs snapshot -o zrep:made=yes tank/c/a@1 tank/c/b@1
+        zfs list -H -o name,zrep:made -t snapshot -r tank/c
+        zfs send -p tank/c/a@1 > full
+        zfs receive -u -x zrep:made -x zrep:sent tank/c/d < full
+        write tank/c/a f two
+        zfs snapshot -o zrep:made=yes tank/c/a@2
+        zfs send -i @1 tank/c/a@2 > more
+        zfs receive -u tank/c/d < more
+        zfs get -H -o name,property,value,source zrep:made tank/c/d tank/c/d@1 tank/c/d@2
+        zfs inherit zrep:made tank/c/d@1
+        zfs get -H -o name,property,value,source zrep:made tank/c/d@1
+        """,
+    ),
+    case(
         "snapshot_refusals",
         "What snapshot does not take.",
         """

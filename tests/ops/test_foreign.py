@@ -1,0 +1,192 @@
+"""What zrep did not make, whatever it is called: never destroyed, never counted, never sent for its own sake."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ops import pairs
+from tests.ops.hosts import Hosts, Mode
+from tests.ops.pairs import INIT, SYNC_ALL, A, B, clearing, good, hit, linked, shell_pair, written
+from zrep.ops.changeconfig import Config
+from zrep.ops.init import Request
+from zrep.ops.status import status
+
+# By name they could be zrep's; so could the second under the tag "daily".
+ALIKE = "zrep_20261101"
+DAILY = "daily_20261127"
+
+
+def snapshots(hosts: Hosts, host: str, name: str) -> list[str]:
+    listed = hosts[host].sh(f"zfs list -H -o name -s createtxg -t snapshot {name}").decode().split()
+    return [full.partition("@")[2] for full in listed]
+
+
+def rounds(hosts: Hosts, count: int, tag: str = "zrep") -> None:
+    for number in range(count):
+        written(hosts, key=f"round{number}")
+        good(hosts.run("alpha", SYNC_ALL, tag=tag))
+
+
+# --- snapshots with a name of zrep's ---
+
+
+@pytest.mark.parametrize(("tag", "name"), [("zrep", ALIKE), ("zrep", "zrep_000003"), ("daily", DAILY)])
+@pytest.mark.parametrize(("host", "dataset"), [("alpha", A), ("beta", B)])
+def test_a_snapshot_called_like_one_of_zreps_is_neither_destroyed_nor_counted(
+    hosts: Hosts, host: str, dataset: str, tag: str, name: str
+) -> None:
+    pairs.source(hosts)
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B, savecount=2)), tag=tag))
+    hosts[host].sh(f"zfs snapshot {dataset}@{name}")
+    rounds(hosts, 4, tag)
+    assert name in snapshots(hosts, host, dataset)
+    for side, own in (("alpha", A), ("beta", B)):
+        assert len([each for each in snapshots(hosts, side, own) if each.startswith(f"{tag}_") and each != name]) == 2
+    highest = max(each for each in snapshots(hosts, "alpha", A) if each.startswith(f"{tag}_000"))
+    assert int(highest.partition("_")[2], 16) < 10
+
+
+def test_it_is_not_sent_for_its_own_sake_nor_waits_to_be(hosts: Hosts) -> None:
+    linked(hosts)
+    hosts["alpha"].sh(f"zfs snapshot {A}@{ALIKE}")
+    good(hosts.run("alpha", SYNC_ALL))
+    assert ALIKE not in snapshots(hosts, "beta", B)
+    ended = good(hosts.run("alpha", lambda session: status(session, [])))
+    assert [row.unsent for row in ended.rows] == [0]
+
+
+def test_on_the_replica_it_is_told_of(hosts: Hosts) -> None:
+    linked(hosts)
+    hosts["beta"].sh(f"zfs snapshot {B}@{ALIKE}")
+    [outcome] = good(hosts.run("alpha", SYNC_ALL)).outcomes
+    assert f"{A}: foreign snapshot on the replica: {ALIKE}" in outcome.notes
+
+
+def test_a_role_change_back_and_forth_leaves_it(hosts: Hosts) -> None:
+    linked(hosts)
+    for host, dataset in (("alpha", A), ("beta", B)):
+        hosts[host].sh(f"zfs snapshot {dataset}@zrep_0000{len(host)}f")
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    good(hosts.run("alpha", pairs.taking_over(A)))
+    good(hosts.run("alpha", clearing(A)))
+    assert "zrep_00005f" in snapshots(hosts, "alpha", A)
+    assert "zrep_00004f" in snapshots(hosts, "beta", B)
+
+
+def test_a_mark_that_is_only_inherited_says_nothing(hosts: Hosts) -> None:
+    linked(hosts)
+    for host, dataset in (("alpha", A), ("beta", B)):
+        hosts[host].sh(f"zfs snapshot {dataset}@{ALIKE}")
+        hosts[host].sh("zfs set zrep:made=yes zrep:sent=1700000000 tank")
+    good(hosts.run("alpha", pairs.changing(A, Config(savecount=1))))
+    rounds(hosts, 3)
+    assert ALIKE in snapshots(hosts, "alpha", A)
+    assert ALIKE in snapshots(hosts, "beta", B)
+
+
+def test_what_arrived_unacknowledged_is_known_once_both_sides_are_seen(hosts: Hosts) -> None:
+    linked(hosts)
+    written(hosts)
+    hit(hosts, "alpha", SYNC_ALL, Mode.POWER_HERE, "zfs", "send")
+    hosts.wire.heal()
+    written(hosts, key="three")
+    rounds(hosts, 8)
+    for host, dataset in (("alpha", A), ("beta", B)):
+        assert len([name for name in snapshots(hosts, host, dataset) if name.startswith("zrep_")]) == 5
+
+
+# --- those of the shell zrep ---
+
+
+def test_those_of_the_shell_zrep_are_its_own_from_the_first_sync_on(hosts: Hosts) -> None:
+    """It marks what it has sent on the master alone."""
+    linked(hosts)
+    rounds(hosts, 3)
+    pairs.by_the_shell(hosts)
+    hosts["beta"].sh(f"zfs snapshot {B}@zrep_261101")
+    rounds(hosts, 8)
+    assert [name for name in snapshots(hosts, "beta", B) if name.startswith("zrep_")] == [
+        "zrep_261101",
+        *(f"zrep_{number:06x}" for number in range(8, 13)),
+    ]
+
+
+# --- clear ---
+
+
+def test_clear_leaves_and_names_what_only_looks_like_zreps(hosts: Hosts) -> None:
+    linked(hosts)
+    hosts["alpha"].sh(f"zfs snapshot {A}@{ALIKE}")
+    good(hosts.run("alpha", clearing(A)))
+    assert f"{A}: @{ALIKE} stays: nothing shows that zrep made it" in hosts.said
+    assert snapshots(hosts, "alpha", A) == ["daily", ALIKE]
+
+
+def test_clear_of_a_shell_pair_takes_what_the_replica_has_of_it(hosts: Hosts) -> None:
+    shell_pair(hosts)
+    good(hosts.run("alpha", clearing(A)))
+    assert snapshots(hosts, "beta", B) == ["weekly"]
+
+
+@pytest.mark.parametrize("name", ["zrep_000001", ALIKE])
+def test_clear_leaves_a_dataset_of_the_peer_that_is_in_no_pair(hosts: Hosts, name: str) -> None:
+    """Somebody has put another one in the replica's place."""
+    linked(hosts)
+    hosts["beta"].sh(f"zfs rename {B} tank/old")
+    hosts["beta"].sh(f"zfs create {B}")
+    hosts["beta"].sh(f"zfs snapshot -o zrep:made=yes {B}@{name}")
+    good(hosts.run("alpha", clearing(A)))
+    assert f"{A}: {B} on beta is in no pair; left alone" in hosts.said
+    assert snapshots(hosts, "beta", B) == [name]
+
+
+def test_clear_of_an_init_that_was_cut_takes_its_half(hosts: Hosts) -> None:
+    pairs.source(hosts)
+    hit(hosts, "alpha", INIT, Mode.TORN, "zfs", "send")
+    good(hosts.run("alpha", clearing(A)))
+    assert hosts["beta"].run(["zfs", "list", B]).rc == 1
+
+
+# --- a stream of somebody else ---
+
+
+def half_received(hosts: Hosts) -> None:
+    hosts["alpha"].sh("zfs create tank/c")
+    hosts["alpha"].write("tank/c", "theirs", b"t" * 50)
+    hosts["alpha"].sh("zfs snapshot tank/c@theirs")
+    sent = hosts["alpha"].run(["zfs", "send", "tank/c@theirs"]).out
+    start = sent.find(b"\n") + 1
+    hosts["beta"].run(["zfs", "receive", "-s", "-u", B], sent[: start + (len(sent) - start) // 2])
+
+
+def token(hosts: Hosts) -> str:
+    return hosts["beta"].sh(f"zfs get -Hp -o value receive_resume_token {B}").decode().strip()
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["the first time", "repeated"])
+def test_an_init_leaves_what_somebody_else_is_receiving(hosts: Hosts, begun: bool) -> None:
+    pairs.source(hosts)
+    if begun:
+        hit(hosts, "alpha", INIT, Mode.CUT, "zfs", "send")
+        hosts.wire.heal()
+    half_received(hosts)
+    before = token(hosts)
+    assert before != "-"
+    ended = hosts.run("alpha", INIT)
+    assert ended.code == 3
+    assert f"something else is half received into {B} on beta" in ended.text
+    assert f"on beta: zfs receive -A {B}" in ended.text
+    assert token(hosts) == before
+    hosts["beta"].sh(f"zfs receive -A {B}")
+    good(hosts.run("alpha", INIT))
+
+
+def test_clear_leaves_it_too(hosts: Hosts) -> None:
+    pairs.source(hosts)
+    hit(hosts, "alpha", INIT, Mode.CUT, "zfs", "send")
+    hosts.wire.heal()
+    half_received(hosts)
+    before = token(hosts)
+    good(hosts.run("alpha", clearing(A)))
+    assert f"{A}: {B} on beta is in no pair; left alone" in hosts.said
+    assert token(hosts) == before
