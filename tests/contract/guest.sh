@@ -27,6 +27,19 @@ tear() { head -c $(( $(stat -c %s "$1") / 2 )) "$1" > "$2"; }
 groups() { local a b rc; a=$(last_group); "$@"; rc=$?; b=$(last_group); echo "groups $((b - a))"; return $rc; }
 key() { head -c 32 /dev/zero > "/tmp/zrep-contract-$1"; }
 nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups "$@"; }
+ram() {
+    mkdir -p /ram && mount -t tmpfs -o size=40m tmpfs /ram && truncate -s 100M "/ram/$1"
+    zpool create -o ashift=12 "$1" "/ram/$1"
+}
+suspend() {
+    dd if=/dev/zero of=/ram/filler bs=1M 2> /dev/null
+    # It hangs in the kernel until the pool goes on.
+    (head -c 4000000 /dev/urandom > "/$1/hog"; sync "/$1/hog") > /dev/null 2>&1 < /dev/null &
+    until [ "$(cat "/proc/spl/kstat/zfs/$1/state")" = SUSPENDED ]; do sleep 0.1; done
+}
+resume() { rm -f /ram/filler; zpool clear "$1"; zpool sync "$1"; }
+away() { zpool export "$1"; }
+back() { zpool import -d /ram "$1"; }
 busy() { (cd "$(place "$1")" && exec sleep 600 > /dev/null 2>&1 < /dev/null) & echo $! > "$W/.busy"; sleep 0.1; }
 free() { kill "$(cat "$W/.busy")"; wait "$(cat "$W/.busy")" 2> /dev/null; rm "$W/.busy"; }
 map() {
@@ -93,6 +106,13 @@ clean() {
         zfs destroy -f -R "$top" 2> /dev/null
         rm -rf "/${top:?}"
     done
+    if mountpoint -q /ram; then
+        [ -d /proc/spl/kstat/zfs/lost ] || back lost
+        resume lost
+        wait
+        zpool destroy -f lost
+        umount /ram
+    fi
     rm -f /tank/hog /small/hog
     zfs inherit zrep:pool tank
     zpool sync tank small

@@ -95,6 +95,21 @@ class _Runner:
     def do_unhog(self, fs: str) -> None:
         self.host.set_pool(fs.partition("/")[0], full=False)
 
+    def do_ram(self, pool: str) -> None:
+        self.host.add_pool(pool)
+
+    def do_suspend(self, pool: str) -> None:
+        self.host.set_pool(pool, health="SUSPENDED")
+
+    def do_resume(self, pool: str) -> None:
+        self.host.set_pool(pool, health="ONLINE")
+
+    def do_away(self, pool: str) -> None:
+        self.host.export_pool(pool)
+
+    def do_back(self, pool: str) -> None:
+        self.host.import_pool(pool)
+
     def do_show(self, fs: str) -> str:
         files = sorted(self.host.read(fs).items())
         return "".join(f"{key}={value.decode()}\n" for key, value in files if len(value) < 1000)

@@ -186,7 +186,7 @@ LOST = UnreachableError("lost beta", evidence="the link is cut")
 UNASKED: list[tuple[str, Role, ZrepError, State, int, str]] = [
     ("a master", MASTER, LOST, State.PEER_UNKNOWN, 5, ""),
     ("paused", replace(MASTER, paused="x"), LOST, State.PEER_UNKNOWN, 5, ""),
-    ("the peer answers, but fails", MASTER, FailedError("no"), State.PEER_UNKNOWN, 3, ""),
+    ("the peer answers, but fails", MASTER, FailedError("no"), State.PEER_UNKNOWN, 1, ""),
     ("stopped by its lease", with_intent(MASTER, "stopped"), LOST, State.STOPPED, 5, ""),
     ("an init", with_intent(MASTER, "init"), LOST, State.INIT_UNFINISHED, 5, ""),
     ("a rejoin", replace(MASTER, intent=REJOIN), LOST, State.REJOIN_UNFINISHED, 3, "zrep rejoin tank/a"),

@@ -28,6 +28,7 @@ from zrep.core.steps import (
 from zrep.host import library
 from zrep.host.library import Library
 from zrep.host.local import LocalHost
+from zrep.zfs.errors import StuckError
 
 CALLS = ("snapshot", "hold", "release", "holds", "identify", "own", "destroy", "set", "sync")
 
@@ -133,7 +134,8 @@ def test_the_program_runs_where_there_is_no_library_or_nobody_wants_it(
 def test_what_the_kernel_does_not_answer_is_not_waited_for(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     never = Event()
     monkeypatch.setattr(calls, "sync", lambda pool: never.wait(20), raising=False)
-    assert not Library().sync("tank", 0.05)
+    with pytest.raises(StuckError, match="did not answer"):
+        Library().sync("tank", 0.05)
     never.set()
 
 

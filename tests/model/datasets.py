@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import mounting, properties
 from .errors import RefusalError, missing, usage
-from .machine import Machine, Target
+from .machine import SUSPENDED, Machine, Target
 from .names import BOOKMARK, DATASETS, FILESYSTEM, SNAPSHOT, VOLUME, check, is_under, parent, split
 from .options import Options, assignments, parse
 from .reading import name_of
@@ -22,6 +22,8 @@ def check_parent(machine: Machine, name: str) -> None:
         raise RefusalError(f"{action}: missing dataset name")
     if name.partition("/")[0] not in machine.host.pools:
         raise RefusalError(f"{action}: no such pool '{name.partition('/')[0]}'")
+    if machine.suspended(name):
+        raise RefusalError(f"{action}: {SUSPENDED}")
     holder = machine.host.datasets.get(above)
     if holder is None:
         raise RefusalError(f"{action}: parent does not exist")

@@ -16,6 +16,7 @@ Target = tuple[Dataset, Snapshot | None]
 _MASK = (1 << 64) - 1
 VOLUME_BYTES = 57344
 STORED = "\0"
+SUSPENDED = "pool I/O is currently suspended"
 
 
 class Machine:
@@ -43,12 +44,19 @@ class Machine:
     def open(self, name: str, types: frozenset[str] = DATASETS) -> Target:
         """zfs_open() of libzfs, with its complaints."""
         check(name, types, f"cannot open '{name}'")
+        if self.suspended(name):
+            raise RefusalError(f"cannot open '{name}': {SUSPENDED}")
         target = self.find(name)
         if target is None:
             raise missing(name)
         if (SNAPSHOT if target[1] else target[0].kind) not in types:
             raise RefusalError(f"cannot open '{name}': operation not applicable to datasets of this type")
         return target
+
+    def suspended(self, name: str) -> bool:
+        """Whether all that names something in its pool is refused."""
+        pool = self.host.pools.get(split(name)[0].partition("/")[0])
+        return pool is not None and pool.health == "SUSPENDED"
 
     def head(self, name: str, types: frozenset[str] = frozenset({FILESYSTEM, VOLUME})) -> Dataset:
         return self.open(name, types)[0]

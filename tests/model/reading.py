@@ -45,7 +45,7 @@ def select(machine: Machine, options: Options, names: list[str], types: frozense
     failed = False
     found: dict[str, Target] = {}
     if not names:
-        recurse, names = True, list(machine.host.pools)
+        recurse, names = True, [name for name in machine.host.pools if not machine.suspended(name)]
         openable |= {FILESYSTEM}
     for name in names:
         try:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from . import mounting, stream
 from .errors import RefusalError, usage
-from .machine import Machine
+from .machine import SUSPENDED, Machine
 from .names import FILESYSTEM, SNAPSHOT, VOLUME, parent, problem, split
 from .options import Options, parse
 from .properties import NATIVE, READONLY, canonical, is_user
@@ -115,6 +115,9 @@ def start(machine: Machine, options: Options, first_line: bytes, pid: int | None
     if "%" in name:
         raise RefusalError(f"{action}: invalid backup stream")
     receive = Receive(options, name, snap if at else tosnap, begin, overrides, excluded, action)
+    if machine.suspended(name):
+        pool = f"cannot open '{name.partition('/')[0]}': {SUSPENDED}"
+        raise RefusalError(pool, f"{action}: unable to restore to destination")
     dataset = machine.host.datasets.get(name)
     if dataset is not None and not (dataset.inconsistent and begin.resuming is None and dataset.partial is None):
         _existing(machine, receive, dataset, wants_new)

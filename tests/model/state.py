@@ -121,6 +121,7 @@ class HostState:
     log: list[tuple[str, ...]] = field(default_factory=list)  # every zfs, zpool and mount command run here
     faults: list[Fault] = field(default_factory=list)
     up: bool = True
+    exported: dict[str, tuple[Pool, dict[str, Dataset]]] = field(default_factory=dict)  # by the name of the pool
     others: dict[str, str] = field(default_factory=dict)  # mounts that are not of ZFS: where, and ro or rw
 
 

@@ -305,6 +305,25 @@ class Host:
         with self.world.transaction() as state:
             add_pool(state, state.hosts[self.name], name)
 
+    def export_pool(self, name: str) -> None:
+        with self.world.transaction() as state:
+            host = state.hosts[self.name]
+            inside = {each: host.datasets.pop(each) for each in list(host.datasets) if each.partition("/")[0] == name}
+            for dataset in inside.values():
+                dataset.mounted_at = None
+            host.exported[name] = (host.pools.pop(name), inside)
+
+    def import_pool(self, name: str) -> None:
+        with self.world.transaction() as state:
+            host = state.hosts[self.name]
+            host.pools[name], inside = host.exported.pop(name)
+            host.datasets.update(inside)
+        self.mount_all()
+
+    def pool_states(self) -> dict[str, str]:
+        """What /proc/spl/kstat/zfs/POOL/state says of each pool."""
+        return {name: pool.health for name, pool in self.world.state.hosts[self.name].pools.items()}
+
     def set_pool(self, name: str, **values: object) -> None:
         """full, readonly, size or health."""
         with self.world.transaction() as state:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import RefusalError, usage
-from .machine import Machine
+from .machine import SUSPENDED, Machine
 from .options import parse
 from .state import Pool
 
@@ -62,6 +62,9 @@ def do_get(machine: Machine, args: list[str]) -> int:
 def do_sync(machine: Machine, args: list[str]) -> int:
     found, failed = pools(machine, parse(args, "f").rest)
     for pool in found:
+        if machine.suspended(pool.name):
+            machine.err.append(f"sync '{pool.name}' failed: {SUSPENDED}")
+            return 1
         machine.wait_txg(pool)
     return int(failed)
 

@@ -23,7 +23,7 @@ from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
 from zrep.core.requests import Answer, EndReceive, Identify, Identity, IsRunning, Lock, Occupants, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import SendStream
-from zrep.host import locks
+from zrep.host import locks, reads
 from zrep.host.local import Host as ZrepHost
 from zrep.host.local import LocalHost
 from zrep.host.process import COMMAND_SECONDS, Progress
@@ -357,6 +357,9 @@ class ModelHost(LocalHost):
     def mountinfo(self) -> str:
         return self._wire.world.host(self.name).mountinfo()
 
+    def pool_states(self) -> dict[str, str]:
+        return self._wire.world.host(self.name).pool_states()
+
     def occupants(self, request: Occupants) -> list[str]:
         return []
 
@@ -496,6 +499,7 @@ def in_order() -> Iterator[None]:
     """One after the other, and no wait takes time: a run is the same whenever and wherever it runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "together", one_after_the_other)
+        patch.setattr(reads, "together", one_after_the_other)
         patch.setattr(execute, "together", one_after_the_other)
         patch.setattr(session, "at_once", lambda works, limit, interrupted: one_after_the_other(*works))
         patch.setattr(locks, "time", CLOCK)

@@ -14,7 +14,7 @@ from zrep.core.requests import Identify, Lock, ReadChildren, Request, RunHooks
 from zrep.core.settings import Settings
 from zrep.wire import client
 from zrep.wire.client import RemoteHost
-from zrep.wire.messages import GREETING, encode, encode_answer
+from zrep.wire.messages import GREETING, PROTOCOL, encode, encode_answer
 
 HELLO = encode(GREETING)
 LOCK = Lock(("tank/a",), 0)
@@ -64,7 +64,7 @@ def refused(host: RemoteHost, request: Request[Any]) -> ZrepError:
         (HELLO, encode_answer(1, {"a": 1}), "do not understand each other"),
         (HELLO, b'{"type":"Answered","number":1,"answer":' + b"[" * 100_000 + b"\n", "do not understand each other"),
         (HELLO, b'{"type":"Failed","number":0,"failure":{"kind":"RefusedError","what":"no"}}\n', "no"),
-        (b'{"greeting": "zrep-peer", "protocol": 2}\n', b"", "2 there, 3 here"),
+        (b'{"greeting": "zrep-peer", "protocol": 2}\n', b"", f"2 there, {PROTOCOL} here"),
         (b"motd\n" * 5000, b"", "is not this program"),
         (b"x" * 500_000, b"", "is not this program"),
         (b"x" * 500_000 + b"\n" + HELLO, b"", "is not this program"),

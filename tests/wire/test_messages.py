@@ -21,6 +21,7 @@ from zrep.core.requests import (
     Carried,
     CarryOut,
     Failure,
+    Found,
     Grant,
     Lock,
     ReadMembers,
@@ -117,8 +118,9 @@ def test_what_is_no_request_is_one_error(line: bytes) -> None:
 @pytest.mark.parametrize(
     ("asked", "answer"),
     [
-        (ReadMembers("zrep", ("tank/other",)), {samples.A: samples.MEMBER}),
-        (ReadMembers("zrep", ("tank/other",)), {"tank/other": samples.MEMBER}),
+        (ReadMembers("zrep", ("tank/other",)), Found({samples.A: samples.MEMBER})),
+        (ReadMembers("zrep", ("tank/other",)), Found({"tank/other": samples.MEMBER})),
+        (ReadMembers("zrep", ("tank/other",)), Found({}, {samples.A: samples.FAILURE})),
         (ReadSnapshots(("tank/a@x",)), {"tank/a@y": samples.SNAPSHOTS[0]}),
         (Lock(("tank/a",), 0), ["tank/b"]),
         (Grant("zrep", {"tank/a": ""}), {"tank/b": ("", "")}),

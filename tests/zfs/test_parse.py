@@ -178,3 +178,26 @@ def test_a_tab_in_a_value_costs_nothing(value: str) -> None:
     table = parse.parse_properties(rows)
     assert table == {"tank/a": {"zrep:paused": Value(value, "local")}, "tank/b": {"zrep:paused": Value("-", "-")}}
     assert parse.parse_own(f"tank/a\tzrep:paused\t{value}\n") == {"tank/a": {"zrep:paused": value}}
+
+
+HISTORY = """\
+txg birth state ndirty nread nwritten reads writes otime qtime wtime stime
+30 78431184000 C 0 0 0 0 0 3305715712 2048 6656 105472
+31 81000000000 S 0 0 0 0 0 1000000000 1000 3000 0
+32 82779596416 O 0 0 0 0 0 0 0 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (HISTORY, 18.0),
+        (HISTORY.replace(" S ", " C "), 0.0),
+        ("", 0.0),
+        ("31 x S 0 0 0 0 0 y z w 0\n", 100.0),
+        ("31 S\n", 0.0),
+    ],
+    ids=["one is being written", "none is", "no history", "no numbers", "no columns"],
+)
+def test_how_long_a_transaction_group_is_being_written(text: str, seconds: float) -> None:
+    assert parse.seconds_of_sync(text, 100.0) == pytest.approx(seconds, abs=0.001)

@@ -11,6 +11,7 @@ from zrep.core.quantities import duration
 from zrep.core.requests import Recall, Remember, Told
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
+from zrep.zfs.errors import PoolError
 
 _DAY = 86400
 _PEER = "peer: "
@@ -38,7 +39,7 @@ def suppress_repeats(session: Session, outcomes: Sequence[Outcome]) -> list[Outc
 
 def _subject(outcome: Outcome) -> str:
     """What an outcome is news of: its filesystem, or for all of a peer that is down at once, that peer."""
-    if isinstance(outcome.error, UnreachableError) and not outcome.skipped:
+    if isinstance(outcome.error, (UnreachableError, PoolError)) and not outcome.skipped:
         return _PEER + outcome.error.what
     return outcome.filesystem
 

@@ -11,7 +11,7 @@ from shlex import join, quote
 from msgspec import Struct
 
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.errors import BusyError, RefusedError, UnreachableError, ZrepError
+from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.pair import End, newest_common
 from zrep.core.quantities import size
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, Relation, SplitBrain, Stale, relate
@@ -44,6 +44,7 @@ class State(Enum):
     REJOIN_UNFINISHED = ("rejoin unfinished", 3, Action.REFUSE)
     BUSY = ("busy", 4, Action.WAIT)
     PEER_UNKNOWN = ("peer unknown", 5, Action.WAIT)
+    POOL_LOST = ("pool lost", 1, Action.WAIT)
     PEER_MISSING = ("peer missing", 3, Action.REFUSE)
     STALE_MASTER = ("stale master", 3, Action.STOP_WRITES)
     STALE = ("stale", 3, Action.REFUSE)
@@ -140,6 +141,11 @@ def _needs(repair: Repair, role: Role, other: Role, linked: bool) -> bool:
             return linked and role.master is False and operation == "follow"
         case Repair.MET:
             return linked and role.master is True and role.alone
+
+
+def unread(error: ZrepError) -> Diagnosis:
+    """Judge what is here and cannot be read, for this reason."""
+    return Diagnosis(State.POOL_LOST, error.what, error.what, error.advice, error.exit_code)
 
 
 def diagnose_alone(name: str, role: Role) -> Diagnosis:
@@ -274,9 +280,8 @@ def _by_its_intent(name: str, role: Role) -> Diagnosis:
 def _unknown(own: Diagnosis, role: Role, error: ZrepError) -> Diagnosis:
     """The peer could not be asked: what this side knows of itself, where that is something. Only a side that was
     promoted alone can be finished without it."""
-    unasked = error.exit_code if isinstance(error, UnreachableError) else RefusedError.exit_code
     state = State.PEER_UNKNOWN if own.state.action is Action.PROCEED else own.state
-    return Diagnosis(state, error.what, error.line(), own.advice if role.alone else "", unasked)
+    return Diagnosis(state, error.what, error.line(), own.advice if role.alone else "", error.exit_code)
 
 
 # --- the other half is not where it should be ---

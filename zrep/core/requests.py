@@ -8,9 +8,9 @@ in it are checked as it arrives (see zrep.wire). To add one: its record here, an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, Union, get_args
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from zrep.core import steps
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
@@ -25,6 +25,11 @@ Answer = TypeVar("Answer")
 NO_GENERATION = "new"
 # So many differences are no more than a person would want to see counted.
 DIFFERENCES_KEPT = 10000
+
+
+# A transaction group takes seconds, on disks that are slow or very busy some more: whoever waits longer for one pool
+# keeps those of others waiting.
+SYNC_SECONDS = 120.0
 
 
 class Request(Struct, Generic[Answer], frozen=True, tag=True, forbid_unknown_fields=True):
@@ -239,19 +244,33 @@ class ReadRole(Request[Role | None], frozen=True):
     dataset: DatasetName
 
 
-class ReadMembers(Request[dict[str, Member]], frozen=True):
+class Found(Struct, frozen=True):
+    """What was read of datasets, and why some could not be read: each trouble is charged to those it is about."""
+
+    members: dict[str, Member]
+    failed: dict[str, Failure] = {}
+
+
+class ReadMembers(Request[Found], frozen=True):
     """Datasets as they are now; one that ZFS says does not exist is not in the answer.
 
-    sync_txg: close the pools' transaction groups first, so that ``written`` tells the truth."""
+    sync_txg: close the pools' transaction groups first, so that ``written`` tells the truth. seconds: so long that may
+    take."""
 
     looks = True
 
     tag: Tag
     datasets: tuple[DatasetName, ...]
     sync_txg: bool = False
+    seconds: Annotated[float, Meta(gt=0, le=SYNC_SECONDS)] = SYNC_SECONDS
 
-    def fits(self, answer: dict[str, Member]) -> bool:
-        return answer.keys() <= set(self.datasets) and all(name == found.name for name, found in answer.items())
+    def fits(self, answer: Found) -> bool:
+        known = set(self.datasets)
+        return (
+            answer.members.keys() <= known
+            and answer.failed.keys() <= known - answer.members.keys()
+            and all(name == found.name for name, found in answer.members.items())
+        )
 
 
 class ReadSnapshots(Request[dict[str, Snapshot]], frozen=True):
@@ -327,6 +346,13 @@ class ReadMarked(Request[list[tuple[str, str]]], frozen=True):
 
 class ReadTags(Request[list[str]], frozen=True):
     """The tags under which datasets of the host are in a pair, in order."""
+
+    looks = True
+
+
+class ReadLostPools(Request[dict[str, Failure]], frozen=True):
+    """The pools of a host that answer nothing, with the error that each is: a list of all datasets leaves out what is
+    in them, without a word."""
 
     looks = True
 

@@ -20,6 +20,7 @@ from zrep.core import steps
 from zrep.core.dataset import Snapshot
 from zrep.core.names import pool_of
 from zrep.host.parallel import start
+from zrep.zfs.errors import StuckError
 
 if TYPE_CHECKING:
     import ctypes
@@ -101,7 +102,8 @@ class Library:
     def carry_out(self, step: steps.Step, seconds: float) -> bool:
         """Carry a step out; False: it was not carried out here, or not known to be.
 
-        Waits at most so many seconds, as all calls do: on a suspended pool the kernel answers late or never."""
+        Waits at most so many seconds, as all calls do: on a suspended pool the kernel answers late or never, and
+        StuckError says so."""
         work = _change(step)
         return work is not None and self._call(work, seconds) is True
 
@@ -137,10 +139,12 @@ class Library:
 
         ended = start(call)
         try:
-            ended.wait(seconds)
+            answered = ended.wait(seconds)
         except BaseException:  # Ctrl-C: the locks may only be given up once this has ended
             ended.wait(_GRACE_SECONDS)
             raise
+        if not answered:  # the command would hang where this does
+            raise StuckError(f"zfs did not answer in {seconds:.0f} s")
         return said[0] if said else None
 
     def _calls(self) -> _Calls | None:

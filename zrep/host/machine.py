@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from functools import singledispatch
 from typing import Any
 
@@ -13,9 +14,15 @@ from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.host import locks, process
 from zrep.host.library import Library
 from zrep.host.locks import Locks
-from zrep.host.process import Runner
+from zrep.host.process import COMMAND_SECONDS, Runner
 from zrep.zfs import errors as zfs_errors
+from zrep.zfs import parse
 from zrep.zfs.commands import Argv, Completed
+
+_KSTAT = "/proc/spl/kstat/zfs"
+# Of a pool: a transaction group takes seconds, and where the disks are slow or very busy some more.
+HUNG = "HUNG"
+HUNG_SECONDS = 90.0
 
 
 @singledispatch
@@ -58,6 +65,20 @@ class Machine:
         except OSError:
             return ""
 
+    def pool_states(self) -> Mapping[str, str] | None:
+        """What the kernel says of each pool that is imported (ONLINE, SUSPENDED ...), HUNG where a transaction group
+        is being written for long: no command, no wait. None where it does not tell."""
+        try:
+            with os.scandir(_KSTAT) as entries:
+                found = {entry.path: state for entry in entries if (state := _read(f"{entry.path}/state"))}
+        except OSError:
+            return None
+        now = time.clock_gettime(time.CLOCK_MONOTONIC_RAW)
+        return {
+            os.path.basename(path): HUNG if parse.seconds_of_sync(_read(f"{path}/txgs"), now) > HUNG_SECONDS else state
+            for path, state in found.items()
+        }
+
     @property
     def directory(self) -> str:
         """Where locks and bookkeeping are kept. RefusedError when it cannot be made."""
@@ -67,9 +88,14 @@ class Machine:
         """Run a command to its end. The locks go along: one that outlives zrep still counts as busy."""
         return self.runner.run(argv, keep=self.locks.descriptors())
 
+    def look(self, argv: Argv, seconds: float = COMMAND_SECONDS) -> Completed:
+        """Run a command that changes nothing, for so many seconds. No lock goes along: one that hangs in the kernel
+        is in nobody's way."""
+        return self.runner.run(argv, timeout=seconds)
+
     def output(self, argv: Argv) -> str:
-        """What a command printed; its typed error when it failed."""
-        done = self.run(argv)
+        """What a command that changes nothing printed; its typed error when it failed."""
+        done = self.look(argv)
         if done.status != 0:
             raise zfs_errors.error(done)
         return done.out
@@ -82,3 +108,12 @@ class Machine:
     def close(self) -> None:
         """Give up the locks."""
         self.locks.drop_all()
+
+
+def _read(path: str) -> str:
+    """What is in a file, "" where there is none."""
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""

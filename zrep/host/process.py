@@ -18,6 +18,7 @@ from zrep.core.errors import FailedError, RefusedError
 from zrep.core.settings import DEFAULT_SETTINGS
 from zrep.host import parallel
 from zrep.zfs.commands import Completed
+from zrep.zfs.errors import StuckError
 
 COMMAND_SECONDS = 600.0
 GRACE_SECONDS = 5.0
@@ -172,7 +173,7 @@ class Processes:
             out, err = child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             end(child)
-            raise FailedError(f"{' '.join(argv[:2])} did not finish in {timeout:.0f} s and was ended") from None
+            raise StuckError(f"{' '.join(argv[:2])} did not finish in {timeout:.0f} s and was ended") from None
         except BaseException:
             end(child)
             raise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -12,7 +13,9 @@ from zrep.core.mounts import MountEntry
 from zrep.core.names import pool_of
 from zrep.core.neighbours import Child
 from zrep.core.requests import (
+    SYNC_SECONDS,
     FindRoles,
+    Found,
     IsUnmodified,
     ReadAllProperties,
     ReadBelow,
@@ -31,11 +34,14 @@ from zrep.core.requests import (
     ReadToken,
 )
 from zrep.core.role import Role
+from zrep.host import pools
 from zrep.host.machine import Machine, carry_out
+from zrep.host.parallel import together
 from zrep.host.process import COMMAND_SECONDS
 from zrep.zfs import commands, parse
 from zrep.zfs import errors as zfs_errors
-from zrep.zfs.commands import UNMODIFIED_BYTES, Completed
+from zrep.zfs.commands import UNMODIFIED_BYTES
+from zrep.zfs.errors import StuckError, as_failure
 
 # One argument list must stay below the kernel's 128 KiB per argument and 2 MiB in all; names are at most 255 bytes.
 _BATCH = 4000
@@ -55,6 +61,7 @@ def find_roles(request: FindRoles, machine: Machine) -> dict[str, Role]:
 
 @carry_out.register(ReadRole)
 def read_role(request: ReadRole, machine: Machine) -> Role | None:
+    pools.check(machine, request.dataset)
     found = _properties(request.tag, [request.dataset], machine)
     return role_of(request.tag, request.dataset, found[request.dataset]) if request.dataset in found else None
 
@@ -63,16 +70,56 @@ def read_role(request: ReadRole, machine: Machine) -> Role | None:
 
 
 @carry_out.register(ReadMembers)
-def read_members(request: ReadMembers, machine: Machine) -> dict[str, Member]:
-    if not request.datasets:
-        return {}
-    properties, table = _read(request, machine)
-    snapshots = _with_holds(table, machine)
-    members = (
-        build_member(request.tag, name, properties[name], snapshots.get(name, ()))
-        for name in request.datasets
-        if name in properties
-    )
+def read_members(request: ReadMembers, machine: Machine) -> Found:
+    failed: dict[str, ZrepError] = {**pools.troubles(machine, request.datasets)}
+    names = [name for name in request.datasets if name not in failed]
+    if request.sync_txg:
+        failed |= _sync(names, request.seconds, machine)
+    left = [name for name in names if name not in failed]
+    members, others = _charged(left, partial(_members, request, machine))
+    return Found(members, {name: as_failure(error) for name, error in {**failed, **others}.items()})
+
+
+def _charged(
+    names: Sequence[str], read: Callable[[Sequence[str]], dict[str, Member]]
+) -> tuple[dict[str, Member], dict[str, ZrepError]]:
+    """Read datasets at once; where that fails, in ever smaller parts, pool by pool first, so that the trouble of one is
+    no other one's. What was read, and what went wrong with the rest. A command that did not end is not tried again
+    within its pool: whatever it waits for, the others would too."""
+    if not names:
+        return {}, {}
+    try:
+        return read(names), {}
+    except ZrepError as error:
+        pools_of_them = sorted({pool_of(name) for name in names})
+        if len(pools_of_them) > 1:
+            parts = [[name for name in names if pool_of(name) == pool] for pool in pools_of_them]
+        elif len(names) > 1 and not isinstance(error, StuckError):
+            parts = [list(names[: len(names) // 2]), list(names[len(names) // 2 :])]
+        else:
+            return {}, dict.fromkeys(names, error)
+    found: dict[str, Member] = {}
+    failed: dict[str, ZrepError] = {}
+    for members, errors in together(*(partial(_charged, part, read) for part in parts)):
+        found |= members
+        failed |= errors
+    return found, failed
+
+
+def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> dict[str, Member]:
+    """Those of the datasets that exist; the first command that fails is the last of the first attempt."""
+    properties = machine.look(commands.get_properties(request.tag, names))
+    snapshots = properties
+    if properties.status == 0:
+        snapshots = machine.look(commands.list_snapshots(request.tag, names))
+    if snapshots.status == 0:  # nothing is missing
+        found, table = parse.parse_properties(properties.out), parse.parse_snapshots(snapshots.out)
+    else:
+        found = _properties(request.tag, names, machine)
+        command = commands.list_snapshots(request.tag, list(found))
+        table = parse.parse_snapshots(machine.output(command)) if found else {}
+    held = _with_holds(table, machine)
+    members = (build_member(request.tag, name, found[name], held.get(name, ())) for name in names if name in found)
     return {member.name: _truly_written(member, machine) for member in members}
 
 
@@ -88,36 +135,29 @@ def survey(machine: Machine, tag: str, datasets: Sequence[str]) -> Iterator[Memb
         yield build_member(tag, name, own, ())
 
 
-def _read(request: ReadMembers, machine: Machine) -> tuple[Properties, Mapping[str, Sequence[Snapshot]]]:
-    """Properties and snapshots of those that exist. The first command that fails is the last of the first attempt."""
-    tag, datasets = request.tag, request.datasets
-    missing = False
-    for pool in sorted({pool_of(name) for name in datasets}) if request.sync_txg else ():
-        sync = _sync(pool, machine)
-        if sync is not None and "no such pool" not in sync.err:
-            raise zfs_errors.error(sync)
-        if missing := sync is not None:
-            break
-    if not missing:
-        properties = machine.run(commands.get_properties(tag, datasets))
-        snapshots = machine.run(commands.list_snapshots(tag, datasets)) if properties.status == 0 else properties
-        if snapshots.status == 0:  # nothing is missing
-            return parse.parse_properties(properties.out), parse.parse_snapshots(snapshots.out)
-    found = _properties(tag, datasets, machine)
-    listed = machine.output(commands.list_snapshots(tag, list(found))) if found else ""
-    return found, parse.parse_snapshots(listed)
+def _sync(datasets: Sequence[str], seconds: float, machine: Machine) -> dict[str, ZrepError]:
+    """Close the transaction groups of the pools of datasets, all at the same time; the datasets of those that did not,
+    with the reason. A pool that is not there has none of them: that is said as such later."""
+    found = sorted({pool_of(name) for name in datasets})
+    errors = dict(zip(found, together(*(partial(_sync_pool, pool, seconds, machine) for pool in found)), strict=True))
+    return {name: error for name in datasets if (error := errors[pool_of(name)])}
 
 
-def _sync(pool: str, machine: Machine) -> Completed | None:
-    """Close a pool's transaction group; what the command said when it failed."""
-    if machine.library.sync(pool, COMMAND_SECONDS):
-        return None
-    done = machine.run(commands.sync_pool(pool))
-    return None if done.status == 0 else done
+def _sync_pool(pool: str, seconds: float, machine: Machine) -> ZrepError | None:
+    try:
+        # A command that hangs is left behind; a call that does would keep this process from ending.
+        if seconds >= SYNC_SECONDS and machine.library.sync(pool, seconds):
+            return None
+        done = machine.look(commands.sync_pool(pool), seconds)
+    except StuckError as error:
+        return pools.hung(pool, error.what, machine.name)
+    except ZrepError as error:
+        return error
+    return None if done.status == 0 or "no such pool" in done.err else zfs_errors.error(done)
 
 
 def _properties(tag: str, datasets: Sequence[str], machine: Machine) -> Properties:
-    return parse.parse_properties(zfs_errors.present(machine.run(commands.get_properties(tag, datasets))).out)
+    return parse.parse_properties(zfs_errors.present(machine.look(commands.get_properties(tag, datasets))).out)
 
 
 def _with_holds(table: Mapping[str, Sequence[Snapshot]], machine: Machine) -> Mapping[str, Sequence[Snapshot]]:
@@ -143,7 +183,7 @@ def read_snapshots(request: ReadSnapshots, machine: Machine) -> dict[str, Snapsh
         names = request.snapshots[start : start + _BATCH]
         read = machine.library.read_snapshots(names, COMMAND_SECONDS)
         if read is None:
-            done = zfs_errors.present(machine.run(commands.get_snapshots(names)))
+            done = zfs_errors.present(machine.look(commands.get_snapshots(names)))
             read = parse.parse_new_snapshots(done.out)
         found.update(read)
     return found
@@ -200,11 +240,15 @@ def read_children(request: ReadChildren, machine: Machine) -> list[str]:
 @carry_out.register(ReadBelow)
 def read_below(request: ReadBelow, machine: Machine) -> list[Child]:
     """Of other tags only for those that are in no pair of this one: that takes another command."""
-    done = zfs_errors.present(machine.run(commands.get_below(request.tag, request.datasets)))
-    children = parse.parse_below(request.tag, request.datasets, done.out)
+    lost = pools.troubles(machine, request.datasets)  # of them it is said already
+    datasets = [name for name in request.datasets if name not in lost]
+    if not datasets:
+        return []
+    done = zfs_errors.present(machine.look(commands.get_below(request.tag, datasets)))
+    children = parse.parse_below(request.tag, datasets, done.out)
     alone = [child.name for child in children if not (child.tags or child.made)]
     starts = range(0, len(alone), _BATCH)
-    said = "".join(machine.run(commands.get_own(alone[start : start + _BATCH])).out for start in starts)
+    said = "".join(machine.look(commands.get_own(alone[start : start + _BATCH])).out for start in starts)
     own = parse.parse_whatever(said)
     return [parse.with_tags(child, own[child.name]) if child.name in own else child for child in children]
 
@@ -247,11 +291,11 @@ def read_pool_space(request: ReadPoolSpace, machine: Machine) -> PoolSpace:
 
 @carry_out.register(ReadToken)
 def read_token(request: ReadToken, machine: Machine) -> TokenContents:
-    done = machine.run(commands.token_contents(request.token))
+    done = machine.look(commands.token_contents(request.token))
     return parse.parse_token(done.out + done.err, sendable=done.status == 0)
 
 
 @carry_out.register(ReadStreamSize)
 def read_stream_size(request: ReadStreamSize, machine: Machine) -> int | None:
-    done = machine.run(commands.stream_size(request.step))
+    done = machine.look(commands.stream_size(request.step))
     return parse.parse_stream_size(done.out) if done.status == 0 else None

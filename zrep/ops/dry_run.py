@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from zrep.core.apply import applied, received
 from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.errors import BugError
@@ -17,6 +19,7 @@ from zrep.core.requests import (
     CarryOut,
     EndReceive,
     FindRoles,
+    Found,
     Grant,
     ReadAllProperties,
     ReadChildren,
@@ -61,8 +64,8 @@ class DryRunHost:
     def _looked(self, request: Request[Any]) -> Any:
         """The answer to a request that changes nothing; of what would have been changed, as it would be."""
         match request:
-            case ReadMembers(tag=tag, datasets=datasets, sync_txg=sync_txg):
-                return self._observe(tag, datasets, sync_txg=sync_txg)
+            case ReadMembers():
+                return self._read(request)
             case ReadRole(tag=tag, dataset=dataset):
                 member = self._observe(tag, [dataset]).get(dataset)
                 return member.role if member else None
@@ -134,12 +137,16 @@ class DryRunHost:
 
     # --- what is read ---
 
-    def _observe(self, tag: str, names: Sequence[str], *, sync_txg: bool = False) -> dict[str, Member]:
-        unknown = [name for name in names if name not in self._members and name not in self._absent]
-        found = read.observe(self._host, tag, unknown, sync_txg=sync_txg) if unknown else {}
-        self._members = {**self._members, **found}
-        self._absent |= set(unknown) - found.keys()
-        return {name: self._members[name] for name in names if name in self._members}
+    def _read(self, request: ReadMembers) -> Found:
+        names = request.datasets
+        unknown = tuple(name for name in names if name not in self._members and name not in self._absent)
+        found = self._host.ask(replace(request, datasets=unknown)) if unknown else Found({})
+        self._members = {**self._members, **found.members}
+        self._absent |= set(unknown) - found.members.keys() - found.failed.keys()
+        return Found({name: self._members[name] for name in names if name in self._members}, found.failed)
+
+    def _observe(self, tag: str, names: Sequence[str]) -> dict[str, Member]:
+        return read.observe(self, tag, names)
 
     def _find_roles(self, tag: str) -> dict[str, Role]:
         real = read.find_roles(self._host, tag)

@@ -22,9 +22,10 @@ def expire(session: Session, names: Sequence[str], here_only: bool) -> list[Outc
     """
     everything = not names
     chosen = list(names) or list(session.roles())
-    if not chosen and not session.options.may_be_empty:
+    lost = [Outcome(pool, error=error) for pool, error in session.lost_here().items()] if everything else []
+    if not chosen and not lost and not session.options.may_be_empty:
         raise session.nothing_here()
-    return each(chosen, lambda name: _expire(session, name, here_only, everything))
+    return lost + each(chosen, lambda name: _expire(session, name, here_only, everything))
 
 
 def _expire(session: Session, name: str, here_only: bool, everything: bool) -> Outcome:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from zrep.core.age import judge_age
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.diagnosis import Diagnosis, State, diagnose_alone
+from zrep.core.diagnosis import Diagnosis, State, diagnose_alone, unread
 from zrep.core.role import Role
 from zrep.ops.memory import Memory, moments, recall
 from zrep.ops.pairs import Session
@@ -58,7 +58,15 @@ def listing(session: Session, masters_only: bool) -> list[Row]:
     names = [name for name, role in roles.items() if of_zrep(role) and (role.master or not masters_only)]
     recalled = recall(session, *names)
     rows = (_row(session, member, recalled[member.name]) for member in survey(session.driver, session.tag, names))
-    return sorted(rows, key=lambda row: row.name)
+    return sorted([*rows, *lost_rows(session)], key=lambda row: row.name)
+
+
+def lost_rows(session: Session) -> list[Row]:
+    """A row for each pool here that answers nothing: what is in it has none."""
+    return [
+        Row(pool, "none", "-", unread(error), None, None, None, None, session.tag)
+        for pool, error in session.lost_here().items()
+    ]
 
 
 def _row(session: Session, member: Member, recalled: Memory) -> Row:

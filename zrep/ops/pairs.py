@@ -32,7 +32,7 @@ from zrep.host.process import Progress
 from zrep.ops.dry_run import DryRun, DryRunHost, DryRunOwnHost
 from zrep.ops.execute import Executor, Line
 from zrep.ops.outcome import Outcome
-from zrep.ops.read import find_role, find_roles, observe, read_snapshots
+from zrep.ops.read import find_role, find_roles, lost_pools, observe_each, read_snapshots
 from zrep.wire.client import RemoteHost
 
 Answer = TypeVar("Answer")
@@ -254,6 +254,11 @@ class Session:
         found = find_roles(self.local, self.tag).items()
         return {name: role for name, role in found if role.paired or role.rejoining}
 
+    def lost_here(self) -> dict[str, ZrepError]:
+        """The pools here that answer nothing, with the reason: a list of what is here leaves out what is in them, and a
+        filesystem that is not in it is not one that is well."""
+        return lost_pools(self.local)
+
     def nothing_here(self) -> RefusedError:
         """The refusal of a command for all pairs where there is none: silence is only for success. A tag may be a
         typing mistake."""
@@ -338,12 +343,13 @@ class Session:
         found = self._read(halves, sync_txg)
         return [self._view(x, found[self.local].get(x.name), found[peer].get(x.peer_name)) for x in links]
 
-    def _read(self, halves: Iterable[tuple[Host, str]], sync_txg: bool) -> dict[Host, dict[str, Member]]:
-        """What is on each host of these datasets: one request for each host, all at the same time."""
+    def _read(self, halves: Iterable[tuple[Host, str]], sync_txg: bool) -> dict[Host, dict[str, Member | ZrepError]]:
+        """What is on each host of these datasets: one request for each host, all at the same time. For one that could
+        not be read, the reason."""
         names: dict[Host, dict[str, None]] = {}
         for host, name in halves:
             names.setdefault(host, {})[name] = None
-        read = [partial(observe, host, self.tag, list(own), sync_txg=sync_txg) for host, own in names.items()]
+        read = [partial(observe_each, host, self.tag, list(own), sync_txg=sync_txg) for host, own in names.items()]
         return dict(zip(names, together(*read), strict=True))
 
     def lock_and_read(
@@ -369,15 +375,15 @@ class Session:
         if not free:
             return busy_here, []
 
-        def there() -> dict[str, Member]:
+        def there() -> dict[str, Member | ZrepError]:
             busy_there = peer.ask(Lock(tuple(link.peer_name for link in free), wait))
             busy_here.extend(link.name for link in free if link.peer_name in busy_there)
             names = [link.peer_name for link in free if link.peer_name not in busy_there]
-            return observe(peer, self.tag, names, sync_txg=True)
+            return observe_each(peer, self.tag, names, sync_txg=True)
 
-        def here() -> dict[str, Member]:
-            found = observe(self.local, self.tag, [link.name for link in free], sync_txg=True)
-            then(found)
+        def here() -> dict[str, Member | ZrepError]:
+            found = observe_each(self.local, self.tag, [link.name for link in free], sync_txg=True)
+            then({name: member for name, member in found.items() if isinstance(member, Member)})
             return found
 
         mine, theirs = together(here, there)
@@ -395,7 +401,11 @@ class Session:
             raise busy(name)
         return _usable(*found)
 
-    def _view(self, link: Link, mine: Member | None, theirs: Member | None) -> View | Outcome:
+    def _view(self, link: Link, mine: Member | ZrepError | None, theirs: Member | ZrepError | None) -> View | Outcome:
+        if isinstance(mine, ZrepError):
+            return Outcome(link.name, error=mine.about(link.name))
+        if isinstance(theirs, ZrepError):
+            return Outcome(link.name, error=theirs.about(link.name))
         if mine is None:
             return Outcome(link.name, error=RefusedError("it is gone", filesystem=link.name))
         if mine.role.links != link.role.links or mine.role.master != link.role.master:
@@ -435,7 +445,10 @@ class Session:
         for end, (host, name) in halves.items():
             if name not in found[host]:
                 raise RefusedError(f"{name} vanished from {host.name} while zrep was working on it")
-            view = view.with_member(end, found[host][name])
+            member = found[host][name]
+            if isinstance(member, ZrepError):
+                raise member.about(view.name)
+            view = view.with_member(end, member)
         return view
 
     def taken(self, views: Sequence[View], *, held: bool = True) -> dict[str, View]:

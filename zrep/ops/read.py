@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
+from zrep.core.errors import ZrepError
 from zrep.core.mounts import MountEntry
 from zrep.core.neighbours import Child
 from zrep.core.requests import (
@@ -13,6 +16,7 @@ from zrep.core.requests import (
     ReadBelow,
     ReadChildren,
     ReadDelegations,
+    ReadLostPools,
     ReadMarked,
     ReadMembers,
     ReadMounts,
@@ -27,6 +31,7 @@ from zrep.core.role import Role
 from zrep.core.steps import SendStream
 from zrep.host import reads
 from zrep.host.local import Host, LocalHost
+from zrep.zfs.errors import as_error
 
 
 def find_roles(host: Host, tag: str) -> dict[str, Role]:
@@ -43,9 +48,33 @@ def observe(host: Host, tag: str, datasets: Sequence[str], *, sync_txg: bool = F
     """The datasets as they are now; one that ZFS says does not exist is not in the answer.
 
     sync_txg: close the pools' transaction groups first, so that ``written`` tells the truth.
-    Raises the typed error of whatever else goes wrong: unreadable is never absent.
+    Raises the typed error of whatever else goes wrong with any of them: unreadable is never absent.
     """
-    return host.ask(ReadMembers(tag, tuple(datasets), sync_txg)) if datasets else {}
+    found: dict[str, Member] = {}
+    for name, member in observe_each(host, tag, datasets, sync_txg=sync_txg).items():
+        if isinstance(member, ZrepError):
+            raise member.about(name)
+        found[name] = member
+    return found
+
+
+def observe_each(
+    host: Host, tag: str, datasets: Sequence[str], *, sync_txg: bool = False, seconds: float = 0.0
+) -> dict[str, Member | ZrepError]:
+    """The same, with the error of each that could not be read instead: of many, one that is in trouble is no trouble of
+    the others. seconds: how long a transaction group may take, where that is not as long as ever."""
+    if not datasets:
+        return {}
+    request = ReadMembers(tag, tuple(datasets), sync_txg)
+    found = host.ask(replace(request, seconds=seconds) if seconds else request)
+    failed = {name: as_error(failure) for name, failure in found.failed.items()}
+    known: dict[str, Member | ZrepError] = {**found.members, **failed}
+    return {name: known[name] for name in datasets if name in known}
+
+
+def lost_pools(host: Host) -> dict[str, ZrepError]:
+    """The pools of a host that answer nothing: what is in them is in no list of its datasets."""
+    return {pool: as_error(failure) for pool, failure in host.ask(ReadLostPools()).items()}
 
 
 def survey(host: LocalHost, tag: str, datasets: Sequence[str]) -> Iterator[Member]:

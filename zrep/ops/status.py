@@ -8,13 +8,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member
-from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone
+from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone, unread
 from zrep.core.errors import ZrepError
 from zrep.core.pair import newest_common
-from zrep.ops.list import Row, aged, of_zrep, row, unsent_since
+from zrep.core.role import Role
+from zrep.host.local import Host
+from zrep.ops.list import Row, aged, lost_rows, of_zrep, row, unsent_since
 from zrep.ops.memory import Memory, moments, recall
 from zrep.ops.pairs import Session
-from zrep.ops.read import find_roles, observe
+from zrep.ops.read import find_roles, observe_each
+
+# Longer than a transaction group takes on disks that are busy.
+_SECONDS = 15.0
 
 
 def status(session: Session, names: Sequence[str]) -> list[Row]:
@@ -24,13 +29,29 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     for name in names:
         session.link(name, strict=False)
     chosen = [name for name, role in roles.items() if of_zrep(role) and (not names or name in names)]
-    if not chosen and not session.options.may_be_empty:
+    lost = [] if names else lost_rows(session)
+    if not chosen and not lost and not session.options.may_be_empty:
         raise session.nothing_here()
-    # Monitoring reads it: what it says of bytes behind, or written to a replica, must not lag a transaction group.
-    members = observe(session.local, session.tag, chosen, sync_txg=True)
+    found = _observe(session, session.local, chosen)
+    members = {name: member for name, member in found.items() if isinstance(member, Member)}
     recalled = recall(session, *chosen)
     peers = _ask(session, [member for member in members.values() if member.role.paired])
-    return [_row(session, member, peers.get(name), recalled[name]) for name, member in members.items()]
+    rows = [_row(session, member, peers.get(name), recalled[name]) for name, member in members.items()]
+    unread_ones = ((name, error) for name, error in found.items() if isinstance(error, ZrepError))
+    return [*rows, *(_unread(session, name, roles[name], error) for name, error in unread_ones), *lost]
+
+
+def _observe(session: Session, host: Host, names: Sequence[str]) -> dict[str, Member | ZrepError]:
+    """Monitoring reads it: what it says of bytes behind, or written to a replica, must not lag a transaction group; and
+    it has its answer in seconds, whatever hangs."""
+    return observe_each(host, session.tag, names, sync_txg=True, seconds=_SECONDS)
+
+
+def _unread(session: Session, name: str, role: Role, error: ZrepError) -> Row:
+    """One that is here and cannot be read."""
+    kind = {True: "master", False: "replica", None: "none"}[role.master]
+    peer = f"{role.peer_host}:{role.peer_fs}" if role.paired else "-"
+    return Row(name, kind, peer, unread(error), None, None, None, None, session.tag, role.epoch)
 
 
 class _Other(Struct, frozen=True):
@@ -49,10 +70,12 @@ def _ask(session: Session, members: Sequence[Member]) -> dict[str, _Other | Zrep
     found: dict[str, _Other | ZrepError] = {}
     for host, mine in by_peer.items():
         try:
-            theirs = observe(session.host(host), session.tag, [x.role.peer_fs for x in mine], sync_txg=True)
-            known = recall(session, *theirs, host=session.host(host))
-            there = ((x.name, x.role.peer_fs) for x in mine if x.role.peer_fs in theirs)
-            found |= {name: _Other(theirs[other], known[other]) for name, other in there}
+            peer = session.host(host)
+            theirs = _observe(session, peer, [x.role.peer_fs for x in mine])
+            known = recall(session, *theirs, host=peer)
+            for each in (each for each in mine if each.role.peer_fs in theirs):
+                other = theirs[each.role.peer_fs]
+                found[each.name] = _Other(other, known[other.name]) if isinstance(other, Member) else other
         except ZrepError as error:
             found |= {x.name: error for x in mine}
     return found

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import PoolSpace, Snapshot
-from zrep.core.errors import RefusedError, UnreachableError, ZrepError
+from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
 from zrep.core.pair import End
 from zrep.core.plan_data import Advance, plan_advance, plan_roll_back
@@ -37,6 +37,7 @@ from zrep.ops.memory import last_synced, remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View, busy
 from zrep.ops.repair import prepare
+from zrep.zfs.errors import PoolError
 
 # A run sends what an earlier one left, then what was written since: two rounds reach the end.
 _ROUNDS = 3
@@ -45,6 +46,8 @@ _ROUNDS = 3
 _LINGER = 0.1
 # Seconds without a sync after which a filesystem that is busy is told of under ``all``.
 _BUSY_IS_NEWS = 600
+# What is one trouble of many filesystems.
+_OF_MANY = (UnreachableError, PoolError)
 # At once, to one peer and for one processor.
 _STREAMS = 4
 
@@ -56,7 +59,8 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
     links: list[Link] = []
     if everything:
         roles = session.roles()
-        if not roles and not session.options.may_be_empty:
+        outcomes += [Outcome(pool, error=error) for pool, error in session.lost_here().items()]
+        if not roles and not outcomes and not session.options.may_be_empty:
             raise session.nothing_here()
         for name, role in roles.items():
             try:
@@ -124,7 +128,12 @@ def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int)
         taken, found = session.lock_and_read(
             links, 0.5 if everything else 2.0, partial(note_pool_space, session, pool_space)
         )
-        reached(session, [link for link in links if link.name not in taken])
+        # A half that could not be read may have become anything meanwhile.
+        unseen = {
+            each.filesystem for each in found if isinstance(each, Outcome) and isinstance(each.error, FailedError)
+        }
+        reached(session, [link for link in links if link.name not in {*taken, *unseen}])
+        not_reached(session, [link for link in links if link.name in unseen])
     except ZrepError as error:
         not_reached(session, links)
         waiting = [link for link in links if not link.role.paused]
@@ -160,17 +169,18 @@ def _each_failed(links: Sequence[Link], error: ZrepError) -> list[Outcome]:
 
 
 def _once(outcomes: list[Outcome], also: str = "") -> list[Outcome]:
-    """A peer that is lost is one line, whatever the number of filesystems that wait for it. also: what else is to be
-    said of them."""
-    waiting = [outcome for outcome in outcomes if isinstance(outcome.error, UnreachableError)]
-    if len(waiting) < 2:
-        return outcomes
-    first, *others = waiting
-    error = copy.copy(first.error)
-    assert error is not None
-    error.filesystem, error.evidence = "", f"{error.evidence}; {len(waiting)} filesystems wait{also}"
-    told = [Outcome(first.filesystem, error=error), *(Outcome(other.filesystem, skipped=True) for other in others)]
-    return [outcome for outcome in outcomes if not isinstance(outcome.error, UnreachableError)] + told
+    """A peer that is lost is one line, and a pool is, whatever the number of filesystems that wait for it. also: what
+    else is to be said of them."""
+    told: list[Outcome] = []
+    for what in {outcome.error.what: None for outcome in outcomes if isinstance(outcome.error, _OF_MANY)}:
+        waiting = [each for each in outcomes if isinstance(each.error, _OF_MANY) and each.error.what == what]
+        outcomes = [each for each in outcomes if each not in waiting]
+        first, *others = waiting
+        error = copy.copy(first.error)
+        if error is not None and others:
+            error.filesystem, error.evidence = "", f"{error.evidence}; {len(waiting)} filesystems wait{also}"
+        told += [Outcome(first.filesystem, error=error), *(Outcome(other.filesystem, skipped=True) for other in others)]
+    return outcomes + told
 
 
 def _now_replica(session: Session, view: View) -> Outcome:

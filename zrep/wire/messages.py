@@ -19,7 +19,7 @@ from zrep.core.errors import RefusedError, UsageError, one_line
 from zrep.core.requests import Answer, Failure, Request, answer_type
 
 # Both ends speak the same one: what a request or a step says may change with every version.
-PROTOCOL = 3
+PROTOCOL = 4
 BEAT_SECONDS = 3.0
 
 # The longest lines that are read. To a helper: a quarter of a million names of snapshots. From it: the snapshots of all

@@ -40,11 +40,20 @@ class BrokenStreamError(FailedError):
     """The stream ended too early: its cause is at the other end."""
 
 
+class PoolError(FailedError):
+    """A whole pool is out of reach: what is in it can be neither read nor changed, and is not absent."""
+
+
+class StuckError(FailedError):
+    """A command did not end in the time it had: what it is about may hang for ever."""
+
+
 class StaleTokenError(FailedError):
     """What is half received can never be completed: a snapshot was made there since."""
 
 
 _ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
+    (r"pool I/O is currently suspended", PoolError),
     (r"dataset does not exist|no such pool|could not find any snapshots|does not exist$", AbsentError),
     (r"has been modified", ModifiedError),
     (r"does not match incremental source|incremental source .* does not|most recent snapshot of", NoBaseError),
@@ -67,6 +76,7 @@ _ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
 
 _ADVICE: dict[type[ZrepError], str] = {
     DeniedError: "run it as root, or let this user do it: zfs allow",
+    PoolError: "see: zpool status -x",
     NoSpaceError: "make room: destroy snapshots or raise the quota",
 }
 

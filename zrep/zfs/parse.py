@@ -222,6 +222,17 @@ def parse_pool_space(text: str) -> PoolSpace:
     raise FailedError("zpool list printed nothing")
 
 
+def seconds_of_sync(text: str, now: float) -> float:
+    """The kernel's history of a pool's transaction groups: for how many seconds the one that is being written has been,
+    0 where none is. now: the clock of that history, in seconds."""
+    for line in reversed(text.splitlines()):
+        fields = line.split()
+        if len(fields) == 12 and fields[2] == "S":
+            numbers = [whole_number(field, 20) or 0 for field in (fields[1], *fields[8:11])]
+            return now - sum(numbers) / 1e9
+    return 0.0
+
+
 def parse_differences(text: str) -> list[tuple[str, str]]:
     """``zfs diff -H``: what happened to a file (+ - M R), and its path."""
     rows = (line.split("\t") for line in text.splitlines())

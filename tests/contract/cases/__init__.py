@@ -7,6 +7,7 @@ from .datasets import DATASETS
 from .delegation import DELEGATION
 from .encryption import ENCRYPTION
 from .mounting import MOUNTING
+from .pools import POOLS
 from .power import POWER
 from .properties import PROPERTIES
 from .reading import READING
@@ -26,5 +27,6 @@ CASES: list[Case] = [
     *ENCRYPTION,
     *SPACE,
     *POWER,
+    *POOLS,
     *DELEGATION,
 ]
