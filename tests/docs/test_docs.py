@@ -20,7 +20,7 @@ from zrep.cli.fields import FIELDS
 from zrep.cli.main import _GLOBAL_WITH_VALUE, _SHORT
 from zrep.core import errors
 from zrep.core.diagnosis import State
-from zrep.core.names import MADE, ROLE_PROPERTIES, SENT
+from zrep.core.names import EXCLUDE, MADE, ROLE_PROPERTIES, SENT
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -358,7 +358,7 @@ def test_order_of_exit_codes_is_documented() -> None:
 
 
 def test_properties_are_documented() -> None:
-    names = {f"zrep:{name}" for name in (*ROLE_PROPERTIES, MADE, SENT)}
+    names = {f"zrep:{name}" for name in (*ROLE_PROPERTIES, MADE, SENT, EXCLUDE)}
     manual = re.findall(r"^\.It Sy (zrep:.*)$", man_sections()["FILES"], re.MULTILINE)
     assert {name for line in manual for name in line.split(" , ")} == names
     assert in_code([row[0] for row in readme_table("### Properties")]) == names

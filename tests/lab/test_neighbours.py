@@ -130,6 +130,29 @@ class TestChildren:
         assert out == "rc 0\n"
         assert beta.run(f"zfs get -H -o value readonly {A}/d").out == "on\n"
 
+    def test_a_child_that_nobody_replicates_is_named_before_and_after_the_disaster(self, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        made(alpha, A)
+        silent(alpha, INIT)
+        alpha.run(f"zfs create {A}/new && zfs create -V 8M {A}/new/volume")
+        says = "tank/a: not replicated with it: tank/a/new, tank/a/new/volume; next: "
+        advises = (
+            "zrep init tank/a/new beta tank/a/new; or, if that is how it should be: zfs set zrep:exclude=on tank/a/new"
+        )
+        told = alpha.run("zrep sync all")
+        assert (told.out, told.err) == ("", f"zrep: {says}{advises}\n")
+        silent(alpha, "zrep sync all")
+        assert f"{says}{advises}" in alpha.run("zrep status").lines
+        assert f"{says}{advises}" in alpha.run("zrep list").lines
+        assert f"{says}on alpha: {advises}" in beta.run("zrep status").lines
+        alpha.run(f"zfs set zrep:exclude=on {A}/new/volume")
+        silent(alpha, f"zrep init {A}/new beta {A}/new")
+        alpha.run(f"zfs create {A}/newer")
+        assert "tank/a: not replicated with it: tank/a/newer" in alpha.run("zrep sync all").err
+        alpha.power_off()
+        forced = beta.run(f"zrep takeover -L --yes -v {A}")
+        assert "not replicated with its master, so not here: tank/a/newer" in forced.out
+
     def test_a_master_that_stops_writes_leaves_them_alone_and_a_rejoin_names_them(self, lab: Lab, hosts: Hosts) -> None:
         alpha, beta = hosts
         made(alpha, A)

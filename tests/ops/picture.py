@@ -12,7 +12,7 @@ from zrep.zfs.commands import NATIVE_PROPERTIES
 
 TAG = "zrep"
 # Not told: sizes, which only ZFS counts (of written: whether there is any), and the guid of a dataset that is new.
-NOT_TOLD = frozenset({"used", "referenced", "available", "written", "guid"})
+NOT_TOLD = frozenset({"used", "usedbychildren", "referenced", "available", "written", "guid"})
 TOLD = tuple(name for name in NATIVE_PROPERTIES if name not in NOT_TOLD)
 
 Picture = Mapping[str, Member]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -10,7 +11,13 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, Work
 from tests.ops.pairs import A, B, good, value
 from tests.ops.test_neighbours import FROM_EITHER_END, changes
+from zrep.cli.news import suppress_repeats
 from zrep.ops.init import Request
+from zrep.ops.list import Row, listing
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Session
+from zrep.ops.status import status
+from zrep.ops.sync import sync
 
 CHILD = f"{A}/c"
 
@@ -224,3 +231,113 @@ def test_a_tail_that_is_seen_late_leaves_it_mounted(hosts: Hosts) -> None:
     refused = hosts.run("alpha", pairs.rejoining(A))
     assert (refused.code, "a split would move them along" in refused.text) == (3, True)
     assert state(hosts, name=A) == ("on", "yes")
+
+
+# --- children that nobody replicates ---
+
+NEW = f"{A}/new"
+SAYS = (
+    "tank/a: not replicated with it: tank/a/new; next: zrep init tank/a/new beta tank/b/new; "
+    "or, if that is how it should be: zfs set zrep:exclude=on tank/a/new"
+)
+
+
+def told(hosts: Hosts, host: str, work: Work) -> list[str]:
+    """What a run that succeeds tells of, as a person or cron reads it."""
+    ended = good(hosts.run(host, work))
+    return [outcome.error.line() for outcome in ended.outcomes if outcome.error and not outcome.skipped]
+
+
+def known(hosts: Hosts, host: str, look: Callable[[Session], list[Row]]) -> list[str]:
+    return [row.left_out.line(row.name) for row in hosts.run(host, look).rows if row.left_out]
+
+
+def test_a_child_that_nobody_replicates_is_named_wherever_its_parent_is_shown(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    assert told(hosts, "alpha", pairs.SYNC_ALL) == []
+    hosts["alpha"].sh(f"zfs create {NEW}")
+    assert told(hosts, "alpha", pairs.SYNC_ALL) == [SAYS]
+    assert told(hosts, "alpha", pairs.syncing(A)) == [SAYS]
+    there = f"tank/b{SAYS.removeprefix('tank/a')}".replace("next: zrep", "next: on alpha: zrep")
+    assert known(hosts, "alpha", lambda session: listing(session, masters_only=False)) == [SAYS]
+    assert known(hosts, "beta", lambda session: listing(session, masters_only=False)) == [there]
+    assert known(hosts, "alpha", lambda session: status(session, [])) == [SAYS]
+    assert known(hosts, "beta", lambda session: status(session, [])) == [there]
+    hosts.wire.cut = True
+    refused = hosts.run("beta", pairs.forcing(B, agreed=False))
+    assert "; not replicated with its master, so not here: tank/a/new" in refused.text
+
+
+def test_init_names_what_is_below_and_stays_behind(hosts: Hosts) -> None:
+    pairs.source(hosts)
+    hosts["alpha"].sh(f"zfs create {NEW}")
+    good(hosts.run("alpha", pairs.INIT))
+    assert SAYS in hosts.said
+
+
+SETTLED = {
+    "it is in a pair": lambda hosts: good(hosts.run("alpha", pairs.initialising(Request(NEW, "beta", f"{B}/new")))),
+    "it is in a pair of another tag": lambda hosts: hosts["alpha"].sh(f"zfs set offsite:src-fs={NEW} {NEW}"),
+    "it is excluded": lambda hosts: hosts["alpha"].sh(f"zfs set zrep:exclude=on {NEW}"),
+    "it is gone": lambda hosts: hosts["alpha"].sh(f"zfs destroy {NEW}"),
+}
+
+
+@pytest.mark.parametrize("settle", SETTLED.values(), ids=SETTLED.keys())
+def test_it_is_named_no_more_once(hosts: Hosts, settle: Callable[[Hosts], object]) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].sh(f"zfs create {NEW}")
+    assert told(hosts, "alpha", pairs.SYNC_ALL) == [SAYS]
+    settle(hosts)
+    assert told(hosts, "alpha", pairs.SYNC_ALL) == []
+    assert known(hosts, "beta", lambda session: listing(session, masters_only=False)) == []
+
+
+def test_what_is_excluded_with_its_parent_is_named_no_more_but_what_all_inherit_says_nothing(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].sh(f"zfs create {NEW}")
+    hosts["alpha"].sh(f"zfs create {NEW}/inside")
+    hosts["alpha"].sh(f"zfs set zrep:exclude=on {A}")
+    [said] = told(hosts, "alpha", pairs.SYNC_ALL)
+    assert said.startswith("tank/a: not replicated with it: tank/a/new, tank/a/new/inside; next: ")
+    hosts["alpha"].sh(f"zfs set zrep:exclude=on {NEW}")
+    assert told(hosts, "alpha", pairs.SYNC_ALL) == []
+
+
+def test_the_advice_is_for_the_tag_of_the_pair(hosts: Hosts) -> None:
+    pairs.source(hosts)
+    hosts["alpha"].sh(f"zfs create {NEW}")
+    good(hosts.run("alpha", pairs.INIT, tag="offsite"))
+    ended = hosts.run("alpha", pairs.SYNC_ALL, tag="offsite")
+    [error] = [outcome.error for outcome in ended.outcomes if outcome.error]
+    assert "zfs set offsite:exclude=on tank/a/new" in error.line()
+
+
+def test_children_that_cannot_be_read_are_no_trouble_of_the_pair(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].sh(f"zfs create {NEW}")
+    hosts["alpha"].fail("zfs get -Hp -r", err="internal error: out of memory\n")
+    assert told(hosts, "alpha", pairs.SYNC_ALL) == []
+
+
+def test_cron_says_it_once_and_again_when_there_are_others(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].sh(f"zfs create {NEW}")
+    assert news(hosts) == [SAYS]
+    assert news(hosts) == []
+    hosts["alpha"].sh(f"zfs create {A}/newer")
+    [said] = news(hosts)
+    assert said.startswith("tank/a: not replicated with it: tank/a/new, tank/a/newer; next: ")
+    hosts["alpha"].sh(f"zfs set zrep:exclude=on {NEW} {A}/newer")
+    assert news(hosts) == []
+    assert hosts.said == []
+
+
+def news(hosts: Hosts) -> list[str]:
+    """What cron mails of a run that succeeds."""
+
+    def run(session: Session) -> list[Outcome]:
+        return suppress_repeats(session, sync(session, []))
+
+    ended = good(hosts.run("alpha", run))
+    return [item.error.line() for item in ended.outcomes if item.error and not (item.skipped or item.told)]

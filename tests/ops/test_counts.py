@@ -45,6 +45,18 @@ def test_sync_all_with_nothing_written_costs_the_same_for_any_number(hosts: Host
     assert cost(hosts, SYNC_ALL) == {"alpha": (5, 0, 1), "beta": (4, 0, 1)}
 
 
+@pytest.mark.parametrize(("below", "more"), [((), 1), (("new",), 2)], ids=["each in a pair", "one in none"])
+def test_children_cost_one_command_or_two_for_all_of_them(hosts: Hosts, below: tuple[str, ...], more: int) -> None:
+    names = many(hosts, 10)
+    for name in names:
+        hosts["alpha"].sh(f"zfs create {name}/child")
+        good(hosts.run("alpha", pairs.initialising(Request(f"{name}/child", "beta", f"{name}/child"))))
+        for child in below:
+            hosts["alpha"].sh(f"zfs create {name}/{child}")
+    good(hosts.run("alpha", SYNC_ALL))
+    assert cost(hosts, SYNC_ALL) == {"alpha": (5 + more, 0, 1), "beta": (4, 0, 1)}
+
+
 @pytest.mark.parametrize(("count", "changed"), [(1, 1), (10, 1), (10, 4), (100, 4)])
 def test_sync_all_costs_what_was_written_to(hosts: Hosts, count: int, changed: int) -> None:
     names = many(hosts, count)

@@ -65,6 +65,11 @@ FIELDS = {
         Field("code", "the exit status that the state stands for", lambda row: row.code),
         Field("detail", "why the state is what it is", lambda row: row.detail),
         Field("advice", "what to do about it", lambda row: row.advice),
+        Field(
+            "left_out",
+            "what nobody replicates below the master",
+            lambda row: ",".join(row.left_out.names) if row.left_out else "",
+        ),
     )
 }
 # The columns where -o names none.

@@ -41,7 +41,7 @@ def _subject(outcome: Outcome) -> str:
     """What an outcome is news of: its filesystem, or for all of a peer that is down at once, that peer."""
     if isinstance(outcome.error, (UnreachableError, PoolError)) and not outcome.skipped:
         return _PEER + outcome.error.what
-    return outcome.filesystem
+    return outcome.about or outcome.filesystem
 
 
 def _is_peer(subject: str) -> bool:

@@ -67,6 +67,8 @@ def show(rows: Sequence[Row], style: Style, now: int) -> None:
         advice = [f"next: {tagged(row.advice, spoken(row.tag))}"] if row.advice else []
         if row.detail or advice:
             print(printable(f"{row.name}: {row.state}: {'; '.join(filter(None, [row.detail, *advice]))}"))
+        if row.left_out:
+            print(printable(tagged(row.left_out.line(row.name), spoken(row.tag))))
 
 
 def whole(rows: Sequence[Row], style: Style, now: int) -> list[list[str]]:

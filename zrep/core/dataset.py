@@ -85,6 +85,12 @@ class Member(Struct, frozen=True):
         return int(text) if text.isdigit() else 0
 
     @property
+    def has_children(self) -> bool:
+        """Whether something is below it, as far as that is told with everything else: a clone that nobody has written
+        to uses nothing (seen on OpenZFS 2.3.2)."""
+        return self.number("usedbychildren") > 0
+
+    @property
     def volume(self) -> bool:
         return self.get("type") == "volume"
 

@@ -48,6 +48,8 @@ ROLE_PROPERTIES = (
 # The user properties TAG:NAME of a snapshot: zrep made it, and when it was known to be on both sides.
 MADE = "made"
 SENT = "sent"
+# One that an administrator sets, on what need not be replicated with the filesystem it is below.
+EXCLUDE = "exclude"
 
 # zfs_namecheck.c: components of alphanumerics and "-_.: ", none of them "." or "..", at most 255 bytes in all
 # (ZFS_MAX_DATASET_NAME_LEN); the pool begins with a letter.

@@ -10,14 +10,16 @@ a value of its own, and that is said.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from shlex import quote
 
 from msgspec import Struct
 
 from zrep.core.dataset import Value
-from zrep.core.errors import RefusedError
+from zrep.core.errors import FailedError, RefusedError
 from zrep.core.mounts import MountEntry
-from zrep.core.names import ancestors
+from zrep.core.names import EXCLUDE, ancestors
 from zrep.core.pair import End
+from zrep.core.role import Role
 from zrep.core.steps import SetProperties
 
 _NAMED = 5
@@ -117,6 +119,36 @@ def unreplicated(root: str, below: Iterable[Child]) -> list[str]:
 def _excluded(child: Child, root: str) -> bool:
     """Whether it, or one that it is in below root, says so: from root itself it would say nothing of the child."""
     return child.has_own(child.excluded, root) and child.excluded.value.lower() not in ("off", "no", "-", "")
+
+
+class LeftOut(Struct, frozen=True):
+    """What nobody replicates below the master of a pair: its names, as a statement, and what to do about it."""
+
+    names: tuple[str, ...]
+    what: str
+    advice: str
+
+    def line(self, master: str) -> str:
+        return f"{master}: {self.what}; next: {self.advice}"
+
+    def error(self, master: str) -> FailedError:
+        """The same as something to be told of, that fails nothing."""
+        return FailedError(self.what, filesystem=master, advice=self.advice)
+
+
+def left_out(tag: str, master: str, role: Role, names: Iterable[str], host: str = "") -> LeftOut | None:
+    """What nobody replicates below a master, by its names; None where there is nothing. role: that of the master;
+    host: where it is, "" for here."""
+    names = tuple(names)
+    if not names:
+        return None
+    first, target = quote(names[0]), quote(role.peer_fs + names[0].removeprefix(master))
+    return LeftOut(
+        names,
+        f"not replicated with it: {some_names(names)}",
+        f"{f'on {host}: ' if host else ''}zrep init {first} {quote(role.peer_host)} {target}; "
+        f"or, if that is how it should be: zfs set {tag}:{EXCLUDE}=on {first}",
+    )
 
 
 def some_names(names: Sequence[str]) -> str:

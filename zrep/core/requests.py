@@ -89,8 +89,8 @@ class RunHooks(Request[list[str]], frozen=True):
 
 # What was reported: what, the advice, since when, and when it was told last (seconds since 1970).
 Told = tuple[str, str, int, int]
-# What may be remembered: a number, or what was reported, by its subject.
-Note = int | None | dict[str, Told]
+# What may be remembered: a number, names, or what was reported, by its subject.
+Note = int | None | list[str] | dict[str, Told]
 
 
 class Remember(Request[None], frozen=True):

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
+
+from zrep.core.dataset import Member
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import hidden_by
-from zrep.core.neighbours import keep_readonly, refuse_change, refuse_unmount, some_names
+from zrep.core.neighbours import (
+    Child,
+    LeftOut,
+    keep_readonly,
+    left_out,
+    refuse_change,
+    refuse_unmount,
+    some_names,
+    unreplicated,
+)
 from zrep.core.pair import End, Tree
 from zrep.host.local import Host
 from zrep.ops.execute import Executor
 from zrep.ops.pairs import Session
 from zrep.ops.read import read_below, read_mounts
+
+
+def find_left_out(
+    host: Host, tag: str, masters: Iterable[Member], *, here: bool = True, certain: bool = False
+) -> dict[str, LeftOut]:
+    """What nobody replicates below masters on one host, by their names. One or two commands for all of them, and none
+    where nothing is below any. What cannot be read is not told of: it is worth knowing, and no trouble of theirs. here:
+    whether a person reads of it on that host; certain: do not go by what they use (see Member.has_children)."""
+    roots = {member.name: member.role for member in masters if certain or member.has_children}
+    below: list[Child] = []
+    with suppress(ZrepError):
+        below = read_below(host, tag, list(roots))
+    where = "" if here else host.name
+    found = ((name, left_out(tag, name, role, unreplicated(name, below), where)) for name, role in roots.items())
+    return {name: what for name, what in found if what is not None}
 
 
 def refused_change(host: Host, tag: str, tree: Tree, readonly: str) -> list[RefusedError]:

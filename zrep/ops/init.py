@@ -27,10 +27,10 @@ from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.role import Role
 from zrep.core.steps import DiscardPartial, Hold, TakeSnapshot
 from zrep.host.local import Host
+from zrep.ops.children import find_left_out
 from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
-from zrep.ops.preflight import left_out
 from zrep.ops.read import observe, read_token
 
 
@@ -239,8 +239,8 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
     if ground.source.readonly and not ground.source.volume:
         advice = f"zfs set readonly=off {quote(request.filesystem)}"
         session.warn(f"{request.filesystem}: it is read-only here, as a master should not be; next: {advice}")
-    for line in left_out(session, session.local, request.filesystem):
-        session.say(line)
+    for name, left in find_left_out(session.local, session.tag, [_as_master(ground)], certain=True).items():
+        session.warn(left.line(name))
     for step in plan_parents(ground.parents):
         session.say(f"{request.filesystem}: creating the parent {step.dataset} on {request.host}, unmounted")
         executor.do(step)
@@ -263,6 +263,11 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
         request.filesystem,
         message=f"replicated to {request.host}:{request.target}; next, from cron: zrep sync all",
     )
+
+
+def _as_master(ground: _Ground) -> Member:
+    """The source with the role it will have."""
+    return replace(ground.source, role=replace(ground.role, master=True))
 
 
 def _refresh(session: Session, request: Request, ground: _Ground) -> _Ground:

@@ -10,8 +10,10 @@ from msgspec.structs import replace
 from zrep.core.age import judge_age
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import Diagnosis, State, diagnose_alone, unread
+from zrep.core.neighbours import LeftOut, left_out
 from zrep.core.role import Role
-from zrep.ops.memory import Memory, moments, recall
+from zrep.ops.children import find_left_out
+from zrep.ops.memory import Memory, left_behind, moments, recall
 from zrep.ops.pairs import Session
 from zrep.ops.read import find_roles, read_own_properties, survey
 
@@ -19,8 +21,8 @@ from zrep.ops.read import find_roles, read_own_properties, survey
 class Row(Struct, frozen=True):
     """One filesystem for list and status. sent: unix seconds of the newest snapshot known to be on both sides, lag:
     seconds since the replica was last known to be up to date (0: nothing is missing there),
-    behind: bytes written since; unsent: snapshots waiting; epoch: how many times the role has moved. None: not
-    known."""
+    behind: bytes written since; unsent: snapshots waiting; epoch: how many times the role has moved; left_out: what
+    nobody replicates below the master. None: not known."""
 
     name: str
     role: str
@@ -32,6 +34,7 @@ class Row(Struct, frozen=True):
     unsent: int | None
     tag: str = ""
     epoch: int | None = None
+    left_out: LeftOut | None = None
 
     @property
     def state(self) -> str:
@@ -57,7 +60,14 @@ def listing(session: Session, masters_only: bool) -> list[Row]:
     roles = find_roles(session.local, session.tag)
     names = [name for name, role in roles.items() if of_zrep(role) and (role.master or not masters_only)]
     recalled = recall(session, *names)
-    rows = (_row(session, member, recalled[member.name]) for member in survey(session.driver, session.tag, names))
+    rows: list[Row] = []
+    parents: list[Member] = []
+    for member in survey(session.driver, session.tag, names):
+        rows.append(_row(session, member, recalled[member.name]))
+        if member.role.master and member.has_children:
+            parents.append(replace(member, snapshots=()))
+    found = find_left_out(session.local, session.tag, parents)
+    rows = [replace(row, left_out=found.get(row.name, row.left_out)) for row in rows]
     return sorted([*rows, *lost_rows(session)], key=lambda row: row.name)
 
 
@@ -72,6 +82,10 @@ def lost_rows(session: Session) -> list[Row]:
 def _row(session: Session, member: Member, recalled: Memory) -> Row:
     synced = max(moments(member.snapshots, recalled, "synced"), default=None)
     found = row(session, member, diagnose_alone(member.name, member.role), synced)
+    role = member.role
+    if role.master is False:  # what its master last said
+        master, names = replace(role, master=True), left_behind(recalled)
+        found = replace(found, left_out=left_out(session.tag, role.src_fs, master, names, role.src_host))
     return aged(session, found, member, None, synced)
 
 

@@ -12,6 +12,8 @@ from zrep.host.local import Host
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import survey
 
+# So many names of what is not replicated below a master are remembered.
+_LEFT = 100
 # What is remembered of one filesystem, by name.
 Memory = Mapping[str, Note]
 
@@ -25,16 +27,25 @@ def recall(session: Session, *names: str, host: Host | None = None) -> dict[str,
 
 def remember_synced(session: Session, views: Sequence[View]) -> None:
     """Remember when both sides of pairs with one peer were last known equal, and how fast the last stream was, if it
-    took long enough to tell (bytes a second); for list, status, and what takeover -L and dry runs say."""
+    took long enough to tell (bytes a second), and what nobody replicates below their masters; for list, status, and
+    what takeover -L and dry runs say."""
     for end in End:
         records: dict[str, dict[str, Note]] = {}
         for view in views:
-            record: dict[str, Note] = {"synced": session.now, "told": None, "unsent": None}
+            record: dict[str, Note] = {"synced": session.now, "told": None, "unsent": None, "left": None}
+            if left := session.left_out.get(view.name):
+                record["left"] = list(left.names[:_LEFT])
             if view.executor.pace:
                 record["pace"] = view.executor.pace
             records[memory_key(session.tag, view.pair.at(end).name)] = record
         if records:
             views[0].executor.host(end).ask(Remember(records))
+
+
+def left_behind(remembered: Memory) -> tuple[str, ...]:
+    """What nobody replicates below the master of a pair, as it was when both sides were last equal."""
+    names = remembered.get("left")
+    return tuple(names) if isinstance(names, list) else ()
 
 
 def moments(snapshots: Sequence[Snapshot], remembered: Memory, *names: str) -> list[int]:

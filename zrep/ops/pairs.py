@@ -18,6 +18,7 @@ from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import ELSEWHERE, Diagnosis, State, diagnose, diagnose_alone
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG
+from zrep.core.neighbours import LeftOut
 from zrep.core.pair import End, Lane, Pair, Tree, plain_pair
 from zrep.core.plan_data import stages
 from zrep.core.quantities import whole_number
@@ -189,6 +190,8 @@ class Session:
         self.warnings: list[str] = []
         # Of snapshots that could not be expired.
         self.untidied: list[Outcome] = []
+        # What nobody replicates below masters here, by the names of these.
+        self.left_out: dict[str, LeftOut] = {}
         # This host as the run works with it: -n only looks.
         self.local: OwnHost = self.driver
         if self.options.dry_run:

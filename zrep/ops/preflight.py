@@ -16,14 +16,13 @@ from zrep.core.quantities import duration, size
 from zrep.core.requests import Identify, Occupants
 from zrep.core.steps import SendStream
 from zrep.host.local import Host
-from zrep.ops.children import refused_change
+from zrep.ops.children import find_left_out, refused_change
 from zrep.ops.memory import recall
 from zrep.ops.pairs import Session, View
-from zrep.ops.read import find_roles, observe_children, read_mounts, read_stream_size
+from zrep.ops.read import read_mounts, read_stream_size
 
 # Clocks that differ by less than this are as good as equal: the asking itself takes part of it.
 _CLOCK_SECONDS = 5.0
-_NAMED = 5
 
 
 class Preflight(Struct, frozen=True):
@@ -52,7 +51,9 @@ def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
     writers = _writers(view)
     found = (*blockers(view), *(() if insist else writers))
     notes = [f"{error.what} ({error.evidence}): it would be forced out" for error in writers] if insist else []
-    notes += left_out(session, view.executor.source, view.pair.source.name)
+    master, host = view.pair.source.members[0], view.executor.source
+    left = find_left_out(host, view.tag, [master], here=host is session.local, certain=True)
+    notes += [what.line(name) for name, what in left.items()]
     notes += _gaps(session, view)
     return Preflight(found, "" if _unusable_data(view) else _amount(session, view), tuple(notes))
 
@@ -153,17 +154,6 @@ def _writers(view: View) -> list[ZrepError]:
                 )
             )
     return found
-
-
-def left_out(session: Session, host: Host, name: str) -> list[str]:
-    """What is below a master and in no pair: a line that names some of it, or nothing."""
-    below = observe_children(host, name)
-    paired = {child for child, role in find_roles(host, session.tag).items() if role.paired} if below else set()
-    left = [child for child in below if child not in paired]
-    if not left:
-        return []
-    more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
-    return [f"{name}: not replicated with it: {', '.join(left[:_NAMED])}{more}"]
 
 
 def _gaps(session: Session, view: View) -> list[str]:

@@ -10,9 +10,11 @@ from msgspec.structs import replace
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone, unread
 from zrep.core.errors import ZrepError
+from zrep.core.neighbours import LeftOut
 from zrep.core.pair import newest_common
 from zrep.core.role import Role
 from zrep.host.local import Host
+from zrep.ops.children import find_left_out
 from zrep.ops.list import Row, aged, lost_rows, of_zrep, row, unsent_since
 from zrep.ops.memory import Memory, moments, recall
 from zrep.ops.pairs import Session
@@ -36,7 +38,9 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     members = {name: member for name, member in found.items() if isinstance(member, Member)}
     recalled = recall(session, *chosen)
     peers = _ask(session, [member for member in members.values() if member.role.paired])
+    left = find_left_out(session.local, session.tag, [member for member in members.values() if member.role.master])
     rows = [_row(session, member, peers.get(name), recalled[name]) for name, member in members.items()]
+    rows = [replace(row, left_out=left.get(row.name, row.left_out)) for row in rows]
     unread_ones = ((name, error) for name, error in found.items() if isinstance(error, ZrepError))
     return [*rows, *(_unread(session, name, roles[name], error) for name, error in unread_ones), *lost]
 
@@ -55,10 +59,11 @@ def _unread(session: Session, name: str, role: Role, error: ZrepError) -> Row:
 
 
 class _Other(Struct, frozen=True):
-    """The other half of a pair, and what is remembered of it on its host."""
+    """The other half of a pair, what is remembered of it on its host, and what nobody replicates below it."""
 
     member: Member
     recalled: Memory
+    left_out: LeftOut | None
 
 
 def _ask(session: Session, members: Sequence[Member]) -> dict[str, _Other | ZrepError]:
@@ -73,9 +78,13 @@ def _ask(session: Session, members: Sequence[Member]) -> dict[str, _Other | Zrep
             peer = session.host(host)
             theirs = _observe(session, peer, [x.role.peer_fs for x in mine])
             known = recall(session, *theirs, host=peer)
+            masters = [other for other in theirs.values() if isinstance(other, Member) and other.role.master]
+            left = find_left_out(peer, session.tag, masters, here=False)
             for each in (each for each in mine if each.role.peer_fs in theirs):
                 other = theirs[each.role.peer_fs]
-                found[each.name] = _Other(other, known[other.name]) if isinstance(other, Member) else other
+                found[each.name] = (
+                    _Other(other, known[other.name], left.get(other.name)) if isinstance(other, Member) else other
+                )
         except ZrepError as error:
             found |= {x.name: error for x in mine}
     return found
@@ -90,6 +99,8 @@ def _row(session: Session, mine: Member, other: _Other | ZrepError | None, recal
     found = row(session, mine, _diagnose(session, mine, theirs), synced)
     if not isinstance(theirs, Member):
         return aged(session, found, mine, None, synced)
+    if isinstance(other, _Other) and not mine.role.master:
+        found = replace(found, left_out=other.left_out)
     return aged(session, _compared(session, found, mine, theirs), mine, theirs, synced)
 
 

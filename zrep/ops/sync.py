@@ -32,6 +32,7 @@ from zrep.ops.advance import (
     sync_view,
     take_snapshots,
 )
+from zrep.ops.children import find_left_out
 from zrep.ops.lease import not_reached, reached
 from zrep.ops.memory import last_synced, remember_synced
 from zrep.ops.outcome import Outcome
@@ -153,6 +154,7 @@ def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int)
                 ready.append(view)
         except ZrepError as error:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
+    outcomes += _left_out(session, ready)
     done = {view.name for view in ready}
     # Nobody has to wait for the streams of others to do what was advised.
     session.unlock(*(link for link in links if link.name not in done))
@@ -162,6 +164,13 @@ def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int)
         session.unlock(*(view.link for view in ready))
         outcomes += _each_failed([view.link for view in ready], error)
     return _once(outcomes)
+
+
+def _left_out(session: Session, views: Sequence[View]) -> list[Outcome]:
+    """What nobody replicates below the masters: worth a line, and no failure of theirs."""
+    found = find_left_out(session.local, session.tag, [view.mine.members[0] for view in views])
+    session.left_out.update(found)
+    return [Outcome(name, error=what.error(name), harmless=True, about=f"below {name}") for name, what in found.items()]
 
 
 def _each_failed(links: Sequence[Link], error: ZrepError) -> list[Outcome]:

@@ -15,6 +15,7 @@ from zrep.core.dataset import Member
 from zrep.core.diagnosis import State, diagnose_alone
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.names import sequence_of
+from zrep.core.neighbours import some_names
 from zrep.core.pair import End, plain_tree
 from zrep.core.plan_role import plan_go_on_alone, plan_open, plan_take_alone
 from zrep.core.quantities import duration, size
@@ -25,7 +26,7 @@ from zrep.host.process import ending
 from zrep.ops import hooks
 from zrep.ops.children import keep
 from zrep.ops.execute import Executor
-from zrep.ops.memory import recall
+from zrep.ops.memory import Memory, left_behind, recall
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
 from zrep.ops.preflight import preflight_alone
@@ -41,18 +42,20 @@ _UNKNOWN = 2
 class Loss(Struct, frozen=True):
     """What a forced takeover gives up: everything the old master wrote after this snapshot. age: seconds since it
     came; told: what the old master last said of itself, "" when it said nothing; partial: bytes of a stream that is
-    half received, None for none."""
+    half received, None for none; left: what was below the old master and not replicated."""
 
     snapshot: str
     age: int
     told: str = ""
     partial: int | None = None
+    left: tuple[str, ...] = ()
 
     def text(self) -> str:
         half = "" if self.partial is None else f"; a half received stream ({size(self.partial)}) is discarded"
         told = f"; {self.told}" if self.told else ""
+        left = f"; not replicated with its master, so not here: {some_names(self.left)}" if self.left else ""
         when = f"received {duration(self.age)} ago"
-        return f"what was written after @{self.snapshot}, {when}, is lost to this side{told}{half}"
+        return f"what was written after @{self.snapshot}, {when}, is lost to this side{told}{half}{left}"
 
 
 def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -> Outcome:
@@ -180,12 +183,13 @@ def _loss(session: Session, member: Member) -> Loss:
     alike = [s for s in member.snapshots if sequence_of(session.tag, s.name) is not None]
     newest = ([s for s in ours if s.sent] or ours or alike or member.snapshots)[-1]
     age = max(0, session.now - (newest.sent or newest.creation))
-    return Loss(newest.name, age, _last_told(session, member), _partial(session, member))
-
-
-def _last_told(session: Session, member: Member) -> str:
-    """What the old master last said: that there was nothing more, or how much it was about to send."""
     record = recall(session, member.name)[member.name]
+    told, partial = _last_told(session, record), _partial(session, member)
+    return Loss(newest.name, age, told, partial, left_behind(record))
+
+
+def _last_told(session: Session, record: Memory) -> str:
+    """What the old master last said: that there was nothing more, or how much it was about to send."""
     synced, told, unsent = (record.get(name) for name in ("synced", "told", "unsent"))
     if isinstance(told, int) and isinstance(unsent, int):
         return f"its master had {size(unsent)} more {duration(max(0, session.now - told))} ago"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from zrep.core import steps
-from zrep.core.names import MADE, ROLE_PROPERTIES, SENT
+from zrep.core.names import EXCLUDE, MADE, ROLE_PROPERTIES, SENT
 from zrep.core.requests import DIFFERENCES_KEPT
 
 NATIVE_PROPERTIES = (
@@ -22,6 +22,7 @@ NATIVE_PROPERTIES = (
     "canmount",
     "written",
     "used",
+    "usedbychildren",
     "referenced",
     "available",
     "encryption",
@@ -106,7 +107,7 @@ PAIRED, MASTER, MADE_ALONE = ":src-fs", ":master", (":split", ":rehearse")
 
 def get_below(tag: str, datasets: Sequence[str]) -> Argv:
     """Datasets and all below them: what a change of them would change there, and whether that is in a pair of a tag."""
-    own = (f"{tag}{name}" for name in (":exclude", PAIRED, MASTER, *MADE_ALONE))
+    own = (f"{tag}{name}" for name in (f":{EXCLUDE}", PAIRED, MASTER, *MADE_ALONE))
     names = ",".join(("readonly", "mounted", *own))
     return ("zfs", "get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,property,value,source", names, *datasets)
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from zrep.core.dataset import NO_HOLDS, PoolSpace, Snapshot, TokenContents, Value
 from zrep.core.errors import FailedError
 from zrep.core.mounts import MountEntry
-from zrep.core.names import ancestors
+from zrep.core.names import EXCLUDE, ancestors
 from zrep.core.neighbours import Child
 from zrep.core.quantities import whole_number
 from zrep.zfs.commands import MADE_ALONE, MASTER, PAIRED, SNAPSHOT_COLUMNS
@@ -103,7 +103,7 @@ def parse_below(tag: str, roots: Sequence[str], text: str) -> list[Child]:
                 mounted=found.get("mounted", _NO_VALUE).value == "yes",
                 tags=(tag,) if PAIRED in own else (),
                 master=found.get(f"{tag}{MASTER}", _NO_VALUE) == _YES,
-                excluded=found.get(f"{tag}:exclude", _NO_VALUE),
+                excluded=found.get(f"{tag}:{EXCLUDE}", _NO_VALUE),
                 made=bool(own & set(MADE_ALONE)),
             )
         )
