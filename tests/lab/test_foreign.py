@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import FAILED, REFUSED, Case, check, made, silent, snapshots
+from tests.lab.zrep_on import FAILED, REFUSED, Case, check, in_step, made, silent, snapshots
 
 Hosts = tuple[Host, Host]
 
@@ -48,3 +48,62 @@ class TestNames:
         assert token.startswith("1-")
         silent(alpha, f"zrep clear {A}")
         assert beta.run(f"zfs get -H -o value receive_resume_token {B}").out == token
+
+
+class TestEncryptedReplica:
+    """What ZFS refuses raw streams for, and what only looks like a reason to."""
+
+    def test_a_foreign_snapshot_on_it_is_named_and_removed(self, lab: Lab, hosts: Hosts) -> None:
+        alpha, beta = encrypted_pair(hosts)
+        beta.run(f"zfs snapshot {A}@auto-1 && zfs hold backup {A}@auto-1")
+        alpha.run("echo second > /tank/a/file")
+        remove = f"zfs release backup {A}@auto-1; zfs destroy {A}@auto-1"
+        says = f"the encrypted replica {A} has snapshots that zrep did not make.*@auto-1.*next: on beta: {remove}"
+        for command in ("sync all", f"sync -f {A}", f"failover {A}", f"failover -n {A}"):
+            check(lab, Case(command, f"zrep {command}", REFUSED, says))
+        for host in hosts:
+            row, told = host.run("zrep status", check=False).lines[1:]
+            assert "foreign snapshot" in row
+            assert remove in told
+        beta.run(remove)
+        silent(alpha, "zrep sync all")
+        assert in_step(alpha, A, beta, A)
+
+    def test_a_power_loss_is_no_change_and_a_quota_is_told_from_one(self, lab: Lab, hosts: Hosts) -> None:
+        alpha, beta = encrypted_pair(hosts)
+        alpha.run("zfs create tank/p && zrep init tank/p beta tank/p")
+        alpha.run("for name in a p; do dd if=/dev/zero of=/tank/$name/log bs=4k count=2 conv=fsync; done")
+        for name in ("a", "p"):
+            silent(alpha, f"zrep failover tank/{name}")
+        alpha.power_off()  # their intent logs are not empty
+        alpha.boot()
+        alpha.run(
+            "zpool sync; for name in a p; do test $(zfs get -Hp -o value written tank/$name) -gt 0 || exit 1; done"
+        )
+        beta.run("for name in a p; do echo second > /tank/$name/file; done")
+        silent(beta, "zrep sync all")
+        assert all(in_step(alpha, name, beta, name) for name in ("tank/a", "tank/p"))
+        alpha.run("zfs load-key -L file:///root/key tank/a")
+        for name in ("tank/a", "tank/p"):
+            alpha.run(f"zfs set userquota@1000=1G groupquota@1000=1G {name}; zfs set projectquota@7=1G {name}")
+            says = (
+                f"quotas were set or cleared on the replica {name}.*zfs userspace {name} on alpha.*zrep sync -f {name}"
+            )
+            check(lab, Case(name, f"zrep sync {name}", REFUSED, says, on="beta"))
+            silent(beta, f"zrep sync -f {name}")
+            alpha.run(
+                f"zfs set userquota@1000=1G {name}; zfs mount -o rw {name}; echo stray > /{name}/file; umount /{name}"
+            )
+            says = f"the replica {name} was changed by hand"
+            check(lab, Case(name, f"zrep sync {name}", REFUSED, says, on="beta"))
+            silent(beta, f"zrep sync -f {name}")
+
+
+def encrypted_pair(hosts: Hosts) -> Hosts:
+    """An encrypted tank/a on alpha, replicated to beta, where its key is loaded."""
+    for host in hosts:
+        host.run("echo passphrase > /root/key; sync")
+    made(hosts[0], A, encryption="on", keyformat="passphrase", keylocation="file:///root/key")
+    hosts[0].run(f"zrep init {A} beta {A}")
+    hosts[1].run(f"zfs load-key -L file:///root/key {A}")
+    return hosts

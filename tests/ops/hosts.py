@@ -6,8 +6,10 @@ counted, killed, cut or lost is exactly what zrep would have started.
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import itertools
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +38,8 @@ from zrep.ops.pairs import Options, Session
 from zrep.wire import messages, ssh
 from zrep.wire.client import result
 from zrep.wire.server import answer
-from zrep.zfs.commands import DIFFERENCES_SCRIPT, UNMODIFIED_BYTES, UNMODIFIED_SCRIPT, Argv, Completed
+from zrep.zfs.commands import CHANGE_SCRIPT, DIFFERENCES_SCRIPT, Argv, Completed
+from zrep.zfs.records import BEGIN, END, OBJECT, QUOTAS, RECORD_BYTES, SPILL, WRITE, WRITE_EMBEDDED
 
 Done = TypeVar("Done")
 _SUSPENDED = "cannot do that: pool I/O is currently suspended\n"
@@ -244,20 +247,22 @@ class Wire:
         return self.world.host(name)
 
     def _do(self, command: Command) -> Completed:
-        if command.argv[:3] == ("sh", "-c", UNMODIFIED_SCRIPT):
-            return self._unmodified(command)
+        if command.argv[:3] == ("sh", "-c", CHANGE_SCRIPT):
+            return self._change(command)
         if command.argv[:3] == ("sh", "-c", DIFFERENCES_SCRIPT):
             return self._do(Command(command.host, ("zfs", "diff", "-H", *command.argv[4:])))
         done = self._host(command.host).run(list(command.argv))
         return Completed(command.argv, done.rc, done.out.decode(), done.err.decode())
 
-    def _unmodified(self, command: Command) -> Completed:
-        """What UNMODIFIED_SCRIPT prints: the size of a stream, of which only the empty one's matters."""
+    def _change(self, command: Command) -> Completed:
+        """What CHANGE_SCRIPT prints: a stream of the records that tell. Quotas are no data of the model."""
         snapshot, name = command.argv[-2:]
         dataset = self.world.state.hosts[command.host].datasets[name]
         [base] = [found for found in dataset.snapshots if f"{name}@{found.name}" == snapshot]
-        size = UNMODIFIED_BYTES + (dataset.version != base.version)
-        return Completed(command.argv, 0, f"{0 if dataset.mounted_at else size}\n", "")
+        kind = QUOTAS if dataset.data == base.data else 19
+        changed = (record(OBJECT, 4, kind), record(WRITE, 4, kind)) if dataset.version != base.version else ()
+        stream = () if dataset.mounted_at else (record(BEGIN), *changed, record(END))
+        return Completed(command.argv, 0, base64.b64encode(b"".join(stream)).decode(), "")
 
     def _part(self, command: Command) -> Completed:
         """A zfs set of several properties of which half land (it is one transaction only when it succeeds)."""
@@ -298,6 +303,18 @@ class Wire:
                 return Completed(argv, RECEIVE_NOT_ADMITTED, "", "")
             done = self._host(host).run(list(command), stream)
         return Completed(argv, done.rc, done.out.decode(), done.err.decode())
+
+
+# Where a record says how much follows it.
+_LENGTHS = {BEGIN: 4, OBJECT: 28, WRITE: 32, SPILL: 16, WRITE_EMBEDDED: 52}
+
+
+def record(kind: int, number: int = 0, word: int = 0, more: bytes = b"") -> bytes:
+    """A record of a stream, with what follows it."""
+    made = bytearray(struct.pack("<IIQI", kind, 0, number, word).ljust(RECORD_BYTES, b"\0"))
+    if kind in _LENGTHS:
+        struct.pack_into("<I", made, _LENGTHS[kind], len(more))
+    return bytes(made) + more
 
 
 def assignments(argv: Sequence[str]) -> list[str]:

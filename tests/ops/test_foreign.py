@@ -190,3 +190,95 @@ def test_clear_leaves_it_too(hosts: Hosts) -> None:
     good(hosts.run("alpha", clearing(A)))
     assert f"{A}: {B} on beta is in no pair; left alone" in hosts.said
     assert token(hosts) == before
+
+
+# --- on an encrypted replica ---
+
+ENCRYPTED = "-o encryption=on -o keyformat=raw -o keylocation=file:///key"
+
+
+@pytest.fixture
+def encrypted(hosts: Hosts) -> Hosts:
+    hosts["alpha"].sh(f"zfs create {ENCRYPTED} {A}")
+    hosts["alpha"].write(A, "one", b"1")
+    good(hosts.run("alpha", INIT))
+    return hosts
+
+
+FOREIGN = f"the encrypted replica {B} has snapshots that zrep did not make, newer than the base"
+
+
+@pytest.mark.parametrize(
+    ("made", "removes"),
+    [
+        (("auto-1",), f"zfs destroy {B}@auto-1"),
+        (("auto-1", "auto-2"), f"zfs destroy {B}@auto-1,auto-2"),
+        ((ALIKE,), f"zfs destroy {B}@{ALIKE}"),
+        (("auto-1 held",), f"zfs release backup {B}@auto-1; zfs destroy {B}@auto-1"),
+    ],
+)
+def test_a_foreign_snapshot_on_an_encrypted_replica_is_named_by_all_alike(
+    encrypted: Hosts, made: tuple[str, ...], removes: str
+) -> None:
+    for name in made:
+        encrypted["beta"].sh(f"zfs snapshot {B}@{name.split()[0]}")
+        if "held" in name:
+            encrypted["beta"].sh(f"zfs hold backup {B}@{name.split()[0]}")
+    written(encrypted)
+    for host, advice in (("alpha", f"on beta: {removes}"), ("beta", removes)):
+        [row] = encrypted.run(host, lambda session: status(session, [])).rows
+        assert (row.state, row.code, row.advice) == ("foreign snapshot", 3, advice)
+    for work, options in (
+        (SYNC_ALL, {}),
+        (pairs.syncing(A), {"force": True}),
+        (pairs.failing_over(A), {}),
+        (pairs.failing_over(A), {"dry_run": True}),
+    ):
+        ended = encrypted.run("alpha", work, **options)
+        said = ended.text + "".join(error.line() for outcome in ended.outcomes for error in outcome.blockers)
+        assert ended.code == 3
+        assert FOREIGN in said
+        assert f"next: on beta: {removes}" in said
+    for command in removes.split("; "):
+        encrypted["beta"].sh(command)
+    good(encrypted.run("alpha", SYNC_ALL))
+    [row] = good(encrypted.run("alpha", lambda session: status(session, []))).rows
+    assert row.state == "ok"
+
+
+def test_one_that_is_made_meanwhile_is_named_too(encrypted: Hosts) -> None:
+    written(encrypted)
+
+    def meanwhile() -> None:
+        if any(command.argv[:2] == ("zfs", "snapshot") for command in encrypted.wire.log):
+            encrypted.wire.before = lambda: None
+            encrypted["beta"].sh(f"zfs snapshot {B}@auto-1")
+
+    encrypted.wire.before = meanwhile
+    assert FOREIGN in encrypted.run("alpha", SYNC_ALL).text
+
+
+# --- what is written, and what only looks so ---
+
+
+def test_quotas_on_a_replica_are_told_from_a_write(hosts: Hosts) -> None:
+    linked(hosts)
+    hosts["beta"].sh(f"zfs set userquota@1000=1000000 {B}")
+    ended = hosts.run("alpha", SYNC_ALL)
+    assert ended.code == 3
+    assert f"user, group or project quotas were set or cleared on the replica {B}" in ended.text
+    assert f"set them there; then, to drop the replica's: zrep sync -f {A}" in ended.text
+    [row] = hosts.run("beta", lambda session: status(session, [])).rows
+    assert row.advice.endswith(f"on alpha: zrep sync -f {A}")
+    good(hosts.run("alpha", pairs.syncing(A), force=True))
+    good(hosts.run("alpha", SYNC_ALL))
+
+
+def test_a_write_beside_them_is_one(hosts: Hosts) -> None:
+    linked(hosts)
+    hosts["beta"].sh(f"zfs set userquota@1000=1000000 {B}")
+    hosts["beta"].sh(f"zfs set readonly=off {B}")
+    hosts["beta"].sh(f"zfs mount {B}")
+    hosts["beta"].write(B, "stray", b"x")
+    hosts["beta"].sh(f"zfs unmount {B}")
+    assert f"the replica {B} was changed by hand" in hosts.run("alpha", SYNC_ALL).text

@@ -62,7 +62,9 @@ def test_what_was_just_done_to_a_replica_is_seen_by_a_sync_that_has_nothing_to_s
     pairs.linked(hosts)
     hit(hosts, "beta", pairs.forcing(B), Mode.KILL_AFTER, "zfs", "set", "userquota@4294967294=none")
     hosts.wire.heal()
-    assert "changed by hand" in hosts.run("alpha", SYNC_ALL).text
+    said = hosts.run("alpha", SYNC_ALL).text
+    assert "quotas were set or cleared" in said
+    assert "a takeover -L that was cut does so too" in said
 
 
 def test_a_forced_takeover_that_was_cut_is_undone_by_what_sync_advises(hosts: Hosts) -> None:

@@ -69,12 +69,14 @@ NO_TOKEN = TokenContents()
 
 
 class Member(Struct, frozen=True):
-    """One filesystem or volume with its snapshots, oldest first (by createtxg)."""
+    """One filesystem or volume with its snapshots, oldest first (by createtxg). only_quotas: what was written since the
+    newest of them is known to be user, group or project quotas, and no more."""
 
     name: str
     properties: Mapping[str, Value]
     role: Role
     snapshots: tuple[Snapshot, ...] = ()
+    only_quotas: bool = False
 
     def get(self, name: str, default: str = "-") -> str:
         value = self.properties.get(name)
@@ -118,6 +120,12 @@ class Member(Struct, frozen=True):
     @property
     def encrypted(self) -> bool:
         return self.get("encryption") not in ("off", "-")
+
+    @property
+    def sent_raw(self) -> bool:
+        """Whether its streams are raw. Those of a pair of the shell zrep, which has no flags recorded, are where it is
+        encrypted."""
+        return self.encrypted and (self.role.flags is None or self.role.raw)
 
     @property
     def key_missing(self) -> bool:

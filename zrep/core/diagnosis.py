@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from shlex import join, quote
 
@@ -55,6 +55,7 @@ class State(Enum):
     RENAMED = ("renamed", 3, Action.REFUSE)
     UNREADABLE = ("unreadable", 3, Action.REFUSE)
     NO_COMMON_SNAPSHOT = ("no common snapshot", 3, Action.REFUSE)
+    FOREIGN_SNAPSHOT = ("foreign snapshot", 3, Action.REFUSE)
     REPLICA_MODIFIED = ("replica modified", 3, Action.REFUSE)
 
     @property
@@ -73,7 +74,7 @@ class State(Enum):
 # Where the other half may be under another name, or its rejoin may be recorded on another dataset of its host.
 ELSEWHERE = frozenset({State.PEER_MISSING, State.UNRELATED})
 # The roles are well and only the data is not: whatever moves data refuses by itself.
-DATA = frozenset({State.NO_COMMON_SNAPSHOT, State.REPLICA_MODIFIED})
+DATA = frozenset({State.NO_COMMON_SNAPSHOT, State.FOREIGN_SNAPSHOT, State.REPLICA_MODIFIED})
 # What one side knows of itself and the other cannot change.
 _DECIDED = frozenset(
     {State.SPLIT_COPY, State.REJOIN_UNFINISHED, State.UNREADABLE, State.RENAMED, State.INIT_UNFINISHED}
@@ -428,8 +429,44 @@ def diagnose_data(mine: Member, theirs: Member) -> Diagnosis | None:
             f"{len(mine.snapshots)} snapshots here, {len(theirs.snapshots)} there",
             f"{_command(start, 'clear', master.name)}, then zrep init to a new target",
         )
-    written = _written_since(replica, base)
-    return modified(mine, theirs, f"{size(written)} written there since @{base.name}") if written else None
+    own = replica.by_guid(base.guid)
+    assert own is not None
+    later, written = replica.after(own), replica.written_since(own)
+    if written == replica.number("written") > 0 and replica.only_quotas:
+        return _quotas_set(mine, theirs, base)
+    if written:
+        return modified(mine, theirs, f"{size(written)} written there since @{base.name}")
+    return _in_the_way(mine, theirs, base, later) if later and master.sent_raw else None
+
+
+def _quotas_set(mine: Member, theirs: Member, base: Snapshot) -> Diagnosis:
+    """Quotas are in what is replicated. Whoever sets them on the replica makes it differ, and would lose them."""
+    master, replica = _by_role(mine, theirs)
+    start, there = ("", f" on {mine.role.peer_host}") if master is mine else (mine.role.peer_host, "")
+    return Diagnosis(
+        State.REPLICA_MODIFIED,
+        f"user, group or project quotas were set or cleared on the replica {replica.name}",
+        f"nothing else was written there since @{base.name}; see: zfs userspace {quote(replica.name)}{there}; "
+        "a takeover -L that was cut does so too",
+        "quotas come with the master's data, so set them there; then, to drop the replica's: "
+        + _command(start, "sync", "-f", master.name),
+    )
+
+
+def _in_the_way(mine: Member, theirs: Member, base: Snapshot, later: Sequence[Snapshot]) -> Diagnosis:
+    """Onto an encrypted dataset a raw stream goes only where the base is the newest snapshot."""
+    master, replica = _by_role(mine, theirs)
+    host = mine.role.peer_host if master is mine else ""
+    full = [f"{replica.name}@{snapshot.name}" for snapshot in later]
+    held = [("zfs", "release", tag, name) for name, s in zip(full, later, strict=True) for tag in sorted(s.holds)]
+    remove = ("zfs", "destroy", f"{replica.name}@{','.join(snapshot.name for snapshot in later)}")
+    return Diagnosis(
+        State.FOREIGN_SNAPSHOT,
+        f"the encrypted replica {replica.name} has snapshots that zrep did not make, newer than the base",
+        f"{', '.join(f'@{snapshot.name}' for snapshot in later)}: nothing is in them that @{base.name} has not, and no "
+        "raw stream is received on top of them",
+        f"{f'on {host}: ' if host else ''}{'; '.join(map(join, (*held, remove)))}",
+    )
 
 
 def modified(mine: Member, theirs: Member, evidence: str) -> Diagnosis:
@@ -449,12 +486,6 @@ def _by_role(mine: Member, theirs: Member) -> tuple[Member, Member]:
     repair = next_repair(mine.role, theirs.role)
     taken = repair == (Repair.DEMOTE, End.SOURCE)
     return (theirs, mine) if taken or not mine.role.master else (mine, theirs)
-
-
-def _written_since(member: Member, base: Snapshot) -> int:
-    """Bytes written to one side after the base, whose place in its own order may be another one."""
-    own = member.by_guid(base.guid)
-    return member.written_since(own) if own else 0
 
 
 # --- command lines ---

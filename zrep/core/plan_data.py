@@ -155,7 +155,7 @@ def stream_options(member: Member) -> tuple[str, ...]:
     """The flags of an increment: those settled at init but for the ones that carry properties. A pair of the
     shell zrep has none recorded: it sent without any, an encrypted filesystem raw."""
     if member.role.flags is None:
-        return ("-w",) if member.encrypted else ()
+        return ("-w",) if member.sent_raw else ()
     return tuple(flag for flag in member.role.flags.split() if flag not in _CARRIES_PROPERTIES)
 
 

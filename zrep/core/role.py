@@ -111,6 +111,11 @@ class Role(Struct, frozen=True):
         return bool(self.src_host and self.src_fs and self.dest_host and self.dest_fs)
 
     @property
+    def raw(self) -> bool:
+        """Whether its flags ask for raw streams."""
+        return bool({"-w", "--raw"} & set((self.flags or "").split()))
+
+    @property
     def generation(self) -> str:
         """The generation, LEGACY for a pair of the shell zrep."""
         return self.gen or LEGACY

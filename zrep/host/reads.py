@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -40,8 +41,8 @@ from zrep.host.parallel import together
 from zrep.host.process import COMMAND_SECONDS
 from zrep.zfs import commands, parse
 from zrep.zfs import errors as zfs_errors
-from zrep.zfs.commands import UNMODIFIED_BYTES
 from zrep.zfs.errors import StuckError, as_failure
+from zrep.zfs.records import Change, read_change
 
 # One argument list must stay below the kernel's 128 KiB per argument and 2 MiB in all; names are at most 255 bytes.
 _BATCH = 4000
@@ -193,29 +194,39 @@ def read_snapshots(request: ReadSnapshots, machine: Machine) -> dict[str, Snapsh
 
 
 def _truly_written(member: Member, machine: Machine) -> Member:
-    """A replica whose ``written`` is not 0 although nothing was written has 0."""
+    """A replica whose ``written`` is not 0 although nothing was written has 0; one to which nothing but quotas were
+    written says so."""
     suspect = member.role.master is False and not member.mounted and member.snapshots and member.number("written")
     if not suspect:
         return member
-    newest = f"{member.name}@{member.snapshots[-1].name}"
-    return member.unwritten() if is_unmodified(IsUnmodified(newest, member.name), machine) else member
+    match _change(f"{member.name}@{member.snapshots[-1].name}", member.name, machine):
+        case Change.NONE:
+            return member.unwritten()
+        case Change.QUOTAS:
+            return replace(member, only_quotas=True)
+        case Change.ANY:
+            return member
 
 
 @carry_out.register(IsUnmodified)
 def is_unmodified(request: IsUnmodified, machine: Machine) -> bool:
-    """What ZFS would send tells: nothing. Under the dataset's lock, its own where the caller has none: a send of a
-    dataset keeps a receive out of it."""
-    locked = machine.locks.has(request.dataset)
+    return _change(request.snapshot, request.dataset, machine) is Change.NONE
+
+
+def _change(snapshot: str, dataset: str, machine: Machine) -> Change:
+    """What has changed since a snapshot, by what ZFS would send. Under the dataset's lock, its own where the caller has
+    none: a send of a dataset keeps a receive out of it."""
+    locked = machine.locks.has(dataset)
     try:
         if not locked:
-            machine.locks.take(request.dataset, 0.0)
-        done = machine.runner.run(commands.unmodified(request.snapshot, request.dataset))
-    except ZrepError:
-        return False
+            machine.locks.take(dataset, 0.0)
+        done = machine.runner.run(commands.change(snapshot, dataset))
+        return read_change(b64decode(done.out)) if done.status == 0 else Change.ANY
+    except (ZrepError, ValueError):  # busy, not in time, or no base64
+        return Change.ANY
     finally:
         if not locked:
-            machine.locks.drop(request.dataset)
-    return done.status == 0 and done.out.strip() == str(UNMODIFIED_BYTES)
+            machine.locks.drop(dataset)
 
 
 @carry_out.register(ReadDifferences)

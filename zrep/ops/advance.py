@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from zrep.core.dataset import NO_TOKEN, Member, PoolSpace, Snapshot, TokenContents
-from zrep.core.diagnosis import modified
+from zrep.core.diagnosis import diagnose_data, modified
 from zrep.core.errors import FailedError, UnreachableError, ZrepError
 from zrep.core.names import pool_of
 from zrep.core.pair import End
@@ -203,8 +203,11 @@ def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[
     try:
         _stream(view, advance.base, advance.pending)
     except zfs_errors.ModifiedError as error:
-        mine, theirs = view.lane.at(view.here), view.lane.at(view.here.other)
-        raise modified(mine, theirs, error.evidence).error(view.name) from None
+        # Not as it was read: since then, or in a way that ZFS does not count as written.
+        now = session.again(view, End.TARGET, sync_txg=True).lane
+        mine, theirs = now.at(view.here), now.at(view.here.other)
+        found = diagnose_data(mine, theirs) or modified(mine, theirs, error.evidence)
+        raise found.error(view.name) from None
     return view, advance.pending
 
 

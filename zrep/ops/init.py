@@ -136,7 +136,7 @@ def _check(session: Session, request: Request, link: Link, peer: Host, here: Ide
             evidence=f"{source.role.src_host}:{source.role.src_fs} to {source.role.dest_host}:{source.role.dest_fs}",
             advice=f"another destination: zrep -t OTHERTAG init …; to start over: zrep clear {quote(name)}",
         )
-    if source.key_missing and not _raw(role):
+    if source.key_missing and not role.raw:
         raise RefusedError("its key is not loaded", filesystem=name, advice=source.load_key)
     target = found.get(target_name)
     if target is not None:
@@ -225,10 +225,6 @@ def _filter(name: str, text: str) -> str:
             f"{name} cannot hold single quotes, ! or \\", evidence="it passes through the peer's login shell"
         )
     return text
-
-
-def _raw(role: Role) -> bool:
-    return bool({"-w", "--raw"} & set((role.flags or "").split()))
 
 
 # --- doing ---

@@ -142,18 +142,17 @@ def sync_pool(pool: str) -> Argv:
     return ("zpool", "sync", pool)
 
 
-# An incremental stream with nothing between its first record and its last: 2 x 312 bytes (struct dmu_replay_record in
-# OpenZFS's zfs_ioctl.h; seen on 2.3.2). More is not read.
-UNMODIFIED_BYTES = 624
-UNMODIFIED_SCRIPT = f'zfs send -w -i "$1" "$2" | head -c {UNMODIFIED_BYTES + 1} | wc -c'
+# So much of a stream tells what has changed, if that is little: see zrep.zfs.records.
+CHANGE_BYTES = 128 * 1024
+CHANGE_SCRIPT = f'zfs send -w -i "$1" "$2" | head -c {CHANGE_BYTES} | base64'
 
 # A line for each file.
 DIFFERENCES_SCRIPT = f'zfs diff -H "$1" "$2" | head -n {DIFFERENCES_KEPT}'
 
 
-def unmodified(snapshot: str, dataset: str) -> Argv:
-    """The bytes that a stream of a dataset since its snapshot has, up to one more than UNMODIFIED_BYTES."""
-    return ("sh", "-c", UNMODIFIED_SCRIPT, "zrep", snapshot, dataset)
+def change(snapshot: str, dataset: str) -> Argv:
+    """The beginning of what would be sent of a dataset since its snapshot, in base64."""
+    return ("sh", "-c", CHANGE_SCRIPT, "zrep", snapshot, dataset)
 
 
 def differences(snapshot: str, dataset: str) -> Argv:
