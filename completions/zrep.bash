@@ -47,7 +47,7 @@ _zrep() {
             takes="--src-host --savecount --send-flags" ;;
         sync | -S) command=sync options="-q -j -f --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         failover) options="--force-unmount -n --dry-run -v --verbose --json" ;;
-        takeover) options="-L --yes --fence-cmd --force-unmount -n --dry-run -v --verbose --json" takes="--fence-cmd" ;;
+        takeover) options="-L -f --force --yes --fence-cmd --force-unmount -n --dry-run -v --verbose --json" takes="--fence-cmd" ;;
         rejoin) options="-f -n --dry-run -v --verbose --json" ;;
         rehearse) options="-n --dry-run -v --verbose --json" ;;
         expire | -e) command=expire options="-L --may-be-empty -n --dry-run -v --verbose --json" ;;

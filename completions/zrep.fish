@@ -112,6 +112,7 @@ complete -c zrep -n '__zrep_command_is sync -S pause' -a '(__zrep_pairs -L)' -d 
 # failover, takeover, rejoin
 complete -c zrep -n '__zrep_argument_is 1 failover' -a '(__zrep_pairs -L)' -d Master
 complete -c zrep -n '__zrep_command_is takeover' -s L -d 'The master is gone, take over alone'
+complete -c zrep -n '__zrep_command_is takeover' -s f -l force -d 'With -L: although the master answers'
 complete -c zrep -n '__zrep_command_is takeover' -l yes -d 'With -L: agree to the loss without being asked'
 complete -c zrep -n '__zrep_command_is takeover' -l fence-cmd -x -d 'With -L: run first, take over only if it ends 0'
 complete -c zrep -n '__zrep_command_is rejoin' -s f -d 'In a split brain: give the role of this side up'

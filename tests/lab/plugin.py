@@ -28,20 +28,28 @@ RAN = "ran on"
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """The hosts alpha and beta, running, with the working tree's zrep installed."""
-    config = request.config
+    yield from started(request.config, ("alpha", "beta"))
+
+
+def started(config: pytest.Config, names: tuple[str, ...]) -> Iterator[Lab]:
+    """For a fixture: these hosts, until it ends."""
     capture = config.pluginmanager.getplugin("capturemanager")
     try:
         if capture is None:
-            running = Lab.start()
+            running = Lab.start(names)
         else:
             with capture.global_and_fixture_disabled():
-                running = Lab.start()
+                running = Lab.start(names)
     except LabError as e:
         pytest.exit(f"no lab: {e}", returncode=1)
+    before = config.stash.get(_lab_of_session, None)
     config.stash[_lab_of_session] = running
     config.stash[_image_of_session] = running.image
     yield running
-    del config.stash[_lab_of_session]
+    if before is not None:
+        config.stash[_lab_of_session] = before
+    else:
+        del config.stash[_lab_of_session]
     running.down()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import content, in_step, local, made, silent, snapshots
+from tests.lab.zrep_on import alone, content, in_step, local, made, silent, snapshots
 
 Hosts = tuple[Host, Host]
 
@@ -213,7 +213,7 @@ class TestOneHost:
         alpha.run("echo fourth > /tank/a/file")
         silent(alpha, "zrep sync tank/a && zrep expire all && zrep status > /dev/null")
         alpha.run("echo lost > /tank/a/file")
-        silent(alpha, "zrep takeover -L --yes small/b")
+        alone(alpha, "small/b")
         alpha.run("grep fourth /small/b/file")
         done = alpha.run("zrep sync tank/a", check=False)
         assert done.rc == 3

@@ -20,6 +20,7 @@ from tests.lab.zrep_on import (
     REFUSED,
     UNREACHABLE,
     Case,
+    alone,
     check,
     content,
     in_step,
@@ -42,7 +43,7 @@ CRON = "zrep sync all"
 INIT = "zrep init tank/a beta tank/a"
 SYNC = "zrep sync tank/a"
 FAILOVER = "zrep failover tank/a"
-ALONE = "zrep takeover -L --yes tank/a"
+ALONE = "zrep takeover -L -f --yes tank/a"
 
 # -- stopping zrep at a certain point ----------------------------------------------------------------------------------
 
@@ -429,7 +430,7 @@ class TestRejoinCut:
         alpha, beta = pair
         text(alpha, "of the old master alone")
         alpha.run("zpool sync")
-        silent(beta, ALONE)
+        alone(beta, "tank/a")
         text(beta, "of the new master")
         set_trap(alpha)
         run = started(alpha, "zrep rejoin tank/a")
@@ -664,7 +665,7 @@ class TestReturn:
         text(alpha, "never sent")
         alpha.run("zpool sync")
         alpha.power_off()
-        silent(beta, ALONE)
+        alone(beta, "tank/a")
         text(beta, "of the new master")
         alpha.boot()
         before = [snapshots(host, "tank/a") for host in pair]
@@ -687,7 +688,7 @@ class TestReturn:
         alpha.run("zfs set canmount=noauto tank/a; echo 600 > /sys/module/zfs/parameters/zfs_txg_timeout; zpool sync")
         alpha.run("echo acknowledged > /tank/a/file && sync /tank/a/file")
         alpha.power_off()
-        silent(beta, ALONE)
+        alone(beta, "tank/a")
         alpha.boot()
         assert alpha.run("zfs get -H -o value mounted tank/a").out == "no\n"
         silent(alpha, "zrep rejoin tank/a")
@@ -785,7 +786,7 @@ class TestFence:
         alpha.run(INIT)
         if not kind:
             beta.run("zfs set mountpoint=none tank/a")
-        silent(beta, ALONE)
+        alone(beta, "tank/a")
         alpha.run("zfs snapshot tank/a@hand")
         arrived = newest_guid(beta, "tank/a")
         for receive in ("zfs receive -u tank/a", "zfs receive -u -F tank/a"):
@@ -810,7 +811,7 @@ class TestPartition:
         lab.heal()
         beta.run("pgrep -x zfs")
         start = time.monotonic()
-        silent(beta, ALONE)
+        alone(beta, "tank/a")
         assert time.monotonic() - start < 30
         assert beta.run("pgrep -x zfs", check=False).rc == 1
         now = role(beta, "tank/a")
@@ -829,7 +830,7 @@ class TestPartition:
         self.stop_at_the_commit(alpha)
         lab.cut(beta)
         for host in hosts:
-            silent(host, "zrep takeover -L --yes tank/mark")
+            alone(host, "tank/mark")
             text(host, f"written on {host.name}", "/tank/mark/file")
         lab.heal()
         for host, other in ((alpha, beta), (beta, alpha)):
@@ -960,10 +961,10 @@ exit 1
         fenced = f"ZREP_FENCE_CMD={self.CHECK} {ALONE}"
         check(lab, Case("alive", fenced, REFUSED, r"alpha is alive and was not fenced.*alpha answers", on="beta"))
         assert beta.run("cat /tmp/told").out == "tank/a alpha tank/a 2\n"
-        unsure = "zrep takeover -L --yes --fence-cmd 'exit 2' tank/a"
+        unsure = "zrep takeover -L -f --yes --fence-cmd 'exit 2' tank/a"
         check(lab, Case("unsure", unsure, REFUSED, "could not tell whether alpha is down", on="beta"))
-        broken = "zrep takeover -L --yes --fence-cmd /root/none tank/a"
+        broken = "zrep takeover -L -f --yes --fence-cmd /root/none tank/a"
         check(lab, Case("broken", broken, FAILED, "alpha counts as not fenced", on="beta"))
         alpha.power_off()
-        silent(beta, fenced)
+        beta.run(fenced)
         assert may_write(beta)

@@ -12,6 +12,7 @@ from tests.lab.zrep_on import (
     REFUSED,
     TRACES,
     UNREACHABLE,
+    alone,
     content,
     in_step,
     local,
@@ -279,7 +280,7 @@ class TestFailover:
         [
             ("alpha", "failover -n tank/a"),
             ("beta", "takeover -n tank/b"),
-            ("beta", "takeover -L -n tank/b"),
+            ("beta", "takeover -L -f -n tank/b"),
             ("alpha", "sync -n all"),
             ("alpha", "clear -n tank/a"),
             ("alpha", "pause -n tank/a"),
@@ -304,7 +305,7 @@ class TestDisaster:
         assert (done.rc, "next: if it is gone for good: zrep takeover -L tank/b" in done.err) == (UNREACHABLE, True)
         done = beta.run("zrep takeover -L tank/b", check=False)
         assert (done.rc, "--yes" in done.err, "is lost to this side" in done.err) == (REFUSED, True, True)
-        silent(beta, "zrep takeover -L --yes tank/b")
+        alone(beta, "tank/b", "--yes")
         assert beta.run("cat /tank/b/file; echo new > /tank/b/file").out == "first\n"
         alpha.boot()
         done = alpha.run("zrep sync all", check=False)
@@ -326,7 +327,7 @@ class TestDisaster:
         alpha, beta = pair(hosts)
         alpha.run("zpool sync")
         alpha.power_off()
-        silent(beta, "zrep takeover -L --yes tank/b")
+        alone(beta, "tank/b")
         beta.run("echo new > /tank/b/file")
         alpha.boot()
         silent(alpha, "zrep rejoin tank/a")
@@ -337,7 +338,7 @@ class TestDisaster:
     def test_a_volume(self, hosts: Hosts) -> None:
         alpha, beta = volume(hosts)
         put_line(alpha, "tank/a", "lost")
-        silent(beta, "zrep takeover -L --yes tank/b")
+        alone(beta, "tank/b")
         assert get_line(beta) == "first"
         put_line(beta, "tank/b", "new")
         done = alpha.run("zrep sync all", check=False)
@@ -355,7 +356,7 @@ class TestDisaster:
         silent(alpha, "zrep init tank/a beta tank/b")
         alpha.run("echo lost > /tank/a/file; zpool sync")
         beta.run("zfs load-key tank/b")
-        silent(beta, "zrep takeover -L --yes tank/b")
+        alone(beta, "tank/b")
         beta.run("echo new > /tank/b/file")
         silent(alpha, "zrep rejoin tank/a")
         silent(beta, "zrep sync all")
@@ -490,7 +491,7 @@ class TestShellPair:
         alpha, beta = shell
         alpha.run("zpool sync")
         alpha.power_off()
-        silent(beta, "zrep takeover -L --yes tank/b")
+        alone(beta, "tank/b")
         beta.run("echo new > /tank/b/file")
         alpha.boot()
         assert alpha.run("zrep sync all", check=False).rc == REFUSED

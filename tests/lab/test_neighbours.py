@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import REFUSED, Case, check, made, silent
+from tests.lab.zrep_on import REFUSED, Case, alone, check, made, silent
 
 Hosts = tuple[Host, Host]
 
@@ -65,7 +65,7 @@ class TestIntentLog:
 
     def test_a_volume_that_rejoins_without_its_key_keeps_it_in_its_split_copy(self, volume: Hosts) -> None:
         alpha, beta = volume
-        silent(beta, f"zrep takeover -L --yes {A}")
+        alone(beta, A)
         silent(alpha, f"zrep rejoin {A}")
         [copy] = [name for name in alpha.run("zfs list -H -o name").lines if "_split_" in name]
         alpha.run(f"zfs load-key $(zfs get -H -o value encryptionroot {copy})")

@@ -124,7 +124,7 @@ COMMANDS = (
 )
 NEED_A_PAIR = tuple(command for command in COMMANDS if not command.startswith(("init", "clear")))
 MOST = ("sync all", "failover tank/a")
-TAKEOVERS = ("takeover tank/a", "takeover -L --yes tank/a")
+TAKEOVERS = ("takeover tank/a", "takeover -L -f --yes tank/a")
 
 
 def of(commands: tuple[str, ...], name: str, code: int, says: str) -> list[Case]:

@@ -109,6 +109,13 @@ def silent(host: Host, command: str) -> None:
     assert (done.out, done.err) == ("", ""), done
 
 
+def alone(host: Host, filesystem: str, options: str = "--yes -f") -> None:
+    """takeover -L, whether the other side answers or not: it says what it costs, to whomever."""
+    done = host.run(f"zrep takeover -L {options} {filesystem}", timeout=120)
+    assert re.fullmatch(r"[^\n]*(is lost to this side|goes on as master)[^\n]*\n", done.out), done
+    assert done.err == "", done
+
+
 def well(host: Host, command: str) -> None:
     """A run of cron that succeeds: silent, or with the line of recovers."""
     done = host.run(command, timeout=120)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.ops.hosts import Ended, Hosts, Mode, Work
+from zrep.core.names import DEFAULT_TAG
 from zrep.ops import clear, expire, pause, rejoin, sync
 from zrep.ops import takeover_alone as disaster
 from zrep.ops.changeconfig import Config, changeconfig
@@ -41,8 +42,9 @@ def taking_over(name: str, insist: bool = False) -> Work:
     return lambda session: takeover(session, name, RoleChange(insist))
 
 
-def forcing(name: str, agreed: bool = True) -> Work:
-    return lambda session: disaster.forced_takeover(session, name, lambda loss: agreed)
+def forcing(name: str, agreed: bool = True, insist: bool = True) -> Work:
+    """takeover -L; insist: although the other side answers."""
+    return lambda session: disaster.forced_takeover(session, name, lambda loss: agreed, insist=insist)
 
 
 def rejoining(name: str) -> Work:
@@ -139,12 +141,12 @@ def value(hosts: Hosts, host: str, name: str, prop: str) -> str:
     return hosts[host].sh(f"zfs get -Hp -o value {prop} {name}").decode().strip()
 
 
-def hit(hosts: Hosts, host: str, work: Work, mode: Mode, *words: str) -> None:
+def hit(hosts: Hosts, host: str, work: Work, mode: Mode, *words: str, tag: str = DEFAULT_TAG) -> None:
     """A run with a fault at its first command that begins so."""
     dumped = hosts.world.dump()
     hosts.wire.reset()
-    hosts.run(host, work)
+    hosts.run(host, work, tag=tag)
     at = next(number for number, command in enumerate(hosts.wire.log) if command.argv[: len(words)] == words)
     hosts.load(dumped)
     hosts.wire.reset(mode, at)
-    hosts.run(host, work)
+    hosts.run(host, work, tag=tag)

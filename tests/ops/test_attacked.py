@@ -237,12 +237,17 @@ def test_changeconfig_waits_for_the_end_of_a_role_change_that_would_undo_it(host
 
 
 def test_a_stopped_master_that_became_a_replica_under_another_tag_stays_read_only(tmp_path: Path) -> None:
+    """As an earlier version let it: a role change under one tag while it was stopped under the other."""
     hosts = three(tmp_path)
     leased(hosts, MINUTE)
     good(hosts.run("alpha", pairs.initialising(Request(A, "gamma", "tank/g")), tag="off"))
     stopped(hosts)
+    record = value(hosts, "alpha", A, "zrep:inprogress")
+    hosts["alpha"].sh(f"zfs inherit zrep:inprogress {A}")
     good(hosts.run("gamma", pairs.taking_over("tank/g"), tag="off"))
-    hosts.run("alpha", SYNC_ALL)
+    hosts["alpha"].run(["zfs", "set", f"zrep:inprogress={record}", A])
+    good(hosts.run("alpha", SYNC_ALL))
+    assert value(hosts, "alpha", A, "zrep:inprogress") == ""
     assert value(hosts, "alpha", A, "readonly") == "on"
 
 

@@ -73,9 +73,9 @@ def test_sync_all_costs_what_was_written_to(hosts: Hosts, count: int, changed: i
 @pytest.mark.parametrize(
     ("work", "host", "expected"),
     [
-        (pairs.failing_over(A), "alpha", {"alpha": (15, 13, 13), "beta": (13, 8, 11)}),
-        (pairs.taking_over(B), "beta", {"alpha": (13, 13, 13), "beta": (15, 8, 11)}),
-        (pairs.forcing(B), "beta", {"alpha": (0, 0, 0), "beta": (17, 8, 8)}),
+        (pairs.failing_over(A), "alpha", {"alpha": (16, 13, 13), "beta": (14, 8, 11)}),
+        (pairs.taking_over(B), "beta", {"alpha": (14, 13, 13), "beta": (16, 8, 11)}),
+        (pairs.forcing(B), "beta", {"alpha": (0, 0, 0), "beta": (19, 8, 8)}),
         (pairs.expiring(A), "alpha", {"alpha": (6, 0, 1), "beta": (4, 0, 1)}),
         (pairs.clearing(A), "alpha", {"alpha": (6, 13, 13), "beta": (3, 13, 13)}),
         (pairs.pausing(A, "x"), "alpha", {"alpha": (4, 1, 1), "beta": (0, 0, 0)}),

@@ -9,6 +9,7 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
+from zrep.ops import ask_first
 
 ENVIRONMENT = "$ZREP_FS $ZREP_TAG $ZREP_EPOCH $ZREP_PEER $ZREP_PEER_FS"
 
@@ -64,6 +65,67 @@ def test_a_stuck_master_fences_before_it_goes_on(hosts: Hosts) -> None:
     assert value(hosts, "alpha", A, "readonly") == "on"
     good(hosts.run("alpha", pairs.forcing(A), fence="exit 0"))
     assert value(hosts, "alpha", A, "readonly") == "off"
+
+
+class TestAskedFirst:
+    """The other side is asked, if it answers."""
+
+    def test_a_master_that_answers_is_not_replaced(self, hosts: Hosts) -> None:
+        pairs.linked(hosts)
+        before = hosts.world.dump()
+        ended = hosts.run("beta", pairs.forcing(B, insist=False))
+        assert ended.code == 3
+        assert "alpha answers and is master: without -L nothing is lost" in ended.text
+        assert "is lost to this side" in ended.text
+        assert "next: zrep takeover tank/b" in ended.text
+        hosts.world.load(before)
+        good(hosts.run("beta", pairs.forcing(B)))
+
+    def test_nobody_is_asked_to_agree_to_that(self, hosts: Hosts) -> None:
+        pairs.linked(hosts)
+        assert "this needs a yes" not in hosts.run("beta", pairs.forcing(B, agreed=False, insist=False)).text
+
+    def test_a_dry_run_says_so_too(self, hosts: Hosts) -> None:
+        pairs.linked(hosts)
+        ended = hosts.run("beta", pairs.forcing(B, insist=False), dry_run=True)
+        assert (ended.code, ended.lines) == (3, ())
+
+    def test_one_that_does_not_answer_is(self, hosts: Hosts) -> None:
+        pairs.linked(hosts)
+        hosts.wire.cut = True
+        ended = good(hosts.run("beta", pairs.forcing(B, insist=False)))
+        [outcome] = ended.outcomes
+        assert (outcome.important, "is lost to this side" in outcome.message) == (True, True)
+
+    def test_one_that_has_lost_its_half_is(self, hosts: Hosts) -> None:
+        pairs.linked(hosts)
+        hosts["alpha"].sh(f"zfs release zrep {A}@zrep_000001")
+        hosts["alpha"].sh(f"zfs destroy -r {A}")
+        good(hosts.run("beta", pairs.forcing(B, insist=False)))
+
+    def test_one_that_hangs_is(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+        pairs.linked(hosts)
+        monkeypatch.setattr(ask_first, "in_time", lambda work, seconds: [])
+        good(hosts.run("beta", pairs.forcing(B, insist=False)))
+
+    def test_a_stopped_master_whose_role_has_moved_is_told_to_rejoin(self, hosts: Hosts) -> None:
+        pairs.forced(hosts)
+        ended = hosts.run("alpha", pairs.forcing(A, insist=False))
+        assert "it is the master here already" in ended.text
+        assert hosts.run("alpha", SYNC_ALL).code == 3
+        stuck = hosts.run("alpha", pairs.forcing(A, insist=False))
+        assert (stuck.code, "beta answers, and says which side is master" in stuck.text) == (3, True)
+        assert "zrep rejoin tank/a" in stuck.text
+        assert value(hosts, "alpha", A, "readonly") == "on"
+
+    def test_a_stuck_master_whose_peer_answers_is_to_ask_it(self, hosts: Hosts) -> None:
+        pairs.linked(hosts)
+        pairs.hit(hosts, "alpha", pairs.failing_over(A), Mode.KILL_AFTER, "mount")
+        hosts.wire.reset()
+        stuck = hosts.run("alpha", pairs.forcing(A, insist=False))
+        assert (stuck.code, "next: zrep sync tank/a" in stuck.text) == (3, True)
+        good(hosts.run("alpha", SYNC_ALL))
+        assert value(hosts, "alpha", A, "readonly") == "off"
 
 
 class TestLoss:

@@ -27,7 +27,7 @@ ARGUMENTS = {
     "sync": ("sync", "all"),
     "failover": ("failover", A),
     "takeover": ("takeover", B),
-    "takeover -L": ("takeover", "-L", "--yes", B),
+    "takeover -L": ("takeover", "-L", "-f", "--yes", B),
     "rejoin with a tail": ("rejoin", A),
 }
 CHOSEN = [scenario for scenario in SCENARIOS if scenario.name in ARGUMENTS]

@@ -85,6 +85,8 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadMounts(), [MountEntry(7, 1, "/tank/a b", "zfs", A)]),
     (asked.ReadMarked("zrep:rehearse"), [("tank/c", "77")]),
     (asked.ReadTags(), ["offsite", "zrep"]),
+    (asked.ReadPropertyNames(A), ["quota", "offsite:src-fs"]),
+    (asked.ReadOtherRoles("zrep", (A, B)), {A: {"offsite": ROLE}}),
     (asked.IsRunning(1), True),
     (asked.ReadPoolSpace("tank"), PoolSpace(2**50, 2**40)),
     (asked.ReadToken(TOKEN), TokenContents(True, "1", "2", 3)),

@@ -53,10 +53,12 @@ def test_only_local_properties_make_a_role(source: str) -> None:
 
 
 def test_a_replica_of_the_shell_zrep_has_its_masters_properties_received() -> None:
-    received = properties(WHOLE, "received")
+    shell = {name: value for name, value in WHOLE.items() if name not in ("epoch", "gen", "parent")}
+    received = properties(shell, "received")
     role = role_of("zrep", "tank/b", received)
     assert (role.paired, role.master, role.gen) == (True, False, "")
     assert not role_of("zrep", "tank/other", received).paired
+    assert not role_of("zrep", "tank/b", properties(WHOLE, "received")).paired
 
 
 def test_the_shell_zrep_marks_only_masters() -> None:

@@ -165,6 +165,7 @@ def takeover(
     context: typer.Context,
     filesystem: Filesystem,
     local: Alone = False,
+    force: Annotated[bool, typer.Option("-f", "--force", help="With -L: although the master answers.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With -L: agree to the loss without being asked.")] = False,
     fence_cmd: Annotated[
         str | None,
@@ -177,7 +178,7 @@ def takeover(
 ) -> int:
     """On the replica: become the master. Planned and without loss; with -L after a disaster."""
     name = check_dataset(filesystem)
-    for option, given in (("--yes", yes), ("--fence-cmd", fence_cmd)):
+    for option, given in (("--yes", yes), ("--force", force), ("--fence-cmd", fence_cmd)):
         if given and not local:
             raise UsageError(f"{option} goes with -L", evidence="without it the master is asked")
     fence = context.obj.fence if fence_cmd is None else fence_cmd
@@ -189,9 +190,8 @@ def takeover(
         return running.run(session, lambda: takeover(session, name, RoleChange(force_unmount)), name)
     from zrep.ops.takeover_alone import forced_takeover
 
-    return running.run(
-        session, lambda: forced_takeover(session, name, _agreement(yes, sys.stdin.isatty() and not json)), name
-    )
+    agree = _agreement(yes, sys.stdin.isatty() and not json)
+    return running.run(session, lambda: forced_takeover(session, name, agree, insist=force), name)
 
 
 def _agreement(yes: bool, ask: bool) -> Callable[[str], bool]:

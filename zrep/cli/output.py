@@ -38,7 +38,7 @@ def report(outcomes: Iterable[Outcome], *, verbose: bool, terminal: bool, dry_ru
             complain(outcome.error)
         elif outcome.error is not None and (verbose or terminal):
             print(f"{outcome.error.line()}: skipped")
-        elif outcome.message and (verbose or terminal or dry_run):
+        elif outcome.message and (verbose or terminal or dry_run or outcome.important):
             would = _WOULD if dry_run and not outcome.blockers else ""
             print(printable(f"{outcome.filesystem}: {would}{outcome.message}"))
         if verbose or dry_run:

@@ -198,6 +198,11 @@ def _in_sequence(tag: str, snapshots: Sequence[Snapshot], known: Collection[str]
     return found
 
 
+UNSET = Value("-", "-")
+# What the shell zrep never wrote. Its master is marked after the first stream.
+_NOT_OF_THE_SHELL = ("epoch", "gen", "parent", "inprogress", "flags", "outfilter", "infilter", "split", "canmount")
+
+
 _FORMS: dict[str, Callable[[str], object]] = {
     "master": re.compile(r"yes|no").fullmatch,
     "epoch": lambda text: whole_number(text) is not None,
@@ -212,8 +217,8 @@ _FORMS: dict[str, Callable[[str], object]] = {
 def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
     """The role a dataset plays itself: only properties with source local count (children inherit,
     ``send -p`` carries, clones copy). One exception: a replica that the shell zrep made and that has no role of
-    its own yet, but received the master's with its first stream, naming this very dataset as the target.
-    While a record of a new role is there, it is the role (see Intent)."""
+    its own yet, but received the master's with its first stream, naming this very dataset as the target, and nothing
+    that only this zrep writes. While a record of a new role is there, it is the role (see Intent)."""
 
     def own(name: str) -> str:
         value = properties.get(f"{tag}:{name}")
@@ -231,7 +236,8 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
             for name in ("src-host", "src-fs", "dest-host", "dest-fs", "savecount")
             if (value := properties.get(f"{tag}:{name}")) is not None and value.source == "received"
         }
-        if received.get("dest-fs") == dataset and not local("gen"):
+        of_shell = not any(properties.get(f"{tag}:{name}", UNSET).source == "received" for name in _NOT_OF_THE_SHELL)
+        if received.get("dest-fs") == dataset and of_shell and not local("gen"):
             links = (received.get("src-host", ""), received.get("src-fs", ""), received.get("dest-host", ""), dataset)
             return Role(*links, master=False, intent=intent)
     return Role(
@@ -267,7 +273,16 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
 
 
 def build_member(tag: str, name: str, properties: Mapping[str, Value], snapshots: Sequence[Snapshot]) -> Member:
-    return Member(name, properties, role_of(tag, name, properties), tuple(_own_marks(tag, properties, snapshots)))
+    role = role_of(tag, name, properties)
+    # A stream of another tag may have brought the properties along: a replica of the shell zrep has its snapshots too.
+    if only_received(tag, role, properties) and all(sequence_of(tag, snapshot.name) is None for snapshot in snapshots):
+        role = Role()
+    return Member(name, properties, role, tuple(_own_marks(tag, properties, snapshots)))
+
+
+def only_received(tag: str, role: Role, properties: Mapping[str, Value]) -> bool:
+    """Whether a role rests on received properties alone, as that of a replica of the shell zrep does."""
+    return role.paired and role.intent is None and not properties.get(f"{tag}:src-fs", UNSET).local
 
 
 def _own_marks(tag: str, properties: Mapping[str, Value], snapshots: Sequence[Snapshot]) -> Sequence[Snapshot]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# A command line of zrep in an advice: its command works on the pairs of a tag.
+# A command line of zrep in an advice: its command works on the pairs of a tag. One after -t names its own.
 _COMMAND = re.compile(
-    r"\bzrep (?=(?:init|sync|failover|takeover|rejoin|rehearse|expire|list|status|pause|unpause|changeconfig|clear)\b)"
+    r"(?<!-t )\bzrep (?="
+    r"(?:init|sync|failover|takeover|rejoin|rehearse|expire|list|status|pause|unpause|changeconfig|clear)\b)"
 )
 
 

@@ -5,12 +5,15 @@ Each step may be the last one of a run: what is there tells the next run where t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.names import ROLE_PROPERTIES, SENT
 from zrep.core.pair import End
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.role import Intent, Role, intent_property, named, role_values
 from zrep.core.steps import CreateParent, SendStream, SetProperties
+from zrep.core.tags import properties_of_tags
 
 _Properties = tuple[tuple[str, str], ...]
 
@@ -58,11 +61,14 @@ def plan_link(tag: str, source: Member, role: Role) -> tuple[SetProperties, SetP
     )
 
 
-def first_stream(tag: str, source: Member, role: Role, snapshot: Snapshot, token: str) -> SendStream:
+def first_stream(
+    tag: str, source: Member, role: Role, snapshot: Snapshot, token: str, own: Iterable[str] = ()
+) -> SendStream:
     """The first stream, and any later part of it: the replica is read-only and never mounts itself from the start.
-    token: what is half received, to be gone on with; "" for nothing."""
+    token: what is half received, to be gone on with; "" for nothing. own: the names of the properties that the source
+    has itself: none of any tag travels, or the replica would have another pair's role."""
     volume = source.volume
-    ours = (f"{tag}:{name}" for name in (*ROLE_PROPERTIES, SENT))
+    ours = dict.fromkeys((*(f"{tag}:{name}" for name in (*ROLE_PROPERTIES, SENT)), *properties_of_tags(own)))
     return SendStream(
         End.SOURCE,
         snapshot=f"{source.name}@{snapshot.name}",

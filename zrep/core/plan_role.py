@@ -26,18 +26,22 @@ from zrep.core.steps import (
     TakeRole,
     TakeSnapshot,
 )
+from zrep.core.tags import NO_ROLES, Roles, stopped_by
 
 
-def plan_stop(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
+def plan_stop(end: End, tree: Tree, tag: str, others: Roles = NO_ROLES) -> tuple[Step, ...]:
     """A master that cannot be shown to be the right one stops writes. What it was is recorded first, so that it
-    goes back to that when it turns out to be the right one after all."""
-    if all(member.readonly for member in tree.members):
+    goes back to that when it turns out to be the right one after all. others: its roles under other tags: one that has
+    stopped it already knows what it was, and is not to make it writable while this one has reason to doubt it."""
+    stopped = all(member.readonly for member in tree.members)
+    known = stopped_by(others)
+    if stopped and (known is None or tree.role.intent):
         return ()
-    detail = {member.name: _source_of(member, "readonly") for member in tree.members}
+    detail = known.detail if stopped and known else {m.name: _source_of(m, "readonly") for m in tree.members}
     record = SetProperties(end, (tree.name,), (intent_property(tag, Intent("stopped", tree.role.gen, "", 0, detail)),))
     names = tuple(member.name for member in tree.members)
     readonly = SetProperties(end, names, (("readonly", "on"),))
-    return (readonly,) if tree.role.intent else (record, readonly)
+    return (readonly,) if tree.role.intent else (record,) if stopped else (record, readonly)
 
 
 def plan_quiesce(pair: Pair, generation: str) -> tuple[Step, ...]:
@@ -193,9 +197,13 @@ def plan_follow(end: End, dataset: str, tag: str, role: Role, master: Role, *, s
 def plan_abort(pair: Pair, intent: Intent) -> tuple[Step, ...]:
     """Undo before the commit. The cancel mark goes first, under the replica's lock: a promotion that was delayed
     on its way finds it. Then each member's readonly by value and source, the intent last."""
+    return (plan_cancel(pair, intent), *plan_restore(End.SOURCE, pair.source, pair.tag, intent))
+
+
+def plan_cancel(pair: Pair, intent: Intent) -> SetProperties:
+    """The cancel mark of a role change."""
     mark = Intent("cancelled", intent.identity)
-    steps: list[Step] = [SetProperties(End.TARGET, (pair.target.name,), (intent_property(pair.tag, mark),))]
-    return (*steps, *plan_restore(End.SOURCE, pair.source, pair.tag, intent))
+    return SetProperties(End.TARGET, (pair.target.name,), (intent_property(pair.tag, mark),))
 
 
 def plan_restore(end: End, master: Tree, tag: str, intent: Intent) -> tuple[Step, ...]:

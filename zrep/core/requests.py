@@ -344,6 +344,26 @@ class ReadMarked(Request[list[tuple[str, str]]], frozen=True):
     name: PropertyName
 
 
+class ReadPropertyNames(Request[list[str]], frozen=True):
+    """The properties that a dataset has itself, set there or received: their names."""
+
+    looks = True
+
+    dataset: DatasetName
+
+
+class ReadOtherRoles(Request[dict[str, dict[str, Role]]], frozen=True):
+    """The roles that datasets have under other tags than this one, by tag; those without any are not in the answer."""
+
+    looks = True
+
+    tag: Tag
+    datasets: tuple[DatasetName, ...]
+
+    def fits(self, answer: dict[str, dict[str, Role]]) -> bool:
+        return answer.keys() <= set(self.datasets)
+
+
 class ReadTags(Request[list[str]], frozen=True):
     """The tags under which datasets of the host are in a pair, in order."""
 

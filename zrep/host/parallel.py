@@ -122,6 +122,23 @@ class GroupCommit(Generic[Item]):
                 self._changed.notify_all()
 
 
+def in_time(work: Callable[[], Answer], seconds: float) -> list[Answer]:
+    """The answer of what ends within so many seconds, or nothing; its error is raised. What has not ended goes on."""
+    answers: list[Answer] = []
+    errors: list[BaseException] = []
+
+    def note() -> None:
+        try:
+            answers.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    start(note).wait(seconds)
+    for error in errors:
+        raise error
+    return answers
+
+
 def start(work: Callable[[], None]) -> threading.Event:
     """Do it in a thread of its own; what is set when it has ended. Thread.join would not do: after a Ctrl-C during it,
     Python before 3.13 takes the thread for ended, and locks would be given up under it (python/cpython#90882)."""

@@ -8,7 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value, build_member, role_of
+from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value, build_member, only_received, role_of
 from zrep.core.errors import ZrepError
 from zrep.core.mounts import MountEntry
 from zrep.core.names import pool_of
@@ -26,8 +26,10 @@ from zrep.core.requests import (
     ReadMarked,
     ReadMembers,
     ReadMounts,
+    ReadOtherRoles,
     ReadOwnProperties,
     ReadPoolSpace,
+    ReadPropertyNames,
     ReadRole,
     ReadSnapshots,
     ReadStreamSize,
@@ -35,6 +37,7 @@ from zrep.core.requests import (
     ReadToken,
 )
 from zrep.core.role import Role
+from zrep.core.tags import tags_of
 from zrep.host import pools
 from zrep.host.machine import Machine, carry_out
 from zrep.host.parallel import together
@@ -64,7 +67,34 @@ def find_roles(request: FindRoles, machine: Machine) -> dict[str, Role]:
 def read_role(request: ReadRole, machine: Machine) -> Role | None:
     pools.check(machine, request.dataset)
     found = _properties(request.tag, [request.dataset], machine)
-    return role_of(request.tag, request.dataset, found[request.dataset]) if request.dataset in found else None
+    if request.dataset not in found:
+        return None
+    properties = found[request.dataset]
+    role = role_of(request.tag, request.dataset, properties)
+    if not only_received(request.tag, role, properties):
+        return role
+    listed = parse.parse_snapshots(machine.output(commands.list_snapshots(request.tag, [request.dataset])))
+    return build_member(request.tag, request.dataset, properties, listed.get(request.dataset, ())).role
+
+
+@carry_out.register(ReadPropertyNames)
+def read_property_names(request: ReadPropertyNames, machine: Machine) -> list[str]:
+    found = parse.parse_names(machine.output(commands.list_own([request.dataset])))
+    return found.get(request.dataset, [])
+
+
+@carry_out.register(ReadOtherRoles)
+def read_other_roles(request: ReadOtherRoles, machine: Machine) -> dict[str, dict[str, Role]]:
+    if not request.datasets:
+        return {}
+    names = parse.parse_names(machine.output(commands.list_own(request.datasets)))
+    tags = {name: [tag for tag in tags_of(own) if tag != request.tag] for name, own in names.items()}
+    datasets = [name for name in request.datasets if tags.get(name)]
+    if not datasets:
+        return {}
+    every = sorted({tag for name in datasets for tag in tags[name]})
+    found = parse.parse_properties(machine.output(commands.get_roles(every, datasets)))
+    return {name: {tag: role_of(tag, name, found.get(name, {})) for tag in tags[name]} for name in datasets}
 
 
 # --- datasets with their snapshots ---

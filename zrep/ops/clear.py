@@ -11,10 +11,13 @@ from zrep.core.plan_clear import plan_clear
 from zrep.core.plan_init import is_begun, of_init
 from zrep.core.relation import Unrelated, relate
 from zrep.core.role import Role
+from zrep.core.tags import Roles
+from zrep.host.local import Host
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, busy
 from zrep.ops.read import observe, read_token
+from zrep.ops.tags import other_roles
 
 
 def clear(session: Session, name: str, here_only: bool) -> Outcome:
@@ -36,7 +39,8 @@ def clear(session: Session, name: str, here_only: bool) -> Outcome:
     else:
         member, theirs = lock_here(session, name), None
     ours = member.ours(session.tag, _guids(theirs.ours(session.tag)) if theirs else ())
-    session.alone().do_all(plan_clear(member, session.tag, ours))
+    others = _others(session.local, session.tag, member)
+    session.alone().do_all(plan_clear(member, session.tag, ours, others=others))
     for snapshot in member.snapshots:
         if snapshot.clones and snapshot in ours:
             session.say(f"{name}: @{snapshot.name} stays, {', '.join(snapshot.clones)} is its clone")
@@ -90,7 +94,8 @@ def _clear_peer(session: Session, link: Link, mine: Member) -> Member | None:
         whose = "belongs to another pair" if member.role.paired else "is in no pair"
         session.say(f"{link.name}: {link.peer_name} on {link.peer_host} {whose}; left alone")
         return None
-    session.alone(peer).do_all(plan_clear(member, link.tag, ours, half=half))
+    others = _others(peer, link.tag, member)
+    session.alone(peer).do_all(plan_clear(member, link.tag, ours, half=half, others=others))
     return member
 
 
@@ -108,6 +113,11 @@ def _half_received(session: Session, member: Member) -> TokenContents:
 
 def _guids(snapshots: Iterable[Snapshot]) -> set[str]:
     return {snapshot.guid for snapshot in snapshots}
+
+
+def _others(host: Host, tag: str, member: Member) -> Roles:
+    """Its roles under other tags, where it may have to be made writable again."""
+    return other_roles(host, tag, member.name) if member.role.master and member.role.intent else {}
 
 
 def _other_half(mine: Role, theirs: Role) -> bool:

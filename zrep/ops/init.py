@@ -26,12 +26,13 @@ from zrep.core.requests import NO_GENERATION, Dial, Identify, Identity
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.role import Role
 from zrep.core.steps import DiscardPartial, Hold, TakeSnapshot
+from zrep.core.tags import replica_under
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out
 from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
-from zrep.ops.read import observe, read_token
+from zrep.ops.read import observe, read_other_roles, read_property_names, read_token
 
 
 class Request(Struct, frozen=True):
@@ -232,7 +233,12 @@ def _filter(name: str, text: str) -> str:
 
 def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
     executor = ground.executor
-    if ground.source.readonly and not ground.source.volume:
+    relayed = replica_under(
+        read_other_roles(session.local, session.tag, [request.filesystem]).get(request.filesystem, {})
+    )
+    if relayed:
+        session.say(f"{request.filesystem}: what it receives under the tag {relayed} is passed on; it stays a replica")
+    elif ground.source.readonly and not ground.source.volume:
         advice = f"zfs set readonly=off {quote(request.filesystem)}"
         session.warn(f"{request.filesystem}: it is read-only here, as a master should not be; next: {advice}")
     for name, left in find_left_out(session.local, session.tag, [_as_master(ground)], certain=True).items():
@@ -300,4 +306,5 @@ def _send(session: Session, request: Request, ground: _Ground, snapshot: Snapsho
             token = ""
         else:
             session.say(f"{request.filesystem}: continuing the interrupted transfer")
-    ground.executor.do(first_stream(session.tag, ground.source, ground.role, snapshot, token), NO_GENERATION)
+    own = read_property_names(session.local, ground.source.name)
+    ground.executor.do(first_stream(session.tag, ground.source, ground.role, snapshot, token, own), NO_GENERATION)

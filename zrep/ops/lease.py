@@ -19,6 +19,7 @@ from zrep.ops.children import keep
 from zrep.ops.memory import moments, recall
 from zrep.ops.pairs import Link, Session
 from zrep.ops.read import observe
+from zrep.ops.tags import other_roles
 
 
 def reached(session: Session, links: Sequence[Link]) -> None:
@@ -54,7 +55,7 @@ def _enforce(session: Session, name: str) -> None:
     if not member.role.master or beginning or silent <= member.role.lease:
         return
     tree = plain_tree(member)
-    plan = plan_stop(End.SOURCE, tree, session.tag)
+    plan = plan_stop(End.SOURCE, tree, session.tag, other_roles(session.local, session.tag, name))
     if plan:
         keep(session, session.alone(), End.SOURCE, tree, "on")
         session.alone().do_all(plan)

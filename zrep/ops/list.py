@@ -12,10 +12,11 @@ from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import Diagnosis, State, diagnose_alone, unread
 from zrep.core.neighbours import LeftOut, left_out
 from zrep.core.role import Role
+from zrep.core.tags import replica_under
 from zrep.ops.children import find_left_out
 from zrep.ops.memory import Memory, left_behind, moments, recall
 from zrep.ops.pairs import Session
-from zrep.ops.read import find_roles, read_own_properties, survey
+from zrep.ops.read import find_roles, read_other_roles, read_own_properties, survey
 
 
 class Row(Struct, frozen=True):
@@ -68,7 +69,7 @@ def listing(session: Session, masters_only: bool) -> list[Row]:
             parents.append(replace(member, snapshots=()))
     found = find_left_out(session.local, session.tag, parents)
     rows = [replace(row, left_out=found.get(row.name, row.left_out)) for row in rows]
-    return sorted([*rows, *lost_rows(session)], key=lambda row: row.name)
+    return relays_named(session, sorted([*rows, *lost_rows(session)], key=lambda row: row.name))
 
 
 def lost_rows(session: Session) -> list[Row]:
@@ -100,6 +101,12 @@ def aged(session: Session, found: Row, mine: Member, theirs: Member | None, sync
         found.diagnosis, mine, theirs, synced=synced, paused=paused, behind=found.behind, now=session.now
     )
     return replace(found, diagnosis=judged)
+
+
+def relays_named(session: Session, rows: Sequence[Row]) -> list[Row]:
+    """The same rows, with those masters here called relays that only pass on what they receive under another tag."""
+    others = read_other_roles(session.local, session.tag, [row.name for row in rows if row.role == "master"])
+    return [replace(row, role="relay") if replica_under(others.get(row.name, {})) else row for row in rows]
 
 
 def of_zrep(role: Role) -> bool:

@@ -20,6 +20,7 @@ from zrep.ops.children import find_left_out, refused_change
 from zrep.ops.memory import recall
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import read_mounts, read_stream_size
+from zrep.ops.tags import refuse_exchange
 
 # Clocks that differ by less than this are as good as equal: the asking itself takes part of it.
 _CLOCK_SECONDS = 5.0
@@ -38,7 +39,7 @@ def blockers(view: View) -> tuple[ZrepError, ...]:
     host = view.executor.target
     members = view.pair.target.members
     data = _unusable_data(view)
-    found = [*([data] if data else []), *_mounted_by_hand(view)]
+    found = [*refuse_exchange(view), *([data] if data else []), *_mounted_by_hand(view)]
     found += _unreplayed(view.executor.source, view.pair.source.members)
     found += _covered(view.executor.source, view.pair.source.members)
     found += refused_change(view.executor.source, view.tag, view.pair.source, "on")

@@ -20,8 +20,10 @@ from zrep.core.requests import (
     ReadMarked,
     ReadMembers,
     ReadMounts,
+    ReadOtherRoles,
     ReadOwnProperties,
     ReadPoolSpace,
+    ReadPropertyNames,
     ReadRole,
     ReadSnapshots,
     ReadStreamSize,
@@ -102,6 +104,16 @@ def read_snapshots(host: Host, names: Sequence[str]) -> dict[str, Snapshot]:
 def read_own_properties(host: Host, tag: str) -> dict[str, dict[str, str]]:
     """Every dataset on a host with local properties of a tag, each with their values by full name."""
     return host.ask(ReadOwnProperties(tag))
+
+
+def read_property_names(host: Host, dataset: str) -> list[str]:
+    """The names of the properties that a dataset has itself, set there or received."""
+    return host.ask(ReadPropertyNames(dataset))
+
+
+def read_other_roles(host: Host, tag: str, datasets: Sequence[str]) -> dict[str, dict[str, Role]]:
+    """The roles that datasets have under other tags, by tag; those without any are not in the answer."""
+    return host.ask(ReadOtherRoles(tag, tuple(datasets))) if datasets else {}
 
 
 def read_all_properties(host: Host, dataset: str) -> Mapping[str, Value]:

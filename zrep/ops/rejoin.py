@@ -39,6 +39,7 @@ from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View
 from zrep.ops.read import find_role, find_roles, observe, observe_children, read_all_properties, read_delegations
 from zrep.ops.repair import finish
+from zrep.ops.tags import check_following
 
 # So many of the differences are shown one by one.
 _SHOWN = 20
@@ -62,6 +63,7 @@ def rejoin(session: Session, name: str) -> Outcome:
         if unfinished is not None:
             return _linked_again(session, name, _kept(unfinished))
         return Outcome(name, message="nothing to rejoin: the pair is linked")
+    check_following(session, name)
     base = newest_common(_own(view), view.lane.at(view.here.other))
     if base is None:
         raise RefusedError(

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from shlex import quote
 
-from zrep.core.dataset import Value
 from zrep.core.diagnosis import DATA, Action, Diagnosis, Repair, next_repair
 from zrep.core.errors import FailedError, UnreachableError
 from zrep.core.pair import End, Tree
 from zrep.core.plan_data import plan_adopt
 from zrep.core.plan_record import clear_intent, plan_complete_role
-from zrep.core.plan_role import plan_abort, plan_demote, plan_open, plan_restore, plan_stop
+from zrep.core.plan_role import plan_abort, plan_cancel, plan_demote, plan_open, plan_restore, plan_stop
 from zrep.core.steps import InheritProperty, Mount, RemountWritable, Share
+from zrep.core.tags import kept_read_only
 from zrep.ops import hooks
 from zrep.ops.children import keep
 from zrep.ops.execute import Executor
 from zrep.ops.pairs import Session, View
-from zrep.ops.read import read_all_properties
+from zrep.ops.tags import roles_at
 from zrep.zfs import commands
 
-_REPLICA = Value("no", "local")
 # Each is needed at most once on either side; more of them means that what is set does not stay.
 _REPAIRS = 2 * len(Repair)
 
@@ -64,6 +63,11 @@ def _mend(session: Session, view: View, repair: Repair, end: End) -> View:
             view.do(plan_complete_role(end, view.pair.at(end), view.tag))
             return session.again(view)
         case Repair.OPEN:
+            if why := kept_read_only(roles_at(view, end)):
+                tree = view.pair.at(end)
+                view.do((*plan_complete_role(end, tree, view.tag), clear_intent(end, tree.name, view.tag)))
+                session.say(f"{view.name}: it stays read-only, {why}")
+                return session.again(view)
             open_again(session, view.executor, end, view.pair.at(end))
             view = session.again(view)
             opened = view.pair.at(end)
@@ -95,7 +99,11 @@ def _undo(session: Session, view: View) -> View:
     """The master, at the source, goes back to how it was."""
     intent = view.pair.source.role.intent
     assert intent is not None
-    view.do(plan_abort(view.pair, intent))
+    if why := kept_read_only(roles_at(view, End.SOURCE)):
+        view.do([plan_cancel(view.pair, intent), clear_intent(End.SOURCE, view.pair.source.name, view.tag)])
+        session.say(f"{view.name}: it stays read-only, {why}")
+    else:
+        view.do(plan_abort(view.pair, intent))
     view = session.again(view)
     session.say(f"{view.name}: undid an unfinished role change")
     hooks.take_back(session, view)
@@ -105,23 +113,13 @@ def _undo(session: Session, view: View) -> View:
 def _restore(session: Session, view: View, end: End) -> View:
     tree = view.pair.at(end)
     assert tree.role.intent is not None
-    if other := _replica_of(view, end):
+    if why := kept_read_only(roles_at(view, end)):
         view.do([clear_intent(end, tree.name, view.tag)])
-        session.say(f"{view.name}: it stays read-only, as the replica it is under the tag {other}")
+        session.say(f"{view.name}: it stays read-only, {why}")
     else:
         view.do(plan_restore(end, tree, view.tag, tree.role.intent))
         session.say(f"{view.name}: it is the master after all, and writable again")
     return session.again(view, end)
-
-
-def _replica_of(view: View, end: End) -> str:
-    """Another tag under which the master is a replica: its role may have moved while this pair was stopped."""
-    roles = read_all_properties(view.executor.host(end), view.pair.at(end).name).items()
-    found = dict(roles)
-    # Another program may have a property of that name; a role has links too.
-    others = [key.removesuffix(":master") for key, value in roles if key.endswith(":master") and value == _REPLICA]
-    linked = (tag for tag in others if (link := found.get(f"{tag}:dest-fs")) is not None and link.local)
-    return next((tag for tag in linked if tag != view.tag), "")
 
 
 def open_master(view: View, end: End) -> None:
@@ -158,9 +156,11 @@ def _stop(session: Session, view: View, found: Diagnosis) -> str:
     evidence."""
     if found.state.action is not Action.STOP_WRITES or not view.mine.role.master:
         return ""
-    plan = plan_stop(End.SOURCE, view.mine, view.tag)
+    plan = plan_stop(End.SOURCE, view.mine, view.tag, roles_at(view, view.here))
     if not plan:
         return ""
     keep(session, session.alone(), End.SOURCE, view.mine, "on")
     session.alone().do_all(plan)
+    if view.mine.members[0].readonly:
+        return ""  # by another tag
     return "; it would become read-only here" if session.options.dry_run else "; it is read-only here now"

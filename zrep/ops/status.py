@@ -15,7 +15,7 @@ from zrep.core.pair import newest_common
 from zrep.core.role import Role
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out
-from zrep.ops.list import Row, aged, lost_rows, of_zrep, row, unsent_since
+from zrep.ops.list import Row, aged, lost_rows, of_zrep, relays_named, row, unsent_since
 from zrep.ops.memory import Memory, moments, recall
 from zrep.ops.pairs import Session
 from zrep.ops.read import find_roles, observe_each
@@ -42,6 +42,7 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     rows = [_row(session, member, peers.get(name), recalled[name]) for name, member in members.items()]
     rows = [replace(row, left_out=left.get(row.name, row.left_out)) for row in rows]
     unread_ones = ((name, error) for name, error in found.items() if isinstance(error, ZrepError))
+    rows = relays_named(session, rows)
     return [*rows, *(_unread(session, name, roles[name], error) for name, error in unread_ones), *lost]
 
 

@@ -24,6 +24,7 @@ from zrep.core.role import next_epoch
 from zrep.core.steps import TakeRole
 from zrep.host.process import ending
 from zrep.ops import hooks
+from zrep.ops.ask_first import check_gone, check_silent
 from zrep.ops.children import keep
 from zrep.ops.execute import Executor
 from zrep.ops.memory import Memory, left_behind, recall
@@ -32,6 +33,7 @@ from zrep.ops.pairs import Link, Session
 from zrep.ops.preflight import preflight_alone
 from zrep.ops.read import observe, read_token
 from zrep.ops.repair import open_again
+from zrep.ops.tags import check_taking
 
 # What a fence command says by its exit status. Any other means: not fenced.
 _FENCED = 0
@@ -58,8 +60,9 @@ class Loss(Struct, frozen=True):
         return f"what was written after @{self.snapshot}, {when}, is lost to this side{told}{half}{left}"
 
 
-def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -> Outcome:
-    """The master is gone: promote this side alone. agree: told of the loss, says whether the person wants it.
+def forced_takeover(session: Session, name: str, agree: Callable[[str], bool], *, insist: bool = False) -> Outcome:
+    """The master is gone: promote this side alone. agree: told of the loss, says whether the person wants it; insist:
+    although the other side answers.
 
     Nothing is touched before the person has agreed, an orphan receive of ours included.
     """
@@ -69,11 +72,14 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     executor = session.alone()
     member = observe(session.local, session.tag, [name], sync_txg=True)[name]
     if member.role.master:
-        return _insist(session, executor, member, agree)
+        return _insist(session, executor, member, agree, insist)
     if member.key_missing:
         raise RefusedError("its key is not loaded", filesystem=name, advice=member.load_key)
+    check_taking(session, name)
     loss = _loss(session, member)
     generation = session.new_identity()
+    if not insist:
+        check_gone(session, member, loss.text())
     _need_yes(session, name, loss.text(), agree)
     _fence(session, link)
     session.local.ask(EndReceive(name))
@@ -82,6 +88,7 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool]) -
     member = observe(session.local, session.tag, [name], sync_txg=True)[name]
     if member.role.links != link.role.links or member.role.master:
         raise BusyError("its role changed meanwhile", filesystem=name)
+    check_taking(session, name)
     peer = (member.role.src_host, member.role.src_fs)
     epoch = next_epoch(member.role)
     try:
@@ -115,7 +122,9 @@ def _need_yes(session: Session, name: str, what: str, agree: Callable[[str], boo
         raise RefusedError("this needs a yes", filesystem=name, evidence=what, advice="add --yes")
 
 
-def _insist(session: Session, executor: Executor, member: Member, agree: Callable[[str], bool]) -> Outcome:
+def _insist(
+    session: Session, executor: Executor, member: Member, agree: Callable[[str], bool], insist: bool
+) -> Outcome:
     """A master with an intent: one that only has to be opened, or one whose peer never answers."""
     name = member.name
     diagnosis = diagnose_alone(name, member.role)
@@ -123,6 +132,8 @@ def _insist(session: Session, executor: Executor, member: Member, agree: Callabl
         raise diagnosis.error(name)
     stuck = member.role.intent is not None and member.role.intent.operation in ("failover", "stopped")
     if stuck:
+        if not insist:
+            check_silent(session, member)
         _need_yes(
             session, name, "its peer may be master; this side would go on as master of its own all the same", agree
         )
@@ -133,6 +144,7 @@ def _insist(session: Session, executor: Executor, member: Member, agree: Callabl
     if found is None or found.role != member.role:
         # What had it locked was the role change itself, which has ended meanwhile.
         raise BusyError("its role changed meanwhile", filesystem=name)
+    check_taking(session, name)
     if not stuck:
         open_again(session, executor, End.TARGET, plain_tree(found))
         hooks.tell(session, session.local, "after-promote", name, found.role)
@@ -209,7 +221,7 @@ def _open_alone(session: Session, executor: Executor, name: str, message: str) -
     member = observe(session.local, session.tag, [name])[name]
     executor.do_all(plan_open(End.TARGET, plain_tree(member), session.tag))
     hooks.tell(session, session.local, "after-promote", name, member.role)
-    return Outcome(name, message=message)
+    return Outcome(name, message=message, important=True)
 
 
 def _stuck_master(session: Session, executor: Executor, member: Member) -> Outcome:

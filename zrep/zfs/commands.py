@@ -62,6 +62,18 @@ def find_tags() -> Argv:
     return ("zfs", "get", "-H", "-s", "local", "-t", "filesystem,volume", "-o", "property", "all")
 
 
+def list_own(datasets: Sequence[str]) -> Argv:
+    """Which properties datasets have themselves, set there or received: names alone, which no value can be taken
+    for."""
+    return ("zfs", "get", "-Hp", "-s", "local,received", "-o", "name,property", "all", *datasets)
+
+
+def get_roles(tags: Sequence[str], datasets: Sequence[str]) -> Argv:
+    """What datasets say of their roles under these tags."""
+    names = ",".join(f"{tag}:{name}" for tag in tags for name in ROLE_PROPERTIES)
+    return ("zfs", "get", "-Hp", "-s", "local,received", "-o", "name,property,value,source", names, *datasets)
+
+
 def get_properties(tag: str, datasets: Sequence[str]) -> Argv:
     names = ",".join((*NATIVE_PROPERTIES, *(f"{tag}:{name}" for name in (*ROLE_PROPERTIES, MADE, SENT))))
     return ("zfs", "get", "-Hp", "-o", "name,property,value,source", names, *datasets)

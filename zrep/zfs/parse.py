@@ -209,6 +209,14 @@ def parse_tags(text: str) -> list[str]:
     return sorted(name.removesuffix(":src-fs") for name in names if name.endswith(":src-fs"))
 
 
+def parse_names(text: str) -> dict[str, list[str]]:
+    """``zfs get`` of list_own: dataset → the names of its own properties."""
+    table: dict[str, list[str]] = {}
+    for name, prop in _rows(text, 2, "zfs get"):
+        table.setdefault(name, []).append(prop)
+    return table
+
+
 def parse_marked(text: str) -> list[tuple[str, str]]:
     """``zfs get`` of find_marked: name and value."""
     rows = (line.partition("\t") for line in text.splitlines())

@@ -1,0 +1,99 @@
+"""Three hosts and two tags, on real OpenZFS: alpha's tank/a goes to beta under zrep, and to gamma under offsite."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.hosts import Host, Lab
+from tests.lab.plugin import started
+from tests.lab.zrep_on import REFUSED, Case, alone, check, in_step, local, made, silent
+
+Three = tuple[Host, Host, Host]
+
+A = "tank/a"
+OFFSITE = "zrep -t offsite"
+YES = "takeover -L --yes"
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    yield from started(request.config, ("alpha", "beta", "gamma"))
+
+
+@pytest.fixture
+def three(lab: Lab) -> Three:
+    lab.reset()
+    return lab.alpha, lab.beta, lab["gamma"]
+
+
+@pytest.fixture
+def both(three: Three) -> Three:
+    alpha, _, _ = three
+    made(alpha, A)
+    silent(alpha, f"zrep init {A} beta {A}")
+    silent(alpha, f"{OFFSITE} init {A} gamma {A}")
+    return three
+
+
+def test_no_property_of_any_tag_travels_and_a_takeover_without_the_tag_finds_no_pair(lab: Lab, both: Three) -> None:
+    alpha, _, gamma = both
+    carried = gamma.run(f"zfs get -H -s local,received -o property all {A}").lines
+    assert [name for name in carried if ":" in name and not name.startswith("offsite:")] == []
+    check(lab, Case("the tag forgotten", f"zrep {YES} {A}", REFUSED, "not replicated by zrep here", on="gamma"))
+    # As an earlier version sent it: the links name this very dataset.
+    made(alpha, "tank/b")
+    silent(alpha, "zrep init tank/b beta tank/b")
+    alpha.run("zfs snapshot tank/b@by-hand && zfs send -p tank/b@by-hand | ssh gamma zfs receive -u tank/b")
+    assert gamma.run("zfs get -H -o value zrep:dest-fs tank/b").out == "tank/b\n"
+    check(lab, Case("links received", f"zrep {YES} tank/b", REFUSED, "not replicated by zrep here", on="gamma"))
+
+
+def test_a_replica_gives_no_role_away_under_another_tag(lab: Lab, both: Three) -> None:
+    alpha, beta, gamma = both
+    silent(alpha, f"zrep failover {A}")
+    says = "only passes on what it receives under the tag zrep.*on alpha: zrep -t zrep takeover tank/a"
+    check(lab, Case("failover", f"{OFFSITE} failover {A}", REFUSED, says))
+    check(lab, Case("takeover", f"{OFFSITE} takeover {A}", REFUSED, says, on="gamma"))
+    assert "relay" in alpha.run(f"{OFFSITE} list -H").out.split()
+    beta.run(f"echo more > /{A}/more")
+    silent(beta, "zrep sync all")
+    silent(alpha, f"{OFFSITE} sync all")
+    assert in_step(alpha, A, gamma, A)
+    assert alpha.run(f"touch /{A}/x", check=False).rc != 0
+    # What it advises.
+    silent(alpha, f"zrep takeover {A}")
+    silent(alpha, f"{OFFSITE} failover {A}")
+    assert [local(host, A, "readonly") for host in both] == ["on", "on", "off"]
+
+
+def test_what_one_tag_doubts_no_other_gives_away_or_makes_writable(lab: Lab, both: Three) -> None:
+    alpha, beta, _ = both
+    lab.cut(alpha)
+    alone(beta, A)
+    lab.heal()
+    assert alpha.run("zrep sync all", check=False).rc == REFUSED
+    says = "under the tag zrep tank/a on alpha may not be the master any more.*zrep -t zrep sync tank/a"
+    check(lab, Case("failover", f"{OFFSITE} failover {A}", REFUSED, says))
+    check(lab, Case("takeover", f"{OFFSITE} takeover {A}", REFUSED, says, on="gamma"))
+    silent(alpha, f"{OFFSITE} sync all")
+    assert [local(host, A, "readonly") for host in both] == ["on", "off", "on"]
+
+
+def test_a_master_that_answers_is_not_replaced_alone(lab: Lab, both: Three) -> None:
+    alpha, beta, gamma = both
+    says = "alpha answers and is master: without -L nothing is lost.*is lost to this side.*zrep takeover tank/a"
+    check(lab, Case("zrep", f"zrep {YES} {A}", REFUSED, says, on="beta"))
+    says = "without -L nothing is lost.*zrep -t offsite takeover tank/a"
+    check(lab, Case("offsite", f"{OFFSITE} {YES} {A}", REFUSED, says, on="gamma"))
+    check(lab, Case("-n", f"zrep takeover -L -n {A}", REFUSED, says.replace(" -t offsite", ""), on="beta"))
+    # It answers, but never to an end: a command that hangs there is waited for for 20 s.
+    zfs = alpha.run("command -v zfs").out.strip()
+    alpha.run(f"mv {zfs} /root/zfs && printf '#!/bin/sh\nsleep 300\n' > {zfs} && chmod +x {zfs}")
+    started_at = time.monotonic()
+    alone(beta, A, "--yes")
+    assert time.monotonic() - started_at < 60
+    alpha.run(f"mv /root/zfs {zfs}")
+    assert gamma.run(f"zfs get -H -o value readonly {A}").out == "on\n"

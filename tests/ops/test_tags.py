@@ -1,0 +1,234 @@
+"""One dataset, one role, whatever the tag: alpha's tank/a goes to beta under zrep and to gamma under offsite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.model import World
+from tests.ops import pairs
+from tests.ops.hosts import Ended, Hosts, Mode
+from tests.ops.pairs import SYNC_ALL, A, B, good, value
+from zrep.ops.changeconfig import Config
+from zrep.ops.clear import clear
+from zrep.ops.init import Request
+from zrep.ops.list import listing
+from zrep.ops.status import status
+
+G = "tank/g"
+OFFSITE = "offsite"
+TO_GAMMA = pairs.initialising(Request(A, "gamma", G))
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Hosts:
+    return Hosts(tmp_path, World(hosts=("alpha", "beta", "gamma")))
+
+
+@pytest.fixture
+def both(three: Hosts) -> Hosts:
+    pairs.linked(three)
+    good(three.run("alpha", TO_GAMMA, tag=OFFSITE))
+    return three
+
+
+@pytest.fixture
+def relayed(both: Hosts) -> Hosts:
+    """The role has moved to beta under zrep: alpha passes on to gamma."""
+    good(both.run("alpha", pairs.failing_over(A)))
+    return both
+
+
+def writable(hosts: Hosts) -> list[str]:
+    sides = (("alpha", A), ("beta", B), ("gamma", G))
+    return [host for host, name in sides if value(hosts, host, name, "readonly") == "off"]
+
+
+def refused(ended: Ended, *says: str) -> None:
+    assert ended.code == 3, ended.text
+    for words in says:
+        assert words in ended.text
+
+
+def properties(hosts: Hosts, host: str, name: str) -> set[str]:
+    """The user properties a dataset has itself, set there or received."""
+    words = f"zfs get -H -s local,received -o property all {name}"
+    return {line for line in hosts[host].sh(words).decode().split() if ":" in line}
+
+
+class TestNothingTravels:
+    def test_no_property_of_any_tag(self, both: Hosts) -> None:
+        assert {name for name in properties(both, "gamma", G) if not name.startswith("offsite:")} == set()
+
+    def test_nor_what_was_received(self, relayed: Hosts) -> None:
+        """A copy of a copy: beta's half under zrep, sent on under a third tag."""
+        good(relayed.run("beta", pairs.initialising(Request(B, "gamma", "tank/h")), tag="third"))
+        assert {name for name in properties(relayed, "gamma", "tank/h") if not name.startswith("third:")} == set()
+
+    def test_properties_of_others_do(self, three: Hosts) -> None:
+        pairs.linked(three)
+        three["alpha"].sh(f"zfs set mysql:master=no com.example:note=mine {A}")
+        good(three.run("alpha", TO_GAMMA, tag=OFFSITE))
+        assert {"mysql:master", "com.example:note"} <= properties(three, "gamma", G)
+
+    def test_a_takeover_without_the_tag_finds_no_pair(self, three: Hosts) -> None:
+        """As an earlier version sent it: the links name this very dataset."""
+        three["alpha"].sh(f"zfs create {A}")
+        good(three.run("alpha", pairs.initialising(Request(A, "beta", G))))
+        three["alpha"].sh(f"zfs snapshot {A}@by-hand")
+        sent = three["alpha"].run(["zfs", "send", "-p", f"{A}@by-hand"]).out
+        three["gamma"].run(["zfs", "receive", "-u", G], sent)
+        assert value(three, "gamma", G, "zrep:dest-fs") == G
+        refused(three.run("gamma", pairs.forcing(G)), "it is not replicated by zrep here")
+
+    def test_nor_where_the_shell_zrep_made_the_pair_that_travelled(self, three: Hosts) -> None:
+        three["alpha"].sh(f"zfs create {A}")
+        links = f"zrep:src-host=alpha zrep:src-fs={A} zrep:dest-host=beta zrep:dest-fs={G} zrep:savecount=5"
+        three["alpha"].sh(f"zfs set {links} {A}")
+        three["alpha"].sh(f"zfs snapshot {A}@offsite_000001")
+        sent = three["alpha"].run(["zfs", "send", "-p", f"{A}@offsite_000001"]).out
+        three["gamma"].run(["zfs", "receive", "-u", G], sent)
+        refused(three.run("gamma", pairs.forcing(G)), "it is not replicated by zrep here")
+
+    def test_a_replica_of_the_shell_zrep_is_one(self, three: Hosts) -> None:
+        """Its properties are received; it has snapshots of the tag."""
+        three["alpha"].sh(f"zfs create {A}")
+        links = f"zrep:src-host=alpha zrep:src-fs={A} zrep:dest-host=beta zrep:dest-fs={B} zrep:savecount=5"
+        three["alpha"].sh(f"zfs set {links} {A}")
+        three["alpha"].sh(f"zfs snapshot {A}@zrep_000001")
+        sent = three["alpha"].run(["zfs", "send", "-p", f"{A}@zrep_000001"]).out
+        three["beta"].run(["zfs", "receive", "-u", "-o", "readonly=on", B], sent)
+        three["alpha"].sh(f"zfs set zrep:master=yes {A}")
+        good(three.run("alpha", SYNC_ALL))
+        assert value(three, "beta", B, "zrep:master") == "no"
+
+
+class TestRelay:
+    def test_it_gives_no_role_away(self, relayed: Hosts) -> None:
+        says = ("only passes on what it receives under the tag zrep", "on alpha: zrep -t zrep takeover tank/a")
+        refused(relayed.run("alpha", pairs.failing_over(A), tag=OFFSITE), *says)
+        refused(relayed.run("gamma", pairs.taking_over(G), tag=OFFSITE), *says)
+        assert writable(relayed) == ["beta"]
+
+    def test_a_dry_run_says_so_too(self, relayed: Hosts) -> None:
+        for host, work in (("alpha", pairs.failing_over(A)), ("gamma", pairs.taking_over(G))):
+            ended = relayed.run(host, work, tag=OFFSITE, dry_run=True)
+            blockers = [error.line() for outcome in ended.outcomes for error in outcome.blockers]
+            assert any("only passes on" in line for line in blockers), ended
+
+    def test_what_it_is_told_to_do_works(self, relayed: Hosts) -> None:
+        good(relayed.run("alpha", pairs.taking_over(A)))
+        good(relayed.run("alpha", pairs.failing_over(A), tag=OFFSITE))
+        assert writable(relayed) == ["gamma"]
+
+    def test_it_passes_on_and_stays_read_only(self, relayed: Hosts) -> None:
+        pairs.written(relayed, "beta", B)
+        good(relayed.run("beta", SYNC_ALL))
+        for _ in range(2):
+            good(relayed.run("alpha", SYNC_ALL, tag=OFFSITE))
+        assert writable(relayed) == ["beta"]
+
+    def test_list_and_status_call_it_so(self, relayed: Hosts) -> None:
+        for look in (lambda session: listing(session, False), lambda session: status(session, [])):
+            [row] = relayed.run("alpha", look, tag=OFFSITE).rows
+            assert (row.role, row.state) == ("relay", "ok")
+            [row] = relayed.run("alpha", look).rows
+            assert row.role == "replica"
+
+    def test_it_follows_no_second_master(self, relayed: Hosts) -> None:
+        relayed.wire.cut = True
+        good(relayed.run("gamma", pairs.forcing(G), tag=OFFSITE))
+        relayed.wire.cut = False
+        ended = relayed.run("alpha", pairs.rejoining(A), tag=OFFSITE)
+        refused(ended, "can follow only one master", "zrep -t zrep takeover tank/a")
+
+    def test_one_that_is_made_from_a_replica_is_not_told_to_be_made_writable(self, three: Hosts) -> None:
+        pairs.linked(three)
+        good(three.run("beta", pairs.initialising(Request(B, "gamma", G)), tag=OFFSITE))
+        assert not any("readonly=off" in line for line in three.said)
+        refused(three.run("beta", pairs.failing_over(B), tag=OFFSITE), "on beta: zrep -t zrep takeover tank/b")
+
+
+class TestReplicaUnderTwoTags:
+    """As an earlier version left it: alpha follows beta under zrep and gamma under offsite, and both take writes."""
+
+    @pytest.fixture
+    def torn(self, both: Hosts) -> Hosts:
+        good(both.run("alpha", pairs.failing_over(A)))
+        alpha, gamma = both["alpha"], both["gamma"]
+        for host, name, master in ((alpha, A, "no"), (gamma, G, "yes")):
+            links = f"offsite:src-host=gamma offsite:src-fs={G} offsite:dest-host=alpha offsite:dest-fs={A}"
+            host.sh(f"zfs set {links} offsite:master={master} {name}")
+        gamma.sh(f"zfs set readonly=off {G}")
+        return both
+
+    def test_neither_makes_it_writable(self, torn: Hosts) -> None:
+        for tag, other in (("zrep", OFFSITE), (OFFSITE, "zrep")):
+            says = f"is a replica under the tag {other} too: it would become writable"
+            refused(torn.run("alpha", pairs.taking_over(A), tag=tag), says)
+            refused(torn.run("alpha", pairs.forcing(A), tag=tag), says)
+        assert "alpha" not in writable(torn)
+
+    def test_ending_one_pair_here_is_enough(self, torn: Hosts) -> None:
+        good(torn.run("alpha", lambda session: clear(session, A, True), tag=OFFSITE))
+        good(torn.run("alpha", pairs.taking_over(A)))
+        assert "alpha" in writable(torn)
+
+
+class TestUndecided:
+    """What one tag has made read-only, no other makes writable or gives away."""
+
+    def stopped(self, hosts: Hosts) -> None:
+        """Beta was promoted alone; alpha has found out under zrep."""
+        hosts.wire.cut = True
+        good(hosts.run("beta", pairs.forcing(B)))
+        hosts.wire.cut = False
+        assert hosts.run("alpha", SYNC_ALL).code == 3
+        assert "alpha" not in writable(hosts)
+
+    def test_no_role_change_under_another_tag(self, both: Hosts) -> None:
+        self.stopped(both)
+        says = (
+            "under the tag zrep tank/a on alpha may not be the master any more",
+            "on alpha: zrep -t zrep sync tank/a",
+        )
+        refused(both.run("alpha", pairs.failing_over(A), tag=OFFSITE), *says)
+        refused(both.run("gamma", pairs.taking_over(G), tag=OFFSITE), *says)
+        assert writable(both) == ["beta"]
+
+    def test_an_unfinished_role_change_under_another_tag_is_finished_first(self, both: Hosts) -> None:
+        pairs.hit(both, "alpha", pairs.failing_over(A), Mode.KILL_AFTER, "mount")
+        both.wire.reset()
+        refused(both.run("alpha", pairs.failing_over(A), tag=OFFSITE), "a role change is unfinished")
+        good(both.run("alpha", SYNC_ALL))
+        good(both.run("alpha", pairs.failing_over(A), tag=OFFSITE))
+        assert writable(both) == ["gamma"]
+
+    def test_what_one_tag_doubts_the_other_does_not_make_writable(self, both: Hosts) -> None:
+        """Killed in a failover to gamma, and beta was promoted alone: undoing the one is no reason to write."""
+        pairs.hit(both, "alpha", pairs.failing_over(A), Mode.KILL_AFTER, "zfs", "set", "readonly=on", tag=OFFSITE)
+        both.wire.reset()
+        assert value(both, "alpha", A, "offsite:inprogress") != "-"
+        both.wire.cut = True
+        good(both.run("beta", pairs.forcing(B)))
+        both.wire.cut = False
+        assert both.run("alpha", SYNC_ALL).code == 3
+        good(both.run("alpha", SYNC_ALL, tag=OFFSITE))
+        assert value(both, "alpha", A, "offsite:inprogress") == ""
+        assert writable(both) == ["beta"]
+
+    def test_what_both_doubted_is_writable_again_when_both_have_met_their_peer(self, both: Hosts) -> None:
+        for tag in ("zrep", OFFSITE):
+            good(both.run("alpha", pairs.changing(A, Config(lease=pairs.MINUTE)), tag=tag))
+            good(both.run("alpha", SYNC_ALL, tag=tag))
+        both.wire.cut = True
+        for _ in range(5):
+            for tag in ("zrep", OFFSITE):
+                both.run("alpha", SYNC_ALL, tag=tag)
+        both.wire.cut = False
+        assert writable(both) == []
+        good(both.run("alpha", SYNC_ALL))
+        assert writable(both) == []
+        good(both.run("alpha", SYNC_ALL, tag=OFFSITE))
+        assert writable(both) == ["alpha"]

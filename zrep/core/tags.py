@@ -1,0 +1,119 @@
+"""One dataset, one role, whatever the tag: what its other tags forbid, and which of its properties are any tag's.
+
+A dataset is the replica of at most one pair. Under every other tag it can only be a *relay*: a source that passes on
+what it receives. A relay takes no writes, so it has no master role to give away, and is no second pair's replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from shlex import quote
+from types import MappingProxyType
+
+from zrep.core.errors import RefusedError
+from zrep.core.role import Intent, Role
+
+Roles = Mapping[str, Role]
+NO_ROLES: Roles = MappingProxyType({})
+
+# What only a pair has; other programs have properties of other names, as mysql:master.
+_LINKS = frozenset({"src-host", "src-fs", "dest-host", "dest-fs"})
+# What keeps a master read-only until it is known to be the right one.
+_UNDECIDED = frozenset({"failover", "promote", "stopped"})
+
+
+def tags_of(names: Iterable[str]) -> tuple[str, ...]:
+    """The tags that have links among properties of these names, in order."""
+    split = (name.rpartition(":") for name in names)
+    return tuple(sorted({tag for tag, _, name in split if tag and name in _LINKS}))
+
+
+def properties_of_tags(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of these properties that are any tag's, in order."""
+    known = sorted(set(names))
+    tags = set(tags_of(known))
+    return tuple(name for name in known if name.rpartition(":")[0] in tags)
+
+
+def command(tag: str, *words: str) -> str:
+    """A command line of zrep for pairs of a tag, named whichever it is: an advice without is for the tag of the run."""
+    return " ".join(("zrep", "-t", tag, *map(quote, words)))
+
+
+def replica_under(others: Roles) -> str:
+    """The tag under which it is a replica, "" for none."""
+    return next((tag for tag, role in others.items() if role.paired and role.master is False), "")
+
+
+def kept_read_only(others: Roles) -> str:
+    """Why its other tags keep it read-only whatever becomes of it under this one, "" for no reason."""
+    if tag := replica_under(others):
+        return f"as the replica it is under the tag {tag}"
+    stopped = _undecided(others)
+    return f"as long as it is not known to be the master under the tag {stopped}" if stopped else ""
+
+
+def stopped_by(others: Roles) -> Intent | None:
+    """The record under another tag of what it was before that stopped it."""
+    intent = others[other].intent if (other := _undecided(others)) else None
+    return intent if intent is not None and intent.detail else None
+
+
+def _undecided(others: Roles) -> str:
+    found = (
+        tag
+        for tag, role in others.items()
+        if role.paired and role.master and role.intent is not None and role.intent.operation in _UNDECIDED
+    )
+    return next(found, "")
+
+
+def refuse_giving(name: str, host: str, tag: str, others: Roles) -> RefusedError | None:
+    """Why a master cannot give its role to the other side of its pair. others: its roles under its other tags."""
+    if other := replica_under(others):
+        role = others[other]
+        return RefusedError(
+            f"{name} on {host} only passes on what it receives under the tag {other}: it has no master role to give",
+            evidence=f"it is the replica of {role.peer_host}:{role.peer_fs}; two sides would take writes",
+            advice=f"make it the master first, on {host}: {command(other, 'takeover', name)}",
+        )
+    return refuse_undecided(name, host, others)
+
+
+def refuse_taking(name: str, host: str, tag: str, others: Roles) -> RefusedError | None:
+    """Why a replica cannot become the master of its pair: it would be written to, and overwritten."""
+    if other := replica_under(others):
+        role = others[other]
+        return RefusedError(
+            f"{name} on {host} is a replica under the tag {other} too: it would become writable",
+            evidence=f"there it follows {role.peer_host}:{role.peer_fs}",
+            advice=f"decide which pair is right, and end the other one's half here, on {host}: "
+            f"{command(other, 'clear', '-L', name)}, or {command(tag, 'clear', '-L', name)}",
+        )
+    return refuse_undecided(name, host, others)
+
+
+def refuse_following(name: str, host: str, tag: str, others: Roles) -> RefusedError | None:
+    """Why an old master cannot become the replica of its pair."""
+    if other := replica_under(others):
+        role = others[other]
+        return RefusedError(
+            f"{name} on {host} is a replica under the tag {other} already, and can follow only one master",
+            evidence=f"there it follows {role.peer_host}:{role.peer_fs}",
+            advice=f"make it the master there first, {command(other, 'takeover', name)}, and run this again",
+        )
+    return None
+
+
+def refuse_undecided(name: str, host: str, others: Roles) -> RefusedError | None:
+    """Why nothing is to be decided about a dataset's role: under another tag it is not decided who is master."""
+    if not (other := _undecided(others)):
+        return None
+    role = others[other]
+    stopped = role.intent is not None and role.intent.operation == "stopped"
+    what = "it was made read-only" if stopped else "a role change is unfinished"
+    return RefusedError(
+        f"under the tag {other} {name} on {host} may not be the master any more",
+        evidence=f"{what} there; {role.peer_host} is the one to ask",
+        advice=f"on {host}: {command(other, 'sync', name)}",
+    )
