@@ -93,19 +93,20 @@ def generate(place: Path, size: int) -> None:
         with (place / f"{side}.roles").open("w") as roles, (place / f"{side}.properties").open("w") as properties:
             for name in names:
                 own = role | {"src-fs": name, "dest-fs": name}
-                asked = commands.find_pairs("zrep")[-1].split(",")
-                local = {f"zrep:{short}": value for short, value in own.items()}
+                asked = commands.role_properties("zrep")
+                local = {p: own[short] for p in asked if (short := p.removeprefix("zrep:")) in own}
+                roles.write(f"{name}\t{commands.FOUND_BY}\t0\tdefault\n")
                 roles.writelines(f"{name}\t{p}\t{v}\tlocal\n" for p, v in local.items())
                 mine = {**native, "mountpoint": f"/{name}"}
                 properties.writelines(f"{name}\t{p}\t{v}\t-\n" for p, v in mine.items())
-                properties.writelines(
-                    f"{name}\t{p}\t{local.get(p, '-')}\t{'local' if p in local else '-'}\n" for p in asked
-                )
+                for p in (*asked, *commands.snapshot_marks("zrep")):
+                    properties.write(f"{name}\t{p}\t{local.get(p, '-')}\t{'local' if p in local else '-'}\n")
     with (place / "snapshots").open("w") as snapshots:
         for place_, name in enumerate(names):
+            snapshots.write(f"{name}\t1\t1\t1795000000\t-\t0\t1000000\t-\t-\t-\n")
             snapshots.writelines(
                 f"{name}@zrep_{n:06x}\t{10**18 + place_ * 1000 + n}\t{1000 + n}\t{1795000000 + 60 * n}\t"
-                f"{int(n == SNAPSHOTS)}\t4096\t0\t-\t{1795000001 + 60 * n}\n"
+                f"{int(n == SNAPSHOTS)}\t4096\t0\t-\t{1795000001 + 60 * n}\tyes\n"
                 for n in range(1, SNAPSHOTS + 1)
             )
     programs = place / "bin"

@@ -42,7 +42,8 @@ def measure(lab: Lab, names: list[str]) -> list[Line]:
         alpha.run("ssh -O exit -o ControlPath=/run/kept-%C beta")
     say(f"    here: {'; '.join(' '.join(line.split()[:3]) for line in cost.lines['alpha'])}")
     for host in lab:
-        get, snapshots = commands.get_properties("zrep", names), commands.list_snapshots("zrep", names)
+        get = commands.get_properties(commands.read_properties("zrep"), names)
+        snapshots = commands.list_snapshots(commands.snapshot_marks("zrep"), names)
         script = f"#!/bin/sh\n{' '.join(get)} > /dev/null && {' '.join(snapshots)} > /dev/null\n"
         host.put(script.encode(), "/run/floor", mode="755")
     alpha.put(b"#!/bin/sh\nssh beta /run/floor &\n/run/floor && wait $!\n", "/run/floor-both", mode="755")

@@ -64,7 +64,13 @@ def take_fault(host: HostState, argv: list[str]) -> Fault | None:
 def answer(machine: Machine, rc: int = 0, fail: RefusalError | None = None, out: bytes = b"") -> Result:
     lines = machine.err + list(fail.lines if fail else ())
     text = "".join(line + "\n" for line in lines)
-    return Result(rc, out + "".join(line + "\n" for line in machine.out).encode(), text.encode())
+    printed = "".join(line + "\n" for line in machine.out)
+    return Result(rc, out + _bytes(printed), _bytes(text))
+
+
+def _bytes(text: str) -> bytes:
+    """As in the arguments of a program, a byte that is no UTF-8 stands for itself."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _dispatch(machine: Machine, argv: list[str]) -> Result:

@@ -45,6 +45,11 @@ Done = TypeVar("Done")
 _SUSPENDED = "cannot do that: pool I/O is currently suspended\n"
 
 
+def _text(data: bytes) -> str:
+    """As zrep.host.process does."""
+    return data.decode("utf-8", "surrogateescape")
+
+
 class Clock:
     """Stands in for the module time where zrep waits. Nobody else goes on meanwhile: waiting is over at once."""
 
@@ -252,7 +257,7 @@ class Wire:
         if command.argv[:3] == ("sh", "-c", DIFFERENCES_SCRIPT):
             return self._do(Command(command.host, ("zfs", "diff", "-H", *command.argv[4:])))
         done = self._host(command.host).run(list(command.argv))
-        return Completed(command.argv, done.rc, done.out.decode(), done.err.decode())
+        return Completed(command.argv, done.rc, _text(done.out), _text(done.err))
 
     def _change(self, command: Command) -> Completed:
         """What CHANGE_SCRIPT prints: a stream of the records that tell. Quotas are no data of the model."""
@@ -284,7 +289,7 @@ class Wire:
             start = stream.find(b"\n") + 1
             stream = stream[: start + (len(stream) - start) // 2]
         received = self._receive(there[0], there[1], stream)
-        status, said = sent.rc, sent.err.decode()
+        status, said = sent.rc, _text(sent.err)
         if sent.rc == 0 and received.status != 0 and not torn:
             status, said = 1, f"warning: cannot send '{here[1][-1]}': Broken pipe\n"
         return Completed(here[1], status, "", said), received
@@ -302,7 +307,7 @@ class Wire:
             if file.read() != f"{ticket}\n":
                 return Completed(argv, RECEIVE_NOT_ADMITTED, "", "")
             done = self._host(host).run(list(command), stream)
-        return Completed(argv, done.rc, done.out.decode(), done.err.decode())
+        return Completed(argv, done.rc, _text(done.out), _text(done.err))
 
 
 # Where a record says how much follows it.

@@ -25,6 +25,7 @@ from zrep.core.requests import (
     Grant,
     Lock,
     ReadMembers,
+    ReadOwnProperties,
     ReadSnapshots,
     Request,
     RunHooks,
@@ -167,8 +168,15 @@ def test_nothing_that_a_peer_says_commands_a_terminal() -> None:
 def test_what_is_no_text_is_not_sent() -> None:
     with pytest.raises(UsageError, match="cannot be said"):
         messages.encode(Ask(1, RunHooks("x", {"a": "\udc80"})))
-    with pytest.raises(UsageError, match="cannot be said"):
-        messages.encode_answer(1, ["\udc80"])
+
+
+def test_what_is_no_text_in_an_answer_keeps_nothing_else_from_being_told() -> None:
+    """It may be anybody's property, of one filesystem of many."""
+    told = {"tank/a": {"zrep:paused": "\udc80\n"}, "tank/b": {"zrep:master": "yes"}}
+    said = messages.read_from_helper(messages.encode_answer(1, told).removesuffix(b"\n"))
+    assert isinstance(said, Answered)
+    found = messages.read_answer(ReadOwnProperties("zrep"), said.answer)
+    assert found == {"tank/a": {"zrep:paused": "\\x80\n"}, "tank/b": {"zrep:master": "yes"}}
 
 
 class TestLines:

@@ -174,14 +174,6 @@ def test_a_list_of_mounts_that_is_none_is_refused(text: str) -> None:
         parse.parse_mountinfo(text)
 
 
-@pytest.mark.parametrize("value", ["a\tb", "\t", "a\tlocal\tb", ""])
-def test_a_tab_in_a_value_costs_nothing(value: str) -> None:
-    rows = f"tank/a\tzrep:paused\t{value}\tlocal\ntank/b\tzrep:paused\t-\t-\n"
-    table = parse.parse_properties(rows)
-    assert table == {"tank/a": {"zrep:paused": Value(value, "local")}, "tank/b": {"zrep:paused": Value("-", "-")}}
-    assert parse.parse_own(f"tank/a\tzrep:paused\t{value}\n") == {"tank/a": {"zrep:paused": value}}
-
-
 HISTORY = """\
 txg birth state ndirty nread nwritten reads writes otime qtime wtime stime
 30 78431184000 C 0 0 0 0 0 3305715712 2048 6656 105472

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from zrep.core.errors import UsageError
+from zrep.core.errors import UsageError, printable
 from zrep.core.quantities import duration, size
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Field(Struct, frozen=True):
         value = self.value(row)
         if value is None or value == "":
             return "-"
-        return self.shown(value, now) if isinstance(value, int) and not exact else str(value)
+        return self.shown(value, now) if isinstance(value, int) and not exact else printable(str(value))
 
 
 FIELDS = {

@@ -55,7 +55,8 @@ def complain(error: ZrepError) -> None:
 def properties(values: Mapping[str, Mapping[str, str]], *, tabs: bool) -> None:
     for name, entries in values.items():
         for key, value in entries.items():
-            print(f"{name}\t{key}\t{value}" if tabs else f"{name}  {key}={value}")
+            shown = printable(value)
+            print(f"{name}\t{key}\t{shown}" if tabs else f"{name}  {key}={shown}")
 
 
 def snapshots(values: Mapping[str, Sequence[tuple[str, int | None, int]]], *, tabs: bool, now: int) -> None:

@@ -83,8 +83,7 @@ class Member(Struct, frozen=True):
         return default if value is None else value.value
 
     def number(self, name: str) -> int:
-        text = self.get(name)
-        return int(text) if text.isdigit() else 0
+        return whole_number(self.get(name), 20) or 0
 
     @property
     def has_children(self) -> bool:
@@ -209,6 +208,7 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "savecount": lambda text: whole_number(text) is not None,
     "lease": lambda text: whole_number(text) is not None,
     "minfree": lambda text: floor_bytes(text, 0) is not None,
+    "flags": re.compile(r"(?: *--?[A-Za-z][A-Za-z-]*)* *").fullmatch,
     "maxlag": lambda text: whole_number(text) is not None,
     "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
 }

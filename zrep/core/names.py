@@ -59,6 +59,8 @@ _POOL = re.compile(r"[A-Za-z][A-Za-z0-9_.: -]*\Z")
 # A file name, without the longest ending that is added to it; and what is kept of one that would be too long.
 _LONGEST_FILE = 220
 _BEGINNING = 180
+# In a pair's life: one a second for 30000 years.
+_MOST_SNAPSHOTS = 1 << 40
 # ssh's own idea of a host, restricted to what cannot be taken for an option or a second word.
 _HOST = re.compile(r"\A(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*\Z")
 # zfsprops(7): a user property name may hold lowercase letters, digits, and ":+._-"; ours ends in ":src-host".
@@ -132,8 +134,10 @@ def sequence_of(tag: str, snapshot: str) -> int | None:
 
 
 def next_sequence(tag: str, own: Iterable[str], taken: Iterable[str] = ()) -> int:
-    """One higher than the highest of zrep's snapshots, by short name, or the next one whose name is not taken."""
-    number = 1 + max((sequence_of(tag, name) or 0 for name in own), default=0)
+    """One higher than the highest of zrep's snapshots, by short name, or the next one whose name is not taken. A number
+    that no pair gets to, as somebody may have given one, does not count: the next one after it would be too long."""
+    numbers = (sequence_of(tag, name) or 0 for name in own)
+    number = 1 + max((number for number in numbers if number < _MOST_SNAPSHOTS), default=0)
     others = {sequence_of(tag, name) for name in taken}
     while number in others:
         number += 1

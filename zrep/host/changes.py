@@ -7,6 +7,7 @@ from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import hidden_by, mount_of, unreachable_by_path
 from zrep.core.requests import Carried, CarryOut, TakeRole
 from zrep.core.steps import Mount, RemountReadOnly, RemountWritable, Step
+from zrep.host import exact
 from zrep.host.machine import Machine, carry_out
 from zrep.host.process import COMMAND_SECONDS
 from zrep.zfs import commands, parse
@@ -29,10 +30,10 @@ def carry_steps_out(request: CarryOut, machine: Machine) -> Carried:
 def take_role(request: TakeRole, machine: Machine) -> Carried:
     tag, step = request.tag, request.step
     machine.locks.take(step.dataset)
-    read = machine.runner.run(commands.get_properties(tag, [step.dataset]))
-    if read.status != 0:
-        raise zfs_errors.error(read).about(step.dataset)
-    role = role_of(tag, step.dataset, parse.parse_properties(read.out).get(step.dataset, {}))
+    found = exact.properties(machine, commands.role_properties(tag), [step.dataset])
+    if step.dataset not in found:
+        raise zfs_errors.AbsentError("it is not there", filesystem=step.dataset)
+    role = role_of(tag, step.dataset, found[step.dataset])
     if role.generation != step.expected:
         raise RefusedError("its generation changed meanwhile", filesystem=step.dataset, evidence=role.generation)
     if role.intent and role.intent.operation == "cancelled" and role.intent.identity == step.identity:

@@ -62,14 +62,17 @@ return table.concat(lines, "\\n")
 """
 
 
-# The properties that datasets have themselves.
+# The properties that datasets have themselves. A tab or a line end in one would make rows of others.
 _OWN = """
 arguments = ...
 lines = {}
 for _, dataset in ipairs(arguments["targets"]) do
     for _, name in ipairs(arguments["names"]) do
         value, source = zfs.get_prop(dataset, name)
-        if source == dataset then lines[#lines + 1] = dataset .. "\\t" .. name .. "\\t" .. value end
+        if source == dataset then
+            value = string.gsub(value, "%c", "?")
+            lines[#lines + 1] = dataset .. "\\t" .. name .. "\\t" .. value
+        end
     end
 end
 return table.concat(lines, "\\n")
@@ -290,8 +293,6 @@ class _Calls:
         if status != 0:
             return None
         rows = [line.split("\t") for line in said.split("\n") if line]
-        if any(len(row) != 3 for row in rows):  # a value with a line break in it: the program's answer is refused
-            return None
         found: dict[str, dict[str, str]] = {}
         for dataset, name, value in rows:
             found.setdefault(dataset, {})[name] = value
@@ -312,6 +313,11 @@ class _Calls:
     def _done(self, call: Callable[[Any], int]) -> bool:
         with _List(self._c, self._pairs, made=False) as errors:
             return call(errors.reference) == 0 and errors.empty
+
+
+def _bytes(text: str) -> bytes:
+    """What was read, as it was: see process.text."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 class _List:
@@ -340,7 +346,7 @@ class _List:
         found = []
         pair = self._pairs.nvlist_next_nvpair(self.pointer, None) if self.pointer else None
         while pair:
-            found.append(self._pairs.nvpair_name(pair).decode("utf-8", "backslashreplace"))
+            found.append(self._pairs.nvpair_name(pair).decode("utf-8", "surrogateescape"))
             pair = self._pairs.nvlist_next_nvpair(self.pointer, pair)
         return found
 
@@ -350,16 +356,16 @@ class _List:
         found = (
             self.pointer and self._pairs.nvlist_lookup_string(self.pointer, name.encode(), self._c.byref(value)) == 0
         )
-        return (value.value or b"").decode("utf-8", "backslashreplace") if found else ""
+        return (value.value or b"").decode("utf-8", "surrogateescape") if found else ""
 
     def add_boolean(self, name: str) -> None:
         self._check(self._pairs.nvlist_add_boolean(self.pointer, name.encode()))
 
     def add_string(self, name: str, value: str) -> None:
-        self._check(self._pairs.nvlist_add_string(self.pointer, name.encode(), value.encode()))
+        self._check(self._pairs.nvlist_add_string(self.pointer, _bytes(name), _bytes(value)))
 
     def add_strings(self, name: str, values: Sequence[str]) -> None:
-        array = (self._c.c_char_p * len(values))(*(value.encode() for value in values))
+        array = (self._c.c_char_p * len(values))(*map(_bytes, values))
         self._check(self._pairs.nvlist_add_string_array(self.pointer, name.encode(), array, len(values)))
 
     def add_list(self, name: str, other: _List) -> None:

@@ -73,7 +73,8 @@ def start(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
     try:
         # subprocess looks the program up on this process's own PATH, not on the one the child gets.
         program = find(argv[0]) or argv[0]
-        return subprocess.Popen([program, *argv[1:]], env=environment(), **options)  # type: ignore[call-overload,no-any-return]  # options are passed through
+        words = [word.encode("utf-8", "surrogateescape") for word in (program, *argv[1:])]
+        return subprocess.Popen(words, env=environment(), **options)  # type: ignore[call-overload,no-any-return]  # options are passed through
     except FileNotFoundError:
         raise RefusedError(
             f"the program {argv[0]} is not installed on {os.uname().nodename}",
@@ -304,4 +305,5 @@ def _open(stream: IO[bytes] | None) -> IO[bytes]:
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", "backslashreplace")
+    """What a program printed. A byte that is no UTF-8 stands for itself, so that it can be given back as it was."""
+    return data.decode("utf-8", "surrogateescape")

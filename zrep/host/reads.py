@@ -38,20 +38,18 @@ from zrep.core.requests import (
 )
 from zrep.core.role import Role
 from zrep.core.tags import tags_of
-from zrep.host import pools
+from zrep.host import exact, pools
+from zrep.host.exact import Properties
 from zrep.host.machine import Machine, carry_out
 from zrep.host.parallel import together
 from zrep.host.process import COMMAND_SECONDS
 from zrep.zfs import commands, parse
 from zrep.zfs import errors as zfs_errors
 from zrep.zfs.errors import StuckError, as_failure
+from zrep.zfs.parse import AmbiguousError
 from zrep.zfs.records import Change, read_change
 
-# One argument list must stay below the kernel's 128 KiB per argument and 2 MiB in all; names are at most 255 bytes.
-_BATCH = 4000
 _DIFFERENCES_SECONDS = 120.0
-
-Properties = dict[str, dict[str, Value]]
 
 
 # --- roles ---
@@ -59,7 +57,7 @@ Properties = dict[str, dict[str, Value]]
 
 @carry_out.register(FindRoles)
 def find_roles(request: FindRoles, machine: Machine) -> dict[str, Role]:
-    found = parse.parse_properties(machine.output(commands.find_pairs(request.tag)))
+    found = exact.find(machine, commands.role_properties(request.tag))
     return {name: role_of(request.tag, name, table) for name, table in found.items()}
 
 
@@ -73,27 +71,26 @@ def read_role(request: ReadRole, machine: Machine) -> Role | None:
     role = role_of(request.tag, request.dataset, properties)
     if not only_received(request.tag, role, properties):
         return role
-    listed = parse.parse_snapshots(machine.output(commands.list_snapshots(request.tag, [request.dataset])))
-    return build_member(request.tag, request.dataset, properties, listed.get(request.dataset, ())).role
+    [member] = survey(machine, request.tag, [request.dataset])
+    return member.role
 
 
 @carry_out.register(ReadPropertyNames)
 def read_property_names(request: ReadPropertyNames, machine: Machine) -> list[str]:
-    found = parse.parse_names(machine.output(commands.list_own([request.dataset])))
-    return found.get(request.dataset, [])
+    return exact.own_names(machine, [request.dataset]).get(request.dataset, [])
 
 
 @carry_out.register(ReadOtherRoles)
 def read_other_roles(request: ReadOtherRoles, machine: Machine) -> dict[str, dict[str, Role]]:
     if not request.datasets:
         return {}
-    names = parse.parse_names(machine.output(commands.list_own(request.datasets)))
+    names = exact.own_names(machine, request.datasets)
     tags = {name: [tag for tag in tags_of(own) if tag != request.tag] for name, own in names.items()}
     datasets = [name for name in request.datasets if tags.get(name)]
     if not datasets:
         return {}
     every = sorted({tag for name in datasets for tag in tags[name]})
-    found = parse.parse_properties(machine.output(commands.get_roles(every, datasets)))
+    found = exact.properties(machine, [prop for tag in every for prop in commands.role_properties(tag)], datasets)
     return {name: {tag: role_of(tag, name, found.get(name, {})) for tag in tags[name]} for name in datasets}
 
 
@@ -139,19 +136,26 @@ def _charged(
 
 def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> dict[str, Member]:
     """Those of the datasets that exist; the first command that fails is the last of the first attempt."""
-    properties = machine.look(commands.get_properties(request.tag, names))
+    tag, marks = request.tag, commands.snapshot_marks(request.tag)
+    properties = machine.look(commands.get_properties(commands.read_properties(tag), names))
     snapshots = properties
     if properties.status == 0:
-        snapshots = machine.look(commands.list_snapshots(request.tag, names))
+        snapshots = machine.look(commands.list_snapshots(marks, names))
     if snapshots.status == 0:  # nothing is missing
-        found, table = parse.parse_properties(properties.out), parse.parse_snapshots(snapshots.out)
+        found, printed = _parsed(tag, names, properties.out, machine), snapshots.out
     else:
-        found = _properties(request.tag, names, machine)
-        command = commands.list_snapshots(request.tag, list(found))
-        table = parse.parse_snapshots(machine.output(command)) if found else {}
-    held = _with_holds(table, machine)
-    members = (build_member(request.tag, name, found[name], held.get(name, ())) for name in names if name in found)
+        found = _properties(tag, names, machine)
+        printed = machine.output(commands.list_snapshots(marks, list(found))) if found else ""
+    held = _with_holds(exact.snapshots(machine, tag, list(found), printed), machine)
+    members = (build_member(tag, name, found[name], held[name]) for name in names if name in found)
     return {member.name: _truly_written(member, machine) for member in members}
+
+
+def _parsed(tag: str, datasets: Sequence[str], printed: str, machine: Machine) -> Properties:
+    try:
+        return parse.parse_properties(printed, commands.read_properties(tag), datasets)
+    except AmbiguousError:
+        return _properties(tag, datasets, machine)
 
 
 def survey(machine: Machine, tag: str, datasets: Sequence[str]) -> Iterator[Member]:
@@ -160,10 +164,9 @@ def survey(machine: Machine, tag: str, datasets: Sequence[str]) -> Iterator[Memb
     properties = _properties(tag, datasets, machine) if datasets else {}
     if not properties:
         return
-    for name, snapshots in parse.each_snapshots(machine.output(commands.list_snapshots(tag, list(properties)))):
-        yield build_member(tag, name, properties.pop(name), snapshots)
-    for name, own in properties.items():
-        yield build_member(tag, name, own, ())
+    out = machine.output(commands.list_snapshots(commands.snapshot_marks(tag), list(properties)))
+    for name, snapshots in exact.each_snapshots(machine, tag, list(properties), out):
+        yield build_member(tag, name, properties[name], snapshots)
 
 
 def _sync(datasets: Sequence[str], seconds: float, machine: Machine) -> dict[str, ZrepError]:
@@ -188,30 +191,25 @@ def _sync_pool(pool: str, seconds: float, machine: Machine) -> ZrepError | None:
 
 
 def _properties(tag: str, datasets: Sequence[str], machine: Machine) -> Properties:
-    return parse.parse_properties(zfs_errors.present(machine.look(commands.get_properties(tag, datasets))).out)
+    return exact.properties(machine, commands.read_properties(tag), datasets)
 
 
 def _with_holds(table: Mapping[str, Sequence[Snapshot]], machine: Machine) -> Mapping[str, Sequence[Snapshot]]:
-    held = [f"{name}@{s.name}" for name, snapshots in table.items() for s in snapshots if s.holds]
+    held = [(f"{name}@{s.name}", len(s.holds)) for name, snapshots in table.items() for s in snapshots if s.holds]
     tags: dict[str, frozenset[str]] = {}
-    for start in range(0, len(held), _BATCH):
-        tags.update(_holds(held[start : start + _BATCH], machine))
+    for start in range(0, len(held), exact.BATCH):
+        tags.update(exact.holds(machine, dict(held[start : start + exact.BATCH])))
     return {
         name: [replace(s, holds=tags.get(f"{name}@{s.name}", frozenset())) if s.holds else s for s in snapshots]
         for name, snapshots in table.items()
     }
 
 
-def _holds(snapshots: Sequence[str], machine: Machine) -> Mapping[str, frozenset[str]]:
-    found = machine.library.read_holds(snapshots, COMMAND_SECONDS)
-    return parse.parse_holds(machine.output(commands.list_holds(snapshots))) if found is None else found
-
-
 @carry_out.register(ReadSnapshots)
 def read_snapshots(request: ReadSnapshots, machine: Machine) -> dict[str, Snapshot]:
     found: dict[str, Snapshot] = {}
-    for start in range(0, len(request.snapshots), _BATCH):
-        names = request.snapshots[start : start + _BATCH]
+    for start in range(0, len(request.snapshots), exact.BATCH):
+        names = request.snapshots[start : start + exact.BATCH]
         read = machine.library.read_snapshots(names, COMMAND_SECONDS)
         if read is None:
             done = zfs_errors.present(machine.look(commands.get_snapshots(names)))
@@ -285,24 +283,28 @@ def read_below(request: ReadBelow, machine: Machine) -> list[Child]:
     datasets = [name for name in request.datasets if name not in lost]
     if not datasets:
         return []
-    done = zfs_errors.present(machine.look(commands.get_below(request.tag, datasets)))
-    children = parse.parse_below(request.tag, datasets, done.out)
+    found = exact.below(machine, commands.below_properties(request.tag), datasets)
+    children = parse.children_of(request.tag, datasets, found)
     alone = [child.name for child in children if not (child.tags or child.made)]
-    starts = range(0, len(alone), _BATCH)
-    said = "".join(machine.look(commands.get_own(alone[start : start + _BATCH])).out for start in starts)
-    own = parse.parse_whatever(said)
-    return [parse.with_tags(child, own[child.name]) if child.name in own else child for child in children]
+    own = exact.own_names(machine, alone, "local")
+    return [_with_tags(child, own[child.name], machine) if child.name in own else child for child in children]
+
+
+def _with_tags(child: Child, names: Sequence[str], machine: Machine) -> Child:
+    masters = [name for name in names if name.endswith(commands.MASTER)]
+    values = exact.properties(machine, masters, [child.name]).get(child.name, {}) if masters else {}
+    return parse.with_tags(child, {name: values[name].value if name in values else "" for name in names})
 
 
 @carry_out.register(ReadOwnProperties)
 def read_own_properties(request: ReadOwnProperties, machine: Machine) -> dict[str, dict[str, str]]:
-    found = parse.parse_properties(machine.output(commands.find_pairs(request.tag)))
+    found = exact.find(machine, commands.role_properties(request.tag))
     return {name: {key: value.value for key, value in values.items()} for name, values in found.items()}
 
 
 @carry_out.register(ReadAllProperties)
 def read_all_properties(request: ReadAllProperties, machine: Machine) -> dict[str, Value]:
-    return parse.parse_properties(machine.output(commands.get_all(request.dataset))).get(request.dataset, {})
+    return exact.settings(machine, request.dataset)
 
 
 @carry_out.register(ReadDelegations)
@@ -317,7 +319,7 @@ def read_mounts(request: ReadMounts, machine: Machine) -> list[MountEntry]:
 
 @carry_out.register(ReadMarked)
 def read_marked(request: ReadMarked, machine: Machine) -> list[tuple[str, str]]:
-    return parse.parse_marked(machine.output(commands.find_marked(request.name)))
+    return [(name, own[request.name].value) for name, own in exact.find(machine, (request.name,)).items()]
 
 
 @carry_out.register(ReadTags)

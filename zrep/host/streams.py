@@ -5,10 +5,10 @@ from __future__ import annotations
 from zrep.core.errors import BusyError
 from zrep.core.requests import NO_GENERATION, Grant, Revoke
 from zrep.core.steps import SendStream
+from zrep.host import exact
 from zrep.host.machine import Machine, carry_out
 from zrep.host.process import COMMAND_SECONDS
-from zrep.zfs import commands, parse
-from zrep.zfs import errors as zfs_errors
+from zrep.zfs import commands
 from zrep.zfs.commands import Argv
 
 RECEIVE_BUSY = 75
@@ -72,10 +72,11 @@ def grant(request: Grant, machine: Machine) -> dict[str, tuple[str, str]]:
 
 def _replicas(tag: str, datasets: list[str], machine: Machine) -> dict[str, str]:
     """Those of datasets that are replicas, each with its generation."""
-    found = machine.library.read_own(commands.standing_properties(tag), datasets, COMMAND_SECONDS)
+    names = commands.standing_properties(tag)
+    found = machine.library.read_own(names, datasets, COMMAND_SECONDS)
     if found is None:
-        done = machine.runner.run(commands.get_standing(tag, datasets))
-        found = parse.parse_own(zfs_errors.present(done).out)
+        read = exact.properties(machine, names, datasets)
+        found = {dataset: {name: v.value for name, v in own.items() if v.local} for dataset, own in read.items()}
     return {name: own.get(f"{tag}:gen", "") for name, own in found.items() if own.get(f"{tag}:master") == "no"}
 
 

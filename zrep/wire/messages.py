@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, to_builtins
 from msgspec.json import Decoder, Encoder
 
 from zrep.core.errors import RefusedError, UsageError, one_line
@@ -101,11 +101,24 @@ def encode(message: Struct) -> bytes:
 
 
 def encode_answer(number: int, answer: object) -> bytes:
-    """Put the answer to a request into a line."""
+    """Put the answer to a request into a line. What is no text, as somebody's property or a path may be, is told in
+    text: bytes as \\xff. It must not keep the rest of the answer from its host."""
     try:
-        return encode(Answered(number, Raw(_ENCODER.encode(answer))))
-    except UnicodeEncodeError as error:
-        raise UsageError("this cannot be said to another host", evidence=f"not UTF-8: {error.object!r:.100}") from None
+        told = _ENCODER.encode(answer)
+    except UnicodeEncodeError:
+        told = _ENCODER.encode(_as_text(to_builtins(answer, enc_hook=_plain)))
+    return encode(Answered(number, Raw(told)))
+
+
+def _as_text(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        case dict():
+            return {_as_text(key): _as_text(each) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_as_text(each) for each in value]
+    return value
 
 
 def read_for_helper(line: bytes) -> Ask | Beat:

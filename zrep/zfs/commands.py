@@ -46,15 +46,26 @@ def version() -> Argv:
     return ("zfs", "version")
 
 
-def find_pairs(tag: str) -> Argv:
-    """Every dataset with a local role: one command for the whole machine."""
-    names = ",".join(f"{tag}:{name}" for name in ROLE_PROPERTIES)
-    return ("zfs", "get", "-Hp", "-s", "local", "-t", "filesystem,volume", "-o", "name,property,value,source", names)
+# Every filesystem and volume has it itself, or by default: among what find_datasets prints, its row begins each one's.
+FOUND_BY = "reservation"
 
 
-def find_marked(name: str) -> Argv:
-    """Every dataset that has this property itself, with its value."""
-    return ("zfs", "get", "-Hp", "-s", "local", "-t", "filesystem,volume", "-o", "name,value", name)
+def role_properties(tag: str) -> tuple[str, ...]:
+    """All properties of a role."""
+    return tuple(f"{tag}:{name}" for name in ROLE_PROPERTIES)
+
+
+def find_datasets(properties: Sequence[str]) -> Argv:
+    """Every dataset that has one of these properties itself, in one command for the whole machine."""
+    names = ",".join((FOUND_BY, *properties))
+    sources = "local,default,received"
+    return ("zfs", "get", "-Hp", "-s", sources, "-t", "filesystem,volume", "-o", "name,property,value,source", names)
+
+
+def find_names(properties: Sequence[str]) -> Argv:
+    """The names of the same, and of their properties: nothing in which anybody can write what he likes."""
+    names = ",".join(properties)
+    return ("zfs", "get", "-Hp", "-s", "local", "-t", "filesystem,volume", "-o", "name,property", names)
 
 
 def find_tags() -> Argv:
@@ -62,21 +73,19 @@ def find_tags() -> Argv:
     return ("zfs", "get", "-H", "-s", "local", "-t", "filesystem,volume", "-o", "property", "all")
 
 
-def list_own(datasets: Sequence[str]) -> Argv:
-    """Which properties datasets have themselves, set there or received: names alone, which no value can be taken
-    for."""
-    return ("zfs", "get", "-Hp", "-s", "local,received", "-o", "name,property", "all", *datasets)
+def read_properties(tag: str) -> tuple[str, ...]:
+    """What is read of a dataset."""
+    return (*NATIVE_PROPERTIES, *role_properties(tag), *snapshot_marks(tag))
 
 
-def get_roles(tags: Sequence[str], datasets: Sequence[str]) -> Argv:
-    """What datasets say of their roles under these tags."""
-    names = ",".join(f"{tag}:{name}" for tag in tags for name in ROLE_PROPERTIES)
-    return ("zfs", "get", "-Hp", "-s", "local,received", "-o", "name,property,value,source", names, *datasets)
+def get_properties(properties: Sequence[str], datasets: Sequence[str]) -> Argv:
+    """Named properties of datasets or snapshots."""
+    return ("zfs", "get", "-Hp", "-o", "name,property,value,source", ",".join(properties), *datasets)
 
 
-def get_properties(tag: str, datasets: Sequence[str]) -> Argv:
-    names = ",".join((*NATIVE_PROPERTIES, *(f"{tag}:{name}" for name in (*ROLE_PROPERTIES, MADE, SENT))))
-    return ("zfs", "get", "-Hp", "-o", "name,property,value,source", names, *datasets)
+def get_one(column: str, name: str, dataset: str) -> Argv:
+    """The value or the source of one property of one dataset, and nothing else."""
+    return ("zfs", "get", "-Hp", "-o", column, name, dataset)
 
 
 def standing_properties(tag: str) -> tuple[str, ...]:
@@ -84,19 +93,15 @@ def standing_properties(tag: str) -> tuple[str, ...]:
     return (f"{tag}:gen", f"{tag}:master")
 
 
-def get_standing(tag: str, datasets: Sequence[str]) -> Argv:
-    """The standing_properties of each dataset."""
-    names = ",".join(standing_properties(tag))
-    return ("zfs", "get", "-Hp", "-s", "local", "-o", "name,property,value", names, *datasets)
+def snapshot_marks(tag: str) -> tuple[str, ...]:
+    """The properties of snapshots."""
+    return (f"{tag}:{SENT}", f"{tag}:{MADE}")
 
 
-def get_all(dataset: str) -> Argv:
-    return ("zfs", "get", "-Hp", "-o", "name,property,value,source", "all", dataset)
-
-
-def list_snapshots(tag: str, datasets: Sequence[str]) -> Argv:
-    columns = ",".join((*SNAPSHOT_COLUMNS, f"{tag}:{SENT}", f"{tag}:{MADE}"))
-    return ("zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", columns, *datasets)
+def list_snapshots(marks: Sequence[str], datasets: Sequence[str]) -> Argv:
+    """The snapshots of datasets, each after its dataset's own row (and whatever is right below that)."""
+    columns = ",".join((*SNAPSHOT_COLUMNS, *marks))
+    return ("zfs", "list", "-Hp", "-d", "1", "-t", "filesystem,volume,snapshot", "-o", columns, *datasets)
 
 
 def get_snapshots(snapshots: Sequence[str]) -> Argv:
@@ -117,28 +122,21 @@ def list_tree(dataset: str) -> Argv:
 PAIRED, MASTER, MADE_ALONE = ":src-fs", ":master", (":split", ":rehearse")
 
 
-def get_below(tag: str, datasets: Sequence[str]) -> Argv:
-    """Datasets and all below them: what a change of them would change there, and whether that is in a pair of a tag."""
-    own = (f"{tag}{name}" for name in (f":{EXCLUDE}", PAIRED, MASTER, *MADE_ALONE))
-    names = ",".join(("readonly", "mounted", *own))
+def below_properties(tag: str) -> tuple[str, ...]:
+    """What a change of a dataset would change in those below it, and whether they are in a pair of a tag."""
+    return ("readonly", "mounted", *(f"{tag}{name}" for name in (f":{EXCLUDE}", PAIRED, MASTER, *MADE_ALONE)))
+
+
+def get_below(properties: Sequence[str], datasets: Sequence[str]) -> Argv:
+    """Named properties of datasets and of all below them."""
+    names = ",".join(properties)
     return ("zfs", "get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,property,value,source", names, *datasets)
 
 
-def get_own(datasets: Sequence[str]) -> Argv:
-    """Everything that datasets have themselves, of any tag."""
-    return (
-        "zfs",
-        "get",
-        "-Hp",
-        "-s",
-        "local",
-        "-t",
-        "filesystem,volume",
-        "-o",
-        "name,property,value",
-        "all",
-        *datasets,
-    )
+def list_own(datasets: Sequence[str], sources: str) -> Argv:
+    """Which properties datasets have themselves, set there ("local") or received: names alone, which no value can be
+    taken for."""
+    return ("zfs", "get", "-Hp", "-s", sources, "-t", "filesystem,volume", "-o", "name,property", "all", *datasets)
 
 
 def list_allowed(dataset: str) -> Argv:

@@ -94,7 +94,13 @@ def error(completed: Completed) -> ZrepError:
     return FailedError(f"{command} failed", evidence=telling[0] if telling else f"exit status {completed.status}")
 
 
-_ABSENT = re.compile(r"cannot open '.+': (dataset|snapshot) does not exist")
+_ABSENT = re.compile(r"cannot open '(.+)': (?:dataset|snapshot) does not exist")
+
+
+def absent(completed: Completed) -> set[str]:
+    """The datasets and snapshots that do not exist, as a ``zfs get`` of many has said."""
+    said = (_ABSENT.fullmatch(line.strip()) for line in completed.err.splitlines())
+    return {match[1] for match in said if match}
 
 
 def present(completed: Completed) -> Completed:

@@ -1,5 +1,9 @@
 """What zfs prints, as data. Anything that is not understood is a FailedError, never a guess.
 
+Whoever may set a user property of one dataset, or hold its snapshots, can put tabs and line ends into what zfs prints,
+and with them rows of other datasets. So each parser is told what was asked for and takes nothing else, nothing twice
+and nothing that is missing: what does not add up is an AmbiguousError (host/exact.py asks again, for less at a time).
+
 Shapes are those of OpenZFS 2.1 to 2.3; the contract suite (tests/contract) holds them to the real one.
 """
 
@@ -7,8 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -18,16 +21,26 @@ from zrep.core.mounts import MountEntry
 from zrep.core.names import EXCLUDE, ancestors
 from zrep.core.neighbours import Child
 from zrep.core.quantities import whole_number
-from zrep.zfs.commands import MADE_ALONE, MASTER, PAIRED, SNAPSHOT_COLUMNS
+from zrep.zfs.commands import FOUND_BY, MADE_ALONE, MASTER, PAIRED, SNAPSHOT_COLUMNS
 
-_HOLDS_UNKNOWN = frozenset(("",))
+_SOURCES = frozenset(("local", "default", "received", "temporary", "none", "-"))
+# More holds than this on one snapshot are not counted.
+_MOST_HOLDS = 1000
 _NO_VALUE = Value("-", "-")
 _YES = Value("yes", "local")
 
 
+class AmbiguousError(FailedError):
+    """Rows that do not add up: a value or the tag of a hold may have line ends in it."""
+
+
+def _ambiguous(command: str, line: str) -> AmbiguousError:
+    return AmbiguousError(f"{command} printed something zrep does not understand", evidence=line[:120])
+
+
 def parse_version(text: str) -> tuple[int, ...]:
     """(2, 3, 2) from ``zfs version``; () when it says nothing of the kind."""
-    match = re.search(r"^zfs-(?:kmod-)?v?(\d+)\.(\d+)(?:\.(\d+))?", text, re.MULTILINE)
+    match = re.search(r"^zfs-(?:kmod-)?v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?", text, re.MULTILINE)
     return tuple(int(part) for part in match.groups() if part) if match else ()
 
 
@@ -65,7 +78,7 @@ def parse_token(text: str, *, sendable: bool) -> TokenContents:
     """``zfs send -nvP -t``: its guids, decimal as those of ``zfs get guid``. sendable: whether it succeeded."""
     found = {
         key: str(int(value, 16))
-        for key, value in re.findall(r"^\s*(toguid|fromguid|bytes) = (0x[0-9a-f]+)$", text, re.MULTILINE)
+        for key, value in re.findall(r"^\s*(toguid|fromguid|bytes) = (0x[0-9a-f]{1,16})$", text, re.MULTILINE)
     }
     return TokenContents(
         sendable=sendable,
@@ -76,23 +89,81 @@ def parse_token(text: str, *, sendable: bool) -> TokenContents:
 
 
 def parse_stream_size(text: str) -> int:
-    match = re.search(r"^size\t(\d+)", text, re.MULTILINE)
+    match = re.search(r"^size\t(\d{1,20})$", text, re.MULTILINE)
     return int(match.group(1)) if match else 0
 
 
-def parse_properties(text: str) -> dict[str, dict[str, Value]]:
-    """``zfs get -o name,property,value,source``: dataset → property → Value. Anything else is refused."""
+def parse_properties(
+    text: str, properties: Sequence[str], datasets: Collection[str] | None
+) -> dict[str, dict[str, Value]]:
+    """``zfs get -o name,property,value,source`` of named properties and datasets, all of which are there (None: it is
+    not known which): dataset → property → Value. Each dataset has a row for each property, in order."""
     table: dict[str, dict[str, Value]] = {}
     known: dict[tuple[str, str], Value] = {}  # most are those of many datasets
-    for name, prop, value, source in _values(text, 4):
-        table.setdefault(name, {})[sys.intern(prop)] = known.setdefault((value, source), Value(value, source))
+    wanted = None if datasets is None else set(datasets)
+    names = [sys.intern(name) for name in properties]
+    own: dict[str, Value] = {}
+    of = ""
+    for number, line in enumerate(_lines(text)):
+        name, prop, value, source = _value(line)
+        place = number % len(names)
+        if place == 0:
+            if name in table or (wanted is not None and name not in wanted):
+                raise _ambiguous("zfs get", line)
+            of, own = name, {}
+            table[name] = own
+        if name != of or prop != names[place]:
+            raise _ambiguous("zfs get", line)
+        own[names[place]] = known.setdefault((value, source), Value(value, source))
+    if len(own) % len(names) or (wanted is not None and len(table) != len(wanted)):
+        raise _ambiguous("zfs get", f"{len(table)} datasets")
     return table
 
 
-def parse_below(tag: str, roots: Sequence[str], text: str) -> list[Child]:
-    """``zfs get`` of get_below: what is below the roots. The other tags are not known yet; see with_tags."""
+def parse_found(text: str, properties: Sequence[str]) -> dict[str, dict[str, Value]]:
+    """``zfs get`` of find_datasets: every dataset that has some of the properties itself, with those. The rows of each
+    dataset begin with one of FOUND_BY."""
+    table: dict[str, dict[str, Value]] = {}
+    places = {sys.intern(name): place for place, name in enumerate(properties)}
+    seen: set[str] = set()
+    of, last = "", -1
+    for line in _lines(text):
+        name, prop, value, source = _value(line)
+        if prop == FOUND_BY:
+            if name in seen:
+                raise _ambiguous("zfs get", line)
+            seen.add(name)
+            of, last = name, -1
+        elif name != of or places.get(prop, -1) <= last:
+            raise _ambiguous("zfs get", line)
+        else:
+            last = places[prop]
+            if source == "local":
+                table.setdefault(name, {})[properties[last]] = Value(value, source)
+    return table
+
+
+def parse_source(text: str) -> str:
+    """``zfs get -o source`` of one property."""
+    source = text.removesuffix("\n")
+    if not _is_source(source):
+        raise FailedError("zfs get printed something zrep does not understand", evidence=source[:120])
+    return source
+
+
+def parse_pairs(text: str) -> list[tuple[str, str]]:
+    """``zfs get -o property,source``, or another pair of columns in which nobody can write what he likes."""
+    rows = [tuple(line.split("\t")) for line in _lines(text)]
+    for row in rows:
+        if len(row) != 2:
+            raise FailedError("zfs get printed something zrep does not understand", evidence="\t".join(row)[:120])
+    return [(row[0], row[1]) for row in rows]
+
+
+def children_of(tag: str, roots: Sequence[str], table: Mapping[str, Mapping[str, Value]]) -> list[Child]:
+    """What is below the roots, by below_properties of each. The other tags are not known yet; see with_tags."""
     children = []
-    for name, found in parse_properties(text).items():
+    for name, found in table.items():
         if not set(roots) & set(ancestors(name)):
             continue
         own = {prop.removeprefix(tag) for prop, value in found.items() if value.local}
@@ -110,18 +181,6 @@ def parse_below(tag: str, roots: Sequence[str], text: str) -> list[Child]:
     return children
 
 
-def parse_whatever(text: str) -> dict[str, dict[str, str]]:
-    """``zfs get`` of get_own: name → property → value. A value of somebody's property may hold line ends: what is no
-    row by itself is skipped."""
-    table: dict[str, dict[str, str]] = {}
-    for line in text.split("\n"):
-        name, _, rest = line.partition("\t")
-        prop, _, value = rest.partition("\t")
-        if prop:
-            table.setdefault(name, {})[prop] = value
-    return table
-
-
 def with_tags(child: Child, own: Mapping[str, str]) -> Child:
     """The same child, by everything it has itself, of any tag."""
     tags = sorted(prop.removesuffix(PAIRED) for prop in own if prop.endswith(PAIRED))
@@ -129,50 +188,85 @@ def with_tags(child: Child, own: Mapping[str, str]) -> Child:
     return replace(child, tags=tuple(tags), master=master, made=any(prop.endswith(MADE_ALONE) for prop in own))
 
 
-def parse_own(text: str) -> dict[str, dict[str, str]]:
-    """``zfs get -o name,property,value``: name → property → value."""
-    table: dict[str, dict[str, str]] = {}
-    for name, prop, value in _values(text, 3):
-        table.setdefault(name, {})[prop] = value
-    return table
-
-
-def parse_snapshots(text: str) -> dict[str, list[Snapshot]]:
+def parse_snapshots(text: str, columns: int, datasets: Collection[str]) -> dict[str, list[Snapshot]]:
     """``zfs list`` of list_snapshots: dataset → snapshots, oldest first. Holds are not known yet; a snapshot
-    with userrefs has the empty hold "" until list_holds says which."""
-    return dict(each_snapshots(text))
+    with holds has as many stand-ins until list_holds says which."""
+    return dict(each_snapshots(text, columns, datasets))
 
 
-def each_snapshots(text: str) -> Iterator[tuple[str, list[Snapshot]]]:
-    """The same, one dataset after the other: there may be many with many. FailedError when one comes twice: zfs list
-    sorts by name."""
+def each_snapshots(text: str, columns: int, datasets: Collection[str]) -> Iterator[tuple[str, list[Snapshot]]]:
+    """The same, one dataset after the other: there may be many with many. columns: those after SNAPSHOT_COLUMNS.
+
+    Nothing of it may be used before check_snapshots, or the end: what does not add up may show late."""
+    for dataset, rows in _blocks(text, columns, datasets):
+        yield dataset, sorted((_snapshot(row, columns) for row in rows), key=lambda snapshot: snapshot.createtxg)
+
+
+def check_snapshots(text: str, columns: int, datasets: Collection[str]) -> None:
+    """AmbiguousError unless each_snapshots can be believed."""
+    for _ in _blocks(text, columns, datasets):
+        pass
+
+
+def _blocks(text: str, columns: int, datasets: Collection[str]) -> Iterator[tuple[str, list[list[str]]]]:
+    """The rows of each dataset begin with its own; those of datasets below it, which were not asked for, have no
+    others."""
+    missing = set(datasets)
     seen: set[str] = set()
-    rows = _rows(text, len(SNAPSHOT_COLUMNS) + 2, "zfs list -t snapshot")
-    for dataset, group in groupby(rows, lambda row: row[0].partition("@")[0]):
-        if dataset in seen:
-            raise FailedError("zfs list printed something zrep does not understand", evidence=f"{dataset} comes twice")
-        seen.add(dataset)
-        yield dataset, sorted(map(_snapshot, group), key=lambda snapshot: snapshot.createtxg)
+    of, found = "", []
+    for line in _lines(text):
+        row = line.split("\t", len(SNAPSHOT_COLUMNS))
+        dataset, at, _ = row[0].partition("@")
+        if len(row) != len(SNAPSHOT_COLUMNS) + bool(columns):
+            raise _ambiguous("zfs list -t snapshot", line)
+        if at and dataset == of and of in missing:
+            found.append(row)
+        elif at or dataset in seen:
+            raise _ambiguous("zfs list -t snapshot", line)
+        else:
+            if of in missing:
+                missing.discard(of)
+                yield of, found
+            seen.add(dataset)
+            of, found = dataset, []
+    if of in missing:
+        missing.discard(of)
+        yield of, found
+    if missing:
+        raise _ambiguous("zfs list -t snapshot", f"{min(missing)} is missing")
 
 
-def _snapshot(row: Sequence[str]) -> Snapshot:
-    full, guid, createtxg, creation, userrefs, written, used, clones, sent, made = row
+def _snapshot(row: Sequence[str], columns: int) -> Snapshot:
+    full, guid, createtxg, creation, userrefs, written, used, clones, *more = row
+    marks = more[0].split("\t") if more else []
+    if len(marks) != columns:  # a tab in one of them: none of zrep's
+        marks = ["-"] * columns
+    name = full.partition("@")[2]
+    if not name or not guid.isdigit():
+        raise _ambiguous("zfs list -t snapshot", full)
     return Snapshot(
-        name=sys.intern(full.partition("@")[2]),  # many filesystems have snapshots of the same names
+        name=sys.intern(name),  # many filesystems have snapshots of the same names
         guid=sys.intern(guid),  # the other side has it too
         createtxg=_integer(createtxg, full),
         creation=_integer(creation, full),
         written=_integer(written, full),
         used=_integer(used, full),
-        holds=_HOLDS_UNKNOWN if userrefs not in ("0", "-") else NO_HOLDS,
-        sent=whole_number(sent),
+        holds=_stand_ins(_integer(userrefs, full)),
+        sent=whole_number(marks[0]) if marks else None,
         clones=tuple(clones.split(",")) if clones not in ("", "-") else (),
-        made=made not in ("", "-"),
+        made=bool(marks) and marks[1] not in ("", "-"),
     )
+
+
+def _stand_ins(holds: int) -> frozenset[str]:
+    return frozenset(map(str, range(min(holds, _MOST_HOLDS)))) if holds else NO_HOLDS
 
 
 def parse_new_snapshots(text: str) -> dict[str, Snapshot]:
     """``zfs get`` of get_snapshots: full name → the snapshot, as it is right after it was made."""
+    table: dict[str, dict[str, str]] = {}
+    for full, prop, value in _rows(text, 3, "zfs get"):
+        table.setdefault(full, {})[prop] = value
     return {
         full: Snapshot(
             name=full.partition("@")[2],
@@ -180,7 +274,7 @@ def parse_new_snapshots(text: str) -> dict[str, Snapshot]:
             createtxg=_integer(found.get("createtxg", ""), full),
             creation=_integer(found.get("creation", ""), full),
         )
-        for full, found in parse_own(text).items()
+        for full, found in table.items()
     }
 
 
@@ -209,20 +303,6 @@ def parse_tags(text: str) -> list[str]:
     return sorted(name.removesuffix(":src-fs") for name in names if name.endswith(":src-fs"))
 
 
-def parse_names(text: str) -> dict[str, list[str]]:
-    """``zfs get`` of list_own: dataset → the names of its own properties."""
-    table: dict[str, list[str]] = {}
-    for name, prop in _rows(text, 2, "zfs get"):
-        table.setdefault(name, []).append(prop)
-    return table
-
-
-def parse_marked(text: str) -> list[tuple[str, str]]:
-    """``zfs get`` of find_marked: name and value."""
-    rows = (line.partition("\t") for line in text.splitlines())
-    return [(dataset, value) for dataset, _, value in rows]
-
-
 def parse_pool_space(text: str) -> PoolSpace:
     """``zpool list`` of pool_free."""
     for _, size, free, _, _ in _rows(text, 5, "zpool list"):
@@ -247,25 +327,40 @@ def parse_differences(text: str) -> list[tuple[str, str]]:
     return [(row[0], row[1]) for row in rows if len(row) > 1]
 
 
-def parse_holds(text: str) -> dict[str, frozenset[str]]:
-    """``zfs holds -H``: snapshot → tags."""
-    table: dict[str, frozenset[str]] = {}
-    for row in _rows(text, 3, "zfs holds"):
-        table[row[0]] = table.get(row[0], frozenset()) | {row[1]}
-    return table
-
-
-def _values(text: str, columns: int) -> Iterator[list[str]]:
-    """Rows of ``zfs get``: name, property, value, and the source where there are four. A user property may hold tabs:
-    the value is what stands between."""
-    after = columns - 3
+def parse_holds(text: str, counts: Mapping[str, int]) -> dict[str, frozenset[str]]:
+    """``zfs holds -H``: snapshot → tags. counts: how many holds each of the snapshots that were asked about has."""
+    table: dict[str, set[str]] = {name: set() for name in counts}
     for line in _lines(text):
         name, _, rest = line.partition("\t")
-        prop, _, rest = rest.partition("\t")
-        row = [name, prop, *rest.rsplit("\t", after)] if after else [name, prop, rest]
-        if len(row) != columns or not prop:
-            raise FailedError("zfs get printed something zrep does not understand", evidence=line[:120])
-        yield row
+        tag, tab, _ = rest.rpartition("\t")
+        if name not in table or not tab:
+            raise _ambiguous("zfs holds", line)
+        table[name].add(tag)
+    for name, count in counts.items():
+        if len(table[name]) != count:
+            raise _ambiguous("zfs holds", f"{len(table[name])} of {count} of {name}")
+    return {name: frozenset(tags) for name, tags in table.items()}
+
+
+def parse_holds_of(text: str, snapshot: str) -> frozenset[str]:
+    """The same of one snapshot: whatever begins no row of its own belongs to the tag before it."""
+    rows = text.removesuffix("\n").split(f"\n{snapshot}\t") if text else []
+    return frozenset(row.removeprefix(f"{snapshot}\t").rpartition("\t")[0] for row in rows)
+
+
+def _value(line: str) -> tuple[str, str, str, str]:
+    """A row of ``zfs get``: name, property, value, source. A user property may hold tabs: the value is what stands
+    between."""
+    name, _, rest = line.partition("\t")
+    prop, _, rest = rest.partition("\t")
+    value, tab, source = rest.rpartition("\t")
+    if not tab or not prop or not _is_source(source):
+        raise _ambiguous("zfs get", line)
+    return name, prop, value, source
+
+
+def _is_source(text: str) -> bool:
+    return text in _SOURCES or (text.startswith("inherited from ") and "\n" not in text)
 
 
 def _rows(text: str, columns: int, command: str) -> Iterator[list[str]]:

@@ -1,0 +1,118 @@
+"""One odd value costs its own filesystem, and no other: whoever may set a property of one, or hold its snapshots, can
+write what zfs would print of another."""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+import pytest
+
+from tests.ops import pairs
+from tests.ops.hosts import Ended, Hosts
+from tests.ops.pairs import SYNC_ALL, A, B, good
+from zrep.ops.init import Request
+from zrep.ops.list import Row, listing
+from zrep.ops.status import status
+
+C, D = "tank/c", "tank/d"
+PROPERTIES = ("paused", "flags", "inprogress", "savecount", "lock-time")
+FORGED = {
+    "a tab": "a\tb",
+    "a line end": "a\nb",
+    "only a line end": "\n",
+    "a byte that is no UTF-8": "a\udcffb",
+    "an escape code": "\x1b[2J",
+    "another's role": f"x\tlocal\n{C}\tzrep:master\tno\tlocal\n{C}\tzrep:paused\tx",
+    "a row of another": f"x\tlocal\n{C}\tzrep:gen\t0123456789abcdef",
+    "another's first row": f"x\tlocal\n{C}\treservation\t0\tdefault\n{C}\tzrep:src-fs\ttank/x",
+    "one that is not there": "x\tlocal\ntank/b9\treservation\t0\tdefault\ntank/b9\tzrep:src-fs\ttank/b9",
+    "another's snapshot": f"1\n{C}@zrep_000009\t7\t1\t1\t0\t0\t0\t-\t1\tyes",
+    "another dataset": f"1\n{C}\t7\t1\t1\t-\t0\t0\t-\t-\t-\n{C}@zrep_000009\t7\t1\t1\t0\t0\t0\t-\t1\tyes",
+    "an odd record": '{"op":"failover","id":[],"detail":{"a":{}}}',
+    "numbers in a record": '{"op":1,"id":1e999,"epoch":1e999}',
+    "a large number": "9" * 5000,
+    "other digits": "²",
+}
+
+
+@pytest.fixture
+def two(hosts: Hosts) -> Hosts:
+    """Two pairs, with something to send in each."""
+    pairs.linked(hosts)
+    hosts["alpha"].sh(f"zfs create {C}")
+    good(hosts.run("alpha", pairs.initialising(Request(C, "beta", D))))
+    for name in (A, C):
+        hosts["alpha"].write(name, "new", b"new")
+    return hosts
+
+
+def rows(hosts: Hosts, host: str) -> dict[str, Row]:
+    return {row.name: row for row in hosts.run(host, lambda session: status(session, [])).rows}
+
+
+def listed(hosts: Hosts, host: str) -> dict[str, Row]:
+    return {row.name: row for row in hosts.run(host, lambda session: listing(session, False)).rows}
+
+
+def the_other_is_as_if_nothing_were(hosts: Hosts) -> Ended:
+    """It is listed, looked at and sent as ever; what the run says of it is that."""
+    for host, name in (("alpha", C), ("beta", D)):
+        assert (rows(hosts, host)[name].state, listed(hosts, host)[name].role) == (
+            "ok",
+            "master" if name == C else "replica",
+        )
+    ended = hosts.run("alpha", SYNC_ALL)
+    assert ended.code in (0, 3), ended.text
+    assert hosts["beta"].read(f"{D}@zrep_000002")["new"] == b"new"
+    assert not [outcome for outcome in ended.outcomes if outcome.filesystem == C and outcome.error]
+    return ended
+
+
+SIDES = pytest.mark.parametrize(("host", "name"), [("alpha", A), ("beta", B)])
+
+
+@pytest.mark.parametrize(("odd", "prop"), list(zip(FORGED, cycle(PROPERTIES))))
+@SIDES
+def test_a_property_of_one_is_no_matter_to_another(two: Hosts, host: str, name: str, prop: str, odd: str) -> None:
+    two[host].run(["zfs", "set", f"zrep:{prop}={FORGED[odd]}", name])
+    the_other_is_as_if_nothing_were(two)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("prop", PROPERTIES)
+@pytest.mark.parametrize("odd", FORGED)
+@SIDES
+def test_nor_is_any_property(two: Hosts, host: str, name: str, prop: str, odd: str) -> None:
+    two[host].run(["zfs", "set", f"zrep:{prop}={FORGED[odd]}", name])
+    the_other_is_as_if_nothing_were(two)
+
+
+@pytest.mark.parametrize(("odd", "of"), list(zip(FORGED, cycle(("@zrep_000001", "")))))
+@SIDES
+def test_nor_is_a_mark(two: Hosts, host: str, name: str, of: str, odd: str) -> None:
+    two[host].run(["zfs", "set", f"zrep:sent={FORGED[odd]}", f"{name}{of}"])
+    the_other_is_as_if_nothing_were(two)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["a\tb", "a\nb", "\udcff", f"k\tSat Nov 28 05:16 2026\n{C}@zrep_000001\tk"],
+)
+@SIDES
+def test_nor_is_the_tag_of_a_hold(two: Hosts, host: str, name: str, tag: str) -> None:
+    assert two[host].run(["zfs", "hold", tag, f"{name}@zrep_000001"]).rc == 0
+    assert not the_other_is_as_if_nothing_were(two).code
+    assert two["beta"].read(f"{B}@zrep_000002")["new"] == b"new"
+
+
+def test_and_what_is_odd_is_told_of_its_own(two: Hosts) -> None:
+    two["alpha"].run(["zfs", "set", "zrep:savecount=5\n", A])
+    ended = the_other_is_as_if_nothing_were(two)
+    assert (ended.code, "has properties that this zrep did not write" in ended.text) == (3, True), ended.text
+
+
+@pytest.mark.parametrize("number", ["f" * 15, "f" * 12, "f" * 13, "00000g", "9" * 200])
+def test_a_snapshot_with_a_number_out_of_the_way_stops_nothing(two: Hosts, number: str) -> None:
+    two["alpha"].sh(f"zfs snapshot {A}@zrep_{number}")
+    two["beta"].sh(f"zfs snapshot {B}@zrep_{number}")
+    good(the_other_is_as_if_nothing_were(two))
