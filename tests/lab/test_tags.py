@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.hosts import Host, Lab
 from tests.lab.plugin import started
-from tests.lab.zrep_on import REFUSED, Case, alone, check, in_step, local, made, silent
+from tests.lab.zrep_on import REFUSED, Case, alone, check, content, in_step, local, made, silent
 
 Three = tuple[Host, Host, Host]
 
@@ -97,3 +97,14 @@ def test_a_master_that_answers_is_not_replaced_alone(lab: Lab, both: Three) -> N
     assert time.monotonic() - started_at < 60
     alpha.run(f"mv /root/zfs {zfs}")
     assert gamma.run(f"zfs get -H -o value readonly {A}").out == "on\n"
+
+
+def test_tags_that_begin_together_take_turns(both: Three) -> None:
+    """As cron starts them: the same minute, the same order."""
+    alpha, beta, gamma = both
+    for number in range(3):
+        alpha.run(f"echo {number} > /{A}/file")
+        done = alpha.run(f"zrep sync all & {OFFSITE} sync all; first=$?; wait $!; echo $first $?", timeout=180)
+        assert done.out == "0 0\n", done
+        assert in_step(alpha, A, gamma, A) or in_step(alpha, A, beta, A)
+        assert [content(beta, A), content(gamma, A)] == [str(number)] * 2

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.model import World
 from tests.ops import pairs
-from tests.ops.hosts import Ended, Hosts
+from tests.ops.hosts import CLOCK, Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, A, good
-from zrep.core.requests import Lock, Unlock
+from zrep.core.requests import Lock, ReadHolders, Unlock
+from zrep.ops.init import Request
+from zrep.ops.status import status
 
 
 def synced_while_busy(hosts: Hosts, minutes: int) -> list[Ended]:
@@ -54,3 +59,71 @@ def test_the_pid_of_a_shell_zrep_is_one_of_its_own_host(hosts: Hosts, where: str
     hosts[where].sh(f"zfs set zrep:lock-pid=7 {name}")
     ended = hosts.run("alpha", pairs.syncing(A))
     assert (ended.code == 4) is busy, ended.text
+
+
+class TestTurns:
+    """Two tags share alpha's tank/a: a run of the one waits for a run of the other, and not for an earlier one of its
+    own."""
+
+    @pytest.fixture
+    def shared(self, tmp_path: Path) -> Hosts:
+        hosts = Hosts(tmp_path, World(hosts=("alpha", "beta", "gamma")))
+        pairs.linked(hosts)
+        good(hosts.run("alpha", pairs.initialising(Request(A, "gamma", "tank/g")), tag="offsite"))
+        good(hosts.run("alpha", SYNC_ALL))
+        pairs.written(hosts)
+        return hosts
+
+    def arrived(self, hosts: Hosts) -> bool:
+        return b"offsite_000002" in hosts["gamma"].sh("zfs list -H -t snapshot -o name tank/g")
+
+    @pytest.mark.parametrize(("tag", "sent"), [("zrep", True), ("offsite", False)])
+    def test_what_ends_meanwhile_is_waited_for_under_another_tag_only(
+        self, shared: Hosts, monkeypatch: pytest.MonkeyPatch, tag: str, sent: bool
+    ) -> None:
+        holder = shared.local("alpha")
+        assert holder.ask(Lock((A,), 0.0, tag)) == []
+        waits: list[float] = []
+
+        def meanwhile() -> None:
+            """The first try gives up; in the second the other run comes to its end."""
+            waits.append(1.0)
+            CLOCK.now += 1.0
+            if len(waits) > 1:
+                holder.ask(Unlock((A,)))
+
+        monkeypatch.setattr(CLOCK, "meanwhile", meanwhile)
+        ended = good(shared.run("alpha", SYNC_ALL, tag="offsite"))
+        assert self.arrived(shared) is sent, ended.text
+
+    def test_the_wait_has_an_end(self, shared: Hosts) -> None:
+        holder = shared.local("alpha")
+        assert holder.ask(Lock((A,), 0.0, "zrep")) == []
+        ended = shared.run("alpha", pairs.syncing(A), tag="offsite")
+        assert (ended.code, "a zrep of the tag zrep is working on it, process" in ended.text) == (4, True)
+
+    def test_status_says_who_has_what_was_not_synced_for_long(self, shared: Hosts) -> None:
+        holder = shared.local("alpha")
+        assert holder.ask(Lock((A,), 0.0, "zrep")) == []
+        [row] = shared.run("alpha", lambda session: status(session, []), tag="offsite").rows
+        assert row.state == "ok"
+        shared.world.pass_time(900)
+        [row] = shared.run("alpha", lambda session: status(session, []), tag="offsite").rows
+        assert (row.state, row.code) == ("busy", 4)
+        assert "a zrep of the tag zrep is working on it" in row.detail
+        holder.ask(Unlock((A,)))
+        [row] = shared.run("alpha", lambda session: status(session, []), tag="offsite").rows
+        assert row.state == "ok"
+
+
+def test_a_lock_tells_who_has_it_and_nothing_once_it_is_free(hosts: Hosts) -> None:
+    one, other = hosts.local("alpha"), hosts.local("alpha")
+    assert other.ask(ReadHolders((A,))) == {}
+    one.ask(Lock((A,), 0.0, "offsite"))
+    assert one.ask(ReadHolders((A,))) == {}
+    [(tag, pid)] = other.ask(ReadHolders((A,))).values()
+    assert (tag, pid > 0) == ("offsite", True)
+    Path(one.locks.path(A)).write_bytes(b"\xff\x1b[31m 7 8\n")
+    assert other.ask(ReadHolders((A,))) == {A: ("", 0)}
+    one.ask(Unlock((A,)))
+    assert other.ask(ReadHolders((A,))) == {}

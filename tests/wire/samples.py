@@ -64,6 +64,8 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.Recall(("zrep tank/a",)), {"zrep tank/a": {"synced": 5, "said": {A: ("x", "y", 1, 2)}}}),
     (asked.Occupants("/srv/a\tb", True), ["postgres (7)"]),
     (asked.Lock((A, B), 2.5), [B]),
+    (asked.Lock((A,), 0.0, "offsite"), []),
+    (asked.ReadHolders((A, B)), {B: ("offsite", 812)}),
     (asked.Unlock((A,)), None),
     (asked.Grant("zrep", {B: "0123456789abcdef", A: asked.NO_GENERATION}), {B: ("/run/zrep/b.receive", "7.0a")}),
     (asked.Revoke(B), None),

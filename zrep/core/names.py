@@ -76,6 +76,7 @@ ShortSnapshotName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.: -]+\Z", max_le
 TargetName = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.: /-]*(?:@[A-Za-z0-9_.: -]+)?\Z", max_length=255)]
 PropertyName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.:@+-]*\Z", max_length=255)]
 Tag = Annotated[str, Meta(pattern=_TAG.pattern)]
+TagOrNone = Annotated[str, Meta(pattern=r"\A(?:[a-z0-9][a-z0-9._-]{0,63})?\Z")]
 HostName = Annotated[str, Meta(pattern=_HOST.pattern, max_length=255)]
 
 
@@ -102,6 +103,11 @@ def check_tag(tag: str) -> str:
     if not _TAG.match(tag):
         raise UsageError(f"{tag!r} cannot be a tag", evidence="lowercase letters, digits and . _ - only")
     return tag
+
+
+def is_tag(text: str) -> bool:
+    """Whether it can be a tag."""
+    return _TAG.match(text) is not None
 
 
 def pool_of(dataset: str) -> str:

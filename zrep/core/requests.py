@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from zrep.core import steps
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
 from zrep.core.mounts import MountEntry
-from zrep.core.names import DatasetName, HostName, PoolName, PropertyName, SnapshotName, Tag, ancestors
+from zrep.core.names import DatasetName, HostName, PoolName, PropertyName, SnapshotName, Tag, TagOrNone, ancestors
 from zrep.core.neighbours import Child
 from zrep.core.role import Role
 
@@ -130,15 +130,29 @@ class Occupants(Request[list[str]], frozen=True):
 
 
 class Lock(Request[list[str]], frozen=True):
-    """Lock what is free of datasets, waiting so many seconds in all: the ones that are busy."""
+    """Lock what is free of datasets, waiting so many seconds in all: the ones that are busy. tag: that of the pairs
+    that they are locked for, "" for none."""
 
     looks = True
 
     datasets: tuple[DatasetName, ...]
     wait: float
+    tag: TagOrNone = ""
 
     def fits(self, answer: list[str]) -> bool:
         return set(answer) <= set(self.datasets)
+
+
+class ReadHolders(Request[dict[str, tuple[str, int]]], frozen=True):
+    """Who else has datasets locked: under which tag, and which process; "" and 0 where that is not known. Those that
+    are free, or locked by the asker, are not in the answer."""
+
+    looks = True
+
+    datasets: tuple[DatasetName, ...]
+
+    def fits(self, answer: dict[str, tuple[str, int]]) -> bool:
+        return answer.keys() <= set(self.datasets)
 
 
 class Unlock(Request[None], frozen=True):

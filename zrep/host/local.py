@@ -13,7 +13,7 @@ from typing import Protocol
 
 from zrep import __version__
 from zrep.core.errors import BugError, BusyError, RefusedError
-from zrep.core.requests import Answer, Dial, Identify, Identity, Lock, Request, Unlock
+from zrep.core.requests import Answer, Dial, Identify, Identity, Lock, ReadHolders, Request, Unlock
 from zrep.core.steps import SendStream
 from zrep.host import changes, hooks, memory, pools, process, procfs, reads, streams  # noqa: F401  # each registers what it carries out
 from zrep.host.locks import Locks
@@ -121,7 +121,15 @@ def lock(request: Lock, machine: Machine) -> list[str]:
             machine.locks.take(dataset, max(0.0, give_up - time.monotonic()))
         except BusyError:
             busy.append(dataset)
+        else:
+            machine.locks.note(dataset, request.tag)
     return busy
+
+
+@carry_out.register(ReadHolders)
+def read_holders(request: ReadHolders, machine: Machine) -> dict[str, tuple[str, int]]:
+    found = ((dataset, machine.locks.holder(dataset)) for dataset in request.datasets)
+    return {dataset: holder for dataset, holder in found if holder is not None}
 
 
 @carry_out.register(Unlock)

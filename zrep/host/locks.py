@@ -20,13 +20,15 @@ from collections.abc import Collection
 from contextlib import suppress
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
-from zrep.core.names import lock_file
+from zrep.core.names import is_tag, lock_file
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 
 TRY_SECONDS = 2.0
 # Whoever may open a file may lock it.
 _DIRECTORY_MODE = 0o700
 _FILE_MODE = 0o600
+# A tag has at most 64 characters.
+_LONGEST_NOTE = 100
 
 
 def _run_directory(settings: Settings) -> str:
@@ -87,6 +89,24 @@ class Locks:
         except BusyError:
             self.drop(dataset)
             raise
+
+    def note(self, dataset: str, tag: str) -> None:
+        """Write under what tag, and as which process, a locked dataset is worked on: others wait for that, or say so.
+        No lock depends on it."""
+        with suppress(OSError):
+            descriptor = self._held[self.path(dataset)]
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, f"{tag} {os.getpid()}\n".encode(), 0)
+
+    def holder(self, dataset: str) -> tuple[str, int] | None:
+        """Who has a dataset locked, as noted: tag and process, "" and 0 where that is not known. None: nobody, or this
+        process."""
+        path = self.path(dataset)
+        if path in self._held:
+            return None
+        if _is_locked(path):
+            return _noted(path)
+        return ("", 0) if _is_locked(self.receive_path(dataset)) else None
 
     def has(self, dataset: str) -> bool:
         return self.path(dataset) in self._held
@@ -188,6 +208,35 @@ def _allow_descriptors() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _is_locked(path: str) -> bool:
+    """Whether somebody else has a file locked; it is not made where it is not there."""
+    from filelock import lock_descriptor, unlock_descriptor  # loaded already: see load
+
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        if lock_descriptor(descriptor, blocking=False):
+            unlock_descriptor(descriptor)
+            return False
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _noted(path: str) -> tuple[str, int]:
+    """What Locks.note has written; "" and 0 for anything else."""
+    try:
+        with open(path, "rb") as file:
+            words = file.read(_LONGEST_NOTE).decode("ascii").split()
+    except (OSError, ValueError):
+        return "", 0
+    return (words[0], int(words[1])) if len(words) == 2 and is_tag(words[0]) and words[1].isdigit() else ("", 0)
 
 
 def _try_lock(path: str) -> int | None:

@@ -46,7 +46,7 @@ def not_reached(session: Session, links: Sequence[Link]) -> None:
 
 
 def _enforce(session: Session, name: str) -> None:
-    if not session.local.locks.has(name) and session.local.ask(Lock((name,), 0)):
+    if not session.local.locks.has(name) and session.local.ask(Lock((name,), 0, session.tag)):
         return
     member = observe(session.local, session.tag, [name])[name]
     silent = session.now - _last_contact(session, member)
@@ -56,7 +56,9 @@ def _enforce(session: Session, name: str) -> None:
         return
     tree = plain_tree(member)
     plan = plan_stop(End.SOURCE, tree, session.tag, other_roles(session.local, session.tag, name))
-    if plan:
+    if plan and member.readonly:  # by another tag
+        session.alone().do_all(plan)
+    elif plan:
         keep(session, session.alone(), End.SOURCE, tree, "on")
         session.alone().do_all(plan)
         session.warn(

@@ -17,7 +17,7 @@ from zrep.ops.read import observe
 
 def lock_here(session: Session, name: str, seen: Role | None = None) -> Member:
     """Lock and read one dataset of this host. BusyError when its role is not the one seen before any more."""
-    if session.local.ask(Lock((name,), 2.0)):
+    if session.local.ask(Lock((name,), 2.0, session.tag)):
         raise busy(name)
     found = observe(session.local, session.tag, [name])
     if name not in found:

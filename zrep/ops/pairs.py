@@ -331,12 +331,12 @@ class Session:
             sides.reverse()
         if peer is self.local:
             both = sorted({*mine, *theirs})
-            busy = self.local.ask(Lock(tuple(both), wait))
+            busy = self.local.ask(Lock(tuple(both), wait, self.tag))
             return [link.name for link in links if {link.name, link.peer_name} & set(busy)]
         busy_links: list[str] = []
         for host, names in sides:
             wanted = [name for name, link in names.items() if link.name not in busy_links]
-            busy_links += [names[name].name for name in host.ask(Lock(tuple(wanted), wait))] if wanted else []
+            busy_links += [names[name].name for name in host.ask(Lock(tuple(wanted), wait, self.tag))] if wanted else []
         return busy_links
 
     def views(self, links: Sequence[Link], *, sync_txg: bool = True) -> list[View | Outcome]:
@@ -373,13 +373,13 @@ class Session:
             busy_here = self.lock(links, wait)
             free = [link for link in links if link.name not in busy_here]
             return busy_here, self.views(free) if free else []
-        busy_here = self.local.ask(Lock(tuple(link.name for link in links), wait))
+        busy_here = self.local.ask(Lock(tuple(link.name for link in links), wait, self.tag))
         free = [link for link in links if link.name not in busy_here]
         if not free:
             return busy_here, []
 
         def there() -> dict[str, Member | ZrepError]:
-            busy_there = peer.ask(Lock(tuple(link.peer_name for link in free), wait))
+            busy_there = peer.ask(Lock(tuple(link.peer_name for link in free), wait, self.tag))
             busy_here.extend(link.name for link in free if link.peer_name in busy_there)
             names = [link.peer_name for link in free if link.peer_name not in busy_there]
             return observe_each(peer, self.tag, names, sync_txg=True)

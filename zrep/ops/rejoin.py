@@ -277,7 +277,7 @@ def _refuse_children(session: Session, member: Member) -> None:
 
 def _tidy(session: Session, split: Split) -> None:
     """Take the record of a rejoin that has come to its end from the copy."""
-    if session.local.ask(Lock((split.name,), 5.0)):
+    if session.local.ask(Lock((split.name,), 5.0, session.tag)):
         raise BusyError("busy", filesystem=split.name, evidence="another zrep is working on it")
     try:
         copy = observe(session.local, split.tag, [split.copy])[split.copy]

@@ -159,8 +159,9 @@ def _stop(session: Session, view: View, found: Diagnosis) -> str:
     plan = plan_stop(End.SOURCE, view.mine, view.tag, roles_at(view, view.here))
     if not plan:
         return ""
+    if view.mine.members[0].readonly:  # by another tag
+        session.alone().do_all(plan)
+        return ""
     keep(session, session.alone(), End.SOURCE, view.mine, "on")
     session.alone().do_all(plan)
-    if view.mine.members[0].readonly:
-        return ""  # by another tag
     return "; it would become read-only here" if session.options.dry_run else "; it is read-only here now"

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from zrep.core.busy import BUSY_IS_NEWS, long_busy
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone, unread
 from zrep.core.errors import ZrepError
 from zrep.core.neighbours import LeftOut
 from zrep.core.pair import newest_common
+from zrep.core.requests import ReadHolders
 from zrep.core.role import Role
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out
@@ -42,8 +44,18 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     rows = [_row(session, member, peers.get(name), recalled[name]) for name, member in members.items()]
     rows = [replace(row, left_out=left.get(row.name, row.left_out)) for row in rows]
     unread_ones = ((name, error) for name, error in found.items() if isinstance(error, ZrepError))
-    rows = relays_named(session, rows)
+    rows = relays_named(session, [_with_holder(session, row) for row in rows])
     return [*rows, *(_unread(session, name, roles[name], error) for name, error in unread_ones), *lost]
+
+
+def _with_holder(session: Session, found: Row) -> Row:
+    """The same row, busy where nothing was synced for long because somebody has the lock here."""
+    well = found.diagnosis.state in (State.OK, State.NOT_MOUNTED, State.LATE)
+    if found.role != "master" or not well or (found.lag is not None and found.lag <= BUSY_IS_NEWS):
+        return found
+    holder = session.local.ask(ReadHolders((found.name,))).get(found.name)
+    judged = long_busy(found.lag, holder) if holder else None
+    return replace(found, diagnosis=judged) if judged else found
 
 
 def _observe(session: Session, host: Host, names: Sequence[str]) -> dict[str, Member | ZrepError]:

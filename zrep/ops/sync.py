@@ -13,13 +13,14 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
+from zrep.core.busy import Holder, long_busy, whose
 from zrep.core.dataset import PoolSpace, Snapshot
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
 from zrep.core.pair import End
 from zrep.core.plan_data import Advance, plan_advance, plan_roll_back
-from zrep.core.quantities import duration, size
-from zrep.core.requests import Grant, Note, Remember
+from zrep.core.quantities import size
+from zrep.core.requests import Grant, Note, ReadHolders, Remember
 from zrep.core.steps import Step
 from zrep.host.parallel import GroupCommit
 from zrep.ops.advance import (
@@ -45,8 +46,8 @@ _ROUNDS = 3
 # Seconds that what a stream has brought waits for the streams beside it: about what a transaction group takes, and
 # each that comes along saves three.
 _LINGER = 0.1
-# Seconds without a sync after which a filesystem that is busy is told of under ``all``.
-_BUSY_IS_NEWS = 600
+# Seconds that one tag waits for what another one works on: cron's next run of either begins after a minute.
+_TURN_SECONDS = 40.0
 # What is one trouble of many filesystems.
 _OF_MANY = (UnreachableError, PoolError)
 # At once, to one peer and for one processor.
@@ -122,13 +123,45 @@ def _paused(link: Link, everything: bool) -> Outcome:
 
 
 def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int) -> list[Outcome]:
-    """All pairs with one peer over one connection; with the peer down: one attempt, one line, no snapshot. What goes
-    wrong here ends nothing of the other peers."""
+    """All pairs with one peer over one connection. What a run of another tag has is waited for, after all else: of two
+    that begin in the same minute one would find the other's datasets busy, and always the same one."""
+    taken, outcomes = _round(session, links, everything, jobs, 0.5 if everything else 2.0)
+    if turn := _of_other_tags(session, taken):
+        tags = ", ".join(sorted(set(turn.values())))
+        session.say(f"{len(turn)} busy under the tag {tags}: waiting up to {_TURN_SECONDS:.0f} s")
+        again, more = _round(session, [link for link in taken if link.name in turn], everything, jobs, _TURN_SECONDS)
+        taken = [*(link for link in taken if link.name not in turn), *again]
+        outcomes += more
+    return _once([*outcomes, *(_busy(session, link, everything) for link in taken)])
+
+
+def _of_other_tags(session: Session, links: Sequence[Link]) -> dict[str, str]:
+    """Those of busy filesystems here that a run of another tag works on, on either side, each with that tag."""
+    found: dict[str, str] = {}
+    for link in links:
+        holder = _holder(session, link)
+        if holder and holder[0] not in ("", session.tag):
+            found[link.name] = holder[0]
+    return found
+
+
+def _holder(session: Session, link: Link) -> Holder | None:
+    """Who has a filesystem locked, here or on its peer; None: nobody any more, or it is not known."""
+    with suppress(ZrepError):
+        for host, name in ((session.local, link.name), (session.host(link.peer_host), link.peer_name)):
+            if holder := host.ask(ReadHolders((name,))).get(name):
+                return holder
+    return None
+
+
+def _round(
+    session: Session, links: list[Link], everything: bool, jobs: int, wait: float
+) -> tuple[list[Link], list[Outcome]]:
+    """Those that are busy, and what became of the others. With the peer down: one attempt, one line, no snapshot. What
+    goes wrong here ends nothing of the other peers."""
     pool_space: dict[str, PoolSpace] = {}
     try:
-        taken, found = session.lock_and_read(
-            links, 0.5 if everything else 2.0, partial(note_pool_space, session, pool_space)
-        )
+        taken, found = session.lock_and_read(links, wait, partial(note_pool_space, session, pool_space))
         # A half that could not be read may have become anything meanwhile.
         unseen = {
             each.filesystem for each in found if isinstance(each, Outcome) and isinstance(each.error, FailedError)
@@ -139,9 +172,8 @@ def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int)
         not_reached(session, links)
         waiting = [link for link in links if not link.role.paused]
         paused = [_paused(link, everything) for link in links if link.role.paused]
-        return [*_once(_each_failed(waiting, error), ", no snapshot was made"), *paused]
-    outcomes = [_busy(session, link, everything) for link in links if link.name in taken]
-    outcomes += [item for item in found if isinstance(item, Outcome)]
+        return [], [*_once(_each_failed(waiting, error), ", no snapshot was made"), *paused]
+    outcomes = [item for item in found if isinstance(item, Outcome)]
     ready: list[View] = []
     for view in (item for item in found if isinstance(item, View)):
         try:
@@ -163,7 +195,7 @@ def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int)
     except ZrepError as error:
         session.unlock(*(view.link for view in ready))
         outcomes += _each_failed([view.link for view in ready], error)
-    return _once(outcomes)
+    return [link for link in links if link.name in taken], outcomes
 
 
 def _left_out(session: Session, views: Sequence[View]) -> list[Outcome]:
@@ -203,15 +235,15 @@ def _busy(session: Session, link: Link, everything: bool) -> Outcome:
     lock is, whoever that may be."""
     synced = last_synced(session, link.name)
     age = None if synced is None else max(0, session.now - synced)
-    if not everything:
-        return Outcome(link.name, error=busy(link.name), skipped=age is not None and age <= session.options.quiet)
-    if age is not None and age <= _BUSY_IS_NEWS:
-        return Outcome(link.name, error=busy(link.name), skipped=True)
+    holder = _holder(session, link)
     error = busy(link.name)
-    error.what = f"busy, and not synced for more than {duration(_BUSY_IS_NEWS)}"
-    error.evidence += "; never synced yet" if age is None else f"; last synced {duration(age)} ago"
-    error.advice = "nothing, if a long stream is under way; who has the lock: fuser -v /var/run/zrep/*.lock"
-    return Outcome(link.name, error=error, harmless=True)
+    error.evidence = whose(holder)
+    if not everything:
+        return Outcome(link.name, error=error, skipped=age is not None and age <= session.options.quiet)
+    found = long_busy(age, holder)
+    if found is None:
+        return Outcome(link.name, error=error, skipped=True)
+    return Outcome(link.name, error=found.error(link.name), harmless=True)
 
 
 # --- moving data ---

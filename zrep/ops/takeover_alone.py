@@ -83,7 +83,7 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool], *
     _need_yes(session, name, loss.text(), agree)
     _fence(session, link)
     session.local.ask(EndReceive(name))
-    if session.local.ask(Lock((name,), 20.0)):
+    if session.local.ask(Lock((name,), 20.0, session.tag)):
         raise BusyError("busy", filesystem=name, evidence="another zrep or a stream is still at work on it")
     member = observe(session.local, session.tag, [name], sync_txg=True)[name]
     if member.role.links != link.role.links or member.role.master:
@@ -138,7 +138,7 @@ def _insist(
             session, name, "its peer may be master; this side would go on as master of its own all the same", agree
         )
         _fence(session, Link(session.tag, name, member.role))
-    if session.local.ask(Lock((name,), 20.0)):
+    if session.local.ask(Lock((name,), 20.0, session.tag)):
         raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
     found = observe(session.local, session.tag, [name]).get(name)
     if found is None or found.role != member.role:
