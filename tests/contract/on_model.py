@@ -114,6 +114,19 @@ class _Runner:
         files = sorted(self.host.read(fs).items())
         return "".join(f"{key}={value.decode()}\n" for key, value in files if len(value) < 1000)
 
+    def do_tmpfs(self, path: str) -> None:
+        self.host.mount_other(path)
+
+    def do_leads(self, path: str) -> str:
+        return self.host.leads(path) + "\n"
+
+    def do_touch(self, path: str) -> Result:
+        """By the path, in what is not of ZFS."""
+        where = path.rpartition("/")[0]
+        if self.host.world.state.hosts["alpha"].others.get(where) == "ro":
+            return Result(1, b"", f"touch: cannot touch '{path}': Read-only file system\n".encode())
+        return Result(0)
+
     def do_tear(self, source: str, target: str) -> None:
         self.files[target] = self.files[source][: len(self.files[source]) // 2]
 

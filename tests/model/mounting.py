@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import mounts
 from .errors import RefusalError
 from .machine import Machine
 from .names import FILESYSTEM
@@ -42,7 +43,7 @@ def mount(machine: Machine, dataset: Dataset) -> None:
             if readonly(machine, outer):
                 raise RefusalError(f"cannot mount '{where}': failed to create mountpoint: Read-only file system")
             machine.change(outer, {directory: b""})
-    dataset.mounted_at = where
+    dataset.mounted_at, dataset.mount_number = where, mounts.next_number(machine.host)
     dataset.remounted = None
     if dataset.came_raw and not readonly(machine, dataset):
         dataset.came_raw = False
@@ -82,11 +83,21 @@ def busy(machine: Machine, dataset: Dataset) -> bool:
 
 
 def unmount(machine: Machine, dataset: Dataset, force: bool = False) -> None:
+    """zfs_unmount() of libzfs goes by the path: what is mounted over the filesystem goes in its place."""
     if dataset.mounted_at is None:
         return
     at = dataset.mounted_at
     if machine.user != "root":
         raise RefusalError(f"cannot unmount '{at}': permission denied")
+    top = mounts.leads(machine.host, at)
+    if top.point != at:
+        raise RefusalError(f"cannot unmount '{at}': unmount failed")
+    if top.kind != "zfs":
+        del machine.host.others[at], machine.host.other_numbers[at]
+        return
+    if top.source != dataset.name:
+        unmount(machine, machine.host.datasets[top.source], force)
+        return
     if busy(machine, dataset) or _covers(machine, dataset):  # -f does not help on Linux
         raise RefusalError(f"cannot unmount '{at}': pool or dataset is busy")
     if dataset.pending:
@@ -134,7 +145,7 @@ def remove_directory(machine: Machine, dataset: Dataset, where: str) -> None:
 def do_mount(machine: Machine, args: list[str]) -> None:
     options = parse(args, "aflo:Ov")
     if options.has("a"):
-        for dataset in machine.host.datasets.values():
+        for dataset in sorted(machine.host.datasets.values(), key=lambda d: machine.value(d, "mountpoint")):
             if not dataset.inconsistent:
                 mount_by_itself(machine, dataset)
         return
@@ -172,6 +183,9 @@ def do_unmount(machine: Machine, args: list[str]) -> None:
     name = options.rest[0]
     if name.startswith("/"):
         found = next((d for d in machine.host.datasets.values() if d.mounted_at == name), None)
+        if found is None and name in machine.host.others:
+            del machine.host.others[name], machine.host.other_numbers[name]
+            return None
         if found is None:
             raise RefusalError(f"cannot unmount '{name}': not currently mounted")
         return unmount(machine, found, options.has("f"))
@@ -205,11 +219,12 @@ def do_system_mount(machine: Machine, args: list[str]) -> None:
     options = parse(args, "o:t:")
     flags = (options.last("o") or "").split(",")
     where = options.rest[-1]
-    if where in machine.host.others:  # it was mounted later: the path leads there
+    top = mounts.leads(machine.host, where)
+    if top.point == where and top.kind != "zfs":
         machine.host.others[where] = "ro" if "ro" in flags else "rw"
         return
-    dataset = next((d for d in machine.host.datasets.values() if where in (d.mounted_at, d.name)), None)
-    if dataset is None or dataset.mounted_at is None:
+    dataset = machine.host.datasets.get(where if where in machine.host.datasets else top.source)
+    if dataset is None or dataset.mounted_at is None or where not in (dataset.mounted_at, dataset.name):
         more = "       dmesg(1) may have more information after failed mount system call."
         raise RefusalError(f"mount: {where}: mount point not mounted or bad option.", more, rc=32)
     if "ro" in flags:
@@ -222,20 +237,20 @@ def do_system_mount(machine: Machine, args: list[str]) -> None:
         dataset.remounted = "rw"
 
 
+def remount_by_property(machine: Machine, dataset: Dataset, *more: str) -> None:
+    """What a change of readonly does to a mounted filesystem: it goes by the path too, the property is what it is."""
+    if dataset.mounted_at is None:
+        return
+    dataset.remounted = None
+    if not mounts.seen(machine.host, dataset):
+        raise RefusalError(f"cannot mount '{dataset.name}': Invalid argument", *more)
+
+
 def mountinfo(host: HostState) -> str:
-    """/proc/self/mountinfo of the model: what is not of ZFS was mounted last."""
-    points = {d.mounted_at: ("zfs", d.name) for d in host.datasets.values() if d.mounted_at}
-    entries = [("/", "ext4", "/dev/sda1"), *((at, *points[at]) for at in sorted(points))]
-    entries += [(at, "tmpfs", "tmpfs") for at in host.others]
+    """/proc/self/mountinfo of the model."""
     lines: list[str] = []
-    for number, (at, kind, source) in enumerate(entries, start=20):
-        outer = [
-            n
-            for n, (other, *_) in enumerate(entries[: number - 20], 20)
-            if (at + "/").startswith(other.rstrip("/") + "/")
-        ]
-        names = [name.replace("\\", "\\134").replace(" ", "\\040") for name in (at, source)]
-        lines.append(
-            f"{number} {outer[-1] if outer else 1} 0:{number} / {names[0]} rw,relatime - {kind} {names[1]} rw,xattr"
-        )
+    for mounted in mounts.table(host):
+        names = [name.replace("\\", "\\134").replace(" ", "\\040") for name in (mounted.point, mounted.source)]
+        about = f"{mounted.number} {mounted.parent} 0:{mounted.number} / {names[0]} rw,relatime"
+        lines.append(f"{about} - {mounted.kind} {names[1]} rw,xattr")
     return "".join(line + "\n" for line in lines)

@@ -126,8 +126,8 @@ def set_properties(
         mounting.remount_tree(machine, mounted)
     if "mountpoint" in checked and remount:
         _mount_at_new_place(machine, dataset)
-    if "readonly" in checked and dataset.mounted_at:
-        dataset.remounted = None
+    if "readonly" in checked:
+        mounting.remount_by_property(machine, dataset, "property may be set but unable to remount filesystem")
 
 
 def _permission(prop: str) -> str:
@@ -247,8 +247,8 @@ def inherit(machine: Machine, dataset: Dataset, snapshot: Snapshot | None, prop:
     mounting.remount_tree(machine, mounted)
     if moves:
         _mount_at_new_place(machine, dataset)
-    if prop == "readonly" and snapshot is None and dataset.mounted_at:
-        dataset.remounted = None
+    if prop == "readonly" and snapshot is None:
+        mounting.remount_by_property(machine, dataset)
 
 
 __all__ = ["INHERIT", "VOLUME", "do_inherit", "do_set", "validate"]

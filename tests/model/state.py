@@ -72,6 +72,7 @@ class Dataset:
     bookmarks: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # name: guid, createtxg, creation
     origin: int | None = None  # objid of the snapshot this is a clone of
     mounted_at: str | None = None
+    mount_number: int = 0  # of the mounts of its host, in the order they were made
     remounted: str | None = None  # ro or rw: what mount -o remount said, whatever the property says
     open_files: int = 0
     mappings: int = 0  # files mapped writable
@@ -123,6 +124,8 @@ class HostState:
     up: bool = True
     exported: dict[str, tuple[Pool, dict[str, Dataset]]] = field(default_factory=dict)  # by the name of the pool
     others: dict[str, str] = field(default_factory=dict)  # mounts that are not of ZFS: where, and ro or rw
+    other_numbers: dict[str, int] = field(default_factory=dict)  # of these mounts
+    mounts_made: int = 0
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from . import command, mounting, receiving, stream
+from . import command, mounting, mounts, receiving, stream
 from .command import Result
 from .errors import RefusalError
 from .machine import Machine
@@ -270,6 +270,7 @@ class Host:
                         receiving.discard(machine, dataset)
                 if dataset.encryption_root:
                     dataset.key_loaded = False
+            host.others, host.other_numbers = {}, {}
             mounting.make_devices(machine)
 
     def power_off(self) -> None:
@@ -292,14 +293,19 @@ class Host:
     def mount_other(self, where: str) -> None:
         """Mount something that is not of ZFS, over whatever is there."""
         with self.world.transaction() as state:
-            state.hosts[self.name].others[where] = "rw"
+            host = state.hosts[self.name]
+            host.others[where], host.other_numbers[where] = "rw", mounts.next_number(host)
 
     def unmount_other(self, where: str) -> None:
         with self.world.transaction() as state:
-            del state.hosts[self.name].others[where]
+            del state.hosts[self.name].others[where], state.hosts[self.name].other_numbers[where]
 
     def mountinfo(self) -> str:
         return mounting.mountinfo(self.world.state.hosts[self.name])
+
+    def leads(self, path: str) -> str:
+        """What is mounted where a path leads."""
+        return mounts.leads(self.world.state.hosts[self.name], path).source
 
     def add_pool(self, name: str) -> None:
         with self.world.transaction() as state:

@@ -68,6 +68,52 @@ MOUNTING = [
         """,
     ),
     case(
+        "mount_over_a_mount",
+        "A mount hides what is mounted below its place, and unmounting goes by the path: what lies on top goes.",
+        """
+        zfs create tank/c/a
+        zfs create tank/c/a/b
+        zfs create -o mountpoint=/tank/c/a/inside tank/c/other
+        leads /tank/c/a/inside
+        zfs unmount tank/c/a
+        zfs unmount tank/c/other
+        zfs unmount tank/c/a
+        zfs mount tank/c/a/b
+        zfs mount tank/c/other
+        leads /tank/c/a/inside
+        zfs mount tank/c/a
+        leads /tank/c/a/b
+        leads /tank/c/a/inside
+        zfs get -H -p -r -o name,value mounted tank/c
+        zfs unmount tank/c/a/b
+        zfs get -H -p -r -o name,value mounted tank/c
+        """,
+    ),
+    case(
+        "mount_something_else_over",
+        "The same of what is not of ZFS: a remount and an unmount by the path hit it.",
+        """
+        zfs create tank/c/a
+        tmpfs /tank/c/a
+        leads /tank/c/a
+        mount -o remount,ro /tank/c/a
+        touch /tank/c/a/new
+        zfs get -H -p -o value,source readonly tank/c/a
+        zfs set readonly=on tank/c/a
+        zfs get -H -p -o value,source readonly tank/c/a
+        umount /tank/c/a
+        leads /tank/c/a
+        write tank/c/a f one
+        zfs get -H -p -o value,source readonly tank/c/a
+        tmpfs /tank/c/a
+        zfs inherit readonly tank/c/a
+        zfs get -H -p -o value,source readonly tank/c/a
+        zfs unmount tank/c/a
+        zfs get -H -p -o value mounted tank/c/a
+        leads /tank/c/a
+        """,
+    ),
+    case(
         "readonly",
         "Fact 2: readonly=on stops a write at once, at any level and mounted or not.",
         """
