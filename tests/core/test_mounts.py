@@ -40,6 +40,21 @@ def test_what_a_mount_would_hide(point: str, found: list[MountEntry]) -> None:
     assert in_the_way((ROOT, TANK, A, INSIDE, SIDE), point) == found
 
 
+def test_what_was_mounted_first_and_is_hidden_covers_nothing() -> None:
+    """Something on /tank/a, then something on /tank, then in that something on /tank/a/c: found by the simulation
+    (seed 101), which hid that."""
+    table = (ROOT, TANK, UNDER, OVER_TANK, MountEntry(10, 7, "/tank/a/c", "tmpfs", "tmpfs"))
+    assert covering(table, table[-1]) is None
+    assert in_the_way(table, "/tank/a") == [table[-1]]
+
+
+def test_what_is_hidden_already_is_not_in_the_way() -> None:
+    """Nobody could take it away by its path. Found by the simulation (seed 6)."""
+    table = (ROOT, TANK, A, INSIDE, MountEntry(6, 1, "/tank", "zfs", "tank"))
+    assert in_the_way(table, "/tank/a") == []
+    assert in_the_way((ROOT, TANK, A, OVER), "/tank/a") == [OVER]
+
+
 @pytest.mark.parametrize(
     ("table", "says"),
     [

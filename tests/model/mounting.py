@@ -107,9 +107,8 @@ def unmount(machine: Machine, dataset: Dataset, force: bool = False) -> None:
 
 
 def _covers(machine: Machine, dataset: Dataset) -> bool:
-    """Whether another filesystem is mounted inside this one."""
-    inside = (dataset.mounted_at or "").rstrip("/") + "/"
-    return any(d.mounted_at is not None and d.mounted_at.startswith(inside) for d in machine.host.datasets.values())
+    """Whether something else is mounted inside this one."""
+    return any(mounted.parent == dataset.mount_number for mounted in mounts.table(machine.host))
 
 
 def unmount_tree(machine: Machine, datasets: list[Dataset], force: bool = False) -> list[Dataset]:

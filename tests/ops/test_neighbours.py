@@ -10,7 +10,7 @@ import pytest
 from tests.model import Host
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Work
-from tests.ops.pairs import A, B, good, value
+from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.core.diagnosis import State
 from zrep.ops.init import Request
 from zrep.ops.status import status
@@ -195,6 +195,44 @@ def test_what_is_mounted_over_the_master_meanwhile_is_not_remounted(hosts: Hosts
     good(hosts.run("alpha", pairs.SYNC_ALL))
     assert value(hosts, "alpha", A, "readonly") == "off"
     hosts["alpha"].write(A, "after", b"it")
+
+
+def test_what_is_mounted_over_an_old_master_is_not_unmounted_when_it_rejoins(hosts: Hosts) -> None:
+    """zfs unmount goes by the path. Found by the simulation (seed 5)."""
+    pairs.diverged(hosts)
+    hosts["alpha"].mount_other(f"/{A}")
+    refused = hosts.run("alpha", pairs.rejoining(A))
+    assert (refused.code, "tmpfs (tmpfs) is mounted on /tank/a, over tank/a" in refused.text) == (3, True)
+    assert hosts.world.state.hosts["alpha"].others == {f"/{A}": "rw"}
+    assert value(hosts, "alpha", A, "zrep:master") == "yes"
+    hosts["alpha"].unmount_other(f"/{A}")
+    good(hosts.run("alpha", pairs.rejoining(A)))
+
+
+def test_nor_is_it_when_a_failover_insists(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].map_file(A)
+
+    def mount_it() -> None:
+        hosts["alpha"].mount_other(f"/{A}")
+
+    in_the_middle(hosts, ("mount", "-o", "remount,ro"), mount_it)
+    hosts.run("alpha", pairs.failing_over(A, insist=True))
+    assert f"/{A}" in hosts.world.state.hosts["alpha"].others
+
+
+def test_what_is_mounted_over_an_old_master_hinders_nobody_to_stop_it_or_to_promote_it(hosts: Hosts) -> None:
+    """The property holds, whatever zfs says of the mount that could not follow. Found by the simulation (seed 6)."""
+    pairs.forced(hosts)
+    hosts["alpha"].mount_other(f"/{A}")
+    assert "has not rejoined" in hosts.run("beta", pairs.syncing(B)).text
+    assert "zrep rejoin tank/a" in hosts.run("alpha", SYNC_ALL).text
+    assert value(hosts, "alpha", A, "readonly") == "on"
+    hosts.wire.cut = True
+    assert "umount '/tank/a'" in hosts.run("alpha", pairs.forcing(A)).text
+    good(hosts.run("alpha", pairs.forcing(A)))
+    assert value(hosts, "alpha", A, "readonly") == "off"
+    assert hosts.world.state.hosts["alpha"].others == {f"/{A}": "rw"}
 
 
 def test_a_role_that_has_moved_is_finished_although_it_cannot_be_mounted(hosts: Hosts) -> None:

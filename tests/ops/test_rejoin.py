@@ -54,6 +54,24 @@ def test_a_rejoin_that_was_cut_late_is_not_carried_on_over_a_newer_role(hosts: H
     assert promoted > 3
 
 
+def test_what_is_advised_of_the_root_of_a_pool_goes_past_holds(hosts: Hosts) -> None:
+    """A final snapshot that is still held would stop the rollback. Found by the simulation (seed 26)."""
+    hosts["alpha"].add_pool("small")
+    good(hosts.run("alpha", pairs.initialising(Request("small", "beta", "tank/s"))))
+    hosts["alpha"].write("small", "tail", b"mine")
+    hosts["alpha"].sh("zfs snapshot small@zrep_000002")
+    hosts["alpha"].sh("zfs hold zrep small@zrep_000002")
+    hosts.wire.cut = True
+    good(hosts.run("beta", pairs.forcing("tank/s")))
+    hosts.wire.cut = False
+    refused = hosts.run("alpha", pairs.rejoining("small"))
+    typed = refused.text.partition("then: ")[2].partition(", then zrep rejoin small")[0].split("; ")
+    assert typed == ["zfs release zrep small@zrep_000002", "zfs rollback -r small@zrep_000001"]
+    for command in typed:
+        hosts["alpha"].sh(command)
+    good(hosts.run("alpha", pairs.rejoining("small")))
+
+
 def test_the_root_of_a_pool_is_not_given_up_half_way(hosts: Hosts) -> None:
     """It cannot be renamed: refused before its role goes, and what is advised leads on."""
     hosts["alpha"].add_pool("small")

@@ -44,7 +44,7 @@ STEPS: tuple[steps.Change, ...] = (
     steps.RemountWritable(End.SOURCE, A, "/tank/a"),
     steps.Mount(End.SOURCE, A),
     steps.Mount(End.SOURCE, A, "/tank/a"),
-    steps.Unmount(End.SOURCE, A, True),
+    steps.Unmount(End.SOURCE, A, True, "/tank/a"),
     steps.Share(End.SOURCE, A),
     steps.Rename(End.SOURCE, A, "tank/c"),
     steps.Clone(End.SOURCE, AT, "tank/c", PROPERTIES),

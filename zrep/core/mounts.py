@@ -31,29 +31,35 @@ def mount_of(table: Iterable[MountEntry], dataset: str, point: str) -> MountEntr
     return found[-1] if found else None
 
 
+def leads(table: Sequence[MountEntry], path: str) -> MountEntry | None:
+    """The mount in which a path ends: down from the root, at each directory that something is mounted on into that.
+    None where the table has no root."""
+    known = {entry.identity for entry in table}
+    here = next((entry for entry in table if entry.parent not in known and entry.point == "/"), None)
+    for _ in table:
+        inside = [e for e in table if here and e.parent == here.identity != e.identity and _within(path, e.point)]
+        if not inside:
+            break
+        here = min(reversed(inside), key=lambda entry: len(entry.point))
+    return here
+
+
 def covering(table: Sequence[MountEntry], entry: MountEntry) -> MountEntry | None:
-    """What is mounted over a mount, or over a directory that leads to it: its path leads there instead. What it is
-    itself mounted on is not: those are its parents."""
-    below = {entry.identity}
-    by_identity = {other.identity: other for other in table}
-    parent = by_identity.get(entry.parent)
-    while parent is not None and parent.identity not in below:
-        below.add(parent.identity)
-        parent = by_identity.get(parent.parent)
-    over = [other for other in table if other.identity not in below and _within(entry.point, other.point)]
-    return over[-1] if over else None
+    """What is mounted over a mount, or over a directory that leads to it: its path leads there instead."""
+    found = leads(table, entry.point)
+    return None if found is None or found.identity == entry.identity else found
 
 
-def in_the_way(table: Iterable[MountEntry], point: str) -> list[MountEntry]:
-    """What is mounted on a path or below it: a new mount on the path would hide it."""
-    return [entry for entry in table if _within(entry.point, point)]
+def in_the_way(table: Sequence[MountEntry], point: str) -> list[MountEntry]:
+    """What is mounted on a path or below it, unless it is hidden already: a new mount on the path would hide it."""
+    return [entry for entry in table if _within(entry.point, point) and covering(table, entry) is None]
 
 
 def _within(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
-def hidden_by(table: Iterable[MountEntry], dataset: str, point: str, host: str) -> list[RefusedError]:
+def hidden_by(table: Sequence[MountEntry], dataset: str, point: str, host: str) -> list[RefusedError]:
     """Why a dataset must not be mounted on a path: each mount there, or below it, which it would hide."""
     return [
         RefusedError(

@@ -160,8 +160,11 @@ class Mount(Change, frozen=True):
 
 
 class Unmount(Change, frozen=True):
+    """mountpoint: the path that it goes by, and that must lead to the dataset; None where no other can be there."""
+
     dataset: DatasetName
     force: bool = False
+    mountpoint: MountPoint | None = None
 
 
 class Share(Change, frozen=True):

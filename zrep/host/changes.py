@@ -6,7 +6,7 @@ from zrep.core.dataset import role_of
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import hidden_by, mount_of, unreachable_by_path
 from zrep.core.requests import Carried, CarryOut, TakeRole
-from zrep.core.steps import Mount, RemountReadOnly, RemountWritable, Step
+from zrep.core.steps import Mount, RemountReadOnly, RemountWritable, Step, Unmount
 from zrep.host import exact
 from zrep.host.machine import Machine, carry_out
 from zrep.host.process import COMMAND_SECONDS
@@ -52,10 +52,14 @@ def _do(step: Step, machine: Machine) -> ZrepError | None:
 
 
 def _mount_refusal(step: Step, machine: Machine) -> ZrepError | None:
-    """Why a mount of a dataset must not be made or changed. Both go by a path, and what is mounted may have changed
-    since it was looked at: asked right before."""
+    """Why a mount of a dataset must not be made, changed or ended. All go by a path, and what is mounted may have
+    changed since it was looked at: asked right before."""
     match step:
-        case RemountReadOnly(dataset=dataset, mountpoint=point) | RemountWritable(dataset=dataset, mountpoint=point):
+        case (
+            RemountReadOnly(dataset=dataset, mountpoint=point)
+            | RemountWritable(dataset=dataset, mountpoint=point)
+            | Unmount(dataset=dataset, mountpoint=point)
+        ) if point:
             return unreachable_by_path(parse.parse_mountinfo(machine.mountinfo()), dataset, point, machine.name)
         case Mount(dataset=dataset, mountpoint=point) if point:
             table = parse.parse_mountinfo(machine.mountinfo())

@@ -41,7 +41,7 @@ def blockers(view: View) -> tuple[ZrepError, ...]:
     data = _unusable_data(view)
     found = [*refuse_exchange(view), *([data] if data else []), *_mounted_by_hand(view)]
     found += _unreplayed(view.executor.source, view.pair.source.members)
-    found += _covered(view.executor.source, view.pair.source.members)
+    found += covered(view.executor.source, view.pair.source.members)
     found += refused_change(view.executor.source, view.tag, view.pair.source, "on")
     found += refused_change(host, view.tag, view.pair.target, "off")
     return (*found, *_missing_keys(host, members), *_mountpoints_taken(host, members))
@@ -130,10 +130,10 @@ def _mountpoints_taken(host: Host, members: Sequence[Member]) -> list[ZrepError]
     wanted = [m for m in members if m.get("mountpoint").startswith("/") and not m.mounted and while_master(m) == "on"]
     table = read_mounts(host) if wanted else []
     taken = [error for m in wanted for error in hidden_by(table, m.name, m.get("mountpoint"), host.name)]
-    return [*taken, *_covered(host, members)]
+    return [*taken, *covered(host, members)]
 
 
-def _covered(host: Host, members: Sequence[Member]) -> list[ZrepError]:
+def covered(host: Host, members: Sequence[Member]) -> list[ZrepError]:
     """Those whose path leads to another mount: a remount of theirs would make that one read-only, or writable."""
     placed = [member for member in members if member.placed]
     table = read_mounts(host) if placed else []

@@ -37,6 +37,7 @@ from zrep.ops import hooks
 from zrep.ops.children import refused_rejoin
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View
+from zrep.ops.preflight import covered
 from zrep.ops.read import find_role, find_roles, observe, observe_children, read_all_properties, read_delegations
 from zrep.ops.repair import finish
 from zrep.ops.tags import check_following
@@ -94,7 +95,7 @@ def _refuse_early(session: Session, view: View, base: Snapshot) -> None:
     """What is known already of what would refuse it later, before anything is changed and anybody told. That nothing
     was written alone may be seen only once the intent log is replayed."""
     member = _own(view)
-    for refusal in refused_rejoin(session.local, view.tag, view.mine):
+    for refusal in (*covered(session.local, view.mine.members), *refused_rejoin(session.local, view.tag, view.mine)):
         raise refusal.about(view.name)
     own = member.by_guid(base.guid)
     unreadable = member.may_have_log and not _can_be_mounted(member)
@@ -206,7 +207,10 @@ def _unmount(session: Session, member: Member) -> None:
     """RefusedError when somebody uses it."""
     if not member.mounted:
         return
-    error = session.alone().try_do(Unmount(End.SOURCE, member.name))
+    point = member.get("mountpoint") if member.placed else None
+    error = session.alone().try_do(Unmount(End.SOURCE, member.name, mountpoint=point))
+    if isinstance(error, RefusedError):  # something else is mounted there: zfs would unmount that
+        raise error.about(member.name)
     if error is not None:
         occupants = session.local.ask(Occupants(member.get("mountpoint")))
         raise RefusedError(
@@ -233,20 +237,23 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
 
 def _refuse_split(session: Session, member: Member, base: Snapshot, properties: Mapping[str, Value]) -> None:
     """What keeps a split copy from being made."""
-    _refuse_pool_root(member, base)
+    _refuse_pool_root(session, member, base)
     _refuse_other_pairs(session, member, properties)
     _refuse_children(session, member)
 
 
-def _refuse_pool_root(member: Member, base: Snapshot) -> None:
+def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
     """ZFS renames no pool's root, and the split copy is made by a rename."""
     if "/" not in member.name:
+        held = [snapshot for snapshot in member.after(base) if session.tag in snapshot.holds]
+        release = [f"zfs release {session.tag} {quote(f'{member.name}@{snapshot.name}')}" for snapshot in held]
+        rollback = f"zfs rollback -r {quote(f'{member.name}@{base.name}')}"  # which a hold would stop
+        again = f"zrep rejoin {'-f ' if session.options.force else ''}{quote(member.name)}"
         raise RefusedError(
             "it is the root of a pool, which cannot be renamed to keep what was written here alone",
             filesystem=member.name,
             evidence=f"written after @{base.name}",
-            advice=f"copy what is wanted of it, then: zfs rollback -r {quote(f'{member.name}@{base.name}')}, "
-            f"then zrep rejoin {quote(member.name)}",
+            advice=f"copy what is wanted of it, then: {'; '.join([*release, rollback])}, then {again}",
         )
 
 

@@ -203,7 +203,7 @@ def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) 
     occupants = view.executor.source.ask(Occupants(step.mountpoint))
     if change.insist:
         session.say(f"{view.name}: forcing out {', '.join(occupants) or 'whoever uses it'}")
-        stays = view.executor.try_do(Unmount(End.SOURCE, step.dataset, force=True))
+        stays = view.executor.try_do(Unmount(End.SOURCE, step.dataset, force=True, mountpoint=step.mountpoint))
         if stays is not None and not isinstance(stays, zfs_errors.OccupiedError):
             raise stays
         # Linux unmounts nothing with open files, by force or not. The readonly=on that comes next stops every write

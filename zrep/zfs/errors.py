@@ -123,13 +123,27 @@ _ALREADY: dict[type[steps.Step], str] = {
 }
 
 
+# What zfs says of a readonly (and what else it set with it) that is set, and holds, when the mount's own option could
+# not follow: that goes by the path, where something else is mounted now (zfs_prop_set_list(), zfs_prop_inherit()).
+_SET_ALL_THE_SAME = r"^cannot mount '.+': Invalid argument$|^property may be set but unable to remount filesystem$"
+
+
 def step_error(step: steps.Step, completed: Completed) -> ZrepError | None:
     """Tell whether a step is done once its command has ended: None, or the error its words stand for."""
     said = [line.strip() for line in completed.err.splitlines() if line.strip()]
-    already = _ALREADY.get(type(step))
+    already = _SET_ALL_THE_SAME if _sets_readonly(step) else _ALREADY.get(type(step))
     if completed.status == 0 or (already and said and all(re.search(already, line) for line in said)):
         return None
     return error(completed)
+
+
+def _sets_readonly(step: steps.Step) -> bool:
+    match step:
+        case steps.SetProperties(properties=properties):
+            return {"readonly"} <= {name for name, _ in properties} <= {"readonly", "canmount"}
+        case steps.InheritProperty(name=name):
+            return name == "readonly"
+    return False
 
 
 # Every error that may cross between hosts, by its name.

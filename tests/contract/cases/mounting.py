@@ -108,6 +108,9 @@ MOUNTING = [
         tmpfs /tank/c/a
         zfs inherit readonly tank/c/a
         zfs get -H -p -o value,source readonly tank/c/a
+        umount /tank/c/a
+        write tank/c/a f one
+        tmpfs /tank/c/a
         zfs unmount tank/c/a
         zfs get -H -p -o value mounted tank/c/a
         leads /tank/c/a
