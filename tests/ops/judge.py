@@ -11,7 +11,9 @@ from tests.model.state import Dataset, Snapshot
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import A, B
 
-SIDES = (("alpha", A), ("beta", B))
+# A pair's two halves: each a host and a dataset.
+Sides = tuple[tuple[str, str], tuple[str, str]]
+SIDES: Sides = (("alpha", A), ("beta", B))
 
 
 def find(hosts: Hosts, host: str, name: str) -> Dataset | None:
@@ -23,9 +25,9 @@ def value(hosts: Hosts, host: str, dataset: Dataset, name: str) -> str:
     return Machine(state, state.hosts[host]).value(dataset, name)
 
 
-def local(dataset: Dataset, name: str) -> str:
+def local(dataset: Dataset, name: str, tag: str = "zrep") -> str:
     """A property of zrep's, "" where it has no local value."""
-    setting = dataset.props.get(f"zrep:{name}")
+    setting = dataset.props.get(f"{tag}:{name}")
     return (setting.local or "") if setting else ""
 
 
@@ -40,8 +42,8 @@ def snapshots(hosts: Hosts, host: str, name: str) -> list[Snapshot]:
     return [snapshot for dataset in family(hosts, host, name) for snapshot in dataset.snapshots]
 
 
-def held(hosts: Hosts, host: str, name: str) -> set[int]:
-    return {snapshot.guid for snapshot in snapshots(hosts, host, name) if "zrep" in snapshot.holds}
+def held(hosts: Hosts, host: str, name: str, tag: str = "zrep") -> set[int]:
+    return {snapshot.guid for snapshot in snapshots(hosts, host, name) if tag in snapshot.holds}
 
 
 def writable(hosts: Hosts, host: str, name: str) -> bool:
@@ -54,9 +56,9 @@ def writable(hosts: Hosts, host: str, name: str) -> bool:
     return dataset.mounted_at is not None and not mounting.readonly(Machine(state, state.hosts[host]), dataset)
 
 
-def base(hosts: Hosts) -> int | None:
+def base(hosts: Hosts, sides: Sides = SIDES) -> int | None:
     """GUID of the newest common snapshot."""
-    here, there = (find(hosts, *side) for side in SIDES)
+    here, there = (find(hosts, *side) for side in sides)
     if here is None or there is None:
         return None
     guids = {snapshot.guid for snapshot in there.snapshots}
@@ -74,18 +76,21 @@ class Watch:
     broken: list[str] = field(default_factory=list)
     epochs: dict[str, int] = field(default_factory=dict)
     foreign: set[tuple[str, str, int]] = field(default_factory=set)
+    sides: Sides = SIDES
+    tag: str = "zrep"
 
     def __post_init__(self) -> None:
-        for host, name in SIDES:
+        for host, name in self.sides:
             for snapshot in snapshots(self.hosts, host, name):
-                if not snapshot.name.startswith("zrep_"):
+                if not snapshot.name.startswith(f"{self.tag}_"):
                     self.foreign.add((host, name, snapshot.guid))
         self.look()
 
     def look(self) -> None:
         self._masters()
         self._replicas()
-        if self.linked and not held(self.hosts, *SIDES[0]) & held(self.hosts, *SIDES[1]):
+        one, other = (held(self.hosts, *side, self.tag) for side in self.sides)
+        if self.linked and not one & other:
             self._say("no common snapshot is held on both sides (5)")
         for host, name, guid in self.foreign:
             if all(snapshot.guid != guid for snapshot in snapshots(self.hosts, host, name)):
@@ -94,27 +99,31 @@ class Watch:
     def _masters(self) -> None:
         if self.forced:
             return
-        if all(writable(self.hosts, *side) for side in SIDES):
+        if all(writable(self.hosts, *side) for side in self.sides):
             self._say("both sides are writable (1)")
-        here, there = (find(self.hosts, *side) for side in SIDES)
-        both = here and there and local(here, "master") == local(there, "master") == "yes"
-        if both and here and there and local(here, "gen") == local(there, "gen"):
+        here, there = (find(self.hosts, *side) for side in self.sides)
+        both = here and there and self._local(here, "master") == self._local(there, "master") == "yes"
+        if both and here and there and self._local(here, "gen") == self._local(there, "gen"):
             self._say("two masters of one generation (1)")
 
     def _replicas(self) -> None:
-        for host, name in SIDES:
+        for host, name in self.sides:
             dataset = find(self.hosts, host, name)
             if dataset is None:
                 continue
             # A volume is opened just before a forced promotion: its size cannot be set while it is read-only.
             opened = self.forced and dataset.kind == "volume"
-            if local(dataset, "master") == "no" and not opened and value(self.hosts, host, dataset, "readonly") != "on":
+            replica = self._local(dataset, "master") == "no" and not opened
+            if replica and value(self.hosts, host, dataset, "readonly") != "on":
                 self._say(f"the replica on {host} is not read-only (18)")
-            epoch = local(dataset, "epoch")
+            epoch = self._local(dataset, "epoch")
             if epoch:
                 if int(epoch) < self.epochs.get(host, 0):
                     self._say(f"the epoch on {host} went back (3)")
                 self.epochs[host] = int(epoch)
+
+    def _local(self, dataset: Dataset, name: str) -> str:
+        return local(dataset, name, self.tag)
 
     def _say(self, text: str) -> None:
         log = self.hosts.wire.log
@@ -123,38 +132,42 @@ class Watch:
             self.broken.append(text + where[:160])
 
 
-def settled(hosts: Hosts) -> dict[str, object]:
+def settled(hosts: Hosts, sides: Sides = SIDES, tag: str = "zrep") -> dict[str, object]:
     """Where the two sides have ended up, without what may differ between two good ends (ids, names, counts)."""
-    common = base(hosts)
-    here, there = (find(hosts, *side) for side in SIDES)
-    same = here is not None and there is not None and local(here, "gen") == local(there, "gen")
-    return {"one generation": same, **{host: _side(hosts, host, name, common) for host, name in SIDES}}
+    common = base(hosts, sides)
+    here, there = (find(hosts, *side) for side in sides)
+    same = here is not None and there is not None and local(here, "gen", tag) == local(there, "gen", tag)
+    return {"one generation": same, **{host: _side(hosts, host, name, common, tag) for host, name in sides}}
 
 
-def _side(hosts: Hosts, host: str, name: str, common: int | None) -> object:
+def _side(hosts: Hosts, host: str, name: str, common: int | None, tag: str) -> object:
     dataset = find(hosts, host, name)
     if dataset is None:
         return None
     # What is held beside the base: newer ones of ours, which have still to be sent (how many, may differ).
-    held = {"base" if s.guid == common else "newer" for s in after(dataset, common) if "zrep" in s.holds}
+    held = {"base" if s.guid == common else "newer" for s in after(dataset, common) if tag in s.holds}
     roles = {
         key: setting.local.partition(" since ")[0]
         for key, setting in dataset.props.items()
-        if key.startswith("zrep:") and setting.local and key not in ("zrep:gen", "zrep:parent", "zrep:flags")
+        if key.startswith(f"{tag}:") and setting.local and key.partition(":")[2] not in ("gen", "parent", "flags")
     }
     native = {key: value(hosts, host, dataset, key) for key in ("readonly", "canmount") if dataset.kind != "volume"}
     splits = [
-        (bool(local(copy, "split")), local(copy, "master"), local(copy, "inprogress"), writable(hosts, host, copy.name))
+        (bool(local(copy, "split", tag)), *_role(copy, tag), writable(hosts, host, copy.name))
         for copy in family(hosts, host, name)
         if copy.name != name
     ]
     files = dict(dataset.data)
-    older = [s.name for s in dataset.snapshots if "zrep" in s.holds and s not in after(dataset, common)]
+    older = [s.name for s in dataset.snapshots if tag in s.holds and s not in after(dataset, common)]
     mount = "as it was"  # a replica's is nobody's business: an old master stays mounted until it is booted again
-    if roles.get("zrep:master") == "yes":
+    if roles.get(f"{tag}:master") == "yes":
         mount = f"{dataset.mounted_at} {dataset.remounted == 'ro'}"
     end = {"roles": roles, **native, "held": held, "held older": older, "splits": splits, "files": files}
     return {**end, "partial": dataset.partial is not None, "mount": mount}
+
+
+def _role(dataset: Dataset, tag: str) -> tuple[str, str]:
+    return local(dataset, "master", tag), local(dataset, "inprogress", tag)
 
 
 def after(dataset: Dataset, common: int | None) -> list[Snapshot]:

@@ -11,24 +11,26 @@ import secrets
 import sys
 import time
 
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.ops.hosts import in_order
 from tests.ops.simulation import Simulation, counted
+from tests.ops.simulation.layouts import LAYOUTS, drawn
 
 EXAMPLES = 40
 STEPS = 30
 
 
-def one_round(number: int) -> BaseException | None:
-    """What went wrong with one seed, shrunk by hypothesis; None when all went well."""
+def one_round(number: int, shrink: bool = True) -> BaseException | None:
+    """What went wrong with one seed, shrunk by hypothesis if wanted; None when all went well."""
     machine = seed(number)(type("Simulation", (Simulation,), {}))
     chosen = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
         deadline=None,
         database=None,
+        phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
@@ -50,14 +52,18 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.ops.simulate")
     parser.add_argument("--seconds", type=float, default=600, help="begin no further round after this time")
     parser.add_argument("--seed", type=int, default=None, help="of the first round")
+    parser.add_argument("--layout", choices=list(LAYOUTS), help="what stands on the hosts; any, when not given")
+    parser.add_argument("--no-shrink", action="store_true", help="end at the first violation, however long its story")
     given = parser.parse_args(argv)
+    if given.layout:
+        drawn[:] = [given.layout]
     first: int = secrets.randbelow(1_000_000_000) if given.seed is None else given.seed
     print(f"seed {first}", flush=True)
     started = time.monotonic()
     rounds, error = 0, None
     with in_order():
         while error is None and (rounds == 0 or time.monotonic() - started < given.seconds):
-            error = one_round(first + rounds)
+            error = one_round(first + rounds, shrink=not given.no_shrink)
             rounds += 1
             print(".", end="", flush=True)
     took = time.monotonic() - started

@@ -132,7 +132,7 @@ def test_two_runs_at_the_same_time(table: Table, row: int) -> None:
         simulation = Simulation()
         then, pace = WAYS[way]
         try:
-            simulation.a_pair(volume=False, keep="beta")
+            simulation.a_pair(layout="filesystem", keep="beta")
             BOTH[row].start(simulation)
             turns = [*[False] * number, True]
             first, _ = simulation.overlapping(Overlap((BOTH[row].first, BOTH[row].second), turns, pace, then))
@@ -150,7 +150,7 @@ def test_the_same_schedule_is_the_same_run() -> None:
     def play() -> tuple[list[str], dict[str, object]]:
         simulation = Simulation()
         try:
-            simulation.a_pair(volume=False, keep="beta")
+            simulation.a_pair(layout="filesystem", keep="beta")
             written(simulation)
             turns = [number % 3 == 0 for number in range(30)]
             simulation.overlapping(Overlap((("alpha", "failover"), ("beta", "takeover")), turns, 0.05))

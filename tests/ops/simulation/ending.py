@@ -1,0 +1,181 @@
+"""The end: everything works again, cron runs, and a person does what zrep advises. It must come to whole pairs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from tests.ops.hosts import Ended
+from tests.ops.judge import after, base, settled
+from tests.ops.simulation.pair import JudgedPair
+from tests.ops.simulation.people import People
+from tests.ops.simulation.runs import HEALED, counted
+
+ROUNDS = 8
+OBSTACLES = 10  # that one command may meet, one after the other
+ADVICE = re.compile(
+    r"next: (?:on (\w+): )?.*?zrep (?:-t \w+ )?"
+    r"(rejoin -f|rejoin|takeover -L|takeover|sync -f|sync|unpause)"
+    r"(?: '[^']*' on (\w+))?"
+)
+# What a person may be told to type beside zrep.
+TYPED = re.compile(r"(?:zfs (?:mount|unmount|load-key|set|rollback|release)|umount) [^;,]*")
+PLACE = re.compile(r"\bon (\w+): ")
+
+
+def converge(simulation: People) -> None:
+    simulation.history.append(HEALED)
+    simulation.cut = False
+    for host in sorted(simulation.down):
+        simulation.switch_on(host)
+    for host in simulation.names:
+        simulation.load_keys(host)
+        simulation.hosts[host].mount_all()
+    for pair in simulation.pairs:
+        for host in pair.names:
+            simulation.one_run(pair, host, "unpause")
+    for _ in range(ROUNDS * len(simulation.pairs)):
+        ended = cron(simulation)
+        simulation.judge()
+        if all(pair.linked() for pair in simulation.pairs) and not any(one.code for *_, one in ended):
+            break
+        _follow(simulation, ended)
+    else:
+        ends = [settled(simulation.hosts, pair.sides, pair.tag) for pair in simulation.pairs]
+        raise AssertionError(f"no whole pair:\n{ends}\n{simulation.story(12)}")
+    for pair in simulation.pairs:
+        _there_and_back(simulation, pair)
+
+
+def cron(simulation: People) -> list[tuple[JudgedPair, str, Ended]]:
+    """One sync all for each host and tag."""
+    seen: dict[tuple[str, str], JudgedPair] = {}
+    for pair in simulation.pairs:
+        for host in pair.names:
+            seen.setdefault((host, pair.tag), pair)
+    return [(pair, host, simulation.one_run(pair, host, "sync all")) for (host, _), pair in seen.items()]
+
+
+def _follow(simulation: People, ended: list[tuple[JudgedPair, str, Ended]]) -> None:
+    for told, host, one in ended:
+        for line in one.text.splitlines():
+            pair = _meant(simulation, told, host, line)
+            advised = next_command(line, host, pair)
+            if advised is not None:
+                counted[f"advised: {advised[1]}"] += 1
+                _as_told(simulation, pair, *advised)
+                return
+            if type_as_told(simulation, pair, host, line):
+                return
+
+
+def _meant(simulation: People, told: JudgedPair, host: str, line: str) -> JudgedPair:
+    """The pair that a line is about."""
+    name = line.partition(":")[0]
+    found = [one for one in simulation.pairs if one.tag == told.tag and one.names.get(host) == name]
+    return found[0] if found else told
+
+
+def next_command(text: str, host: str, pair: JudgedPair) -> tuple[str, str] | None:
+    """Where to run what, by zrep's own words; where it leaves the choice to a person, for the side to keep."""
+    found = ADVICE.search(text)
+    if found is None:
+        return None
+    where, command, elsewhere = found.groups()
+    if command == "rejoin -f":
+        where = pair.other[pair.keep]
+    elif command == "takeover -L" and "FS" in text[found.start() :]:
+        where = pair.keep
+    return where or elsewhere or host, command
+
+
+def type_as_told(simulation: People, pair: JudgedPair, host: str, text: str) -> bool:
+    """Do the part of an advice that is no command of zrep's; whether there was one."""
+    _, _, advice = text.partition("next: ")
+    done = False
+    for found in TYPED.finditer(advice):
+        command = found.group().strip()
+        where = [host, *PLACE.findall(advice[: found.start()])][-1]
+        words = shlex.split(command)
+        simulation.history.append(f"{where}: (types {command})")
+        if simulation.hosts[where].run(words).rc != 0:
+            simulation.reboot(where)  # mounted in whatever order, it cannot be undone one by one
+        if words[1] == "rollback":
+            pair.forget_rolled_back(where)
+        done = True
+    simulation.around.note()
+    return done
+
+
+def _as_told(simulation: People, pair: JudgedPair, host: str, command: str) -> Ended:
+    """Run it; where it says what a person must do first, do that and run it again."""
+    ended = simulation.one_run(pair, host, command)
+    for _ in range(OBSTACLES):
+        if ended.code == 0 or not _mended(simulation, pair, host, ended):
+            break
+        ended = simulation.one_run(pair, host, command)
+    return ended
+
+
+def _mended(simulation: People, pair: JudgedPair, host: str, ended: Ended) -> bool:
+    """Do what a refusal asks for; whether it asked for anything."""
+    text = ended.text
+    if "remove them on" in text:
+        names = re.findall(r"newer than the base @\S+ \(([^)]*)\)", text)[0].split(", ")
+        _remove(simulation, pair, pair.other[host], names)
+    elif "a split would move them along" in text:
+        _roll_back(simulation, pair, host)
+    elif "stop the writer" in text or "stop what uses" in text:
+        _stop_writers(simulation, pair)
+        type_as_told(simulation, pair, host, text)
+    else:
+        return type_as_told(simulation, pair, host, text)
+    return True
+
+
+def _remove(simulation: People, pair: JudgedPair, host: str, names: list[str]) -> None:
+    dataset = pair.dataset(host)
+    assert dataset is not None
+    for name in names:
+        simulation.history.append(f"{host}: (removes @{name})")
+        simulation.hosts[host].run(["zfs", "release", pair.tag, f"{dataset.name}@{name}"])
+        simulation.destroy_named(pair, host, dataset, name)
+
+
+def _roll_back(simulation: People, pair: JudgedPair, host: str) -> None:
+    """Children that stay where they are leave a person this way only: what was written alone is given up."""
+    common = base(simulation.hosts, pair.sides)
+    dataset = pair.dataset(host)
+    assert dataset is not None
+    newer = after(dataset, common)
+    for snapshot in newer[1:]:
+        simulation.hosts[host].run(["zfs", "release", pair.tag, f"{dataset.name}@{snapshot.name}"])
+    simulation.history.append(f"{host}: (rolls back to {dataset.name}@{newer[0].name})")
+    simulation.hosts[host].run(["zfs", "rollback", "-r", f"{dataset.name}@{newer[0].name}"])
+    pair.forget_rolled_back(host)
+
+
+def _stop_writers(simulation: People, pair: JudgedPair) -> None:
+    simulation.history.append("(writers stopped)")
+    for host in pair.names:
+        dataset = pair.dataset(host)
+        if dataset is not None:
+            dataset.mappings = 0
+        simulation.unmount_all_others(host)
+
+
+def _there_and_back(simulation: People, pair: JudgedPair) -> None:
+    """The role moves both ways, with a write on each side, and moving nothing changes nothing."""
+    for _ in range(2):
+        [(master, _)] = pair.ledger.masters()
+        simulation.act(pair, master, "write")
+        ended = _as_told(simulation, pair, master, "failover")
+        assert ended.code == 0, simulation.story(12)
+        for *_, one in cron(simulation):
+            assert one.code == 0, simulation.story(12)
+        simulation.judge()
+    held = pair.held()
+    assert held == [["base"], ["base"]], f"holds have piled up (17): {held}\n{simulation.story(12)}"
+    before = simulation.hosts.world.view()
+    cron(simulation)
+    assert simulation.hosts.world.view() == before, "running it again changed something (11)"

@@ -1,0 +1,78 @@
+"""What stands on the hosts at the beginning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.ops import pairs
+from tests.ops.hosts import Hosts
+from tests.ops.judge import SIDES, Sides
+from tests.ops.pairs import A, B, good
+from tests.ops.simulation.around import OTHER
+from zrep.ops.changeconfig import Config
+from zrep.ops.init import Request
+
+ENCRYPTED = "-o encryption=on -o keyformat=raw -o keylocation=file:///key"
+
+
+@dataclass(frozen=True, slots=True)
+class Linking:
+    """One pair: its halves, the master's first, its tag, and the words that its master is made with; snapshot: whether
+    an administrator has one on the replica too."""
+
+    sides: Sides = SIDES
+    create: str = ""
+    tag: str = "zrep"
+    snapshot: bool = True
+
+    def make(self, hosts: Hosts, lease: int) -> None:
+        (here, name), (there, target) = self.sides
+        if name not in hosts.world.state.hosts[here].datasets:
+            hosts[here].sh(f"zfs create {self.create} {name}")
+        hosts[here].write(name, "one", b"1" * 50)
+        hosts[here].write(name, "older", b"0" * 50)
+        hosts[here].sh(f"zfs snapshot {name}@daily")
+        good(hosts.run(here, pairs.initialising(Request(name, there, target)), tag=self.tag))
+        hosts[there].load_key(target)
+        if self.snapshot:
+            hosts[there].sh(f"zfs snapshot {target}@weekly")
+        for host, half in self.sides:
+            good(hosts.run(host, pairs.changing(half, Config(savecount=2, lease=lease)), tag=self.tag))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """links: the pairs; pool: one that alpha has beside tank; children: filesystems of no pair below a half."""
+
+    links: tuple[Linking, ...]
+    pool: str = ""
+    children: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(("alpha", "beta", *(host for link in self.links for host, _ in link.sides))))
+
+    def make(self, hosts: Hosts, lease: int) -> None:
+        if self.pool:
+            hosts["alpha"].add_pool(self.pool)
+        for name in self.hosts:
+            hosts[name].sh(f"zfs create {OTHER}")
+        for link in self.links:
+            link.make(hosts, lease)
+        for host, child in self.children:
+            hosts[host].sh(f"zfs create {child}")
+
+
+# Those that are drawn from: `simulate --layout` leaves one.
+drawn: list[str] = []
+
+LAYOUTS = {
+    "filesystem": Layout((Linking(),)),
+    "volume": Layout((Linking(create="-V 1G"),)),
+    "encrypted": Layout((Linking(create=ENCRYPTED, snapshot=False),)),
+    "encrypted volume": Layout((Linking(create=f"-V 1G {ENCRYPTED}", snapshot=False),)),
+    "parent and child": Layout((Linking(), Linking((("alpha", f"{A}/c"), ("beta", f"{B}/c"))))),
+    "child of nobody": Layout((Linking(),), children=(("alpha", f"{A}/own"), ("beta", f"{B}/own"))),
+    "pool root": Layout((Linking((("alpha", "small"), ("beta", "tank/s"))),), pool="small"),
+}
+drawn += LAYOUTS

@@ -1,0 +1,118 @@
+"""One pair of the simulation: its halves, the judges of it, and what was said about it."""
+
+from __future__ import annotations
+
+from tests.model.state import Dataset
+from tests.ops.hosts import Ended, Hosts
+from tests.ops.judge import Sides, Watch, find, local, settled, snapshots, writable
+from tests.ops.simulation.events import MOVES
+from tests.ops.simulation.ledger import Ledger
+from zrep.core.role import Intent
+
+
+class JudgedPair:
+    """keep: the host that a person decides for when asked; lease: seconds, on both sides; insisted: hosts on which
+    somebody went past a writer with --force-unmount."""
+
+    def __init__(self, hosts: Hosts, sides: Sides, tag: str, keep: str, lease: int) -> None:
+        self.hosts, self.sides, self.tag, self.lease = hosts, sides, tag, lease
+        self.names = dict(sides)
+        (one, _), (other, _) = sides
+        self.other = {one: other, other: one}
+        self.keep = self.at(keep)
+        self.watch = Watch(hosts, forced=False, linked=True, sides=sides, tag=tag)
+        self.ledger = Ledger(hosts, sides, tag)
+        self.insisted: set[str] = set()
+
+    def at(self, host: str) -> str:
+        """The host that a draw means: alpha is the one the pair was made on, beta the other one."""
+        return self.sides[0 if host == "alpha" else 1][0]
+
+    def dataset(self, host: str) -> Dataset | None:
+        return find(self.hosts, host, self.names[host])
+
+    def local(self, dataset: Dataset, name: str) -> str:
+        return local(dataset, name, self.tag)
+
+    def look(self) -> None:
+        self.watch.look()
+        self.ledger.look()
+
+    @property
+    def broken(self) -> list[str]:
+        name = f"{self.names[self.sides[0][0]]} ({self.tag})"
+        return [f"{name}: {line}" for line in (*self.watch.broken, *self.ledger.broken)]
+
+    @property
+    def forced(self) -> bool:
+        return self.ledger.forced
+
+    def force(self, forced: bool) -> None:
+        self.watch.forced = self.ledger.forced = forced
+
+    def settle(self) -> None:
+        if self.ledger.whole():
+            self.force(False)
+            self.ledger.settle()
+
+    def roles(self) -> list[tuple[object, ...]]:
+        found = [(find(self.hosts, *side), writable(self.hosts, *side)) for side in self.sides]
+        keys = ("gen", "master", "epoch", "inprogress")
+        return [(*(self.local(dataset, key) for key in keys), opened) if dataset else () for dataset, opened in found]
+
+    def held(self) -> list[list[str]]:
+        """What each side holds, beside the base: see judge.settled."""
+        ends = settled(self.hosts, self.sides, self.tag)
+        sides = [ends[host] for host in self.names]
+        return [sorted({*side["held"], *side["held older"]}) for side in sides if isinstance(side, dict)]
+
+    def linked(self) -> bool:
+        return self.ledger.whole() and all("base" in held for held in self.held())
+
+    def forget_rolled_back(self, host: str) -> None:
+        """A person has rolled a half back, and knew what goes with it."""
+        self.ledger.forget_destroyed(host)
+        left = {snapshot.guid for snapshot in snapshots(self.hosts, host, self.names[host])}
+        self.watch.foreign = {each for each in self.watch.foreign if each[0] != host or each[2] in left}
+
+    def is_replica(self, dataset: Dataset) -> bool:
+        """By its role, or by the record of a new one."""
+        intent = Intent.parse(self.local(dataset, "inprogress"))
+        return (intent.role if intent else {}).get("master", self.local(dataset, "master")) == "no"
+
+    def insisted_past(self, host: str, dataset: Dataset) -> bool:
+        """Whether zrep has looked for the last time: a failover --force-unmount, as its manual says, does not stop who
+        has a file mapped, and what is stored from then on is nobody's loss but of the person who insisted."""
+        if host not in self.insisted or self.local(dataset, "master") == "no":
+            return host in self.insisted
+        intent = Intent.parse(self.local(dataset, "inprogress"))
+        there = self.dataset(self.other[host])
+        if intent is None or intent.operation != "failover" or there is None:
+            return False
+        final = dataset.snapshots[-1]
+        return self.tag in final.holds and any(snapshot.guid == final.guid for snapshot in there.snapshots)
+
+    def reached(self, host: str, command: str, ended: Ended, had: set[str]) -> None:
+        """Exit 0 means the goal holds on both sides (15). had: what the host had before."""
+        said = [
+            outcome
+            for outcome in ended.outcomes
+            if outcome.filesystem == self.names[host] and not (outcome.skipped or outcome.harmless)
+        ]
+        moved = command in MOVES and "role moved" in ended.text
+        if moved or (said and command.startswith("sync")):
+            self.ledger.synced |= had
+        unasked = "could not be asked" in ended.text  # the master is one all the same, and says what it does not know
+        if command in MOVES and not self.forced and not unasked:
+            master = self.other[host] if command.startswith("failover") else host
+            if [found for found, _ in self.ledger.masters()] != [master] or not self.ledger.whole():
+                self.ledger.broken.append(f"{command} on {host} returned 0, but {master} is not the master (15)")
+
+    def stale_and_writable(self, host: str) -> bool:
+        """Whether a side that calls itself master takes writes although the other one, which has answered, is master
+        of another generation."""
+        here, there = self.dataset(host), self.dataset(self.other[host])
+        if here is None or there is None or not writable(self.hosts, host, here.name):
+            return False
+        both = self.local(here, "master") == self.local(there, "master") == "yes"
+        return both and self.ledger.epoch(here) < self.ledger.epoch(there)
