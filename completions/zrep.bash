@@ -20,7 +20,7 @@ _zrep_offer() {
 _zrep() {
     local commands="init sync failover takeover rejoin rehearse expire list status pause unpause changeconfig clear version"
     local rows="-H -p -o -s -S -j --json --color"
-    local fields="name role peer state sent lag behind unsent tag epoch code detail advice"
+    local fields="name role peer state sent lag behind unsent tag epoch synced code detail advice left_out"
     local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
     local -a words tag=()
     local -i index=1 position=0
@@ -52,7 +52,8 @@ _zrep() {
         rehearse) options="-n --dry-run -v --verbose --json" ;;
         expire | -e) command=expire options="-L --may-be-empty -n --dry-run -v --verbose --json" ;;
         list | -l) command=list options="-L --snapshots -v --verbose $rows" takes="-o -s -S --color" ;;
-        status | -s) command=status options="--may-be-empty $rows" takes="-o -s -S --color" ;;
+        status | -s) command=status options="--may-be-empty --nagios -w -c --prometheus --output $rows"
+            takes="-o -s -S --color -w -c --output" ;;
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
@@ -77,6 +78,7 @@ _zrep() {
         '') ;;
         --src-host | --own-host) _zrep_offer < <(compgen -A hostname -- "$cur") ; return ;;
         -o | -s | -S) [[ $takes == *-S* ]] && _zrep_offer <<<"${fields// /$'\n'}"; return ;;
+        --output) _zrep_offer < <(compgen -f -- "$cur") ; return ;;
         --color) _zrep_offer < <(printf '%s\n' auto always never) ; return ;;
         *) return ;;
     esac

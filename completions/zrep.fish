@@ -32,7 +32,7 @@ function __zrep_argument_is
     for word in $words[2..]
         if test $skip = yes
             set skip no
-        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --lease --minfree --max-lag -q -o -S --color
+        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --lease --minfree --max-lag --output -q -o -S -w -c --color
             set skip yes
         else if not string match -q -- '-*' $word
             set -a arguments $word
@@ -86,7 +86,7 @@ complete -c zrep -n '__zrep_command_is expire -e clear' -s L -d 'Only this side,
 complete -c zrep -n '__zrep_command_is sync -S expire -e status -s' -l may-be-empty -d 'No pair under this tag is no mistake'
 
 # how list and status print
-set -l fields name role peer state sent lag behind unsent tag epoch code detail advice
+set -l fields name role peer state sent lag behind unsent tag epoch synced code detail advice left_out
 complete -c zrep -n '__zrep_command_is list -l status -s' -s H -d 'Tab-separated, no heading, exact numbers'
 complete -c zrep -n '__zrep_command_is list -l status -s' -s p -d 'Exact numbers and whole names'
 complete -c zrep -n '__zrep_command_is list -l status -s' -s o -x -a "$fields" -d 'These fields'
@@ -123,6 +123,12 @@ complete -c zrep -n '__zrep_command_is expire -e list -l status -s unpause' -a '
 complete -c zrep -n '__zrep_command_is list -l' -s L -d 'Masters only'
 complete -c zrep -n '__zrep_command_is list -l' -l snapshots -d 'The zrep snapshots of each'
 complete -c zrep -n '__zrep_command_is list -l' -s v -l verbose -d 'Every property zrep keeps'
+
+complete -c zrep -n '__zrep_command_is status -s' -l nagios -d 'As a plugin of Nagios'
+complete -c zrep -n '__zrep_command_is status -s' -s w -x -d 'With --nagios: lag for a warning'
+complete -c zrep -n '__zrep_command_is status -s' -s c -x -d 'With --nagios: lag that is critical'
+complete -c zrep -n '__zrep_command_is status -s' -l prometheus -d 'Metrics in the text format of Prometheus'
+complete -c zrep -n '__zrep_command_is status -s' -l output -r -F -d 'With --prometheus: into a file'
 
 # pause
 complete -c zrep -n '__zrep_command_is pause' -l reason -x -d 'Kept with the pause'

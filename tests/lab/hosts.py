@@ -131,7 +131,7 @@ class Host:
         """The argv that runs a command on this host, over one warm connection."""
         if not self.is_on or not self._socket.exists():
             self.wait()
-        argv = ["ssh", "-q", *(["-tt"] if tty else []), "-S", str(self._socket), *self._ssh_options(), self._control_ip]
+        argv = ["ssh", "-q", *(["-tt"] if tty else []), "-S", str(self._socket), *self._ssh_options(), self.control_ip]
         return self.slot.inside(*argv, *([command] if command is not None else []))
 
     # -- power ---------------------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ class Host:
             return
         end_session(self._master_pid)
         self._socket.unlink(missing_ok=True)
-        argv = ["ssh", "-q", "-M", "-N", "-S", str(self._socket), *self._ssh_options(), self._control_ip]
+        argv = ["ssh", "-q", "-M", "-N", "-S", str(self._socket), *self._ssh_options(), self.control_ip]
         master = subprocess.Popen(
             self.slot.inside(*argv),
             stdin=subprocess.DEVNULL,
@@ -276,7 +276,7 @@ class Host:
         return f"[{self.name}] {record.command}"
 
     @property
-    def _control_ip(self) -> str:
+    def control_ip(self) -> str:
         return f"10.79.1.{self.n}"
 
     @property

@@ -325,23 +325,21 @@ def status(
     descending: Descending = "",
     json: RowsJson = False,
     colour: Colour = "auto",
+    nagios: Annotated[bool, typer.Option("--nagios", help="As a plugin of Nagios: its output and exit codes.")] = False,
+    warning: Annotated[str, typer.Option("-w", metavar="TIME", help="With --nagios: lag for a warning, as 5m.")] = "",
+    critical: Annotated[str, typer.Option("-c", metavar="TIME", help="With --nagios: lag that is critical.")] = "",
+    prometheus: Annotated[bool, typer.Option("--prometheus", help="As metrics in Prometheus's text format.")] = False,
+    output: Annotated[
+        str, typer.Option(metavar="FILE", help="With --prometheus: into a file, whole or not at all.")
+    ] = "",
 ) -> int:
-    """How each pair is, after asking the peers. For monitoring: -H, and the exit code (0 all well, 3, 5)."""
-    from zrep.cli import document, rows
-    from zrep.core.errors import worst
-    from zrep.ops.status import status
+    """How each pair is, after asking the peers. For monitoring: -H, and the exit code (0 all well, 1, 3, 5)."""
+    from zrep.cli import rows, status
 
     names = [] if all_ else running.filesystems(filesystems or ["all"])
     style = rows.style(columns, tabs, exact, ascending, descending, colour)
-    session = running.begin(context.obj, may_be_empty=may_be_empty)
-    with running.closing(session):
-        found = rows.arranged(status(session, names), style)
-        code = worst(row.code for row in found)
-        if json:
-            document.show(document.listed(session, code, pairs=found))
-        else:
-            rows.show(found, style, session.now)
-    return code
+    form = status.form(json, nagios, warning, critical, prometheus, output)
+    return status.show(running.begin(context.obj, may_be_empty=may_be_empty), names, style, form)
 
 
 @app.command()

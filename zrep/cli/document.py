@@ -44,9 +44,8 @@ class Trouble(Struct, frozen=True):
 
 
 class PairState(Struct, frozen=True):
-    """A pair, as list and status know it: see zrep(8) for the fields. sent: seconds since 1970; lag: seconds; behind:
-    bytes; left_out: what nobody replicates below its master, with
-    commas between; null: not known."""
+    """A pair, as list and status know it: see zrep(8) for the fields. sent, synced: seconds since 1970; lag: seconds;
+    behind: bytes; left_out: what nobody replicates below its master, with commas between; null: not known."""
 
     name: str
     tag: str
@@ -61,6 +60,7 @@ class PairState(Struct, frozen=True):
     behind: int | None
     unsent: int | None
     epoch: int | None
+    synced: int | None
     left_out: str
 
 
@@ -139,6 +139,7 @@ def pair(row: Row) -> PairState:
         behind=row.behind,
         unsent=row.unsent,
         epoch=row.epoch,
+        synced=row.synced,
         left_out=printable(",".join(row.left_out.names)) if row.left_out else "",
     )
 

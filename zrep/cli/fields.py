@@ -62,6 +62,12 @@ FIELDS = {
         Field("unsent", "snapshots that wait to be sent", lambda row: row.unsent),
         Field("tag", "the tag of the pair", lambda row: row.tag),
         Field("epoch", "how many times the role has moved", lambda row: row.epoch),
+        Field(
+            "synced",
+            "when both sides were last known to be equal; exact: seconds since 1970",
+            lambda row: row.synced,
+            lambda when, now: f"{duration(max(0, now - when))} ago",
+        ),
         Field("code", "the exit status that the state stands for", lambda row: row.code),
         Field("detail", "why the state is what it is", lambda row: row.detail),
         Field("advice", "what to do about it", lambda row: row.advice),

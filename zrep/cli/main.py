@@ -91,6 +91,12 @@ def _fail(error: ZrepError, arguments: Sequence[str]) -> int:
         from zrep.cli import document
 
         document.show(document.failed(error))
+    elif "--nagios" in words:
+        from zrep.cli.monitors import nagios_failed
+
+        text, code = nagios_failed(error)
+        print(text)
+        return code
     else:
         print(f"zrep: {error.line()}", file=sys.stderr)
     return error.exit_code

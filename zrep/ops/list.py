@@ -23,7 +23,7 @@ class Row(Struct, frozen=True):
     """One filesystem for list and status. sent: unix seconds of the newest snapshot known to be on both sides, lag:
     seconds since the replica was last known to be up to date (0: nothing is missing there),
     behind: bytes written since; unsent: snapshots waiting; epoch: how many times the role has moved; left_out: what
-    nobody replicates below the master. None: not known."""
+    nobody replicates below the master; synced: when both sides were last known to be equal. None: not known."""
 
     name: str
     role: str
@@ -36,6 +36,7 @@ class Row(Struct, frozen=True):
     tag: str = ""
     epoch: int | None = None
     left_out: LeftOut | None = None
+    synced: int | None = None
 
     @property
     def state(self) -> str:
@@ -130,7 +131,7 @@ def row(session: Session, member: Member, diagnosis: Diagnosis, synced: int | No
     lag = None if synced is None else 0 if behind == 0 else max(0, session.now - synced)
     kind = {True: "master", False: "replica", None: "none"}[role.master]
     peer = f"{role.peer_host}:{role.peer_fs}"
-    return Row(member.name, kind, peer, diagnosis, sent, lag, behind, unsent, session.tag, role.epoch)
+    return Row(member.name, kind, peer, diagnosis, sent, lag, behind, unsent, session.tag, role.epoch, synced=synced)
 
 
 def properties(session: Session, names: Sequence[str]) -> dict[str, dict[str, str]]:

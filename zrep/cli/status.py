@@ -1,0 +1,85 @@
+"""status in the form that was asked for: a table, one document, a plugin's line, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from zrep.cli import rows
+from zrep.cli.run import closing
+from zrep.core.errors import UsageError, ZrepError, worst
+
+if TYPE_CHECKING:
+    from zrep.cli.monitors import Limits
+    from zrep.ops.pairs import Session
+
+
+class Form(Struct, frozen=True):
+    """How status is wanted, a table if nothing else. limits: of lag, for Nagios; output: the file for the metrics, ""
+    for standard output."""
+
+    json: bool = False
+    nagios: bool = False
+    limits: Limits | None = None
+    prometheus: bool = False
+    output: str = ""
+
+
+def form(json: bool, nagios: bool, warning: str, critical: str, prometheus: bool, output: str) -> Form:
+    """What the options of status ask for, "" for those not given. UsageError for what does not go together."""
+    if json + nagios + prometheus > 1:
+        raise UsageError("of --json, --nagios and --prometheus one at a time")
+    if (warning or critical) and not nagios:
+        raise UsageError("-w and -c go with --nagios", advice="how old a replica may be: zrep changeconfig --max-lag")
+    if output and not prometheus:
+        raise UsageError("--output goes with --prometheus")
+    if not nagios:
+        return Form(json, prometheus=prometheus, output=output)
+    from zrep.cli.monitors import limits
+
+    return Form(nagios=True, limits=limits(warning, critical))
+
+
+def show(session: Session, names: Sequence[str], style: rows.Style, form: Form) -> int:
+    """Ask, and print what was found; the exit code. Metrics tell of a run that failed too: what collects them sees
+    nothing else of it."""
+    from zrep.ops.status import status
+
+    with closing(session):
+        try:
+            found = rows.arranged(status(session, names), style)
+        except ZrepError as error:
+            if form.prometheus:
+                from zrep.cli import monitors
+
+                _give(monitors.prometheus([], session.now, error.exit_code, looked=False), form.output)
+            raise
+        code = worst(row.code for row in found)
+        if form.json:
+            from zrep.cli import document
+
+            document.show(document.listed(session, code, pairs=found))
+        elif form.limits is not None:
+            from zrep.cli import monitors
+
+            text, code = monitors.nagios(found, form.limits)
+            print(text)
+        elif form.prometheus:
+            from zrep.cli import monitors
+
+            _give(monitors.prometheus(found, session.now, code), form.output)
+            code = 0  # that they are there is what was asked for: they say themselves how the pairs are
+        else:
+            rows.show(found, style, session.now)
+    return code
+
+
+def _give(text: str, path: str) -> None:
+    from zrep.cli.monitors import write
+
+    if path:
+        write(text, path)
+    else:
+        print(text, end="")
