@@ -755,7 +755,7 @@ class TestMapped:
         ("insist", "code", "says"),
         [
             ("", REFUSED, r"tank/a is being written on alpha.*python3 \(\d+\)"),
-            (" --force-unmount", FAILED, "the master was written to after the final snapshot"),
+            (" --force-unmount", REFUSED, r"has a file mapped for writing in tank/a.*python3 \(\d+\)"),
         ],
         ids=["politely", "insisting"],
     )

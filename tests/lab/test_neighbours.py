@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.lab.hosts import Host, Lab
@@ -181,3 +183,72 @@ class TestChildren:
             "off",
             "off",
         ]
+
+
+# Stores a number that grows into a file, once a second, and says each that is on disk.
+WRITER = """
+import mmap, sys, time
+with open(sys.argv[1], "r+b") as file:
+    mapped = mmap.mmap(file.fileno(), 0)
+for number in range(1, 1000):
+    mapped[0:8] = b"%08d" % number
+    mapped.flush()
+    print(number, flush=True)
+    time.sleep(1)
+"""
+# A mount namespace of its own, where the dataset is mounted in another place, and only there.
+CONTAINER = """
+mount --bind /tank/a /ct && umount /tank/a && echo $$ > /tmp/container && exec "$@"
+"""
+ENTER = "unshare -m --propagation private sh -c '. /root/container'"
+
+
+class TestContainers:
+    """Whoever uses a master in another mount namespace."""
+
+    @pytest.fixture
+    def container(self, hosts: Hosts) -> Hosts:
+        """A pair, and on alpha what a container needs."""
+        alpha, _ = hosts
+        made(alpha, A)
+        alpha.run("head -c 4096 /dev/zero > /tank/a/mapped; mkdir -p /ct")
+        silent(alpha, INIT)
+        alpha.put(WRITER.encode(), "/root/writer.py")
+        alpha.put(CONTAINER.encode(), "/root/container")
+        return hosts
+
+    def test_a_mapped_writer_is_named_and_no_force_moves_the_role_past_it(self, container: Hosts) -> None:
+        alpha, beta = container
+        writer = alpha.popen(f"exec {ENTER} sh python3 /root/writer.py /ct/mapped")
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "1\n"
+        named = r"tank/a is being written on alpha.*\(python3 \(\d+\)\)"
+        foreseen = alpha.run(f"{FAILOVER} -n", check=False)
+        assert (foreseen.rc, bool(re.search(named, foreseen.err))) == (REFUSED, True), foreseen
+        for host, command in ((alpha, FAILOVER), (beta, TAKEOVER)):
+            for insist, says in (("", named), (" --force-unmount", r"has a file mapped for writing.*python3 \(\d+\)")):
+                done = host.run(command + insist, check=False, timeout=120)
+                assert (done.rc, bool(re.search(says, done.err))) == (REFUSED, True), done
+        alpha.run("kill $(cat /tmp/container)")
+        acknowledged = int(writer.communicate(timeout=60)[0].split()[-1])
+        silent(alpha, FAILOVER)
+        assert int(beta.run("head -c 8 /tank/a/mapped").out) >= acknowledged
+
+    def test_an_old_master_that_a_container_has_does_not_rejoin(self, lab: Lab, container: Hosts) -> None:
+        alpha, beta = container
+        silent(beta, f"zrep takeover -L --yes {A}")
+        held = alpha.popen(f"exec {ENTER} sh sleep 1000")
+        alpha.run("timeout 20 sh -c 'until [ -s /tmp/container ]; do sleep 0.1; done'")
+        says = (
+            r"in use, where an unmount here does not reach \(mounted in another mount namespace: /ct for sleep \(\d+\)"
+        )
+        check(lab, Case("rejoin", f"zrep rejoin {A}", REFUSED, says))
+        alpha.run("kill $(cat /tmp/container)")
+        held.communicate(timeout=60)
+        # A service whose namespace repeats what is done here is no container.
+        alpha.run("mount --make-rshared /")
+        service = alpha.popen("exec unshare -m --propagation slave sh -c 'echo ready; exec sleep 1000'")
+        assert service.stdout is not None
+        assert service.stdout.readline() == "ready\n"
+        silent(alpha, f"zrep rejoin {A}")
+        service.kill()

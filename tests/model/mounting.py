@@ -98,12 +98,14 @@ def unmount(machine: Machine, dataset: Dataset, force: bool = False) -> None:
     if top.source != dataset.name:
         unmount(machine, machine.host.datasets[top.source], force)
         return
-    if busy(machine, dataset) or _covers(machine, dataset):  # -f does not help on Linux
+    # -f does not help on Linux; what is busy in another mount namespace hinders nothing here.
+    if (busy(machine, dataset) and not dataset.elsewhere) or _covers(machine, dataset):
         raise RefusalError(f"cannot unmount '{at}': pool or dataset is busy")
     if dataset.pending:
         machine.settle(dataset)
     dataset.mounted_at = dataset.remounted = None
-    dataset.open_files = dataset.mappings = 0
+    if not dataset.elsewhere:
+        dataset.open_files = dataset.mappings = 0
 
 
 def _covers(machine: Machine, dataset: Dataset) -> bool:
@@ -116,7 +118,7 @@ def unmount_tree(machine: Machine, datasets: list[Dataset], force: bool = False)
     mounted = [d for d in datasets if d.mounted_at is not None]
     if mounted and machine.user != "root":
         raise RefusalError(f"cannot unmount '{mounted[-1].mounted_at}': permission denied")
-    stuck = next((d for d in reversed(mounted) if busy(machine, d)), None)
+    stuck = next((d for d in reversed(mounted) if busy(machine, d) and not d.elsewhere), None)
     if stuck is not None:
         raise RefusalError(f"cannot unmount '{stuck.mounted_at}': pool or dataset is busy")
     for dataset in reversed(mounted):

@@ -76,6 +76,7 @@ class Dataset:
     remounted: str | None = None  # ro or rw: what mount -o remount said, whatever the property says
     open_files: int = 0
     mappings: int = 0  # files mapped writable
+    elsewhere: bool = False  # mounted in another mount namespace too, which goes on when it is unmounted here
     pending: dict[str, bytes] = field(default_factory=dict)  # written, the transaction group still open
     intent_log: dict[str, bytes] = field(default_factory=dict)  # the fsynced part of what is pending
     dirtied: bool = False  # the open transaction group has a change of metadata

@@ -250,6 +250,14 @@ class Host:
 
         self._on(fs, act)
 
+    def mount_elsewhere(self, fs: str) -> None:
+        """A container has it mounted too, and whoever uses it does so there."""
+
+        def act(machine: Machine, dataset: Dataset) -> None:
+            dataset.elsewhere = True
+
+        self._on(fs, act)
+
     def crash(self) -> None:
         """Power off and on again: what no transaction group had is lost, the fsynced part waits for a mount."""
         with self.world.transaction() as state:
@@ -263,7 +271,7 @@ class Host:
                     dataset.has_log = dataset.unreplayed
                     dataset.claimed = True
                 dataset.open_files = dataset.mappings = 0
-                dataset.mounted_at = None
+                dataset.mounted_at, dataset.elsewhere = None, False
                 if dataset.partial is not None:
                     dataset.partial.pid = None
                     if not dataset.partial.resumable:

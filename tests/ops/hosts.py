@@ -22,7 +22,7 @@ import pytest
 
 from tests.model import Host, World
 from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
-from zrep.core.requests import Answer, EndReceive, Identify, Identity, IsRunning, Lock, Occupants, Request
+from zrep.core.requests import Answer, EndReceive, Identify, Identity, IsRunning, Lock, ReadUsers, Request, Users
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import SendStream
 from zrep.host import locks, reads
@@ -264,6 +264,8 @@ class Wire:
         snapshot, name = command.argv[-2:]
         dataset = self.world.state.hosts[command.host].datasets[name]
         [base] = [found for found in dataset.snapshots if f"{name}@{found.name}" == snapshot]
+        if dataset.elsewhere and not dataset.mounted_at:
+            return Completed(command.argv, 0, "", f"warning: cannot send '{name}': target is busy\n")
         kind = QUOTAS if dataset.data == base.data else 19
         changed = (record(OBJECT, 4, kind), record(WRITE, 4, kind)) if dataset.version != base.version else ()
         stream = () if dataset.mounted_at else (record(BEGIN), *changed, record(END))
@@ -370,8 +372,8 @@ class ModelHost(LocalHost):
                 self._wire.before()
             case EndReceive():
                 return cast(Answer, 0)
-            case Occupants():
-                return cast(Answer, self.occupants(request))
+            case ReadUsers():
+                return cast(Answer, self.users(request))
             case IsRunning(pid=pid):
                 return cast(Answer, (self.name, pid) in self._wire.running)
         return super().ask(request)
@@ -382,8 +384,14 @@ class ModelHost(LocalHost):
     def pool_states(self) -> dict[str, str]:
         return self._wire.world.host(self.name).pool_states()
 
-    def occupants(self, request: Occupants) -> list[str]:
-        return []
+    def users(self, request: ReadUsers) -> Users:
+        """Those of the model have no names."""
+        dataset = self._wire.world.host(self.name).dataset(request.dataset)
+        if dataset is None or not (dataset.mounted_at or dataset.elsewhere):
+            return Users()
+        writing = ("postgres (7)",) * bool(dataset.open_files or dataset.mappings)
+        mapped = writing * bool(dataset.mappings)
+        return Users(writing, writing, mapped, ("/data for postgres (7)",) * dataset.elsewhere)
 
 
 class Peer:

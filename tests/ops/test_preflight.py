@@ -12,7 +12,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts, ModelHost, Work
 from tests.ops.pairs import A, B, good
 from zrep.core.names import memory_key
-from zrep.core.requests import Identity, Occupants, Remember
+from zrep.core.requests import Identity, Remember, Users
 from zrep.host.local import LocalHost
 from zrep.ops.changeconfig import Config
 
@@ -66,10 +66,7 @@ def test_all_of_them_are_said_at_once(hosts: Hosts) -> None:
 def test_a_writer_would_stop_it_unless_forced(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs.linked(hosts)
 
-    def occupied(self: ModelHost, request: Occupants) -> list[str]:
-        return ["postgres (7)"] if request.writing else []
-
-    monkeypatch.setattr(ModelHost, "occupants", occupied)
+    monkeypatch.setattr(ModelHost, "users", lambda self, request: Users(writing=("postgres (7)",)))
     [said] = blocked(hosts.run("alpha", pairs.failing_over(A), dry_run=True))
     assert "tank/a is being written on alpha (postgres (7))" in said
     ended = good(hosts.run("alpha", pairs.failing_over(A, insist=True), dry_run=True))

@@ -163,8 +163,8 @@ def test_mounts_are_those_of_the_kernel_names_with_blanks_among_them() -> None:
         "40 25 0:40 / /tank/a\\040b rw,relatime shared:20 master:3 - zfs tank/a\\040b rw,xattr,noacl\n"
     )
     assert parse.parse_mountinfo(text) == [
-        MountEntry(25, 1, "/", "ext4", "/dev/vda1"),
-        MountEntry(40, 25, "/tank/a b", "zfs", "tank/a b"),
+        MountEntry(25, 1, "/", "ext4", "/dev/vda1", "254:1", ("1",)),
+        MountEntry(40, 25, "/tank/a b", "zfs", "tank/a b", "0:40", ("20", "3")),
     ]
 
 

@@ -29,7 +29,7 @@ app = typer.Typer(
 
 Filesystem = Annotated[str, typer.Argument(metavar="FS", help="Filesystem or volume on this host.")]
 Filesystems = Annotated[list[str], typer.Argument(metavar="FS...|all", help="Filesystems here, or all.")]
-ForceUnmount = Annotated[bool, typer.Option("--force-unmount", help="Go on although FS is in use.")]
+ForceUnmount = Annotated[bool, typer.Option("--force-unmount", help="Go on although files of FS are open to write.")]
 Alone = Annotated[bool, typer.Option("-L", help="The master is gone: take over alone, losing what it had not sent.")]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print each command with its host; change nothing.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what was done, and what is worth knowing.")]

@@ -476,9 +476,19 @@ def modified(mine: Member, theirs: Member, evidence: str) -> Diagnosis:
     return Diagnosis(
         State.REPLICA_MODIFIED,
         f"the replica {replica.name} was changed by hand",
-        evidence,
+        evidence + _whose(master, replica),
         f"to throw that away: {_command(start, 'sync', '-f', master.name)}",
     )
+
+
+def _whose(master: Member, replica: Member) -> str:
+    """Whose that may be. A replica whose role has moved before was the master until then: what a program there stored
+    through a file it had mapped came after the final snapshot, and is nowhere else."""
+    base = newest_common(replica, master)
+    if (replica.role.epoch or 0) < 2 or base is None:
+        return ""
+    look = "" if replica.volume else f": zfs diff {quote(f'{replica.name}@{base.name}')} {quote(replica.name)} shows it"
+    return f"; it was master before epoch {replica.role.epoch}, and this may be what a program stored there last{look}"
 
 
 def _by_role(mine: Member, theirs: Member) -> tuple[Member, Member]:

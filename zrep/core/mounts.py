@@ -11,13 +11,16 @@ from zrep.core.errors import RefusedError
 
 class MountEntry(Struct, frozen=True):
     """One mount of proc_pid_mountinfo(5). identity, parent: mount ids; kind: of filesystem; source: of a dataset its
-    name."""
+    name; device: the number by which what is mounted is told from all else, as MAJOR:MINOR; groups: those of mounts
+    whose mounting and unmounting of others it repeats (mount_namespaces(7))."""
 
     identity: int
     parent: int
     point: str
     kind: str
     source: str
+    device: str = ""
+    groups: tuple[str, ...] = ()
 
     @property
     def unmounting(self) -> str:

@@ -116,14 +116,35 @@ class IsRunning(Request[bool], frozen=True):
     pid: int
 
 
-class Occupants(Request[list[str]], frozen=True):
-    """Which processes have something below mountpoint open, as "name (pid)"; needs root to see all. writing: only those
-    that have a file open, or mapped, to write to it."""
+class Users(Struct, frozen=True):
+    """Which processes use a dataset, in whatever mount namespace, each as "name (pid)". writing: those that have a file
+    open, or mapped, to write to it; mapped: those that have one mapped so; elsewhere: where it is mounted in other
+    namespaces, for which an unmount here is none, each with one of their processes; unseen: why there may be others, ""
+    where all were seen."""
+
+    users: tuple[str, ...] = ()
+    writing: tuple[str, ...] = ()
+    mapped: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    unseen: str = ""
+
+
+class ReadUsers(Request[Users], frozen=True):
+    """Who uses a dataset that is mounted; needs root to see all."""
 
     looks = True
 
-    mountpoint: str
-    writing: bool = False
+    dataset: DatasetName
+
+
+class IsInUse(Request[bool], frozen=True):
+    """Whether the kernel says that somebody has a dataset, though it is not mounted where zrep sees mounts: in another
+    mount namespace, or unmounted only in name. snapshot: its newest."""
+
+    looks = True
+
+    snapshot: SnapshotName
+    dataset: DatasetName
 
 
 # --- locks and streams ---

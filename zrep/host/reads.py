@@ -17,6 +17,7 @@ from zrep.core.requests import (
     SYNC_SECONDS,
     FindRoles,
     Found,
+    IsInUse,
     IsUnmodified,
     ReadAllProperties,
     ReadBelow,
@@ -255,6 +256,13 @@ def _change(snapshot: str, dataset: str, machine: Machine) -> Change:
     finally:
         if not locked:
             machine.locks.drop(dataset)
+
+
+@carry_out.register(IsInUse)
+def is_in_use(request: IsInUse, machine: Machine) -> bool:
+    """A send of what is not mounted needs it for itself, whoever else has it mounted, wherever (dmu_send_obj())."""
+    done = machine.runner.run(commands.change(request.snapshot, request.dataset))
+    return "is busy" in done.err
 
 
 @carry_out.register(ReadDifferences)

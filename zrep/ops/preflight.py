@@ -13,7 +13,7 @@ from zrep.core.mounts import hidden_by, unreachable_by_path
 from zrep.core.plan_data import plan_advance, plan_stream
 from zrep.core.plan_role import while_master
 from zrep.core.quantities import duration, size
-from zrep.core.requests import Identify, Occupants
+from zrep.core.requests import Identify, ReadUsers, Users
 from zrep.core.steps import SendStream
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out, refused_change
@@ -50,7 +50,7 @@ def blockers(view: View) -> tuple[ZrepError, ...]:
 def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
     """The same for a dry run, which has time to look further. insist: a writer would not stop it."""
     writers = _writers(view)
-    found = (*blockers(view), *(() if insist else writers))
+    found = (*blockers(view), *((cannot_insist(view) if writers else ()) if insist else writers))
     notes = [f"{error.what} ({error.evidence}): it would be forced out" for error in writers] if insist else []
     master, host = view.pair.source.members[0], view.executor.source
     left = find_left_out(host, view.tag, [master], here=host is session.local, certain=True)
@@ -143,15 +143,35 @@ def covered(host: Host, members: Sequence[Member]) -> list[ZrepError]:
 
 def _writers(view: View) -> list[ZrepError]:
     host = view.executor.source
-    found: list[ZrepError] = []
+    members = [member for member in view.pair.source.members if member.mounted]
+    found = ((member, host.ask(ReadUsers(member.name))) for member in members)
+    return [being_written(host, member.name, users) for member, users in found if users.writing]
+
+
+def being_written(host: Host, dataset: str, users: Users) -> RefusedError:
+    """The refusal of a role change while somebody writes to the master."""
+    return RefusedError(
+        f"{dataset} is being written on {host.name}",
+        evidence=", ".join(users.writing or users.users),
+        advice=f"stop the writer{'' if users.mapped else ', or insist with --force-unmount'}",
+    )
+
+
+def cannot_insist(view: View) -> list[RefusedError]:
+    """Why --force-unmount does not help: what a process stores through a mapped file is acknowledged though the
+    filesystem is read-only, so that it could be after the final snapshot; and whether there is such a process must be
+    known."""
+    host = view.executor.source
+    found: list[RefusedError] = []
     for member in view.pair.source.members:
-        writing = host.ask(Occupants(member.get("mountpoint"), True)) if member.mounted else []
-        if writing:
+        users = host.ask(ReadUsers(member.name)) if member.mounted else Users()
+        if users.mapped or users.unseen:
+            what = "has a file mapped for writing" if users.mapped else "may have a file mapped for writing"
             found.append(
                 RefusedError(
-                    f"{member.name} is being written on {host.name}",
-                    evidence=", ".join(writing),
-                    advice="stop the writer, or insist with --force-unmount",
+                    f"a process on {host.name} {what} in {member.name}, which --force-unmount does not stop",
+                    evidence=", ".join(users.mapped) or users.unseen,
+                    advice="stop it and run this again",
                 )
             )
     return found

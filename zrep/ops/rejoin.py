@@ -30,7 +30,7 @@ from zrep.core.plan_rejoin import (
 )
 from zrep.core.quantities import size
 from zrep.core.relation import Linked
-from zrep.core.requests import DIFFERENCES_KEPT, IsUnmodified, Lock, Occupants, ReadDifferences, Unlock
+from zrep.core.requests import DIFFERENCES_KEPT, IsInUse, IsUnmodified, Lock, ReadDifferences, ReadUsers, Unlock
 from zrep.core.role import Role, intent_property
 from zrep.core.steps import Mount, SetProperties, Unmount
 from zrep.ops import hooks
@@ -97,6 +97,8 @@ def _refuse_early(session: Session, view: View, base: Snapshot) -> None:
     member = _own(view)
     for refusal in (*covered(session.local, view.mine.members), *refused_rejoin(session.local, view.tag, view.mine)):
         raise refusal.about(view.name)
+    if not member.volume and (elsewhere := session.local.ask(ReadUsers(member.name)).elsewhere):
+        raise _in_use(member, f"mounted in another mount namespace: {', '.join(elsewhere)}")
     own = member.by_guid(base.guid)
     unreadable = member.may_have_log and not _can_be_mounted(member)
     if unreadable or (own is not None and any(snapshot.written for snapshot in member.after(own))):
@@ -117,6 +119,7 @@ def _ready(session: Session, view: View, base: Snapshot) -> tuple[View, Split | 
         view = session.again(view, sync_txg=True)
         written = _written_alone(session, _own(view), base)
         if readable and not written:
+            _refuse_in_use(session, _own(view))
             return view, None, []
         member = _own(view)
         properties = read_all_properties(session.local, member.name)
@@ -212,13 +215,33 @@ def _unmount(session: Session, member: Member) -> None:
     if isinstance(error, RefusedError):  # something else is mounted there: zfs would unmount that
         raise error.about(member.name)
     if error is not None:
-        occupants = session.local.ask(Occupants(member.get("mountpoint")))
+        occupants = session.local.ask(ReadUsers(member.name)).users
         raise RefusedError(
             "it is in use",
             filesystem=member.name,
             evidence=", ".join(occupants) or error.evidence,
             advice=f"stop what uses {member.get('mountpoint')} and run this again",
         )
+
+
+def _refuse_in_use(session: Session, member: Member) -> None:
+    """That it is not mounted here says nothing of other mount namespaces, and a process there that has a file mapped
+    would go on storing into it: the next stream would throw that away. RefusedError when the kernel says that somebody
+    has it. A dry run has unmounted nothing."""
+    if member.volume or session.options.dry_run:
+        return
+    if session.local.ask(IsInUse(f"{member.name}@{member.snapshots[-1].name}", member.name)):
+        users = session.local.ask(ReadUsers(member.name))
+        raise _in_use(member, "; ".join((*users.elsewhere, *users.users)) or "the kernel says that it is busy")
+
+
+def _in_use(member: Member, evidence: str) -> RefusedError:
+    return RefusedError(
+        "it is in use, where an unmount here does not reach",
+        filesystem=member.name,
+        evidence=evidence,
+        advice="stop what uses it there, a container perhaps, and run this again",
+    )
 
 
 def _linked_again(session: Session, name: str, message: str) -> Outcome:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Snapshot
+from zrep.core.diagnosis import diagnose_data
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.pair import End
 from zrep.core.plan_data import plan_advance, plan_converge
@@ -25,15 +26,15 @@ from zrep.core.plan_role import (
     plan_restore,
 )
 from zrep.core.quantities import size
-from zrep.core.requests import Occupants
+from zrep.core.requests import ReadUsers
 from zrep.core.role import next_epoch
-from zrep.core.steps import RemountReadOnly, Step, TakeRole, Unmount
+from zrep.core.steps import RemountReadOnly, Step, TakeRole
 from zrep.ops import hooks
 from zrep.ops.advance import send_final, sync_view
 from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session, View
-from zrep.ops.preflight import Preflight, blockers, preflight
+from zrep.ops.preflight import Preflight, being_written, blockers, cannot_insist, preflight
 from zrep.ops.repair import open_master, prepare
 from zrep.zfs import errors as zfs_errors
 
@@ -47,7 +48,7 @@ _BUSY_PAUSE = 0.05
 
 
 class RoleChange(Struct, frozen=True):
-    """How a person wants a role change done. insist: unmount by force what keeps the master busy."""
+    """How a person wants a role change done. insist: go on under those that have files of the master open to write."""
 
     insist: bool = False
 
@@ -111,6 +112,8 @@ def _handed_over(session: Session, view: View) -> View:
         if trouble := opened or closed:
             raise trouble
         turned = session.turned(session.again(view))
+        if late := diagnose_data(turned.lane.source, turned.lane.target):
+            raise late.error(view.name)
         turned.converge(plan_converge(turned.lane, session.now))
         remember_synced(session, [turned])
         return turned
@@ -161,6 +164,8 @@ def _quiesced(session: Session, view: View, change: RoleChange, generation: str)
         view = session.taken([view], held=False).get(view.name, view)
         view, final = send_final(session, view)
         _check_final(view, final)
+        for blocker in cannot_insist(view) if change.insist else ():
+            raise blocker.about(view.name)  # who had a file open has mapped it since
     except (ZrepError, KeyboardInterrupt) as error:
         _undo(session, view, error)
         raise
@@ -200,21 +205,18 @@ def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) 
         return
     if not isinstance(step, RemountReadOnly) or isinstance(error, UnreachableError | RefusedError):
         raise error
-    occupants = view.executor.source.ask(Occupants(step.mountpoint))
-    if change.insist:
-        session.say(f"{view.name}: forcing out {', '.join(occupants) or 'whoever uses it'}")
-        stays = view.executor.try_do(Unmount(End.SOURCE, step.dataset, force=True, mountpoint=step.mountpoint))
-        if stays is not None and not isinstance(stays, zfs_errors.OccupiedError):
-            raise stays
-        # Linux unmounts nothing with open files, by force or not. The readonly=on that comes next stops every write
-        # through them; what gets past it, through a mapping, is found by the check after the final snapshot.
-        return
-    raise RefusedError(
-        f"{step.dataset} is being written on {view.executor.source.name}; nothing was changed",
-        filesystem=view.name,
-        evidence=", ".join(occupants) or error.evidence,
-        advice="stop the writer and run this again, or insist with --force-unmount",
-    )
+    if not change.insist:
+        users = view.executor.source.ask(ReadUsers(step.dataset))
+        refusal = being_written(view.executor.source, step.dataset, users).about(view.name)
+        refusal.what += "; nothing was changed"
+        refusal.evidence = refusal.evidence or error.evidence
+        refusal.advice = refusal.advice.replace("writer", "writer and run this again", 1)
+        raise refusal
+    for blocker in cannot_insist(view):
+        raise blocker.about(view.name)
+    # The readonly=on that comes next stops every write through the files that are open. An unmount, which would take
+    # children along, would fail while they are: Linux unmounts nothing with open files, by force or not.
+    session.say(f"{view.name}: it becomes read-only under those that have files open to write")
 
 
 def _check_final(view: View, final: Snapshot) -> None:

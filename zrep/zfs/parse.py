@@ -290,7 +290,9 @@ def _mount(line: str) -> MountEntry:
     numbers = [whole_number(field) for field in fields[:2]]
     if len(fields) < 6 or len(more) < 2 or numbers[0] is None or numbers[1] is None:
         raise FailedError("/proc/self/mountinfo has something zrep does not understand", evidence=line[:120])
-    return MountEntry(numbers[0], numbers[1], _plain(fields[4]), more[0], _plain(more[1]))
+    shared = (field.partition(":") for field in fields[6:])
+    groups = tuple(number for kind, _, number in shared if kind in ("shared", "master"))
+    return MountEntry(numbers[0], numbers[1], _plain(fields[4]), more[0], _plain(more[1]), fields[2], groups)
 
 
 def _plain(name: str) -> str:

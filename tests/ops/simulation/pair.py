@@ -11,8 +11,7 @@ from zrep.core.role import Intent
 
 
 class JudgedPair:
-    """keep: the host that a person decides for when asked; lease: seconds, on both sides; insisted: hosts on which
-    somebody went past a writer with --force-unmount."""
+    """keep: the host that a person decides for when asked; lease: seconds, on both sides."""
 
     def __init__(self, hosts: Hosts, sides: Sides, tag: str, keep: str, lease: int) -> None:
         self.hosts, self.sides, self.tag, self.lease = hosts, sides, tag, lease
@@ -22,7 +21,6 @@ class JudgedPair:
         self.keep = self.at(keep)
         self.watch = Watch(hosts, forced=False, linked=True, sides=sides, tag=tag)
         self.ledger = Ledger(hosts, sides, tag)
-        self.insisted: set[str] = set()
 
     def at(self, host: str) -> str:
         """The host that a draw means: alpha is the one the pair was made on, beta the other one."""
@@ -79,18 +77,6 @@ class JudgedPair:
         """By its role, or by the record of a new one."""
         intent = Intent.parse(self.local(dataset, "inprogress"))
         return (intent.role if intent else {}).get("master", self.local(dataset, "master")) == "no"
-
-    def insisted_past(self, host: str, dataset: Dataset) -> bool:
-        """Whether zrep has looked for the last time: a failover --force-unmount, as its manual says, does not stop who
-        has a file mapped, and what is stored from then on is nobody's loss but of the person who insisted."""
-        if host not in self.insisted or self.local(dataset, "master") == "no":
-            return host in self.insisted
-        intent = Intent.parse(self.local(dataset, "inprogress"))
-        there = self.dataset(self.other[host])
-        if intent is None or intent.operation != "failover" or there is None:
-            return False
-        final = dataset.snapshots[-1]
-        return self.tag in final.holds and any(snapshot.guid == final.guid for snapshot in there.snapshots)
 
     def reached(self, host: str, command: str, ended: Ended, had: set[str]) -> None:
         """Exit 0 means the goal holds on both sides (15). had: what the host had before."""

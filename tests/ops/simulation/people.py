@@ -53,7 +53,7 @@ class People(Runs):
         if dataset.mounted_at and how != "store" and self.hosts[host].leads(dataset.mounted_at) != name:
             return
         # A takeover -L of a volume that was cut left it writable: this is by hand, sync -f's to drop.
-        given_up = (how == "store" and pair.insisted_past(host, dataset)) or pair.is_replica(dataset)
+        given_up = pair.is_replica(dataset)
         try:
             if how == "store":
                 self.hosts[host].store_mapped(name, key, b"mapped")

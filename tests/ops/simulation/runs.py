@@ -223,9 +223,6 @@ class Runs(RuleBasedStateMachine):
     def _start(self, pair: JudgedPair, host: str, command: str) -> Ended:
         counted["runs"] += 1
         work = COMMANDS[command](pair.names[host])
-        dataset = pair.dataset(host)
-        if command == "failover --force-unmount" and dataset is not None and dataset.mappings:
-            pair.insisted.add(host)
         fence = "fence" if command.endswith("--fence-cmd") else ""
         ended = self.hosts.run(host, work, force=command.endswith(" -f"), fence=fence, tag=pair.tag)
         code = "killed" if ended.code is None else ended.code
