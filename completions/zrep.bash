@@ -49,7 +49,7 @@ _zrep() {
         failover) options="--force-unmount -n --dry-run -v --verbose --json" ;;
         takeover) options="-L -f --force --yes --fence-cmd --force-unmount -n --dry-run -v --verbose --json" takes="--fence-cmd" ;;
         rejoin) options="-f -n --dry-run -v --verbose --json" ;;
-        rehearse) options="-n --dry-run -v --verbose --json" ;;
+        rehearse) options="--suid-dev -n --dry-run -v --verbose --json" ;;
         expire | -e) command=expire options="-L --may-be-empty -n --dry-run -v --verbose --json" ;;
         list | -l) command=list options="-L --snapshots -v --verbose $rows" takes="-o -s -S --color" ;;
         status | -s) command=status options="--may-be-empty --nagios -w -c --prometheus --output $rows"

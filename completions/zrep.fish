@@ -82,6 +82,7 @@ complete -c zrep -n "__zrep_command_is $changing" -s n -l dry-run -d 'Print each
 complete -c zrep -n "__zrep_command_is $changing" -s v -l verbose -d 'Say what was done'
 complete -c zrep -n "__zrep_command_is $changing" -l json -d 'Results and errors as one JSON document'
 complete -c zrep -n '__zrep_command_is failover takeover' -l force-unmount -d 'Go on although it is in use'
+complete -c zrep -n '__zrep_command_is rehearse' -l suid-dev -d 'Let setuid programs and devices in the clone work'
 complete -c zrep -n '__zrep_command_is expire -e clear' -s L -d 'Only this side, the peer is not asked'
 complete -c zrep -n '__zrep_command_is sync -S expire -e status -s' -l may-be-empty -d 'No pair under this tag is no mistake'
 

@@ -27,6 +27,13 @@ def _run(command: tuple[str, ...], extra: dict[str, str], folder: str) -> int:
     return 0 if command == ("right",) else 3
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_setuid_programs_and_devices_of_another_host_work_only_where_asked_for(pair: Hosts, asked: bool) -> None:
+    shown = pair.run("beta", lambda session: rehearse(session, B, (), suid_dev=asked), dry_run=True)
+    [clone] = [line for line in shown.lines if " clone " in line]
+    assert ("setuid=off" in clone, "devices=off" in clone) == (not asked, not asked)
+
+
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [

@@ -234,6 +234,9 @@ def rehearse(
     command: Annotated[
         list[str] | None, typer.Argument(metavar="[-- CMD...]", help="Run in the clone; its failure is reported.")
     ] = None,
+    suid_dev: Annotated[
+        bool, typer.Option("--suid-dev", help="Let setuid programs and devices in the clone work.")
+    ] = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -242,7 +245,8 @@ def rehearse(
     from zrep.ops.rehearse import rehearse
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    return running.run(session, lambda: rehearse(session, check_dataset(filesystem), command or []), filesystem)
+    name = check_dataset(filesystem)
+    return running.run(session, lambda: rehearse(session, name, command or [], suid_dev=suid_dev), name)
 
 
 @app.command()

@@ -36,15 +36,16 @@ class _Rehearsal(Struct, frozen=True):
     place: str
 
 
-def rehearse(session: Session, name: str, command: Sequence[str]) -> Outcome:
-    """Clone, mount, run the command (without one: only mount), destroy. FailedError when the command fails."""
+def rehearse(session: Session, name: str, command: Sequence[str], *, suid_dev: bool = False) -> Outcome:
+    """Clone, mount, run the command (without one: only mount), destroy. suid_dev: setuid programs and devices in the
+    clone work. FailedError when the command fails."""
     session.link(name)
     member = observe(session.local, session.tag, [name])[name]
     job = _prepared(session, member)
     _clear_leftovers(session)
     started = time.monotonic()
     try:
-        session.alone().do_all(_up(session, job))
+        session.alone().do_all(_up(session, job, suid_dev))
         status = session.local.attend(command, _environment(job), job.place or "/") if command else 0
     finally:
         _take_down(session, job)
@@ -70,13 +71,13 @@ def _prepared(session: Session, member: Member) -> _Rehearsal:
     return _Rehearsal(member, ours[-1], f"{member.name}_{word}", place)
 
 
-def _up(session: Session, job: _Rehearsal) -> list[Step]:
+def _up(session: Session, job: _Rehearsal, suid_dev: bool) -> list[Step]:
     """Marked before anything else can be known of it: a clone that a killed run left is found by its mark. It shares
     nothing, and is mounted nowhere by itself."""
     mark = (f"{session.tag}:{_MARK}", str(os.getpid()))
     shares = (("sharenfs", "off"), ("sharesmb", "off"))
     # What it opens is for the check alone: programs and devices in it are those of another host.
-    closed = (("setuid", "off"), ("devices", "off"))
+    closed = () if suid_dev else (("setuid", "off"), ("devices", "off"))
     quiet = (("canmount", "noauto"), ("mountpoint", job.place), *shares, *closed)
     snapshot = f"{job.source.name}@{job.snapshot.name}"
     clone = Clone(End.TARGET, snapshot, job.clone, (mark, *(() if job.source.volume else quiet)))
