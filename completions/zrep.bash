@@ -43,21 +43,21 @@ _zrep() {
 
     command=${words[index]}
     case $command in
-        init | -i) command=init options="--src-host --savecount --send-flags -n --dry-run -v --verbose --json"
+        init | -i) command=init options="--src-host --savecount --send-flags -r --recursive -n --dry-run -v --verbose --json"
             takes="--src-host --savecount --send-flags" ;;
         sync | -S) command=sync options="-q -j -f --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         failover) options="--force-unmount -n --dry-run -v --verbose --json" ;;
-        takeover) options="-L -f --force --yes --fence-cmd --force-unmount -n --dry-run -v --verbose --json" takes="--fence-cmd" ;;
+        takeover) options="-L -f --force --yes --newest --fence-cmd --force-unmount -n --dry-run -v --verbose --json" takes="--fence-cmd" ;;
         rejoin) options="-f -n --dry-run -v --verbose --json" ;;
         rehearse) options="--suid-dev -n --dry-run -v --verbose --json" ;;
         expire | -e) command=expire options="-L --may-be-empty -n --dry-run -v --verbose --json" ;;
         list | -l) command=list options="-L --snapshots -v --verbose $rows" takes="-o -s -S --color" ;;
-        status | -s) command=status options="--may-be-empty --nagios -w -c --prometheus --output $rows"
+        status | -s) command=status options="-r --may-be-empty --nagios -w -c --prometheus --output $rows"
             takes="-o -s -S --color -w -c --output" ;;
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
-            options="--own-host --savecount --lease --minfree --max-lag -n --dry-run -v --verbose --json"
+            options="--own-host --savecount --lease --minfree --max-lag -r --no-recursive -n --dry-run -v --verbose --json"
             takes="--own-host --savecount --lease --minfree --max-lag" ;;
         clear) options="-L -n --dry-run -v --verbose --json" ;;
         version) ;;

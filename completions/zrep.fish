@@ -96,8 +96,11 @@ complete -c zrep -n '__zrep_command_is list -l status -s' -s S -x -a "$fields" -
 complete -c zrep -n '__zrep_command_is list -l status -s' -s j -l json -d 'As one JSON document'
 complete -c zrep -n '__zrep_command_is list -l status -s' -l color -x -a 'auto always never' -d 'When to use colours'
 
+complete -c zrep -n '__zrep_command_is status -s' -s r -d 'The members of trees too'
+
 # init
 complete -c zrep -n '__zrep_command_is init -i' -l src-host -x -a '(__fish_print_hostnames)' -d 'The name by which HOST reaches this host'
+complete -c zrep -n '__zrep_command_is init -i' -s r -l recursive -d 'And everything below, as one tree'
 complete -c zrep -n '__zrep_command_is init -i' -l savecount -x -d 'Snapshots each side keeps'
 complete -c zrep -n '__zrep_command_is init -i' -l send-flags -x -d 'Flags of every zfs send of this pair'
 complete -c zrep -n '__zrep_argument_is 1 init -i' -a '(__zrep_filesystems)' -d Filesystem
@@ -114,6 +117,7 @@ complete -c zrep -n '__zrep_command_is sync -S pause' -a '(__zrep_pairs -L)' -d 
 complete -c zrep -n '__zrep_argument_is 1 failover' -a '(__zrep_pairs -L)' -d Master
 complete -c zrep -n '__zrep_command_is takeover' -s L -d 'The master is gone, take over alone'
 complete -c zrep -n '__zrep_command_is takeover' -s f -l force -d 'With -L: although the master answers'
+complete -c zrep -n '__zrep_command_is takeover' -l newest -d 'With -L: each member of a tree keeps its newest'
 complete -c zrep -n '__zrep_command_is takeover' -l yes -d 'With -L: agree to the loss without being asked'
 complete -c zrep -n '__zrep_command_is takeover' -l fence-cmd -x -d 'With -L: run first, take over only if it ends 0'
 complete -c zrep -n '__zrep_command_is rejoin' -s f -d 'In a split brain: give the role of this side up'
@@ -139,4 +143,6 @@ complete -c zrep -n '__zrep_command_is changeconfig -C' -l own-host -x -a '(__fi
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l savecount -x -d 'Snapshots this side keeps'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l lease -x -d 'As master: read-only after so many seconds without the peer'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l minfree -x -d 'What to keep free in the pool of this side'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -s r -d 'Everything below with it, as one tree'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l no-recursive -d 'No more'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l max-lag -x -d 'How long the replica may be behind before it is late'

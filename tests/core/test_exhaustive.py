@@ -108,6 +108,7 @@ def check_data(pair: Pair) -> None:
         return
     assert base == advance.base
     if advance.pending is not None:
+        assert base is not None
         half = {**pair.target.members[0].properties, "receive_resume_token": Value("1-x", "-")}
         broken = pair.target.with_member(replace(pair.target.members[0], properties=half))
         same = TokenContents(True, base.guid, advance.pending.guid)

@@ -44,6 +44,7 @@ def lines(steps: Iterable[Step]) -> list[str]:
 )
 def test_advance(here: str, there: str, written: int, base: str, pending: str | None) -> None:
     found = plan.plan_advance(lane(here, there, written=written))
+    assert found.base is not None
     assert (found.base.guid, found.pending.guid if found.pending else None) == (base, pending)
     assert found.idle is (pending is None and not written)
 

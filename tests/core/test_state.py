@@ -151,14 +151,16 @@ def test_a_pair_and_its_lane() -> None:
     [
         (["tank/a"], ["tank/b"], ["tank/a tank/b"]),
         (["tank/a", "tank/a/x"], ["tank/b", "tank/b/x"], ["tank/a tank/b", "tank/a/x tank/b/x"]),
-        (["tank/a", "tank/a/x"], ["tank/b"], ["tank/a tank/b"]),
+        (["tank/a", "tank/a/x"], ["tank/b"], ["tank/a tank/b", "tank/a/x tank/b/x"]),
         (["tank/a"], ["tank/b", "tank/b/old"], ["tank/a tank/b"]),
     ],
     ids=["plain", "tree", "new member", "member that is gone"],
 )
 def test_lanes_join_members_in_the_same_place(source: list[str], target: list[str], lanes: list[str]) -> None:
-    trees = (Tree(tuple(member(name, role) for name in names)) for names, role in ((source, MASTER), (target, REPLICA)))
-    assert [f"{lane.source.name} {lane.target.name}" for lane in Pair(TAG, *trees).lanes] == lanes
+    here, there = (
+        Tree(tuple(member(name, role) for name in names)) for names, role in ((source, MASTER), (target, REPLICA))
+    )
+    assert [f"{lane.source.name} {lane.target.name}" for lane in Pair(TAG, here, there).lanes] == lanes
 
 
 FIELDS = ["op", "id", "epoch", "detail", "role", "phase"]

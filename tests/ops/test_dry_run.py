@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from tests.ops import pairs
+from tests.ops import pairs, trees
 from tests.ops.hosts import Command, Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.test_crash import SCENARIOS, changes_nothing
@@ -78,6 +78,11 @@ REJOIN = pairs.rejoining(A)
 CASES = [
     *(Case(s.name, s.start, s.work, s.host, s.options, s.alone) for s in SCENARIOS),
     Case("init below parents", with_parents, pairs.initialising(Request(A, "beta", "tank/over/there/b"))),
+    Case("init of a tree", trees.planted, trees.INIT),
+    Case("sync of a tree that has changed", trees.changed, SYNC_ALL),
+    Case("failover of a tree", trees.written, pairs.failing_over(A)),
+    Case("takeover -L of a tree", trees.grown, pairs.forcing(B), "beta", alone=True),
+    Case("clear of a tree", trees.grown, pairs.clearing(A)),
     Case("init of a volume", partial(pairs.source, volume=True), pairs.INIT),
     Case("sync of three", three, SYNC_ALL),
     Case("unpause", paused, pairs.unpausing(A)),

@@ -68,7 +68,10 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.Lock((A,), 0.0, "offsite"), []),
     (asked.ReadHolders((A, B)), {B: ("offsite", 812)}),
     (asked.Unlock((A,)), None),
-    (asked.Grant("zrep", {B: "0123456789abcdef", A: asked.NO_GENERATION}), {B: ("/run/zrep/b.receive", "7.0a")}),
+    (
+        asked.Grant("zrep", {B: "0123456789abcdef", A: asked.NO_GENERATION}, {B: B, A: A}),
+        {B: ("/run/zrep/b.receive", "7.0a")},
+    ),
     (asked.Revoke(B), None),
     (asked.EndReceive(B), 1),
     (asked.CarryOut(STEPS), asked.Carried(len(STEPS))),

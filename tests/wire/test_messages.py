@@ -124,7 +124,7 @@ def test_what_is_no_request_is_one_error(line: bytes) -> None:
         (ReadMembers("zrep", ("tank/other",)), Found({}, {samples.A: samples.FAILURE})),
         (ReadSnapshots(("tank/a@x",)), {"tank/a@y": samples.SNAPSHOTS[0]}),
         (Lock(("tank/a",), 0), ["tank/b"]),
-        (Grant("zrep", {"tank/a": ""}), {"tank/b": ("", "")}),
+        (Grant("zrep", {"tank/a": ""}, {}), {"tank/b": ("", "")}),
         (CarryOut(samples.STEPS), Carried(1)),
         (CarryOut(samples.STEPS), Carried(-1, samples.FAILURE)),
         (CarryOut(samples.STEPS), Carried(99, samples.FAILURE)),

@@ -92,6 +92,7 @@ def init(
     send_flags: Annotated[
         str | None, typer.Option(metavar="FLAGS", help="Flags of every zfs send of this pair, e.g. '-p -w'.")
     ] = None,
+    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="And everything below FS, as one tree.")] = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -100,7 +101,7 @@ def init(
     from zrep.ops.init import Request, init
 
     kept = savecount or number("ZREP_SAVE_COUNT", context.obj.savecount, 1) or 0
-    request = Request(filesystem, host, target, src_host, kept, send_flags)
+    request = Request(filesystem, host, target, src_host, kept, send_flags, recursive)
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: init(session, request), filesystem)
 
@@ -171,6 +172,9 @@ def takeover(
         str | None,
         typer.Option(metavar="CMD", help="With -L: run first; only if it ends 0, take over (ZREP_FENCE_CMD)."),
     ] = None,
+    newest: Annotated[
+        bool, typer.Option("--newest", help="With -L: each member of a tree keeps its newest, of whatever moment.")
+    ] = False,
     force_unmount: ForceUnmount = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
@@ -178,7 +182,7 @@ def takeover(
 ) -> int:
     """On the replica: become the master. Planned and without loss; with -L after a disaster."""
     name = check_dataset(filesystem)
-    for option, given in (("--yes", yes), ("--force", force), ("--fence-cmd", fence_cmd)):
+    for option, given in (("--yes", yes), ("--force", force), ("--fence-cmd", fence_cmd), ("--newest", newest)):
         if given and not local:
             raise UsageError(f"{option} goes with -L", evidence="without it the master is asked")
     fence = context.obj.fence if fence_cmd is None else fence_cmd
@@ -191,7 +195,7 @@ def takeover(
     from zrep.ops.takeover_alone import forced_takeover
 
     agree = _agreement(yes, sys.stdin.isatty() and not json)
-    return running.run(session, lambda: forced_takeover(session, name, agree, insist=force), name)
+    return running.run(session, lambda: forced_takeover(session, name, agree, insist=force, newest=newest), name)
 
 
 def _agreement(yes: bool, ask: bool) -> Callable[[str], bool]:
@@ -321,6 +325,7 @@ def status(
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
     all_: Annotated[bool, typer.Option("-a", hidden=True)] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True)] = False,
+    members: Annotated[bool, typer.Option("-r", help="The members of trees too.")] = False,
     may_be_empty: MayBeEmpty = False,
     tabs: Tabs = False,
     exact: Exact = False,
@@ -343,7 +348,7 @@ def status(
     names = [] if all_ else running.filesystems(filesystems or ["all"])
     style = rows.style(columns, tabs, exact, ascending, descending, colour)
     form = status.form(json, nagios, warning, critical, prometheus, output)
-    return status.show(running.begin(context.obj, may_be_empty=may_be_empty), names, style, form)
+    return status.show(running.begin(context.obj, may_be_empty=may_be_empty), names, style, form, members=members)
 
 
 @app.command()
@@ -393,6 +398,9 @@ def changeconfig(
     max_lag: Annotated[
         str, typer.Option(metavar="TIME", help="The replica is late when behind for longer: 15m, 2h; none ends it.")
     ] = "",
+    recursive: Annotated[
+        bool | None, typer.Option("-r/--no-recursive", help="Everything below FS with it, as one tree; or no more.")
+    ] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -401,7 +409,7 @@ def changeconfig(
     from zrep.ops.changeconfig import Config, changeconfig
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag)
+    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag, recursive)
     return running.run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
 
 

@@ -42,14 +42,14 @@ def form(json: bool, nagios: bool, warning: str, critical: str, prometheus: bool
     return Form(nagios=True, limits=limits(warning, critical))
 
 
-def show(session: Session, names: Sequence[str], style: rows.Style, form: Form) -> int:
+def show(session: Session, names: Sequence[str], style: rows.Style, form: Form, *, members: bool = False) -> int:
     """Ask, and print what was found; the exit code. Metrics tell of a run that failed too: what collects them sees
     nothing else of it."""
     from zrep.ops.status import status
 
     with closing(session):
         try:
-            found = rows.arranged(status(session, names), style)
+            found = rows.arranged(status(session, names, members=members), style)
         except ZrepError as error:
             if form.prometheus:
                 from zrep.cli import monitors

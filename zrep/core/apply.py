@@ -93,11 +93,11 @@ def tree_after(tag: str, tree: Tree, done: Iterable[steps.Step], made: Mapping[s
     found: Mapping[str, Member] = _members(tree)
     for step in done:
         found = applied(tag, found, step, made)
-    return Tree(tuple(found[member.name] for member in tree.members))
+    return replace(tree, members=tuple(found[member.name] for member in tree.members))
 
 
 def _members(tree: Tree) -> dict[str, Member]:
-    return {member.name: member for member in tree.members}
+    return {member.name: member for member in tree.members if member.properties}
 
 
 class _Host:
@@ -199,6 +199,8 @@ class _Host:
                     self._each((target,), lambda found: replace(found, made=True))
             return
         given = {key: Value(value, "local") for key, value in properties}
+        if "readonly" in given:
+            self._end_remounts_below(target, given["readonly"].value)
         self.change(target, given)
         if "volsize" in given:
             self._dirty(target)
@@ -281,6 +283,14 @@ class _Host:
             return {}
         above, value = self._from_above(dataset, "readonly"), "off" if now.value == "on" else "on"
         return {"readonly": above if above.value == value else Value(value, "local")}
+
+    def _end_remounts_below(self, dataset: str, readonly: str) -> None:
+        """Mounts below that were remounted to what they are about to inherit say no other than their property then."""
+        for name, member in list(self.members.items()):
+            now = member.properties.get("readonly", _UNSET)
+            if name.startswith(f"{dataset}/") and (now.value, now.source) == (readonly, _TEMPORARY):
+                own = self._without_mount(name)["readonly"]
+                self.change(name, {"readonly": own} if own.source != "local" else {})
 
     def _mounted_anew(self, dataset: str) -> dict[str, Value]:
         return {"mounted": Value("yes", "-"), **self._without_mount(dataset)}

@@ -145,6 +145,11 @@ class Member(Struct, frozen=True):
         return f"zfs load-key '{self.name if root == '-' else root}'"
 
     @property
+    def arriving(self) -> bool:
+        """Whether it has never been received whole: it is not there, or the half of its first stream is."""
+        return not self.snapshots and (not self.properties or bool(self.token))
+
+    @property
     def token(self) -> str:
         token = self.get("receive_resume_token")
         return "" if token == "-" else token
@@ -210,6 +215,8 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "minfree": lambda text: floor_bytes(text, 0) is not None,
     "flags": re.compile(r"(?: *--?[A-Za-z][A-Za-z-]*)* *").fullmatch,
     "maxlag": lambda text: whole_number(text) is not None,
+    "recursive": re.compile(r"on|off").fullmatch,
+    "gone": lambda text: whole_number(text) is not None,
     "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
 }
 
@@ -269,6 +276,11 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
             f"{tag}:{name} is {own(name)!r}" for name, form in _FORMS.items() if own(name) and not form(own(name))
         ),
         partially_applied=any(own(name) != value for name, value in recorded.items()),
+        recursive=local("recursive") == "on",
+        complete=local("set"),
+        coming=tuple(filter(None, local("coming").split(","))),
+        excluded=local("exclude").lower() not in ("", "off", "no"),
+        gone=whole_number(local("gone")),
     )
 
 

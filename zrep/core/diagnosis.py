@@ -418,11 +418,15 @@ def _promote(mine: Member) -> str:
 
 def diagnose_data(mine: Member, theirs: Member) -> Diagnosis | None:
     """Judge whether a stream can go from the master to the replica: there is a base, and the replica is as it was
-    received. None: it can."""
+    received, or has still to be received for the first time. None: it can."""
     master, replica = _by_role(mine, theirs)
+    if replica.arriving:
+        return None
     base = newest_common(master, replica)
     if base is None:
         start = "" if master is mine else mine.role.peer_host
+        if master.role.within:
+            return _taken(mine, master, replica)
         return Diagnosis(
             State.NO_COMMON_SNAPSHOT,
             "the two sides have no common snapshot",
@@ -466,6 +470,18 @@ def _in_the_way(mine: Member, theirs: Member, base: Snapshot, later: Sequence[Sn
         f"{', '.join(f'@{snapshot.name}' for snapshot in later)}: nothing is in them that @{base.name} has not, and no "
         "raw stream is received on top of them",
         f"{f'on {host}: ' if host else ''}{'; '.join(map(join, (*held, remove)))}",
+    )
+
+
+def _taken(mine: Member, master: Member, replica: Member) -> Diagnosis:
+    """A member of a tree whose place on the replica somebody else's dataset has."""
+    here, there = (f"on {mine.role.peer_host}: " if member is not mine else "" for member in (master, replica))
+    return Diagnosis(
+        State.NO_COMMON_SNAPSHOT,
+        f"{replica.name} is in its place on the replica, and zrep did not make it",
+        f"{len(replica.snapshots)} snapshots there, none in common",
+        f"{there}zfs rename {quote(replica.name)} to another name; or leave it out, "
+        f"{here}zfs set zrep:exclude=on {quote(master.name)}",
     )
 
 

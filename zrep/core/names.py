@@ -43,6 +43,11 @@ ROLE_PROPERTIES = (
     "maxlag",
     "lock-pid",
     "lock-time",
+    "recursive",
+    "set",
+    "coming",
+    "exclude",
+    "gone",
 )
 
 # The user properties TAG:NAME of a snapshot: zrep made it, and when it was known to be on both sides.

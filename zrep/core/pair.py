@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 from msgspec import Struct
@@ -29,9 +30,10 @@ class End(Enum):
 
 class Tree(Struct, frozen=True):
     """A dataset that has a role, and its descendants where its pair is recursive: the root first. A plain filesystem or
-    volume is a tree of one member."""
+    volume is a tree of one member. aside: what lies below the root and was set aside."""
 
     members: tuple[Member, ...]
+    aside: tuple[Member, ...] = ()
 
     @property
     def name(self) -> str:
@@ -43,16 +45,18 @@ class Tree(Struct, frozen=True):
 
     def with_member(self, member: Member) -> Tree:
         """Put another reading in the place of the member of the same name."""
-        return Tree(tuple(member if member.name == other.name else other for other in self.members))
+        return replace(self, members=tuple(member if member.name == other.name else other for other in self.members))
 
 
 class Lane(Struct, frozen=True):
     """One dataset at the source and the one at the target that its streams go to, each with its own snapshots, holds
-    and resume token. tag: that of the pair."""
+    and resume token. tag: that of the pair; taken: the highest number of a snapshot of the pair's other lanes: those of
+    one moment have one name."""
 
     tag: str
     source: Member
     target: Member
+    taken: int = 0
 
     def at(self, end: End) -> Member:
         return self.source if end is End.SOURCE else self.target
@@ -68,20 +72,30 @@ class Lane(Struct, frozen=True):
         return self.at(end).ours(self.tag, {snapshot.guid for snapshot in other.ours(self.tag)})
 
     @property
+    def pending(self) -> Snapshot | None:
+        """The newest snapshot of ours that the target has still to get."""
+        ours = self.ours(End.SOURCE)
+        base = self.base
+        return ours[-1] if ours and (base is None or ours[-1].createtxg > base.createtxg) else None
+
+    @property
     def next_snapshot(self) -> str:
-        """Full name of the next snapshot of the source: its number is higher than any of zrep's own on either end."""
+        """Full name of the next snapshot of the source: its number is higher than any of zrep's own on either end, and
+        of the pair's other lanes."""
         own = [snapshot.name for end in End for snapshot in self.ours(end)]
         taken = [snapshot.name for snapshot in (*self.source.snapshots, *self.target.snapshots)]
-        return f"{self.source.name}@{snapshot_name(self.tag, next_sequence(self.tag, own, taken))}"
+        number = next_sequence(self.tag, own, taken)
+        return f"{self.source.name}@{snapshot_name(self.tag, max(number, self.taken + 1))}"
 
 
 class Pair(Struct, frozen=True):
     """The tree at the source and the one at the target, and the tag that links them. The source is the master until the
-    role has moved."""
+    role has moved. taken: as of its lanes, where it is itself one of a tree."""
 
     tag: str
     source: Tree
     target: Tree
+    taken: int = 0
 
     def at(self, end: End) -> Tree:
         return self.source if end is End.SOURCE else self.target
@@ -93,14 +107,77 @@ class Pair(Struct, frozen=True):
     @property
     def turned(self) -> Pair:
         """The same trees with the streams going the other way: after the role has moved."""
-        return Pair(self.tag, self.target, self.source)
+        return replace(self, source=self.target, target=self.source)
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
-        """A lane for each member of the source that the target's tree has in the same place below its root."""
-        places = {member.name.removeprefix(self.target.name): member for member in self.target.members}
-        found = ((member, places.get(member.name.removeprefix(self.source.name))) for member in self.source.members)
-        return tuple(Lane(self.tag, source, target) for source, target in found if target is not None)
+        """A lane for each member of the source to its partner. Where it has none yet its target is a member without
+        properties (see Member.arriving), in its place."""
+        there = {member.name: member for member in self.target.members}
+        taken = self.taken
+        if len(self.source.members) > 1:
+            taken = next_number(self.tag, *self.source.members, *self.target.members) - 1
+        partners = self.partners
+        return tuple(
+            self._lane(source, there.get(partners.get(source.name, "")), taken) for source in self.source.members
+        )
+
+    @property
+    def partners(self) -> dict[str, str]:
+        """The target's member that each of the source's goes to, by name: the one that has the newest of its snapshots
+        that any has; where there is none, what is half received, or has no snapshot of ours, in its place."""
+        found: dict[str, str] = {self.source.name: self.target.name}
+        if len(self.source.members) == 1:
+            return found
+        owner = {snapshot.guid: member.name for member in self.target.members for snapshot in member.snapshots}
+        for source in self.source.members[1:]:
+            known = (owner[snapshot.guid] for snapshot in reversed(source.snapshots) if snapshot.guid in owner)
+            name = next(known, "")
+            if name and name not in found.values():
+                found[source.name] = name
+        taken = set(found.values())
+        places = {member.name for member in self.target.members if not member.ours(self.tag)} - taken
+        for source in self.source.members[1:]:
+            if source.name not in found and self.place(source) in places:
+                found[source.name] = self.place(source)
+        return found
+
+    def place(self, source: Member) -> str:
+        """Where a member of the source's tree belongs on the target."""
+        return f"{self.target.name}{source.name.removeprefix(self.source.name)}"
+
+    def _lane(self, source: Member, target: Member | None, taken: int) -> Lane:
+        if source.name == self.source.name and target is not None:
+            return Lane(self.tag, source, target, taken)
+        there = target or Member(self.place(source), {}, Role())
+        links = {"src_fs": source.name, "dest_fs": there.name}
+        if not self.source.role.master:
+            links = {"src_fs": there.name, "dest_fs": source.name}
+        return Lane(
+            self.tag, _in_lane(source, self.source.role, links), _in_lane(there, self.target.role, links), taken
+        )
+
+
+def _in_lane(member: Member, root: Role, links: Mapping[str, str]) -> Member:
+    """A member below the root with the role that its lane goes by: that of the root, under its own names. What is
+    recorded of a role change, and of the tree, is the root's alone; what its master's canmount was is its own."""
+    own = {
+        "canmount": member.role.canmount,
+        "intent": None,
+        "partially_applied": False,
+        "recursive": False,
+        "within": True,
+    }
+    return replace(member, role=replace(root, **links, **own, flags=_flags(root, member)))
+
+
+def _flags(root: Role, member: Member) -> str | None:
+    """The flags settled at init. An encrypted member of a tree whose root is not goes raw all the same: its key never
+    leaves its host."""
+    words = (root.flags or "").split()
+    if root.flags is None or not member.encrypted or {"-w", "--raw"} & set(words):
+        return root.flags
+    return " ".join([*(word for word in words if word in ("-p", "--props")), "-w"])
 
 
 def plain_pair(tag: str, source: Member, target: Member) -> Pair:
@@ -113,10 +190,17 @@ def plain_tree(member: Member) -> Tree:
     return Tree((member,))
 
 
-def next_snapshot(tag: str, member: Member) -> str:
-    """Full name of the next snapshot of a dataset whose other half is not asked."""
-    own, taken = ([s.name for s in snapshots] for snapshots in (member.ours(tag), member.snapshots))
-    return f"{member.name}@{snapshot_name(tag, next_sequence(tag, own, taken))}"
+def next_snapshots(tag: str, *members: Member) -> tuple[str, ...]:
+    """Full names of the next snapshot of datasets whose other halves are not asked, one name for all."""
+    number = next_number(tag, *members)
+    return tuple(f"{member.name}@{snapshot_name(tag, number)}" for member in members)
+
+
+def next_number(tag: str, *members: Member) -> int:
+    """The number that the next snapshot of these datasets gets: higher than any of zrep's own that one of them has, and
+    taken by none."""
+    own = [snapshot.name for member in members for snapshot in member.ours(tag)]
+    return next_sequence(tag, own, [snapshot.name for member in members for snapshot in member.snapshots])
 
 
 def newest_common(one: Member, other: Member) -> Snapshot | None:

@@ -6,27 +6,42 @@ from collections.abc import Sequence
 
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.names import MADE, ROLE_PROPERTIES, SENT
-from zrep.core.pair import End, plain_tree
+from zrep.core.pair import End, Tree, plain_tree
 from zrep.core.plan_role import plan_restore
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, Step
 from zrep.core.tags import NO_ROLES, Roles, kept_read_only
 
 
+def plan_clear_below(tree: Tree, tag: str) -> tuple[Step, ...]:
+    """Take all that is zrep's from what lies below the root of a tree, from what was set aside too; the deepest first.
+    The root knows of the others: it goes last."""
+    half = tree.role.master is False
+    below = sorted((*tree.members[1:], *tree.aside), key=lambda member: member.name, reverse=True)
+    return tuple(step for member in below for step in plan_clear(member, tag, member.ours(tag), half=half))
+
+
 def plan_clear(
-    member: Member, tag: str, ours: Sequence[Snapshot], *, half: bool = False, others: Roles = NO_ROLES
+    member: Member,
+    tag: str,
+    ours: Sequence[Snapshot],
+    *,
+    half: bool = False,
+    others: Roles = NO_ROLES,
+    tree: Tree | None = None,
 ) -> tuple[Step, ...]:
     """Take all that is zrep's from one half: holds first (nothing held can be destroyed), then snapshots of ours
     without clones, properties last: a run that is cut finds the role and goes on. A former replica stays read-only: to
     write to it is the next decision.
 
     ours: which of its snapshots are zrep's own; half: what is half received is so too. A replica's always is.
-    others: its roles under other tags, which may keep it read-only too."""
+    others: its roles under other tags, which may keep it read-only too; tree: that of which it is the root, if it is
+    one."""
     name, end = member.name, End.SOURCE
     plan: list[Step] = []
     intent = member.role.intent
     if member.role.master and intent is not None and intent.operation in ("failover", "stopped"):
         # zrep made it read-only for a while: with the record goes the only one who would undo that.
-        plan += () if kept_read_only(others) else plan_restore(end, plain_tree(member), tag, intent)
+        plan += () if kept_read_only(others) else plan_restore(end, tree or plain_tree(member), tag, intent)
     if member.token and (half or member.role.master is False):
         plan.append(DiscardPartial(end, name))
     held = tuple(f"{name}@{s.name}" for s in member.snapshots if tag in s.holds)

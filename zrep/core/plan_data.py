@@ -16,6 +16,7 @@ from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.diagnosis import diagnose_data
 from zrep.core.names import SENT, sequence_of
 from zrep.core.pair import End, Lane, Pair, newest_common
+from zrep.core.plan_first import member_stream
 from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.retention import DEFAULT_SAVECOUNT, expirable
 from zrep.core.role import LEGACY, named, role_values
@@ -41,12 +42,12 @@ _CARRIES_PROPERTIES = frozenset({"-p", "--props"})
 class Advance(Struct, frozen=True):
     """What a sync has to move: nothing, a new snapshot, or one that an earlier run left unsent.
 
-    base: the newest common snapshot; pending: the unsent snapshot to send (None: take a new one if written);
-    written: bytes since the newest of those; foreign: snapshots of the target that the source has not, and that zrep
-    did not make.
+    base: the newest common snapshot, None where the target has still to be received for the first time; pending: the
+    unsent snapshot to send (None: take a new one if written); written: bytes since the newest of those; foreign:
+    snapshots of the target that the source has not, and that zrep did not make.
     """
 
-    base: Snapshot
+    base: Snapshot | None
     pending: Snapshot | None
     written: int
     foreign: tuple[str, ...] = ()
@@ -60,30 +61,36 @@ def plan_advance(lane: Lane) -> Advance:
     """Work out what sync has to do for one lane of a linked pair. RefusedError when there is no base, or when the
     replica was changed."""
     source, target = lane.source, lane.target
-    base = lane.base
     trouble = diagnose_data(source, target)
     if trouble is not None:
         raise trouble.error(source.name)
-    assert base is not None
-    later = [snapshot for snapshot in lane.ours(End.SOURCE) if snapshot.createtxg > base.createtxg]
-    pending = later[-1] if later else None
+    base = lane.base
+    if base is None:
+        return Advance(None, lane.pending, max(1, source.number("referenced")))
+    pending = lane.pending
     since = pending or base
     sent = {snapshot.guid for snapshot in (*source.snapshots, *lane.ours(End.TARGET))}
     foreign = tuple(snapshot.name for snapshot in target.snapshots if snapshot.guid not in sent)
     return Advance(base, pending, source.written_since(since), foreign)
 
 
-def plan_stream(lane: Lane, base: Snapshot, snapshot: Snapshot, token: TokenContents) -> tuple[Step, ...]:
-    """Send a snapshot on top of base, resuming a broken receive when the target's token is exactly that stream.
+def plan_stream(
+    lane: Lane, base: Snapshot | None, snapshot: Snapshot, token: TokenContents, own: Iterable[str] = ()
+) -> tuple[Step, ...]:
+    """Send a snapshot on top of base, or in full, resuming a broken receive when the target's token is exactly that
+    stream.
 
     token: what the target's token stands for, as the source reads it. A token that stands for anything else can never
-    complete, so it is discarded.
+    complete, so it is discarded. own: of a new member of a tree, the names of the properties that it has itself.
     """
     steps: list[Step] = []
     source, resume = lane.source.name, lane.target.token
-    if resume and not (token.sendable and (token.from_guid, token.to_guid) == (base.guid, snapshot.guid)):
+    start = base.guid if base else ""
+    if resume and not (token.sendable and (token.from_guid, token.to_guid) == (start, snapshot.guid)):
         steps.append(DiscardPartial(End.TARGET, lane.target.name))
         resume = ""
+    if base is None:
+        return (*steps, member_stream(lane, snapshot, resume, own))
     steps.append(
         SendStream(
             End.SOURCE,

@@ -5,15 +5,11 @@ Each step may be the last one of a run: what is there tells the next run where t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from zrep.core.dataset import Member, Snapshot, TokenContents
-from zrep.core.names import ROLE_PROPERTIES, SENT
+from zrep.core.dataset import Member, TokenContents
 from zrep.core.pair import End
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.role import Intent, Role, intent_property, named, role_values
-from zrep.core.steps import CreateParent, SendStream, SetProperties
-from zrep.core.tags import properties_of_tags
+from zrep.core.steps import CreateParent, SetProperties
 
 _Properties = tuple[tuple[str, str], ...]
 
@@ -61,27 +57,6 @@ def plan_link(tag: str, source: Member, role: Role) -> tuple[SetProperties, SetP
     )
 
 
-def first_stream(
-    tag: str, source: Member, role: Role, snapshot: Snapshot, token: str, own: Iterable[str] = ()
-) -> SendStream:
-    """The first stream, and any later part of it: the replica is read-only and never mounts itself from the start.
-    token: what is half received, to be gone on with; "" for nothing. own: the names of the properties that the source
-    has itself: none of any tag travels, or the replica would have another pair's role."""
-    volume = source.volume
-    ours = dict.fromkeys((*(f"{tag}:{name}" for name in (*ROLE_PROPERTIES, SENT)), *properties_of_tags(own)))
-    return SendStream(
-        End.SOURCE,
-        snapshot=f"{source.name}@{snapshot.name}",
-        target=role.dest_fs,
-        token=token,
-        options=tuple((role.flags or "").split()),
-        exclude=(*(() if volume else ("mountpoint",)), *ours),
-        override=(("readonly", "on"), *(() if volume else (("canmount", "noauto"),))),
-        outfilter=role.outfilter,
-        infilter=role.infilter,
-    )
-
-
 def _role(tag: str, role: Role, *, master: bool) -> _Properties:
     return named(tag, role_values(role, master=master, swap=False, epoch=role.epoch or 1, gen=role.gen, parents=()))
 
@@ -92,5 +67,9 @@ def _savecount(tag: str, role: Role) -> tuple[str, str]:
 
 def _shape(tag: str, role: Role) -> _Properties:
     """What shapes every stream of the pair, kept on both sides so that a moved master sends alike."""
-    filters = (("outfilter", role.outfilter), ("infilter", role.infilter))
+    filters = (
+        ("outfilter", role.outfilter),
+        ("infilter", role.infilter),
+        ("recursive", "on" if role.recursive else ""),
+    )
     return ((f"{tag}:flags", role.flags or ""), *((f"{tag}:{name}", value) for name, value in filters if value))

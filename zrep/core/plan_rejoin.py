@@ -14,7 +14,7 @@ from msgspec import Struct
 from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.names import split_dataset, split_snapshot
 from zrep.core.pair import End, Tree
-from zrep.core.plan_role import plan_closed, plan_follow
+from zrep.core.plan_role import own_readonly, plan_closed, plan_follow
 from zrep.core.quantities import size
 from zrep.core.role import Intent, Role, intent_property
 from zrep.core.steps import (
@@ -136,7 +136,7 @@ def has_landed(role: Role | None) -> bool:
 
 def plan_become_replica(tag: str, tree: Tree, master: Role) -> tuple[Step, ...]:
     """Take the role as the new master has it, where nothing was written alone; mounting is its business from now on."""
-    names = tuple(member.name for member in tree.members)
+    names = tuple(member.name for member in own_readonly(tree))
     return (
         SetProperties(_END, names, (("readonly", "on"),)),
         *plan_closed(_END, tree, tag),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from zrep.core.apply import tree_after
 from zrep.core.dataset import Member
 from zrep.core.names import pool_of
-from zrep.core.pair import End, Pair, Tree, next_snapshot, plain_tree
+from zrep.core.pair import End, Pair, Tree, next_snapshots
 from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.role import ALONE, Intent, Role, intent_property, next_epoch, role_properties, role_values
 from zrep.core.steps import (
@@ -29,6 +29,20 @@ from zrep.core.steps import (
 from zrep.core.tags import NO_ROLES, Roles, stopped_by
 
 
+def own_readonly(tree: Tree) -> tuple[Member, ...]:
+    """The root, and the members that do not inherit readonly: what is set on these reaches all of a tree, so that the
+    time in which nothing can be written does not grow by a command for each member."""
+    root, *below = tree.members
+    inherits = ("inherited", "default")
+    return (root, *(m for m in below if not m.properties["readonly"].source.startswith(inherits)))
+
+
+def by_mountpoint(tree: Tree) -> list[Member]:
+    """The filesystems and volumes of a tree in the order in which they are mounted: what lies in another comes after
+    it, whatever their names."""
+    return sorted(tree.members, key=lambda member: member.get("mountpoint").split("/"))
+
+
 def plan_stop(end: End, tree: Tree, tag: str, others: Roles = NO_ROLES) -> tuple[Step, ...]:
     """A master that cannot be shown to be the right one stops writes. What it was is recorded first, so that it
     goes back to that when it turns out to be the right one after all. others: its roles under other tags: one that has
@@ -37,18 +51,19 @@ def plan_stop(end: End, tree: Tree, tag: str, others: Roles = NO_ROLES) -> tuple
     known = stopped_by(others)
     if stopped and (known is None or tree.role.intent):
         return ()
-    detail = known.detail if stopped and known else {m.name: _source_of(m, "readonly") for m in tree.members}
+    own = own_readonly(tree)
+    detail = known.detail if stopped and known else {member.name: _source_of(member, "readonly") for member in own}
     record = SetProperties(end, (tree.name,), (intent_property(tag, Intent("stopped", tree.role.gen, "", 0, detail)),))
-    names = tuple(member.name for member in tree.members)
-    readonly = SetProperties(end, names, (("readonly", "on"),))
+    readonly = SetProperties(end, tuple(member.name for member in own), (("readonly", "on"),))
     return (readonly,) if tree.role.intent else (record,) if stopped else (record, readonly)
 
 
 def plan_quiesce(pair: Pair, generation: str) -> tuple[Step, ...]:
     """Stop writes on the master: intent first (it says what to restore), then remount (refuses while a writer has a
-    file open or mapped; after readonly=on it would prove nothing), then readonly on every member explicitly (a child
-    may have its own), then the transaction group, so that what was written is in the next snapshot."""
-    detail = {member.name: _source_of(member, "readonly") for member in pair.source.members}
+    file open or mapped; after readonly=on it would prove nothing), then readonly on the root and on every member that
+    does not inherit it, then the transaction group, so that what was written is in the next snapshot."""
+    own = own_readonly(pair.source)
+    detail = {member.name: _source_of(member, "readonly") for member in own}
     intent = Intent("failover", generation, "prepare", next_epoch(pair.source.role, pair.target.role), detail)
     steps: list[Step] = [SetProperties(End.SOURCE, (pair.source.name,), (intent_property(pair.tag, intent),))]
     steps += [
@@ -56,7 +71,7 @@ def plan_quiesce(pair: Pair, generation: str) -> tuple[Step, ...]:
         for member in pair.source.members
         if member.placed
     ]
-    steps.append(SetProperties(End.SOURCE, tuple(m.name for m in pair.source.members), (("readonly", "on"),)))
+    steps.append(SetProperties(End.SOURCE, tuple(member.name for member in own), (("readonly", "on"),)))
     steps.append(CloseTransactionGroup(End.SOURCE, pool_of(pair.source.name)))
     return tuple(steps)
 
@@ -95,24 +110,30 @@ def take_role(replica: Tree, tag: str, generation: str, epoch: int, *, alone: bo
     )
 
 
-def plan_fence(end: End, member: Member, tag: str) -> tuple[Step, ...]:
+def plan_fence(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """Before a promotion without the master: dirtied, then snapshotted, then the snapshot held. From then on no
     stream on top of the base is accepted here (a bare snapshot would not refuse it), and nobody's ``receive -F``
     can take the snapshot away. A volume can only be dirtied by its size, and that only while it is writable."""
-    name = member.name
-    dirty: tuple[Step, ...] = (Dirty(end, name),)
-    if member.volume:
-        on, off = (SetProperties(end, (name,), (("readonly", value),)) for value in ("on", "off"))
-        dirty = (off, Dirty(end, name, member.get("volsize")), on)
-    full = (next_snapshot(tag, member),)
-    return (*dirty, TakeSnapshot(end, tag, full), Hold(end, tag, full))
+    steps: list[Step] = []
+    for member in tree.members:
+        if member.volume:
+            on, off = (SetProperties(end, (member.name,), (("readonly", value),)) for value in ("on", "off"))
+            steps += [off, Dirty(end, member.name, member.get("volsize")), on]
+        else:
+            steps.append(Dirty(end, member.name))
+    full = next_snapshots(tag, *tree.members)
+    return (*steps, TakeSnapshot(end, tag, full), Hold(end, tag, full))
 
 
-def plan_take_alone(replica: Member, tag: str, generation: str) -> tuple[Step, ...]:
-    """Take the role without the master: forget what is half received, fence, take. The last step is the TakeRole."""
-    discard = (DiscardPartial(End.TARGET, replica.name),) if replica.token else ()
-    take = take_role(plain_tree(replica), tag, generation, next_epoch(replica.role), alone=True)
-    return (*discard, *plan_fence(End.TARGET, replica, tag), take)
+def plan_forget_partial(end: End, tree: Tree) -> tuple[Step, ...]:
+    """Forget what is half received of any member; one that has nothing else goes with it."""
+    return tuple(DiscardPartial(end, member.name) for member in reversed(tree.members) if member.token)
+
+
+def plan_take_alone(replica: Tree, tag: str, generation: str) -> tuple[Step, ...]:
+    """Take the role without the master: fence, take. The last step is the TakeRole."""
+    take = take_role(replica, tag, generation, next_epoch(replica.role), alone=True)
+    return (*plan_fence(End.TARGET, replica, tag), take)
 
 
 def plan_go_on_alone(master: Member, tag: str, generation: str) -> SetProperties:
@@ -126,9 +147,12 @@ def plan_go_on_alone(master: Member, tag: str, generation: str) -> SetProperties
 def plan_writable(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """First half of opening a new master: writable, and canmount back to what a master here has."""
     steps: list[Step] = list(plan_complete_role(end, tree, tag))
+    own = own_readonly(tree)
     for member in tree.members:
-        own = () if member.volume else (("canmount", while_master(member)),)
-        steps.append(SetProperties(end, (member.name,), (("readonly", "off"), *own)))
+        mounts = () if member.volume else (("canmount", while_master(member)),)
+        writable = (("readonly", "off"),) if member in own else ()
+        if mounts or writable:
+            steps.append(SetProperties(end, (member.name,), (*writable, *mounts)))
     return tuple(steps)
 
 
@@ -152,7 +176,7 @@ def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """Second half, planned over what the first has made: mounted and shared where the properties say so. What only
     tidies up comes after that: writes may resume."""
     steps: list[Step] = []
-    for member in tree.members:
+    for member in by_mountpoint(tree):
         if member.volume or not member.get("mountpoint").startswith("/"):
             continue
         if member.mounted:
@@ -165,6 +189,9 @@ def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     remembering = tuple(member.name for member in tree.members if member.role.canmount)
     if remembering:
         steps.append(InheritProperty(end, remembering, f"{tag}:canmount"))
+    # What a replica keeps of what comes from its master.
+    kept = (("set", tree.role.complete), ("coming", tree.role.coming))
+    steps += [InheritProperty(end, (tree.name,), f"{tag}:{name}") for name, value in kept if value]
     steps.append(clear_intent(end, tree.name, tag))
     return tuple(steps)
 
@@ -209,13 +236,17 @@ def plan_cancel(pair: Pair, intent: Intent) -> SetProperties:
 def plan_restore(end: End, master: Tree, tag: str, intent: Intent) -> tuple[Step, ...]:
     """Make a master writable as it was, by value and source; the intent last."""
     steps: list[Step] = []
+    root = master.name
     for member in master.members:
-        value, _, source = intent.detail.get(member.name, "off inherited").partition(" ")
+        recorded = intent.detail.get(member.name, "off inherited" if member.name == root else "")
+        value, _, source = recorded.partition(" ")
         if source == "local":
             steps.append(SetProperties(end, (member.name,), (("readonly", value),)))
-        else:
+        elif source:
             steps.append(InheritProperty(end, (member.name,), "readonly", received=source == "received"))
-        if member.placed and value == "off":
+        elif member.properties["readonly"].local:
+            value = "on"  # somebody's since then
+        if member.placed and value != "on":
             steps.append(RemountWritable(end, member.name, member.get("mountpoint")))
     steps.append(clear_intent(end, master.name, tag))
     return tuple(steps)

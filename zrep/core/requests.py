@@ -189,10 +189,11 @@ class Grant(Request[dict[str, tuple[str, str]]], frozen=True):
     the file to lock, and the receive token to show.
 
     generations: of datasets, each with the generation it must be a replica of, or NO_GENERATION; those that are not are
-    not in the answer."""
+    not in the answer. roots: of datasets, the one that has the role, itself or the root of the tree that it is in."""
 
     tag: Tag
     generations: Mapping[DatasetName, str]
+    roots: Mapping[DatasetName, DatasetName]
 
     def fits(self, answer: dict[str, tuple[str, str]]) -> bool:
         return answer.keys() <= self.generations.keys()
@@ -290,7 +291,7 @@ class ReadMembers(Request[Found], frozen=True):
     """Datasets as they are now; one that ZFS says does not exist is not in the answer.
 
     sync_txg: close the pools' transaction groups first, so that ``written`` tells the truth. seconds: so long that may
-    take."""
+    take. trees: those of the datasets that are to be read with all below them."""
 
     looks = True
 
@@ -298,11 +299,12 @@ class ReadMembers(Request[Found], frozen=True):
     datasets: tuple[DatasetName, ...]
     sync_txg: bool = False
     seconds: Annotated[float, Meta(gt=0, le=SYNC_SECONDS)] = SYNC_SECONDS
+    trees: tuple[DatasetName, ...] = ()
 
     def fits(self, answer: Found) -> bool:
-        known = set(self.datasets)
+        known, trees = set(self.datasets), set(self.trees)
         return (
-            answer.members.keys() <= known
+            all(name in known or trees & set(ancestors(name)) for name in answer.members)
             and answer.failed.keys() <= known - answer.members.keys()
             and all(name == found.name for name, found in answer.members.items())
         )

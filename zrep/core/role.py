@@ -80,7 +80,12 @@ class Role(Struct, frozen=True):
     partially_applied: some of them are not yet what the record of a new role says; everything here is as the record
     says. alone: promoted without its peer, and not met it since; lease: seconds a master may go without its peer, 0 for
     ever; minfree: what must stay free in its pool, as floor_bytes reads it; max_lag: seconds for which the replica
-    may be behind, 0 for ever. unreadable: the properties whose values zrep never writes, as evidence."""
+    may be behind, 0 for ever. unreadable: the properties whose values zrep never writes, as evidence.
+
+    recursive: the pair is that of a tree, everything below the dataset with it; complete: the snapshot of the newest
+    moment of which a replica has every member; coming: those that were about to be sent last. excluded and gone are
+    those of a dataset below: left out of a tree with all below it, and set aside since so many seconds after 1970,
+    because its source has gone. within: it is that of the root of a tree, for a lane of one of its members."""
 
     src_host: str = ""
     src_fs: str = ""
@@ -105,6 +110,12 @@ class Role(Struct, frozen=True):
     lock_pid: str = ""
     partially_applied: bool = False
     unreadable: str = ""
+    recursive: bool = False
+    complete: str = ""
+    coming: tuple[str, ...] = ()
+    excluded: bool = False
+    gone: int | None = None
+    within: bool = False
 
     @property
     def paired(self) -> bool:

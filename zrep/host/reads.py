@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value, build_member, only_received, role_of
 from zrep.core.errors import ZrepError
 from zrep.core.mounts import MountEntry
-from zrep.core.names import pool_of
+from zrep.core.names import ancestors, pool_of
 from zrep.core.neighbours import Child
 from zrep.core.requests import (
     SYNC_SECONDS,
@@ -136,7 +136,9 @@ def _charged(
 
 
 def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> dict[str, Member]:
-    """Those of the datasets that exist; the first command that fails is the last of the first attempt."""
+    """Those of the datasets that exist, and what is below those that are trees; the first command that fails is the
+    last of the first attempt."""
+    names = [*names, *_below(names, request.trees, machine)]
     tag, marks = request.tag, commands.snapshot_marks(request.tag)
     properties = machine.look(commands.get_properties(commands.read_properties(tag), names))
     snapshots = properties
@@ -148,8 +150,21 @@ def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> di
         found = _properties(tag, names, machine)
         printed = machine.output(commands.list_snapshots(marks, list(found))) if found else ""
     held = _with_holds(exact.snapshots(machine, tag, list(found), printed), machine)
-    members = (build_member(tag, name, found[name], held[name]) for name in names if name in found)
-    return {member.name: _truly_written(member, machine) for member in members}
+    members = {name: build_member(tag, name, found[name], held[name]) for name in names if name in found}
+    replicas = {name for name, member in members.items() if member.role.master is False}
+    return {
+        name: _truly_written(member, machine) if replicas & {name, *ancestors(name)} else member
+        for name, member in members.items()
+    }
+
+
+def _below(names: Sequence[str], trees: Sequence[str], machine: Machine) -> list[str]:
+    """What lies below those of the names that are trees, and is not among the names itself."""
+    roots = [name for name in names if name in trees]
+    if not roots:
+        return []
+    found = zfs_errors.present(machine.look(commands.list_tree(*roots))).out.splitlines()
+    return [name for name in dict.fromkeys(found) if name not in names]
 
 
 def _parsed(tag: str, datasets: Sequence[str], printed: str, machine: Machine) -> Properties:
@@ -223,9 +238,9 @@ def read_snapshots(request: ReadSnapshots, machine: Machine) -> dict[str, Snapsh
 
 
 def _truly_written(member: Member, machine: Machine) -> Member:
-    """A replica whose ``written`` is not 0 although nothing was written has 0; one to which nothing but quotas were
-    written says so."""
-    suspect = member.role.master is False and not member.mounted and member.snapshots and member.number("written")
+    """A replica, or what is below one, whose ``written`` is not 0 although nothing was written has 0; one to which
+    nothing but quotas were written says so."""
+    suspect = not member.role.master and not member.mounted and member.snapshots and member.number("written")
     if not suspect:
         return member
     match _change(f"{member.name}@{member.snapshots[-1].name}", member.name, machine):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zrep.core.errors import BusyError
+from zrep.core.errors import BusyError, UsageError
 from zrep.core.requests import NO_GENERATION, Grant, Revoke
 from zrep.core.steps import SendStream
 from zrep.host import exact
@@ -61,12 +61,19 @@ def stream_refusal(status: int, dataset: str) -> BusyError | None:
 
 @carry_out.register(Grant)
 def grant(request: Grant, machine: Machine) -> dict[str, tuple[str, str]]:
-    old = [dataset for dataset, generation in request.generations.items() if generation != NO_GENERATION]
-    found = _replicas(request.tag, old, machine) if old else {}
+    roots = {
+        dataset: request.roots.get(dataset, dataset)
+        for dataset, generation in request.generations.items()
+        if generation != NO_GENERATION
+    }
+    astray = [name for name, root in roots.items() if f"{name}/".find(f"{root}/") != 0]
+    if astray:
+        raise UsageError(f"{astray[0]} is not in the tree of {roots[astray[0]]}")
+    found = _replicas(request.tag, sorted(set(roots.values())), machine) if roots else {}
     return {
         dataset: machine.locks.grant(dataset)
         for dataset, generation in request.generations.items()
-        if found.get(dataset, NO_GENERATION) == generation
+        if (found.get(roots[dataset]) if dataset in roots else NO_GENERATION) == generation
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from zrep.core.dataset import NO_TOKEN, Member, PoolSpace, Snapshot, TokenContents
 from zrep.core.diagnosis import diagnose_data, modified
@@ -21,12 +22,14 @@ from zrep.core.plan_data import (
 from zrep.core.quantities import floor_bytes, size
 from zrep.core.steps import Hold, Step, TakeSnapshot
 from zrep.ops.pairs import Session, View
-from zrep.ops.read import read_pool_space, read_token
+from zrep.ops.read import read_pool_space, read_property_names, read_token
 from zrep.zfs import errors as zfs_errors
 
 # What must stay free in the master's pool unless zrep:minfree says otherwise: a snapshot pins space that the master's
 # writers would need more.
 _MINFREE = "1%"
+# The last streams of a tree at the same time: nothing can be written meanwhile.
+_FINAL_STREAMS = 4
 
 
 def note_pool_space(session: Session, pool_space: dict[str, PoolSpace], members: Mapping[str, Member]) -> None:
@@ -49,11 +52,21 @@ def take_snapshots(session: Session, views: list[View], pool_space: Mapping[str,
         group = [view for view in group if view.name not in short]
         if not group:
             continue
-        for batch in [group] if _snapshot(session, group) is None else [[view] for view in group]:
-            error_or_none = None if batch is group else _snapshot(session, batch)
-            if error_or_none is not None:
-                failed[batch[0].name] = error_or_none
+        if _snapshot(session, group) is None:
+            continue
+        for batch in _moments(group):
+            error = _snapshot(session, batch)
+            if error is not None:
+                failed.update({view.name: copy.copy(error) for view in batch})
     return failed
+
+
+def _moments(views: Sequence[View]) -> list[list[View]]:
+    """Those that get their snapshots at one moment whatever becomes of the others: the lanes of a tree."""
+    found: dict[str, list[View]] = {}
+    for view in views:
+        found.setdefault(view.link.within or view.name, []).append(view)
+    return list(found.values())
 
 
 def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
@@ -154,16 +167,25 @@ def send_pending(session: Session, view: View) -> tuple[View, Snapshot]:
     return views[0], sent
 
 
-def send_final(session: Session, view: View) -> tuple[View, Snapshot]:
-    """The same for the last snapshot of a master to which nothing is written any more: it is held after the stream,
-    and both sides are read anew."""
-    view, sent = stream_pending(session, view, hold=False)
+def send_final(session: Session, view: View) -> tuple[View, list[Snapshot]]:
+    """The same for the last snapshot of a master to which nothing is written any more, of a tree that of every member,
+    side by side: they are held after the streams, and both sides are read anew."""
+    streams = [partial(stream_pending, session, lane, hold=False) for lane in view.lanes]
+    sent = [snapshot for _, snapshot in session.side_by_side(streams, _FINAL_STREAMS)]
+    names = (f"{lane.lane.source.name}@{x.name}" for lane, x in zip(view.lanes, sent, strict=True))
     # Waits for a transaction group: what was written is told truly after it.
-    view.do([_hold(session, view, sent)])
+    view.do([Hold(End.SOURCE, view.tag, tuple(names))])
     view = session.again(view)
-    if view.lane.target.by_guid(sent.guid) is None:
-        raise _not_arrived(view, sent)
+    for lane, snapshot in zip(view.lanes, sent, strict=True):
+        if lane.lane.target.by_guid(snapshot.guid) is None:
+            raise _not_arrived(lane, snapshot)
     return view, sent
+
+
+def converge_all(session: Session, view: View) -> None:
+    """Every lane of a pair to where plan_converge wants it; the error of the first that does not come there."""
+    for error in converge(session, view.lanes).values():
+        raise error
 
 
 def see_arrivals(session: Session, streams: Sequence[tuple[View, Snapshot]]) -> tuple[list[View], dict[str, ZrepError]]:
@@ -223,16 +245,17 @@ def _hold(session: Session, view: View, snapshot: Snapshot) -> Hold:
     return Hold(End.SOURCE, view.tag, (f"{view.pair.source.name}@{snapshot.name}",))
 
 
-def _stream(view: View, base: Snapshot, snapshot: Snapshot) -> None:
-    """One stream, on top of what is half received where that can be completed."""
+def _stream(view: View, base: Snapshot | None, snapshot: Snapshot) -> None:
+    """One stream, in full or on top of a base, and of what is half received where that can be completed."""
     lane = view.lane
+    own = () if base else read_property_names(view.executor.source, lane.source.name)
     try:
-        for step in plan_stream(lane, base, snapshot, half_received(view)):
+        for step in plan_stream(lane, base, snapshot, half_received(view), own):
             view.executor.do(step, view.pair.target.role.gen)
     except zfs_errors.StaleTokenError:
         if not lane.target.token:
             raise
-        for step in plan_stream(lane, base, snapshot, NO_TOKEN):
+        for step in plan_stream(lane, base, snapshot, NO_TOKEN, own):
             view.executor.do(step, view.pair.target.role.gen)
 
 

@@ -15,11 +15,13 @@ from zrep.core.steps import SetProperties
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
+from zrep.ops.repair import prepare
 
 
 class Config(Struct, frozen=True):
     """What changeconfig changes on this side; empty, 0 or None: as it is. Names are the peer's; lease: seconds, 0 for
-    none; max_lag: how long the replica may be behind, as seconds() reads it, or "none"."""
+    none; max_lag: how long the replica may be behind, as seconds() reads it, or "none"; recursive: whether everything
+    below goes with it, which both sides have to know."""
 
     peer_host: str = ""
     peer_fs: str = ""
@@ -28,6 +30,7 @@ class Config(Struct, frozen=True):
     lease: int | None = None
     minfree: str = ""
     max_lag: str = ""
+    recursive: bool | None = None
 
 
 def changeconfig(session: Session, name: str, config: Config) -> Outcome:
@@ -66,9 +69,24 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
         if longest is None:
             raise UsageError(f"{config.max_lag!r} is no time", filesystem=name, evidence="expected 15m, 2h, 1d or none")
         changes["maxlag"] = str(longest)
+    if config.recursive is not None:
+        _change_tree(session, name, recursive=config.recursive)
+        if not changes:
+            what = "everything below goes with it from the next sync on" if config.recursive else "it goes alone"
+            return Outcome(name, message=what)
     if not changes:
         raise UsageError("nothing to change", filesystem=name, advice="see: zrep changeconfig --help")
     lock_here(session, name, link.role)
     properties = tuple((f"{session.tag}:{key}", value) for key, value in changes.items())
     text = ", ".join(f"{key}={value}" for key, value in changes.items())
     return apply_here(session, name, [SetProperties(End.SOURCE, (name,), properties)], f"set {text}")
+
+
+def _change_tree(session: Session, name: str, *, recursive: bool) -> None:
+    """Make a pair that of a tree, or of one dataset again, on both sides. What has arrived is not sent again, and what
+    is below the replica stays. The replica learns of a tree first, and of its end last: a member that it has is never
+    taken for somebody else's."""
+    view = prepare(session, session.open(name))
+    ends = (End.TARGET, End.SOURCE) if recursive else (End.SOURCE, End.TARGET)
+    mark = ((f"{session.tag}:recursive", "on" if recursive else "off"),)
+    view.do([SetProperties(end, (view.pair.at(end).name,), mark) for end in ends])

@@ -31,7 +31,9 @@ def find_left_out(
     """What nobody replicates below masters on one host, by their names. One or two commands for all of them, and none
     where nothing is below any. What cannot be read is not told of: it is worth knowing, and no trouble of theirs. here:
     whether a person reads of it on that host; certain: do not go by what they use (see Member.has_children)."""
-    roots = {member.name: member.role for member in masters if certain or member.has_children}
+    roots = {
+        member.name: member.role for member in masters if (certain or member.has_children) and not member.role.recursive
+    }
     below: list[Child] = []
     with suppress(ZrepError):
         below = read_below(host, tag, list(roots))
@@ -40,23 +42,32 @@ def find_left_out(
     return {name: what for name, what in found if what is not None}
 
 
+def below_and_outside(host: Host, tag: str, tree: Tree) -> list[Child]:
+    """What lies below the root of a tree and is no member of it."""
+    members = {member.name for member in tree.members}
+    return [child for child in read_below(host, tag, [tree.name]) if child.name not in members]
+
+
 def refused_change(host: Host, tag: str, tree: Tree, readonly: str) -> list[RefusedError]:
     """Why a tree must not become read-only (readonly on) or writable (off)."""
-    below = read_below(host, tag, [tree.name])
-    return refuse_change(tree.name, below, readonly, host.name)
+    return refuse_change(tree.name, below_and_outside(host, tag, tree), readonly, host.name)
 
 
 def refused_rejoin(host: Host, tag: str, tree: Tree) -> list[RefusedError]:
     """Why an old master must not be made read-only, mounted for its intent log, and unmounted."""
-    below = read_below(host, tag, [tree.name])
+    below = below_and_outside(host, tag, tree)
     found = refuse_change(tree.name, below, "on", host.name)
-    place = tree.members[0].get("mountpoint")
-    if tree.members[0].volume or not place.startswith("/"):
-        return found
-    table = read_mounts(host)
-    if tree.members[0].mounted:
-        return [*found, *refuse_unmount(tree.name, below, table, place, host.name)]
-    return [*found, *hidden_by(table, tree.name, place, host.name)]
+    filesystems = [m for m in tree.members if not m.volume and m.get("mountpoint").startswith("/")]
+    # Members are unmounted one by one, the inner ones first.
+    members = {member.name for member in tree.members}
+    table = [entry for entry in read_mounts(host) if entry.source not in members] if filesystems else []
+    for member in filesystems:
+        place = member.get("mountpoint")
+        if member.mounted:
+            found += refuse_unmount(member.name, below, table, place, host.name)
+        else:
+            found += hidden_by(table, member.name, place, host.name)
+    return found
 
 
 def keep(session: Session, executor: Executor, end: End, tree: Tree, readonly: str) -> None:
@@ -65,7 +76,7 @@ def keep(session: Session, executor: Executor, end: End, tree: Tree, readonly: s
     let a wrong master take writes, or to go without any."""
     host = executor.host(end)
     try:
-        step = keep_readonly(end, tree.name, read_below(host, session.tag, [tree.name]), readonly)
+        step = keep_readonly(end, tree.name, below_and_outside(host, session.tag, tree), readonly)
         if step is None:
             return
         executor.do(step)

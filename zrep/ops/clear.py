@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot, TokenContents
 from zrep.core.errors import RefusedError, UnreachableError
 from zrep.core.names import sequence_of
-from zrep.core.plan_clear import plan_clear
+from zrep.core.pair import Tree, plain_tree
+from zrep.core.plan_clear import plan_clear, plan_clear_below
 from zrep.core.plan_init import is_begun, of_init
 from zrep.core.relation import Unrelated, relate
 from zrep.core.role import Role
@@ -16,7 +17,7 @@ from zrep.host.local import Host
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, busy
-from zrep.ops.read import observe, read_token
+from zrep.ops.read import observe, observe_tree, read_token
 from zrep.ops.tags import other_roles
 
 
@@ -38,14 +39,20 @@ def clear(session: Session, name: str, here_only: bool) -> Outcome:
         theirs = _clear_peer(session, Link(session.tag, name, member.role), member)
     else:
         member, theirs = lock_here(session, name), None
-    ours = member.ours(session.tag, _guids(theirs.ours(session.tag)) if theirs else ())
+    tree = _tree(session, session.local, member)
+    known = _guids(theirs.ours(session.tag)) if theirs else set()
+    ours = member.ours(session.tag, known)
     others = _others(session.local, session.tag, member)
-    session.alone().do_all(plan_clear(member, session.tag, ours, others=others))
-    for snapshot in member.snapshots:
-        if snapshot.clones and snapshot in ours:
-            session.say(f"{name}: @{snapshot.name} stays, {', '.join(snapshot.clones)} is its clone")
-        elif snapshot not in ours and sequence_of(session.tag, snapshot.name) is not None:
-            session.say(f"{name}: @{snapshot.name} stays: nothing shows that zrep made it")
+    session.alone().do_all(
+        (*plan_clear_below(tree, session.tag), *plan_clear(member, session.tag, ours, others=others, tree=tree))
+    )
+    for each in tree.members:
+        own = ours if each.name == name else each.ours(session.tag)
+        for snapshot in each.snapshots:
+            if snapshot.clones and snapshot in own:
+                session.say(f"{each.name}: @{snapshot.name} stays, {', '.join(snapshot.clones)} is its clone")
+            elif snapshot not in own and sequence_of(session.tag, snapshot.name) is not None:
+                session.say(f"{each.name}: @{snapshot.name} stays: nothing shows that zrep made it")
     return Outcome(name, message="cleared; the data is untouched")
 
 
@@ -95,8 +102,17 @@ def _clear_peer(session: Session, link: Link, mine: Member) -> Member | None:
         session.say(f"{link.name}: {link.peer_name} on {link.peer_host} {whose}; left alone")
         return None
     others = _others(peer, link.tag, member)
-    session.alone(peer).do_all(plan_clear(member, link.tag, ours, half=half, others=others))
+    tree = _tree(session, peer, member)
+    last = plan_clear(member, link.tag, ours, half=half, others=others, tree=tree)
+    session.alone(peer).do_all((*plan_clear_below(tree, link.tag), *last))
     return member
+
+
+def _tree(session: Session, host: Host, member: Member) -> Tree:
+    """What is cleared with a dataset: all below it where its pair is that of a tree."""
+    if not member.role.recursive:
+        return plain_tree(member)
+    return observe_tree(host, session.tag, member.name, recursive=True)
 
 
 def _remains(link: Link, member: Member) -> bool:

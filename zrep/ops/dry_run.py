@@ -54,6 +54,8 @@ class DryRunHost:
         self._show = show
         self._members: Mapping[str, Member] = {}
         self._absent: set[str] = set()
+        # The trees that were read.
+        self._whole: set[str] = set()
         # What a dataset that would be renamed is called as yet.
         self._names: dict[str, str] = {}
 
@@ -138,12 +140,20 @@ class DryRunHost:
     # --- what is read ---
 
     def _read(self, request: ReadMembers) -> Found:
+        """A tree is read whole once: what would be added to it, or renamed in it, is known from then on."""
         names = request.datasets
-        unknown = tuple(name for name in names if name not in self._members and name not in self._absent)
-        found = self._host.ask(replace(request, datasets=unknown)) if unknown else Found({})
-        self._members = {**self._members, **found.members}
+        trees = tuple(name for name in request.trees if name not in self._whole and name not in self._absent)
+        new = (name for name in names if name not in self._members and name not in self._absent)
+        unknown = tuple(dict.fromkeys((*new, *trees)))
+        found = self._host.ask(replace(request, datasets=unknown, trees=trees)) if unknown else Found({})
+        real = {name: member for name, member in found.members.items() if name not in self._absent}
+        self._members = {**real, **self._members}
+        self._whole.update(trees)
         self._absent |= set(unknown) - found.members.keys() - found.failed.keys()
-        return Found({name: self._members[name] for name in names if name in self._members}, found.failed)
+        below = tuple(f"{name}/" for name in request.trees)
+        asked = (*(name for name in names if name in self._members), *self._members)
+        members = {name: self._members[name] for name in asked if name in names or (below and name.startswith(below))}
+        return Found(members, found.failed)
 
     def _observe(self, tag: str, names: Sequence[str]) -> dict[str, Member]:
         return read.observe(self, tag, names)

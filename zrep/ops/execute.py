@@ -52,6 +52,14 @@ class Executor:
         self.pace = 0
         # The receive token for the next stream where one has been granted already, with those of others.
         self.granted: tuple[str, str] | None = None
+        # The target's dataset that has the role: that of a stream, or the root of the tree that its target is in.
+        self.root = ""
+
+    def within(self, root: str) -> Executor:
+        """The same two hosts for a member of the tree of a target's root."""
+        other = type(self)(self.driver, self.source, self.target, self.tag, self.progress, self.leave)
+        other.root = root
+        return other
 
     @property
     def turned(self) -> Executor:
@@ -160,7 +168,7 @@ class Executor:
         _judge(step, replace(sent, argv=commands.send(step)), replace(received, argv=commands.receive(step)))
 
     def _grant(self, target: str, generation: str) -> tuple[str, str]:
-        granted = self.target.ask(Grant(self.tag, {target: generation}))
+        granted = self.target.ask(Grant(self.tag, {target: generation}, {target: self.root or target}))
         if target not in granted:
             raise RefusedError(
                 "the stream was not accepted", filesystem=target, evidence="it is no longer a replica of its generation"

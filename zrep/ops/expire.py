@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from zrep.core.errors import BusyError
-from zrep.core.pair import End
+from zrep.core.pair import End, plain_tree
 from zrep.core.plan_data import expire_end, plan_expire
 from zrep.core.relation import Linked
 from zrep.core.steps import DestroySnapshots
@@ -13,6 +15,7 @@ from zrep.ops.execute import Executor
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome, each
 from zrep.ops.pairs import Session
+from zrep.ops.read import observe_tree
 
 
 def expire(session: Session, names: Sequence[str], here_only: bool) -> list[Outcome]:
@@ -38,14 +41,20 @@ def _expire(session: Session, name: str, here_only: bool, everything: bool) -> O
         return Outcome(name, error=error, skipped=everything)
     if not isinstance(view.relation, Linked):
         raise view.diagnosis.error(name)
-    return _let_go(session, name, view.executor, plan_expire(view.lane))
+    return _let_go(session, name, view.executor, [step for lane in view.lanes for step in plan_expire(lane.lane)])
 
 
 def _expire_here(session: Session, name: str) -> Outcome:
     """Without the peer the base is the newest snapshot that is held as one; without any, nothing goes."""
-    member = lock_here(session, name)
-    held = [snapshot for snapshot in member.snapshots if session.tag in snapshot.holds and snapshot.sent]
-    plan = expire_end(End.SOURCE, member, member.ours(session.tag), held[-1] if held else None)
+    root = lock_here(session, name)
+    tree = plain_tree(root)
+    if root.role.recursive:
+        tree = observe_tree(session.local, session.tag, name, recursive=True)
+    plan: list[DestroySnapshots] = []
+    for member in tree.members:
+        held = [snapshot for snapshot in member.snapshots if session.tag in snapshot.holds and snapshot.sent]
+        own = replace(member, role=replace(member.role, savecount=root.role.savecount))
+        plan += expire_end(End.SOURCE, own, own.ours(session.tag), held[-1] if held else None)
     return _let_go(session, name, session.alone(), plan)
 
 

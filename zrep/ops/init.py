@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ancestors, check_dataset, check_host, pool_of
-from zrep.core.pair import End, Lane, next_snapshot
+from zrep.core.pair import End, Lane, next_snapshots
 from zrep.core.plan_data import plan_converge
+from zrep.core.plan_first import first_stream
 from zrep.core.plan_init import (
-    first_stream,
     is_announced,
     is_begun,
     of_init,
@@ -32,12 +32,15 @@ from zrep.ops.children import find_left_out
 from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
-from zrep.ops.read import observe, read_other_roles, read_property_names, read_token
+from zrep.ops.read import find_role, observe, read_other_roles, read_property_names, read_token
+from zrep.ops.repair import prepare
+from zrep.ops.sync import sync_tree
 
 
 class Request(Struct, frozen=True):
     """What init was asked for. src_host: the name the peer dials back; flags: for every ``zfs send`` of this pair,
-    None for the default; savecount: snapshots each side keeps, 0 for the default."""
+    None for the default; savecount: snapshots each side keeps, 0 for the default; recursive: everything below the
+    filesystem with it."""
 
     filesystem: str
     host: str
@@ -45,6 +48,7 @@ class Request(Struct, frozen=True):
     src_host: str = ""
     savecount: int = 0
     flags: str | None = None
+    recursive: bool = False
 
 
 class _Ground(Struct, frozen=True):
@@ -57,8 +61,9 @@ class _Ground(Struct, frozen=True):
     role: Role
 
 
-def init(session: Session, request: Request) -> Outcome:
-    """Create the replica, send everything, and link the two. Running it again after a cut goes on where it was."""
+def init(session: Session, request: Request) -> list[Outcome]:
+    """Create the replica, send everything, and link the two. Running it again after a cut goes on where it was. Of a
+    tree the root is linked first: its members are those of a sync then, each with its own stream."""
     check_dataset(request.filesystem)
     check_dataset(request.target)
     check_host(request.host)
@@ -68,8 +73,27 @@ def init(session: Session, request: Request) -> Outcome:
     _check_hosts(session, request, here, there)
     if session.lock([link]):
         raise BusyError("busy", filesystem=request.filesystem, evidence="another zrep is working on it")
-    ground = _check(session, request, link, peer, here)
-    return _make(session, request, ground)
+    if not _goes_on(session, request, link):
+        done = _make(session, request, _check(session, request, link, peer, here))
+        if not request.recursive:
+            return [done]
+    return _send_members(session, request, link)
+
+
+def _goes_on(session: Session, request: Request, link: Link) -> bool:
+    """Whether it is the pair of a tree already, some of whose members have still to arrive."""
+    role = find_role(session.local, session.tag, request.filesystem)
+    linked = role is not None and role.master is True and role.intent is None and role.links == link.role.links
+    return request.recursive and linked and role is not None and role.recursive
+
+
+def _send_members(session: Session, request: Request, link: Link) -> list[Outcome]:
+    """All below the root, as every later sync does it: what has arrived stays, whatever becomes of the others."""
+    view = session.view(Link(session.tag, request.filesystem, replace(link.role, recursive=True)))
+    outcomes = sync_tree(session, prepare(session, view))
+    where = f"{request.host}:{request.target}"
+    whole = f"replicated with its {len(view.pair.source.members)} members to {where}; next, from cron: zrep sync all"
+    return outcomes if any(x.error for x in outcomes) else [Outcome(request.filesystem, message=whole)]
 
 
 def _link(session: Session, request: Request) -> Link:
@@ -215,6 +239,7 @@ def _settled_role(session: Session, request: Request, link: Link, source: Member
         outfilter=_filter("ZREP_OUTFILTER", session.settings.outfilter),
         infilter=_filter("ZREP_INFILTER", session.settings.infilter),
         savecount=savecount,
+        recursive=request.recursive,
         gen=session.new_identity(),
         epoch=1,
     )
@@ -284,7 +309,7 @@ def _held_snapshot(session: Session, ground: _Ground) -> Snapshot:
     earlier = [s for s in ground.source.ours(session.tag) if session.tag in s.holds]
     if earlier:
         return earlier[-1]
-    name = next_snapshot(session.tag, ground.source)
+    [name] = next_snapshots(session.tag, ground.source)
     # An earlier run may have been cut between snapshot and hold: that one is ours, unsent, and superseded; expire
     # will let it go once it is older than the base.
     ground.executor.do(TakeSnapshot(End.SOURCE, session.tag, (name,)))

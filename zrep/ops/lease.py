@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from zrep.core.dataset import Member
 from zrep.core.errors import ZrepError
 from zrep.core.names import memory_key
-from zrep.core.pair import End, plain_tree
+from zrep.core.pair import End
 from zrep.core.plan_role import plan_stop
 from zrep.core.quantities import duration
 from zrep.core.requests import Lock, Note, Remember
 from zrep.ops.children import keep
 from zrep.ops.memory import moments, recall
 from zrep.ops.pairs import Link, Session
-from zrep.ops.read import observe
+from zrep.ops.read import find_role, observe_tree
 from zrep.ops.tags import other_roles
 
 
@@ -48,13 +48,14 @@ def not_reached(session: Session, links: Sequence[Link]) -> None:
 def _enforce(session: Session, name: str) -> None:
     if not session.local.locks.has(name) and session.local.ask(Lock((name,), 0, session.tag)):
         return
-    member = observe(session.local, session.tag, [name])[name]
+    known = find_role(session.local, session.tag, name)
+    tree = observe_tree(session.local, session.tag, name, recursive=known is not None and known.recursive)
+    member = tree.members[0]
     silent = session.now - _last_contact(session, member)
     # One whose init is unfinished has no replica that could take over; and its record is another one.
     beginning = member.role.intent is not None and member.role.intent.operation == "init"
     if not member.role.master or beginning or silent <= member.role.lease:
         return
-    tree = plain_tree(member)
     plan = plan_stop(End.SOURCE, tree, session.tag, other_roles(session.local, session.tag, name))
     if plan and member.readonly:  # by another tag
         session.alone().do_all(plan)

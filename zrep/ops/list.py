@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,6 +11,7 @@ from zrep.core.age import judge_age
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import Diagnosis, State, diagnose_alone, unread
 from zrep.core.neighbours import LeftOut, left_out
+from zrep.core.quantities import size
 from zrep.core.role import Role
 from zrep.core.tags import replica_under
 from zrep.ops.children import find_left_out
@@ -148,6 +149,33 @@ def snapshots(session: Session, names: Sequence[str]) -> dict[str, list[tuple[st
         member.name: [(s.name, s.sent, s.used) for s in member.ours(session.tag)]
         for member in survey(session.driver, session.tag, chosen)
     }
+
+
+def fold(rows: Sequence[Row], aside: Sequence[Member]) -> Row:
+    """The row of a tree, whose root's comes first: the state of the worst member, which it names, the oldest age, and
+    what all of them miss together. aside: what was set aside of it."""
+    root = rows[0]
+    bad = [row for row in rows if row.code] or [row for row in rows if row.state != "ok"]
+    found = bad[0] if bad else root
+    evidence = found.diagnosis.evidence
+    if found is not root:
+        evidence = f"{found.name}: {evidence}"
+    if aside:
+        names = ", ".join(f"{member.name} ({size(member.number('used'))})" for member in aside)
+        evidence = "; ".join(filter(None, [evidence, f"set aside: {names}"]))
+    return replace(
+        root,
+        diagnosis=replace(found.diagnosis, evidence=evidence),
+        sent=max((row.sent for row in rows if row.sent is not None), default=None),
+        lag=max((row.lag for row in rows if row.lag is not None), default=None),
+        behind=_sum(row.behind for row in rows),
+        unsent=_sum(row.unsent for row in rows),
+    )
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def unsent_since(tag: str, master: Member, base: Snapshot) -> int:

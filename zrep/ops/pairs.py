@@ -19,8 +19,9 @@ from zrep.core.diagnosis import ELSEWHERE, Diagnosis, State, diagnose, diagnose_
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG
 from zrep.core.neighbours import LeftOut
-from zrep.core.pair import End, Lane, Pair, Tree, plain_pair
+from zrep.core.pair import End, Lane, Pair, Tree, plain_tree
 from zrep.core.plan_data import stages
+from zrep.core.plan_first import member_stream
 from zrep.core.quantities import whole_number
 from zrep.core.relation import Relation, relate
 from zrep.core.requests import IsRunning, Lock, ReadTags, Unlock
@@ -33,7 +34,7 @@ from zrep.host.process import Progress
 from zrep.ops.dry_run import DryRun, DryRunHost, DryRunOwnHost
 from zrep.ops.execute import Executor, Line
 from zrep.ops.outcome import Outcome
-from zrep.ops.read import find_role, find_roles, lost_pools, observe_each, read_snapshots
+from zrep.ops.read import find_role, find_roles, lost_pools, observe_trees, read_snapshots
 from zrep.wire.client import RemoteHost
 
 Answer = TypeVar("Answer")
@@ -68,15 +69,22 @@ class Options(Struct, frozen=True):
 
 
 class Link(Struct, frozen=True):
-    """A dataset on this host and where its other half is, under a tag."""
+    """A dataset on this host and where its other half is, under a tag. within: the root of the tree here of which it is
+    one lane, "" for a pair as a whole. What is locked and given back is the pair."""
 
     tag: str
     name: str
     role: Role
+    within: str = ""
 
     @property
     def is_master(self) -> bool:
         return self.role.master is True
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether its role is that of the root of its tree: what is read of the dataset itself has none."""
+        return self.within not in ("", self.name)
 
     @property
     def end(self) -> End:
@@ -124,6 +132,21 @@ class View(Struct, frozen=True):
         return lane
 
     @property
+    def lanes(self) -> tuple[View, ...]:
+        """Each lane as a pair of its own, for what moves data; a pair that is no tree is its own."""
+        if not self.link.role.recursive:
+            return (self,)
+        return tuple(self._lane(lane) for lane in self.pair.lanes)
+
+    def _lane(self, lane: Lane) -> View:
+        own = lane.at(self.here)
+        pair = Pair(self.tag, plain_tree(lane.source), plain_tree(lane.target), lane.taken)
+        role = replace(own.role, recursive=False)
+        return View(
+            Link(self.tag, own.name, role, self.name), self.here, pair, self.executor.within(self.pair.target.name)
+        )
+
+    @property
     def relation(self) -> Relation:
         """How this host's half stands to the other."""
         return relate(self.mine.role, self.theirs.role)
@@ -143,11 +166,21 @@ class View(Struct, frozen=True):
         pair = self.pair
         for step in done:
             pair = after(pair, step, made)
+        return replace(self, pair=pair)._with_borrowed_roles(self.pair)
+
+    def _with_borrowed_roles(self, before: Pair) -> View:
+        """The same where the roles of the datasets are not their own."""
+        if not self.link.borrowed:
+            return self
+        pair = self.pair
+        for end in End:
+            member = replace(pair.at(end).members[0], role=before.at(end).role)
+            pair = pair.with_tree(end, plain_tree(member))
         return replace(self, pair=pair)
 
-    def with_member(self, end: End, member: Member) -> View:
-        """Put another reading of one member in the place of the one at an end."""
-        return replace(self, pair=self.pair.with_tree(end, self.pair.at(end).with_member(member)))
+    def with_tree(self, end: End, tree: Tree) -> View:
+        """Put another reading of one end in the place of the one there is."""
+        return replace(self, pair=self.pair.with_tree(end, tree))
 
     def do(self, plan: Iterable[Step]) -> None:
         self.executor.do_all(plan)
@@ -223,10 +256,18 @@ class Session:
         return self._remotes[name]
 
     def unlock(self, *links: Link) -> None:
-        """Give filesystems with one peer back, on both hosts, before the run ends. A peer that is lost has done so
-        itself."""
+        """Give filesystems with one peer back, on both hosts, before the run ends; a lane of a tree goes with the tree.
+        A peer that is lost has done so itself."""
+        links = tuple(link for link in links if not link.within)
         if not links:
             return
+        self._unlock(links)
+
+    def unlock_tree(self, view: View) -> None:
+        """Give a tree back, with those of its lanes that were locked."""
+        self._unlock((view.link, *(lane.link for lane in view.lanes)))
+
+    def _unlock(self, links: Sequence[Link]) -> None:
         self.local.ask(Unlock(tuple(link.name for link in links)))
         with suppress(ZrepError):
             self.host(links[0].peer_host).ask(Unlock(tuple(link.peer_name for link in links)))
@@ -342,17 +383,20 @@ class Session:
     def views(self, links: Sequence[Link], *, sync_txg: bool = True) -> list[View | Outcome]:
         """Both sides of links with one peer, read at the same time; an Outcome where one cannot be worked on."""
         peer = self.host(links[0].peer_host)
-        halves = [(self.local, link.name) for link in links] + [(peer, link.peer_name) for link in links]
+        halves: list[tuple[Host, str, bool]] = [(self.local, link.name, link.role.recursive) for link in links]
+        halves += [(peer, link.peer_name, link.role.recursive) for link in links]
         found = self._read(halves, sync_txg)
         return [self._view(x, found[self.local].get(x.name), found[peer].get(x.peer_name)) for x in links]
 
-    def _read(self, halves: Iterable[tuple[Host, str]], sync_txg: bool) -> dict[Host, dict[str, Member | ZrepError]]:
-        """What is on each host of these datasets: one request for each host, all at the same time. For one that could
-        not be read, the reason."""
-        names: dict[Host, dict[str, None]] = {}
-        for host, name in halves:
-            names.setdefault(host, {})[name] = None
-        read = [partial(observe_each, host, self.tag, list(own), sync_txg=sync_txg) for host, own in names.items()]
+    def _read(
+        self, halves: Iterable[tuple[Host, str, bool]], sync_txg: bool
+    ) -> dict[Host, dict[str, Tree | ZrepError]]:
+        """What is on each host of these datasets, those that are said to be trees with all below them: one request for
+        each host, all at the same time. For one that could not be read, the reason."""
+        names: dict[Host, dict[str, bool]] = {}
+        for host, name, tree in halves:
+            names.setdefault(host, {})[name] = tree
+        read = [partial(observe_trees, host, self.tag, own, sync_txg=sync_txg) for host, own in names.items()]
         return dict(zip(names, together(*read), strict=True))
 
     def lock_and_read(
@@ -378,15 +422,17 @@ class Session:
         if not free:
             return busy_here, []
 
-        def there() -> dict[str, Member | ZrepError]:
+        def there() -> dict[str, Tree | ZrepError]:
             busy_there = peer.ask(Lock(tuple(link.peer_name for link in free), wait, self.tag))
             busy_here.extend(link.name for link in free if link.peer_name in busy_there)
-            names = [link.peer_name for link in free if link.peer_name not in busy_there]
-            return observe_each(peer, self.tag, names, sync_txg=True)
+            names = {x.peer_name: x.role.recursive for x in free if x.peer_name not in busy_there}
+            return observe_trees(peer, self.tag, names, sync_txg=True)
 
-        def here() -> dict[str, Member | ZrepError]:
-            found = observe_each(self.local, self.tag, [link.name for link in free], sync_txg=True)
-            then({name: member for name, member in found.items() if isinstance(member, Member)})
+        def here() -> dict[str, Tree | ZrepError]:
+            names = {x.name: x.role.recursive for x in free}
+            found = observe_trees(self.local, self.tag, names, sync_txg=True)
+            trees = (tree for tree in found.values() if isinstance(tree, Tree))
+            then({member.name: member for tree in trees for member in tree.members})
             return found
 
         mine, theirs = together(here, there)
@@ -404,7 +450,8 @@ class Session:
             raise busy(name)
         return _usable(*found)
 
-    def _view(self, link: Link, mine: Member | ZrepError | None, theirs: Member | ZrepError | None) -> View | Outcome:
+    def _view(self, link: Link, mine: Tree | ZrepError | None, theirs: Tree | ZrepError | None) -> View | Outcome:
+        """One pair of what was read on both hosts."""
         if isinstance(mine, ZrepError):
             return Outcome(link.name, error=mine.about(link.name))
         if isinstance(theirs, ZrepError):
@@ -414,13 +461,13 @@ class Session:
         if mine.role.links != link.role.links or mine.role.master != link.role.master:
             return Outcome(link.name, error=BusyError("its role changed meanwhile", filesystem=link.name))
         try:
-            found = self.diagnose(mine, theirs)
+            found = self.diagnose(mine.members[0], theirs.members[0] if theirs else None)
         except ZrepError as error:
             return Outcome(link.name, error=error.about(link.name))
         if theirs is None or found.state in _NO_VIEW:
             return Outcome(link.name, error=found.error(link.name))
-        halves = {link.end: mine, link.end.other: theirs}
-        return View(link, link.end, plain_pair(link.tag, halves[End.SOURCE], halves[End.TARGET]), self.executor(link))
+        trees = {link.end: mine, link.end.other: theirs}
+        return View(link, link.end, Pair(link.tag, trees[End.SOURCE], trees[End.TARGET]), self.executor(link))
 
     def diagnose(self, mine: Member, theirs: Member | ZrepError | None) -> Diagnosis:
         """What state a pair is in. Where the other half is not under its name, its host is asked once more, for all
@@ -443,30 +490,35 @@ class Session:
 
     def again(self, view: View, *ends: End, sync_txg: bool = False) -> View:
         """The same pair, read anew under the same locks (whatever its roles are now); with ends: only those."""
-        halves = {end: (view.executor.host(end), view.pair.at(end).name) for end in ends or tuple(End)}
+        deep = view.link.role.recursive
+        halves = {end: (view.executor.host(end), view.pair.at(end).name, deep) for end in ends or tuple(End)}
         found = self._read(halves.values(), sync_txg)
-        for end, (host, name) in halves.items():
-            if name not in found[host]:
+        before = view.pair
+        for end, (host, name, _) in halves.items():
+            tree = found[host].get(name)
+            if tree is None and before.at(end).members[0].arriving:
+                tree = plain_tree(Member(name, {}, before.at(end).role))
+            if tree is None:
                 raise RefusedError(f"{name} vanished from {host.name} while zrep was working on it")
-            member = found[host][name]
-            if isinstance(member, ZrepError):
-                raise member.about(view.name)
-            view = view.with_member(end, member)
-        return view
+            if isinstance(tree, ZrepError):
+                raise tree.about(view.name)
+            view = view.with_tree(end, tree)
+        return view._with_borrowed_roles(before)
 
     def taken(self, views: Sequence[View], *, held: bool = True) -> dict[str, View]:
-        """Views of pairs whose sources are on one host, by name here, right after the next snapshot of each was taken
-        (and held), under its lock: nothing else of it is known to have changed. Without those that are gone."""
+        """Views of pairs whose sources are on one host, by name here, right after the next snapshot of each, of a tree
+        that of every member, was taken (and held), under its lock: nothing else of it is known to have changed. Without
+        those that are gone."""
         if not views:
             return {}
-        names = {view.name: view.lane.next_snapshot for view in views}
-        made = read_snapshots(views[0].executor.source, list(names.values()))
+        names = {view.name: tuple(lane.next_snapshot for lane in view.pair.lanes) for view in views}
+        made = read_snapshots(views[0].executor.source, [full for own in names.values() for full in own])
         found = {}
         for view in views:
-            full = names[view.name]
-            hold = (Hold(End.SOURCE, view.tag, (full,)),) if held else ()
-            if full in made:
-                found[view.name] = view.after(TakeSnapshot(End.SOURCE, view.tag, (full,)), *hold, made=made)
+            own = names[view.name]
+            hold = (Hold(End.SOURCE, view.tag, own),) if held else ()
+            if made.keys() >= set(own):
+                found[view.name] = view.after(TakeSnapshot(End.SOURCE, view.tag, own), *hold, made=made)
         return found
 
     def arrived(self, streams: Sequence[tuple[View, Snapshot]]) -> dict[str, View]:
@@ -478,15 +530,20 @@ class Session:
         for view, snapshot in streams:
             arrived = made.get(names[view.name])
             if arrived is not None and arrived.guid == snapshot.guid:
-                source, target = view.lane.source.name, view.lane.target.name
-                stream = SendStream(End.SOURCE, snapshot=f"{source}@{snapshot.name}", target=target)
-                found[view.name] = view.after(stream, made=made)
+                found[view.name] = view.after(_arrival(view.lane, snapshot), made=made)
         return found
 
     def turned(self, view: View) -> View:
         """A view read anew after its roles have moved: its streams go from the new master to the old one now."""
         link = Link(view.tag, view.name, view.mine.role)
         return replace(view if link.end is view.here else view.turned, link=link)
+
+
+def _arrival(lane: Lane, snapshot: Snapshot) -> SendStream:
+    """The stream that has brought a snapshot, as far as it tells what the target is after it."""
+    if lane.target.arriving:
+        return member_stream(lane, snapshot, "")
+    return SendStream(End.SOURCE, snapshot=f"{lane.source.name}@{snapshot.name}", target=lane.target.name)
 
 
 def busy(name: str) -> BusyError:

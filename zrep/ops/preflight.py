@@ -10,6 +10,7 @@ from zrep.core.dataset import NO_TOKEN, Member
 from zrep.core.diagnosis import diagnose_data
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import hidden_by, unreachable_by_path
+from zrep.core.pair import Tree
 from zrep.core.plan_data import plan_advance, plan_stream
 from zrep.core.plan_role import while_master
 from zrep.core.quantities import duration, size
@@ -59,14 +60,17 @@ def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
     return Preflight(found, "" if _unusable_data(view) else _amount(session, view), tuple(notes))
 
 
-def preflight_alone(session: Session, member: Member) -> list[str]:
+def preflight_alone(session: Session, tree: Tree) -> list[str]:
     """What would keep a side that is promoted alone from being mounted: no reason not to promote it."""
-    return [error.line() for error in _mountpoints_taken(session.local, (member,))]
+    return [error.line() for error in _mountpoints_taken(session.local, tree.members)]
 
 
 def _unusable_data(view: View) -> ZrepError | None:
-    found = diagnose_data(view.lane.at(view.here), view.lane.at(view.here.other))
-    return found.error(view.name) if found else None
+    for lane in view.lanes:
+        found = diagnose_data(lane.mine.members[0], lane.theirs.members[0])
+        if found:
+            return found.error(lane.name)
+    return None
 
 
 def _mounted_by_hand(view: View) -> list[ZrepError]:
@@ -194,15 +198,20 @@ def _gaps(session: Session, view: View) -> list[str]:
     return notes
 
 
+def _left(view: View) -> int:
+    """Bytes that one lane has still to send."""
+    advance = plan_advance(view.lane)
+    if not advance.pending:
+        return advance.written
+    *_, stream = plan_stream(view.lane, advance.base, advance.pending, NO_TOKEN)
+    assert isinstance(stream, SendStream)
+    sent = read_stream_size(view.executor.source, stream)
+    return advance.written + (advance.pending.written if sent is None else sent)
+
+
 def _amount(session: Session, view: View) -> str:
     """How much is still to be sent, and for about how long, judged by the last stream that took a while."""
-    advance = plan_advance(view.lane)
-    left = advance.written
-    if advance.pending:
-        *_, stream = plan_stream(view.lane, advance.base, advance.pending, NO_TOKEN)
-        assert isinstance(stream, SendStream)
-        sent = read_stream_size(view.executor.source, stream)
-        left += advance.pending.written if sent is None else sent
+    left = sum(_left(lane) for lane in view.lanes)
     pace = recall(session, view.name)[view.name].get("pace")
     if not isinstance(pace, int) or pace <= 0:
         return f"about {size(left)} to send; how long that takes is not known: no stream has taken a second yet"

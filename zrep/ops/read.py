@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
-from zrep.core.errors import ZrepError
+from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import MountEntry
+from zrep.core.names import ancestors
 from zrep.core.neighbours import Child
+from zrep.core.pair import Tree
 from zrep.core.requests import (
     FindRoles,
     ReadAllProperties,
@@ -31,6 +33,7 @@ from zrep.core.requests import (
 )
 from zrep.core.role import Role
 from zrep.core.steps import SendStream
+from zrep.core.tree import tree_of
 from zrep.host import reads
 from zrep.host.local import Host, LocalHost
 from zrep.zfs.errors import as_error
@@ -61,17 +64,53 @@ def observe(host: Host, tag: str, datasets: Sequence[str], *, sync_txg: bool = F
 
 
 def observe_each(
-    host: Host, tag: str, datasets: Sequence[str], *, sync_txg: bool = False, seconds: float = 0.0
+    host: Host,
+    tag: str,
+    datasets: Sequence[str],
+    *,
+    sync_txg: bool = False,
+    seconds: float = 0.0,
+    trees: Sequence[str] = (),
 ) -> dict[str, Member | ZrepError]:
     """The same, with the error of each that could not be read instead: of many, one that is in trouble is no trouble of
-    the others. seconds: how long a transaction group may take, where that is not as long as ever."""
+    the others. seconds: how long a transaction group may take, where that is not as long as ever; trees: those of the
+    datasets below which everything is read too."""
     if not datasets:
         return {}
-    request = ReadMembers(tag, tuple(datasets), sync_txg)
+    request = ReadMembers(tag, tuple(datasets), sync_txg, trees=tuple(trees))
     found = host.ask(replace(request, seconds=seconds) if seconds else request)
     failed = {name: as_error(failure) for name, failure in found.failed.items()}
     known: dict[str, Member | ZrepError] = {**found.members, **failed}
-    return {name: known[name] for name in datasets if name in known}
+    names = dict.fromkeys((*datasets, *known))
+    return {name: known[name] for name in names if name in known}
+
+
+def observe_trees(
+    host: Host, tag: str, names: Mapping[str, bool], *, sync_txg: bool = False, seconds: float = 0.0
+) -> dict[str, Tree | ZrepError]:
+    """The same, those that are true with all that belongs to them below."""
+    deep = [name for name, below in names.items() if below]
+    found = observe_each(host, tag, list(names), sync_txg=sync_txg, seconds=seconds, trees=deep)
+    below: dict[str, list[Member]] = {}
+    for name, member in found.items():
+        if isinstance(member, Member):
+            for root in set(ancestors(name)) & set(deep):
+                below.setdefault(root, []).append(member)
+    return {
+        name: tree_of(member, below.get(name, ())) if isinstance(member, Member) else member
+        for name, member in found.items()
+        if name in names
+    }
+
+
+def observe_tree(host: Host, tag: str, name: str, *, recursive: bool, sync_txg: bool = False) -> Tree:
+    """One tree that is there; its error where it cannot be read."""
+    found = observe_trees(host, tag, {name: recursive}, sync_txg=sync_txg).get(name)
+    if found is None:
+        raise RefusedError("no such filesystem", filesystem=name, evidence=f"on {host.name}")
+    if isinstance(found, ZrepError):
+        raise found.about(name)
+    return found
 
 
 def lost_pools(host: Host) -> dict[str, ZrepError]:

@@ -15,7 +15,6 @@ from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.diagnosis import Action, State
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.pair import End, newest_common
-from zrep.core.plan_data import plan_converge
 from zrep.core.plan_rejoin import (
     Split,
     find_split,
@@ -28,12 +27,14 @@ from zrep.core.plan_rejoin import (
     plan_promote,
     plan_set_aside,
 )
+from zrep.core.plan_role import by_mountpoint, own_readonly
 from zrep.core.quantities import size
 from zrep.core.relation import Linked
 from zrep.core.requests import DIFFERENCES_KEPT, IsInUse, IsUnmodified, Lock, ReadDifferences, ReadUsers, Unlock
 from zrep.core.role import Role, intent_property
 from zrep.core.steps import Mount, SetProperties, Unmount
 from zrep.ops import hooks
+from zrep.ops.advance import converge_all
 from zrep.ops.children import refused_rejoin
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View
@@ -65,7 +66,7 @@ def rejoin(session: Session, name: str) -> Outcome:
             return _linked_again(session, name, _kept(unfinished))
         return Outcome(name, message="nothing to rejoin: the pair is linked")
     check_following(session, name)
-    base = newest_common(_own(view), view.lane.at(view.here.other))
+    base = newest_common(_own(view), view.theirs.members[0])
     if base is None:
         raise RefusedError(
             "the two sides have no common snapshot, so it cannot become a replica without starting over",
@@ -109,6 +110,8 @@ def _ready(session: Session, view: View, base: Snapshot) -> tuple[View, Split | 
     """All up to the first step that gives the role up: the pair as it is then, the split that keeps what was written
     here alone (None: nothing was), and what that is, for a person. Every refusal comes here or before."""
     view = _raise_epoch(session, view)
+    if view.link.role.recursive:
+        return _ready_tree(session, view), None, []
     readable = _replay_intent_log(session, view)
     listed = _differences(session, _own(view), base) if readable else []
     # Read-only or not, a process that has mapped a file writable goes on storing into it, and what it stores after the
@@ -133,8 +136,52 @@ def _ready(session: Session, view: View, base: Snapshot) -> tuple[View, Split | 
 
 
 def _own(view: View) -> Member:
-    """The dataset that rejoins."""
-    return view.lane.at(view.here)
+    """The dataset that rejoins, of a tree its root."""
+    return view.mine.members[0]
+
+
+def _ready_tree(session: Session, view: View) -> View:
+    """The same for a tree. RefusedError where a member was written to here alone, or what a crash left in its intent
+    log cannot be told: what of it is to be kept, a person has to copy."""
+    executor = session.alone()
+    writable = tuple(member.name for member in own_readonly(view.mine) if not member.readonly)
+    if writable:
+        executor.do(SetProperties(End.SOURCE, writable, (("readonly", "on"),)))
+    for member in by_mountpoint(view.mine):
+        if not member.may_have_log:
+            continue
+        trouble: ZrepError | None = None
+        if not member.key_missing and member.get("mountpoint").startswith("/"):
+            trouble = executor.try_do(Mount(End.SOURCE, member.name))
+            if trouble is None:
+                continue
+        raise RefusedError(
+            "what a crash may have left in its intent log cannot be looked at",
+            filesystem=member.name,
+            evidence=trouble.line() if trouble else "its key is not loaded" if member.key_missing else "not mounted",
+            advice=f"{member.load_key if member.key_missing else f'zfs mount {quote(member.name)}'}, "
+            f"then zrep rejoin {quote(view.name)}",
+        )
+    for member in reversed(by_mountpoint(session.again(view, view.here).mine)):
+        _unmount(session, member)
+    view = session.again(view, sync_txg=True)
+    guids = {snapshot.guid for member in view.theirs.members for snapshot in member.snapshots}
+    written: list[tuple[Member, Snapshot, int]] = []
+    for member in view.mine.members:
+        base = next((snapshot for snapshot in reversed(member.snapshots) if snapshot.guid in guids), None)
+        alone = _written_alone(session, member, base) if base else 0
+        if base and alone:
+            written.append((member, base, alone))
+    if written:
+        member, base, _ = written[0]
+        raise RefusedError(
+            "members of this tree were written to here alone, and a tree has no split copy yet",
+            filesystem=view.name,
+            evidence=", ".join(f"{each.name} ({size(alone)} after @{at.name})" for each, at, alone in written),
+            advice=f"copy what you want of each, then zfs rollback -r {quote(f'{member.name}@{base.name}')} and so on; "
+            f"then zrep rejoin {quote(view.name)}",
+        )
+    return view
 
 
 def _may_rejoin(session: Session, view: View) -> bool:
@@ -250,7 +297,7 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
     view = session.view(link)
     if not isinstance(view.relation, Linked):
         raise FailedError("the two sides are not linked", filesystem=name, evidence=view.relation.evidence())
-    view.converge(plan_converge(view.lane, session.now))
+    converge_all(session, view)
     hooks.tell(session, session.local, "after-demote", name, view.mine.role)
     return Outcome(name, message=f"{message}; {link.peer_host}'s next sync brings it up to date")
 

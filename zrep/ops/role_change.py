@@ -16,7 +16,7 @@ from zrep.core.dataset import Snapshot
 from zrep.core.diagnosis import diagnose_data
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.pair import End
-from zrep.core.plan_data import plan_advance, plan_converge
+from zrep.core.plan_data import plan_advance
 from zrep.core.plan_role import (
     plan_abort,
     plan_commit,
@@ -30,12 +30,13 @@ from zrep.core.requests import ReadUsers
 from zrep.core.role import next_epoch
 from zrep.core.steps import RemountReadOnly, Step, TakeRole
 from zrep.ops import hooks
-from zrep.ops.advance import send_final, sync_view
+from zrep.ops.advance import converge_all, send_final, sync_view
 from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session, View
+from zrep.ops.pairs import Session, View, busy
 from zrep.ops.preflight import Preflight, being_written, blockers, cannot_insist, preflight
 from zrep.ops.repair import open_master, prepare
+from zrep.ops.tree import lock_lanes, record_set
 from zrep.zfs import errors as zfs_errors
 
 # The read-only window opens when what is left to send is at most this, or after as many rounds.
@@ -64,7 +65,7 @@ def move_role(session: Session, name: str, change: RoleChange, *, become_master:
             error.advice = f"if it is gone for good: zrep takeover -L {quote(name)}"
         raise
     if bool(view.mine.role.master) is become_master:
-        view.converge(plan_converge(view.lane, session.now))
+        converge_all(session, view)
         return Outcome(name, message=f"finished the role change: {_where(view)}")
     ahead = preflight(session, view, insist=change.insist) if session.options.dry_run else Preflight(blockers(view))
     if session.options.dry_run and ahead.blockers:
@@ -112,9 +113,12 @@ def _handed_over(session: Session, view: View) -> View:
         if trouble := opened or closed:
             raise trouble
         turned = session.turned(session.again(view))
-        if late := diagnose_data(turned.lane.source, turned.lane.target):
-            raise late.error(view.name)
-        turned.converge(plan_converge(turned.lane, session.now))
+        for lane in turned.lanes:
+            if late := diagnose_data(lane.lane.source, lane.lane.target):
+                raise late.error(lane.name)
+        converge_all(session, turned)
+        if turned.link.role.recursive:
+            record_set(session, turned)
         remember_synced(session, [turned])
         return turned
     finally:
@@ -145,13 +149,31 @@ def _where(view: View) -> str:
 
 
 def _presync(session: Session, view: View) -> View:
-    """Send while the master still takes writes, until what is left is small."""
+    """Send while the master still takes writes, until what is left is small. What is new in a tree, or was renamed, has
+    its place on the replica before: then what stands in its way there is looked at once more."""
+    if view.link.role.recursive:
+        view = _advanced(session, view)
+        for blocker in blockers(view):
+            raise blocker.about(view.name)
     for _ in range(_PRESYNC_ROUNDS):
-        advance = plan_advance(view.lane)
-        if advance.pending is None and advance.written <= _SMALL_DELTA:
+        advances = [plan_advance(lane.lane) for lane in view.lanes]
+        if all(x.pending is None for x in advances) and sum(x.written for x in advances) <= _SMALL_DELTA:
             break
-        view, _ = sync_view(session, view)
-        view = session.again(view, sync_txg=True)
+        if view.link.role.recursive:
+            view = _advanced(session, view)
+        else:
+            view, _ = sync_view(session, view)
+            view = session.again(view, sync_txg=True)
+    return view
+
+
+def _advanced(session: Session, view: View) -> View:
+    """A tree brought up to date, and every lane of it locked under the name that it has now."""
+    from zrep.ops.sync import advance_tree  # a pair that is no tree never needs it
+
+    view = advance_tree(session, view)
+    if taken := lock_lanes(session, view.lanes):
+        raise busy(taken[0])
     return view
 
 
@@ -162,8 +184,9 @@ def _quiesced(session: Session, view: View, change: RoleChange, generation: str)
             _quiesce_step(session, view, step, change)
         view.do(plan_final_snapshot(view.pair))
         view = session.taken([view], held=False).get(view.name, view)
-        view, final = send_final(session, view)
-        _check_final(view, final)
+        view, finals = send_final(session, view)
+        for lane, final in zip(view.lanes, finals, strict=True):
+            _check_final(lane, final)
         for blocker in cannot_insist(view) if change.insist else ():
             raise blocker.about(view.name)  # who had a file open has mapped it since
     except (ZrepError, KeyboardInterrupt) as error:

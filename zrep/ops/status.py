@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,23 +12,23 @@ from zrep.core.dataset import Member
 from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone, unread
 from zrep.core.errors import ZrepError
 from zrep.core.neighbours import LeftOut
-from zrep.core.pair import newest_common
+from zrep.core.pair import End, Pair, Tree, newest_common, plain_tree
 from zrep.core.requests import ReadHolders
 from zrep.core.role import Role
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out
-from zrep.ops.list import Row, aged, lost_rows, of_zrep, relays_named, row, unsent_since
+from zrep.ops.list import Row, aged, fold, lost_rows, of_zrep, relays_named, row, unsent_since
 from zrep.ops.memory import Memory, moments, recall
 from zrep.ops.pairs import Session
-from zrep.ops.read import find_roles, observe_each
+from zrep.ops.read import find_roles, observe_trees
 
 # Longer than a transaction group takes on disks that are busy.
 _SECONDS = 15.0
 
 
-def status(session: Session, names: Sequence[str]) -> list[Row]:
+def status(session: Session, names: Sequence[str], *, members: bool = False) -> list[Row]:
     """A row for each filesystem here, or those named; a peer that does not answer makes its state "peer unknown", and
-    is no error."""
+    is no error. members: and one for each member of a tree."""
     roles = find_roles(session.local, session.tag)
     for name in names:
         session.link(name, strict=False)
@@ -36,12 +36,17 @@ def status(session: Session, names: Sequence[str]) -> list[Row]:
     lost = [] if names else lost_rows(session)
     if not chosen and not lost and not session.options.may_be_empty:
         raise session.nothing_here()
-    found = _observe(session, session.local, chosen)
-    members = {name: member for name, member in found.items() if isinstance(member, Member)}
+    found = _observe(session, session.local, {name: roles[name].recursive for name in chosen})
+    trees = {name: tree for name, tree in found.items() if isinstance(tree, Tree)}
     recalled = recall(session, *chosen)
-    peers = _ask(session, [member for member in members.values() if member.role.paired])
-    left = find_left_out(session.local, session.tag, [member for member in members.values() if member.role.master])
-    rows = [_row(session, member, peers.get(name), recalled[name]) for name, member in members.items()]
+    peers = _ask(session, [tree for tree in trees.values() if tree.role.paired])
+    masters = [tree.members[0] for tree in trees.values() if tree.role.master]
+    left = find_left_out(session.local, session.tag, masters)
+    rows = [
+        row
+        for name, tree in trees.items()
+        for row in _rows(session, tree, peers.get(name), recalled[name], members=members)
+    ]
     rows = [replace(row, left_out=left.get(row.name, row.left_out)) for row in rows]
     unread_ones = ((name, error) for name, error in found.items() if isinstance(error, ZrepError))
     rows = relays_named(session, [_with_holder(session, row) for row in rows])
@@ -58,10 +63,10 @@ def _with_holder(session: Session, found: Row) -> Row:
     return replace(found, diagnosis=judged) if judged else found
 
 
-def _observe(session: Session, host: Host, names: Sequence[str]) -> dict[str, Member | ZrepError]:
+def _observe(session: Session, host: Host, names: Mapping[str, bool]) -> dict[str, Tree | ZrepError]:
     """Monitoring reads it: what it says of bytes behind, or written to a replica, must not lag a transaction group; and
     it has its answer in seconds, whatever hangs."""
-    return observe_each(host, session.tag, names, sync_txg=True, seconds=_SECONDS)
+    return observe_trees(host, session.tag, names, sync_txg=True, seconds=_SECONDS)
 
 
 def _unread(session: Session, name: str, role: Role, error: ZrepError) -> Row:
@@ -72,35 +77,55 @@ def _unread(session: Session, name: str, role: Role, error: ZrepError) -> Row:
 
 
 class _Other(Struct, frozen=True):
-    """The other half of a pair, what is remembered of it on its host, and what nobody replicates below it."""
+    """The other half of a pair, or of a lane of one, what is remembered of the pair on its host, and what nobody
+    replicates below it."""
 
-    member: Member
+    half: Tree
     recalled: Memory
     left_out: LeftOut | None
 
+    @property
+    def member(self) -> Member:
+        return self.half.members[0]
 
-def _ask(session: Session, members: Sequence[Member]) -> dict[str, _Other | ZrepError]:
+
+def _ask(session: Session, trees: Sequence[Tree]) -> dict[str, _Other | ZrepError]:
     """The other halves by their names here, those that are there; instead of each of a peer's, what kept it from being
     asked."""
-    by_peer: dict[str, list[Member]] = {}
-    for member in members:
-        by_peer.setdefault(member.role.peer_host, []).append(member)
+    by_peer: dict[str, list[Tree]] = {}
+    for tree in trees:
+        by_peer.setdefault(tree.role.peer_host, []).append(tree)
     found: dict[str, _Other | ZrepError] = {}
     for host, mine in by_peer.items():
         try:
             peer = session.host(host)
-            theirs = _observe(session, peer, [x.role.peer_fs for x in mine])
+            theirs = _observe(session, peer, {x.role.peer_fs: x.role.recursive for x in mine})
             known = recall(session, *theirs, host=peer)
-            masters = [other for other in theirs.values() if isinstance(other, Member) and other.role.master]
+            masters = [other.members[0] for other in theirs.values() if isinstance(other, Tree) and other.role.master]
             left = find_left_out(peer, session.tag, masters, here=False)
             for each in (each for each in mine if each.role.peer_fs in theirs):
                 other = theirs[each.role.peer_fs]
                 found[each.name] = (
-                    _Other(other, known[other.name], left.get(other.name)) if isinstance(other, Member) else other
+                    _Other(other, known[other.name], left.get(other.name)) if isinstance(other, Tree) else other
                 )
         except ZrepError as error:
             found |= {x.name: error for x in mine}
     return found
+
+
+def _rows(
+    session: Session, mine: Tree, theirs: _Other | ZrepError | None, recalled: Memory, *, members: bool
+) -> list[Row]:
+    """The row of a pair; of a tree that of its worst member, with members each of theirs after it."""
+    if not isinstance(theirs, _Other) or not mine.role.recursive:
+        return [_row(session, mine.members[0], theirs, recalled)]
+    ends = (mine, theirs.half) if mine.role.master else (theirs.half, mine)
+    here = End.SOURCE if mine.role.master else End.TARGET
+    rows = [
+        _row(session, lane.at(here), _Other(plain_tree(lane.at(here.other)), theirs.recalled, None), recalled)
+        for lane in Pair(session.tag, *ends).lanes
+    ]
+    return [fold(rows, mine.aside or theirs.half.aside), *(rows if members else ())]
 
 
 def _row(session: Session, mine: Member, other: _Other | ZrepError | None, recalled: Memory) -> Row:
@@ -123,7 +148,8 @@ def _compared(session: Session, found: Row, mine: Member, theirs: Member) -> Row
         return found
     master, replica = (mine, theirs) if mine.role.master else (theirs, mine)
     base = newest_common(master, replica)
-    assert base is not None
+    if base is None:  # it has still to arrive
+        return replace(found, behind=master.number("referenced"), unsent=len(master.ours(session.tag)))
     behind, unsent = master.written_since(base), unsent_since(session.tag, master, base)
     return replace(found, behind=behind, unsent=unsent, lag=0 if behind == 0 and unsent == 0 else found.lag)
 

@@ -25,7 +25,7 @@ from zrep.core.steps import Step
 from zrep.host.parallel import GroupCommit
 from zrep.ops.advance import (
     converge,
-    converging,
+    converge_all,
     note_pool_space,
     pools,
     see_arrivals,
@@ -39,6 +39,7 @@ from zrep.ops.memory import last_synced, remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View, busy
 from zrep.ops.repair import prepare
+from zrep.ops.tree import Arrival, announce_set, folded, lock_lanes, record_set, shaped, wait_for_parent
 from zrep.zfs.errors import PoolError
 
 # A run sends what an earlier one left, then what was written since: two rounds reach the end.
@@ -190,11 +191,13 @@ def _round(
     done = {view.name for view in ready}
     # Nobody has to wait for the streams of others to do what was advised.
     session.unlock(*(link for link in links if link.name not in done))
-    try:
-        outcomes += _advance_all(session, ready, pool_space, jobs)
-    except ZrepError as error:
-        session.unlock(*(view.link for view in ready))
-        outcomes += _each_failed([view.link for view in ready], error)
+    plain = [view for view in ready if not view.link.role.recursive]
+    trees = [view for view in ready if view.link.role.recursive]
+    streams = threading.Semaphore(jobs)
+    works = [partial(_sync_plain, session, plain, pool_space, jobs, streams)] if plain else []
+    works += [partial(_sync_tree, session, view, pool_space, jobs, streams) for view in trees]
+    for found_of_one in session.side_by_side(works, len(works)):
+        outcomes += found_of_one
     return [link for link in links if link.name in taken], outcomes
 
 
@@ -203,6 +206,77 @@ def _left_out(session: Session, views: Sequence[View]) -> list[Outcome]:
     found = find_left_out(session.local, session.tag, [view.mine.members[0] for view in views])
     session.left_out.update(found)
     return [Outcome(name, error=what.error(name), harmless=True, about=f"below {name}") for name, what in found.items()]
+
+
+def _sync_plain(
+    session: Session,
+    views: list[View],
+    pool_space: Mapping[str, PoolSpace],
+    jobs: int,
+    streams: threading.Semaphore,
+) -> list[Outcome]:
+    """The pairs with one peer that are no trees."""
+    try:
+        return _advance_all(session, views, pool_space, jobs, streams)
+    except ZrepError as error:
+        session.unlock(*(view.link for view in views))
+        return _each_failed([view.link for view in views], error)
+
+
+def sync_tree(session: Session, view: View) -> list[Outcome]:
+    """A tree alone, under locks that it gives back."""
+    jobs = session.options.jobs or _share(len(os.sched_getaffinity(0)), 1)
+    return _sync_tree(session, view, {}, jobs, threading.Semaphore(jobs))
+
+
+def advance_tree(session: Session, view: View) -> View:
+    """The same under locks that are kept, as both sides are then; the error of the first member that has one."""
+    jobs = session.options.jobs or _share(len(os.sched_getaffinity(0)), 1)
+    view, outcomes = _advance_tree(session, view, {}, jobs, threading.Semaphore(jobs))
+    for outcome in outcomes:
+        if outcome.error:
+            raise outcome.error
+    return session.again(view, sync_txg=True)
+
+
+def _sync_tree(
+    session: Session, view: View, pool_space: Mapping[str, PoolSpace], jobs: int, streams: threading.Semaphore
+) -> list[Outcome]:
+    """One tree, and its locks given back."""
+    try:
+        view, outcomes = _advance_tree(session, view, pool_space, jobs, streams)
+        if not any(outcome.error for outcome in outcomes):
+            remember_synced(session, [view])
+        return folded(view, outcomes)
+    except ZrepError as error:
+        return _each_failed([view.link], error)
+    finally:
+        session.unlock_tree(view)
+
+
+def _advance_tree(
+    session: Session, view: View, pool_space: Mapping[str, PoolSpace], jobs: int, streams: threading.Semaphore
+) -> tuple[View, list[Outcome]]:
+    """A tree brought into shape, one moment, its lanes side by side, before it what an earlier run had left of one.
+    When every lane has arrived, that is recorded on the replica: the set is complete. The pair as it is then, and what
+    became of each lane."""
+    failed: dict[str, Outcome] = {}
+    outcomes: list[Outcome] = []
+    for _ in range(_ROUNDS):
+        view = shaped(session, view)
+        lanes = [lane for lane in view.lanes if lane.name not in failed]
+        # What an earlier moment has left goes first, and alone: the next moment is one for all.
+        left = [lane for lane in lanes if lane.lane.pending]
+        announce_set(view, left or lanes)
+        outcomes = _advance_all(session, left or lanes, pool_space, jobs, streams)
+        failed |= {outcome.filesystem: outcome for outcome in outcomes if outcome.error}
+        if any(outcome.error or outcome.message.startswith("sent ") for outcome in outcomes):
+            view = session.again(view, sync_txg=bool(left))
+        if not left:
+            break
+    if not failed:
+        record_set(session, view)
+    return view, [*failed.values(), *(outcome for outcome in outcomes if not outcome.error)]
 
 
 def _each_failed(links: Sequence[Link], error: ZrepError) -> list[Outcome]:
@@ -226,7 +300,7 @@ def _once(outcomes: list[Outcome], also: str = "") -> list[Outcome]:
 
 def _now_replica(session: Session, view: View) -> Outcome:
     """Finishing what was cut has made this side the replica: the other one's sync sends from now on."""
-    view.converge(converging(session, view))
+    converge_all(session, view)
     return Outcome(view.name, message=f"finished the role change: {view.link.peer_host}:{view.theirs.name} is master")
 
 
@@ -259,13 +333,21 @@ class _Arrived(Struct, frozen=True):
 
 class _Shared(Struct, frozen=True):
     """What the filesystems of one peer share. streams: so many are under way at a time; batches: what streams have
-    brought, by the pools they are between, so that one that is slow delays no other."""
+    brought, by the pools they are between, so that one that is slow delays no other; coming: the datasets that a first
+    stream is to make, by name there: what is below one waits for it."""
 
     streams: threading.Semaphore
     batches: Mapping[tuple[str, str], GroupCommit[_Arrived]]
+    coming: Mapping[str, Arrival]
 
 
-def _advance_all(session: Session, views: list[View], pool_space: Mapping[str, PoolSpace], jobs: int) -> list[Outcome]:
+def _advance_all(
+    session: Session,
+    views: list[View],
+    pool_space: Mapping[str, PoolSpace],
+    jobs: int,
+    streams: threading.Semaphore,
+) -> list[Outcome]:
     """One snapshot command for all changed filesystems of a pool, then each stream; who is finished is finished."""
     outcomes: list[Outcome] = []
     plans: list[tuple[View, Advance]] = []
@@ -284,6 +366,9 @@ def _advance_all(session: Session, views: list[View], pool_space: Mapping[str, P
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
             session.unlock(view.link)
     moving = [(view, advance) for view, advance in plans if not advance.idle]
+    taken_by_others = lock_lanes(session, [view for view, _ in moving])
+    outcomes += [Outcome(view.name, error=busy(view.name)) for view, _ in moving if view.name in taken_by_others]
+    moving = [(view, advance) for view, advance in moving if view.name not in taken_by_others]
     outcomes += _stand_still(session, [(view, advance) for view, advance in plans if advance.idle])
     try:
         _grant(session, moving)
@@ -296,8 +381,9 @@ def _advance_all(session: Session, views: list[View], pool_space: Mapping[str, P
     # With the snapshots just made, and their guids.
     taken = session.taken([view for view in due if view.name not in failed])
     shared = _Shared(
-        threading.Semaphore(jobs),
+        streams,
         {pools(view): GroupCommit(partial(_converge, session), _LINGER) for view, _ in moving},
+        {view.theirs.name: Arrival() for view, advance in moving if advance.base is None},
     )
     works = [
         partial(_finish_one, session, taken.get(view.name, view), advance, failed.get(view.name), shared)
@@ -319,7 +405,7 @@ def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Ou
             message = f"nothing written since the last sync to {_target(view)}"
             outcomes.append(Outcome(view.name, message=message, notes=_foreign(view, advance)))
     try:
-        remember_synced(session, well)
+        remember_synced(session, [view for view in well if not view.link.within])
     except UnreachableError as error:  # lost at the very end: nothing is missing there, but nobody can say so
         outcomes = [outcome for outcome in outcomes if outcome.error]
         outcomes += _each_failed([view.link for view in well], error)
@@ -334,8 +420,9 @@ def _grant(session: Session, plans: list[tuple[View, Advance]]) -> None:
     if not plans:
         return
     replicas = {view.theirs.name: view.pair.target.role.gen for view, _ in plans}
+    roots = {view.theirs.name: view.executor.root or view.theirs.name for view, _ in plans}
     try:
-        granted = plans[0][0].executor.target.ask(Grant(session.tag, replicas))
+        granted = plans[0][0].executor.target.ask(Grant(session.tag, replicas, roots))
     except UnreachableError:
         raise
     except ZrepError:  # of one of them
@@ -348,10 +435,14 @@ def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
     """Let the replica's host know what is about to come: should the master be lost now, takeover -L says how much."""
     if not plans:
         return
-    told: dict[str, dict[str, Note]] = {}
+    unsent: dict[str, int] = {}
     for view, advance in plans:
-        unsent = advance.written + (advance.pending.written if advance.pending else 0)
-        told[memory_key(session.tag, view.theirs.name)] = {"told": session.now, "unsent": unsent}
+        root = view.executor.root or view.theirs.name
+        more = advance.written + (advance.pending.written if advance.pending else 0)
+        unsent[root] = unsent.get(root, 0) + more
+    told: dict[str, dict[str, Note]] = {
+        memory_key(session.tag, name): {"told": session.now, "unsent": count} for name, count in unsent.items()
+    }
     with suppress(ZrepError):  # only a courtesy; a peer that is lost is noticed at once
         plans[0][0].executor.target.ask(Remember(told))
 
@@ -360,7 +451,7 @@ def _converge(session: Session, arrived: Sequence[_Arrived]) -> list[Exception |
     """A batch of those whose streams have ended: seen to have arrived, converged, remembered."""
     views, failed = see_arrivals(session, [(each.view, each.sent) for each in arrived])
     failed.update(converge(session, views))
-    equal = [each.view for each in arrived if each.last and each.view.name not in failed]
+    equal = [x.view for x in arrived if x.last and not x.view.link.within and x.view.name not in failed]
     try:
         remember_synced(session, equal)
     except ZrepError as error:
@@ -370,13 +461,20 @@ def _converge(session: Session, arrived: Sequence[_Arrived]) -> list[Exception |
 
 def _finish_one(session: Session, view: View, advance: Advance, failed: ZrepError | None, shared: _Shared) -> Outcome:
     """One filesystem to its end; then its locks go, so that it waits for no other one's end before its next run."""
+    arrival = shared.coming.get(view.theirs.name)
     try:
         if failed is not None:
             raise failed
-        return _complete(session, view, advance, shared)
+        wait_for_parent(view, shared.coming)
+        done = _complete(session, view, advance, shared)
+        if arrival is not None:
+            arrival.arrived = True
+        return done
     except ZrepError as error:
         return Outcome(view.name, error=error.about(view.name))
     finally:
+        if arrival is not None:
+            arrival.over.set()
         session.unlock(view.link)
 
 
@@ -405,7 +503,7 @@ def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -
     with shared.streams, batch.coming():
         view, sent = stream_pending(session, view)
     batch.do(_Arrived(view, sent, last=advance.pending is None))
-    if advance.pending is not None:
+    if advance.pending is not None and not view.link.within:
         for _ in range(_ROUNDS):
             with shared.streams:
                 view, more = sync_view(session, session.again(view, sync_txg=True))

@@ -16,11 +16,12 @@ from zrep.core.diagnosis import State, diagnose_alone
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.names import sequence_of
 from zrep.core.neighbours import some_names
-from zrep.core.pair import End, plain_tree
-from zrep.core.plan_role import plan_go_on_alone, plan_open, plan_take_alone
+from zrep.core.pair import End, Tree
+from zrep.core.plan_role import plan_forget_partial, plan_go_on_alone, plan_open, plan_take_alone
 from zrep.core.quantities import duration, size
 from zrep.core.requests import EndReceive, Lock
 from zrep.core.role import next_epoch
+from zrep.core.sets import Behind, beyond_set, plan_back_to_set
 from zrep.core.steps import TakeRole
 from zrep.host.process import ending
 from zrep.ops import hooks
@@ -31,7 +32,7 @@ from zrep.ops.memory import Memory, left_behind, recall
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
 from zrep.ops.preflight import preflight_alone
-from zrep.ops.read import observe, read_token
+from zrep.ops.read import observe, observe_tree, read_token
 from zrep.ops.repair import open_again
 from zrep.ops.tags import check_taking
 
@@ -44,25 +45,31 @@ _UNKNOWN = 2
 class Loss(Struct, frozen=True):
     """What a forced takeover gives up: everything the old master wrote after this snapshot. age: seconds since it
     came; told: what the old master last said of itself, "" when it said nothing; partial: bytes of a stream that is
-    half received, None for none; left: what was below the old master and not replicated."""
+    half received, None for none; left: what was below the old master and not replicated; behind: members of a tree that
+    have more than its newest complete set, and lose it."""
 
     snapshot: str
     age: int
     told: str = ""
     partial: int | None = None
     left: tuple[str, ...] = ()
+    behind: tuple[Behind, ...] = ()
 
     def text(self) -> str:
+        of_tree = "".join(f"; {behind.text}" for behind in self.behind)
         half = "" if self.partial is None else f"; a half received stream ({size(self.partial)}) is discarded"
         told = f"; {self.told}" if self.told else ""
         left = f"; not replicated with its master, so not here: {some_names(self.left)}" if self.left else ""
         when = f"received {duration(self.age)} ago"
-        return f"what was written after @{self.snapshot}, {when}, is lost to this side{told}{half}{left}"
+        return f"what was written after @{self.snapshot}, {when}, is lost to this side{told}{half}{of_tree}{left}"
 
 
-def forced_takeover(session: Session, name: str, agree: Callable[[str], bool], *, insist: bool = False) -> Outcome:
+def forced_takeover(
+    session: Session, name: str, agree: Callable[[str], bool], *, insist: bool = False, newest: bool = False
+) -> Outcome:
     """The master is gone: promote this side alone. agree: told of the loss, says whether the person wants it; insist:
-    although the other side answers.
+    although the other side answers; newest: each member of a tree keeps the newest that it has, of whatever moment;
+    else all go to the newest complete set.
 
     Nothing is touched before the person has agreed, an orphan receive of ours included.
     """
@@ -70,50 +77,73 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool], *
     if link.is_master and not link.role.intent:
         return Outcome(name, message="it is the master here already")
     executor = session.alone()
-    member = observe(session.local, session.tag, [name], sync_txg=True)[name]
-    if member.role.master:
-        return _insist(session, executor, member, agree, insist)
-    if member.key_missing:
-        raise RefusedError("its key is not loaded", filesystem=name, advice=member.load_key)
+    tree = _read(session, link, sync_txg=True)
+    if tree.role.master:
+        return _insist(session, executor, tree.members[0], agree, insist)
+    for member in tree.members:
+        if member.key_missing:
+            raise RefusedError("its key is not loaded", filesystem=member.name, advice=member.load_key)
     check_taking(session, name)
-    loss = _loss(session, member)
+    loss = _loss(session, tree, newest=newest)
     generation = session.new_identity()
     if not insist:
-        check_gone(session, member, loss.text())
+        check_gone(session, tree.members[0], loss.text())
     _need_yes(session, name, loss.text(), agree)
     _fence(session, link)
-    session.local.ask(EndReceive(name))
-    if session.local.ask(Lock((name,), 20.0, session.tag)):
+    for member in tree.members:
+        session.local.ask(EndReceive(member.name))
+    if session.local.ask(Lock(tuple(member.name for member in tree.members), 20.0, session.tag)):
         raise BusyError("busy", filesystem=name, evidence="another zrep or a stream is still at work on it")
-    member = observe(session.local, session.tag, [name], sync_txg=True)[name]
-    if member.role.links != link.role.links or member.role.master:
+    tree = _read(session, link, sync_txg=True)
+    if tree.role.links != link.role.links or tree.role.master:
         raise BusyError("its role changed meanwhile", filesystem=name)
     check_taking(session, name)
-    peer = (member.role.src_host, member.role.src_fs)
-    epoch = next_epoch(member.role)
+    peer = (tree.role.src_host, tree.role.src_fs)
+    epoch = next_epoch(tree.role)
     try:
         hooks.ask(session, session.local, "before-promote", name, peer, epoch)
-        keep(session, executor, End.TARGET, plain_tree(member), "off")
-        member = _take_role(session, executor, member, generation)
+        keep(session, executor, End.TARGET, tree, "off")
+        tree = _at_one_moment(session, executor, link, tree, loss)
+        tree = _take_role(session, executor, link, tree, generation)
     except (ZrepError, KeyboardInterrupt):
         # Where it took the role all the same, whoever finishes it tells after-promote.
         hooks.take_one_back(session, session.local, "not-promoted", name, peer, epoch)
         raise
     # A mount that would not come about is no reason not to promote, and worth knowing before.
-    notes = tuple(preflight_alone(session, member)) if session.options.dry_run else ()
-    done = _open_alone(session, executor, name, f"this side is master now, epoch {member.role.epoch}; {loss.text()}")
+    notes = tuple(preflight_alone(session, tree)) if session.options.dry_run else ()
+    done = _open_alone(session, executor, link, f"this side is master now, epoch {tree.role.epoch}; {loss.text()}")
     return replace(done, notes=notes)
 
 
-def _take_role(session: Session, executor: Executor, member: Member, generation: str) -> Member:
+def _read(session: Session, link: Link, *, sync_txg: bool = False) -> Tree:
+    return observe_tree(session.local, session.tag, link.name, recursive=link.role.recursive, sync_txg=sync_txg)
+
+
+def _at_one_moment(session: Session, executor: Executor, link: Link, tree: Tree, loss: Loss) -> Tree:
+    """Forget what is half received, and take every member back to what was agreed to, and no further: the tree as it is
+    then."""
+    plan = list(plan_forget_partial(End.TARGET, tree))
+    agreed = {behind.member.name: behind for behind in loss.behind}
+    for behind in beyond_set(tree, session.tag) if agreed else ():
+        known = agreed.get(behind.member.name)
+        if known is None or known.later != behind.later:
+            raise BusyError("a stream arrived meanwhile", filesystem=behind.member.name)
+        plan += plan_back_to_set(End.TARGET, session.tag, behind, session.now)
+    if not plan:
+        return tree
+    executor.do_all(plan)
+    return _read(session, link)
+
+
+def _take_role(session: Session, executor: Executor, link: Link, tree: Tree, generation: str) -> Tree:
     """Fence it and make it master; how it is then."""
-    *before, take = plan_take_alone(member, session.tag, generation)
+    *before, take = plan_take_alone(tree, session.tag, generation)
     assert isinstance(take, TakeRole)
     executor.do_all(before)
     said = executor.take_role(take)
-    found = observe(session.local, session.tag, [member.name])[member.name]
+    found = _read(session, link)
     if found.role.gen != generation or not found.role.master:
-        raise FailedError("could not take the role", filesystem=member.name, evidence=said)
+        raise FailedError("could not take the role", filesystem=tree.name, evidence=said)
     return found
 
 
@@ -146,7 +176,7 @@ def _insist(
         raise BusyError("its role changed meanwhile", filesystem=name)
     check_taking(session, name)
     if not stuck:
-        open_again(session, executor, End.TARGET, plain_tree(found))
+        open_again(session, executor, End.TARGET, _read(session, Link(session.tag, name, found.role)))
         hooks.tell(session, session.local, "after-promote", name, found.role)
         return Outcome(name, message="finished becoming master")
     return _stuck_master(session, executor, found)
@@ -186,18 +216,30 @@ def _fence(session: Session, link: Link) -> None:
     )
 
 
-def _loss(session: Session, member: Member) -> Loss:
+def _loss(session: Session, tree: Tree, *, newest: bool) -> Loss:
+    """What is given up; RefusedError where somebody's snapshots stand in the way of a set."""
+    behind = () if newest else beyond_set(tree, session.tag)
+    for each in behind:
+        if each.foreign:
+            raise RefusedError(
+                "it has snapshots after the newest complete set that zrep did not make",
+                filesystem=each.member.name,
+                evidence=", ".join(f"@{name}" for name in each.foreign),
+                advice="remove them yourself, or keep for each member what it has: --newest",
+            )
+    member = tree.members[0]
     if not member.snapshots:
         raise RefusedError("nothing was ever received here", filesystem=member.name)
     # Somebody else's snapshot here was not received, nor was the one by which an earlier attempt has fenced this side;
     # of ours, those that are known to be on both sides were.
     ours = member.ours(session.tag)
     alike = [s for s in member.snapshots if sequence_of(session.tag, s.name) is not None]
-    newest = ([s for s in ours if s.sent] or ours or alike or member.snapshots)[-1]
-    age = max(0, session.now - (newest.sent or newest.creation))
+    last = ([s for s in ours if s.sent] or ours or alike or member.snapshots)[-1]
+    age = max(0, session.now - (last.sent or last.creation))
+    to = last.name if newest or not tree.role.complete else tree.role.complete
     record = recall(session, member.name)[member.name]
-    told, partial = _last_told(session, record), _partial(session, member)
-    return Loss(newest.name, age, told, partial, left_behind(record))
+    told, partial = _last_told(session, record), _partial(session, tree)
+    return Loss(to, age, told, partial, left_behind(record), behind)
 
 
 def _last_told(session: Session, record: Memory) -> str:
@@ -210,22 +252,22 @@ def _last_told(session: Session, record: Memory) -> str:
     return ""
 
 
-def _partial(session: Session, member: Member) -> int | None:
-    """Bytes of the stream that a resume token stands for; its text is told although the source is not here."""
-    if not member.token:
-        return None
-    return read_token(session.local, member.token).received
+def _partial(session: Session, tree: Tree) -> int | None:
+    """Bytes of the streams that resume tokens stand for; their text is told although the source is not here."""
+    tokens = [member.token for member in tree.members if member.token]
+    return sum(read_token(session.local, token).received for token in tokens) if tokens else None
 
 
-def _open_alone(session: Session, executor: Executor, name: str, message: str) -> Outcome:
-    member = observe(session.local, session.tag, [name])[name]
-    executor.do_all(plan_open(End.TARGET, plain_tree(member), session.tag))
-    hooks.tell(session, session.local, "after-promote", name, member.role)
-    return Outcome(name, message=message, important=True)
+def _open_alone(session: Session, executor: Executor, link: Link, message: str) -> Outcome:
+    tree = _read(session, link)
+    executor.do_all(plan_open(End.TARGET, tree, session.tag))
+    hooks.tell(session, session.local, "after-promote", link.name, tree.role)
+    return Outcome(link.name, message=message, important=True)
 
 
 def _stuck_master(session: Session, executor: Executor, member: Member) -> Outcome:
     """A master whose peer will never say whether it took the role: a person insists that this side goes on, as a
     new generation, so that a peer that did take it is recognised as the other half of a split brain."""
     executor.do(plan_go_on_alone(member, session.tag, session.new_identity()))
-    return _open_alone(session, executor, member.name, "this side goes on as master of a new generation")
+    link = Link(session.tag, member.name, member.role)
+    return _open_alone(session, executor, link, "this side goes on as master of a new generation")

@@ -113,9 +113,9 @@ def list_holds(snapshots: Sequence[str]) -> Argv:
     return ("zfs", "holds", "-H", *snapshots)
 
 
-def list_tree(dataset: str) -> Argv:
-    """A dataset and all below it, by name."""
-    return ("zfs", "list", "-H", "-r", "-t", "filesystem,volume", "-o", "name", dataset)
+def list_tree(*datasets: str) -> Argv:
+    """Datasets and all below them, by name."""
+    return ("zfs", "list", "-H", "-r", "-t", "filesystem,volume", "-o", "name", *datasets)
 
 
 # What a dataset that is in a pair, or that zrep made for a while, has itself, after the tag.

@@ -1,0 +1,65 @@
+"""Planning the first stream of a dataset: of a new pair, and of a new member of a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zrep.core.dataset import Member, Snapshot
+from zrep.core.names import ROLE_PROPERTIES, SENT
+from zrep.core.pair import End, Lane
+from zrep.core.role import Role
+from zrep.core.steps import SendStream
+from zrep.core.tags import properties_of_tags
+
+
+def first_stream(
+    tag: str, source: Member, role: Role, snapshot: Snapshot, token: str, own: Iterable[str] = ()
+) -> SendStream:
+    """The first stream, and any later part of it: the replica is read-only and never mounts itself from the start.
+    token: what is half received, to be gone on with; "" for nothing. own: the names of the properties that the source
+    has itself: none of any tag travels, or the replica would have another pair's role."""
+    return _first(tag, source, role, snapshot, token, own)
+
+
+def member_stream(lane: Lane, snapshot: Snapshot, token: str, own: Iterable[str] = ()) -> SendStream:
+    """The same of a new member of a tree. What its canmount is while it is on the master is remembered from the start:
+    there is no other moment at which both sides are known to be one member."""
+    source = lane.source
+    remembered = () if source.volume else ((f"{lane.tag}:canmount", source.master_canmount),)
+    return _first(lane.tag, source, source.role, snapshot, token, own, remembered, inherits=True)
+
+
+def _first(
+    tag: str,
+    source: Member,
+    role: Role,
+    snapshot: Snapshot,
+    token: str,
+    own: Iterable[str],
+    remembered: tuple[tuple[str, str], ...] = (),
+    *,
+    inherits: bool = False,
+) -> SendStream:
+    """remembered: user properties that it arrives with; inherits: it has the readonly of what it arrives below."""
+    volume = source.volume
+    kept = {name for name, _ in remembered}
+    ours = dict.fromkeys((*(f"{tag}:{name}" for name in (*ROLE_PROPERTIES, SENT)), *properties_of_tags(own)))
+    return SendStream(
+        End.SOURCE,
+        snapshot=f"{source.name}@{snapshot.name}",
+        target=role.dest_fs,
+        token=token,
+        options=tuple((role.flags or "").split()),
+        exclude=(
+            *(() if volume else ("mountpoint",)),
+            *(("readonly",) if inherits else ()),
+            *(name for name in ours if name not in kept),
+        ),
+        override=(
+            *(() if inherits else (("readonly", "on"),)),
+            *(() if volume else (("canmount", "noauto"),)),
+            *remembered,
+        ),
+        outfilter=role.outfilter,
+        infilter=role.infilter,
+    )

@@ -1,0 +1,78 @@
+"""What belongs to a tree, and which dataset of the one side is which of the other.
+
+Membership is read, never stored: a tree is what lies below its root, without what was left out. The two sides' members
+are told by the GUIDs of their snapshots, so that one that was renamed, moved or made anew under an old name is known
+for what it is. Nothing on the replica is destroyed for what happens on the master: what has lost its source is set
+aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from zrep.core.dataset import Member
+from zrep.core.names import ancestors
+from zrep.core.pair import End, Pair, Tree
+from zrep.core.steps import Rename, SetProperties, Step
+
+
+def tree_of(root: Member, below: Iterable[Member]) -> Tree:
+    """The tree of a root: of what is below it all that is not left out (zrep:exclude), not set aside, and neither in a
+    pair of its own nor a copy that rejoin keeps; and nothing below those."""
+    members = [root]
+    aside: list[Member] = []
+    out: set[str] = set()
+    for member in sorted(below, key=lambda member: member.name.split("/")):
+        role = member.role
+        own = role.excluded or role.gone is not None or role.paired or role.split or role.rejoining
+        if own or out & set(ancestors(member.name)):
+            out.add(member.name)
+            aside += [member] if role.gone is not None else []
+        else:
+            members.append(member)
+    return Tree(tuple(members), tuple(aside))
+
+
+class Change(Struct, frozen=True):
+    """A step at the target that brings its tree nearer to the shape of the source's; text: the same for a person."""
+
+    step: Step
+    text: str
+
+
+def next_change(pair: Pair, now: int) -> Change | None:
+    """Work out what the target's tree lacks first to be in the source's shape; None when nothing is left. Carried out,
+    both are read again and asked about again: each is one command, so that a run that is cut leaves what the next one
+    recognises. now: seconds since 1970.
+
+    The shallowest member that is not where its source is goes there; what is in its place first makes room, and is
+    moved on in its own turn. Only then is set aside what has lost its source: what was below it has left it by then."""
+    partner = pair.partners
+    there = {member.name: member for member in pair.target.members}
+    wanted = {source.name: pair.place(source) for source in pair.source.members}
+    for member in pair.target.aside:
+        if member.name in wanted.values():
+            return _renamed(member, f"{member.name}_{pair.tag}_gone_{member.role.gone}", "makes room")
+    for source in pair.source.members[1:]:
+        has, place = partner.get(source.name), wanted[source.name]
+        if has is None or has == place or place.rpartition("/")[0] not in there:
+            continue  # new, in its place, or its parent has still to come
+        if place not in there:
+            return _renamed(there[has], place, "renamed with its source")
+        if there[place].snapshots:
+            number = there[place].snapshots[-1].guid[-8:]
+            return _renamed(there[place], f"{place}_{pair.tag}_moving_{number}", "makes room")
+    kept = set(partner.values())
+    lost = [member for member in pair.target.members[1:] if member.name not in kept and member.ours(pair.tag)]
+    free = [member.name for member in lost if not any(name.startswith(f"{member.name}/") for name in kept)]
+    if free:
+        # Read-only by itself: when its root is promoted, what it inherits changes.
+        mark = (("readonly", "on"), (f"{pair.tag}:gone", str(now)))
+        return Change(SetProperties(End.TARGET, tuple(free), mark), f"set aside, the source is gone: {', '.join(free)}")
+    return None
+
+
+def _renamed(member: Member, new: str, why: str) -> Change:
+    return Change(Rename(End.TARGET, member.name, new, member.volume), f"{member.name} is {new} now: {why}")

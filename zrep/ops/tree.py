@@ -1,0 +1,96 @@
+"""A tree in a run: brought into shape, its lanes locked, told of as one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+
+from zrep.core.errors import FailedError
+from zrep.core.names import ancestors, sequence_of
+from zrep.core.pair import End, Lane
+from zrep.core.steps import SetProperties
+from zrep.core.tree import next_change
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Session, View
+
+
+class Arrival:
+    """The first stream of a new member: over when it has ended, arrived if it went well."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.arrived = False
+
+
+def wait_for_parent(view: View, coming: Mapping[str, Arrival]) -> None:
+    """Wait until what a new member lies below is there. FailedError when it has not arrived."""
+    for parent in reversed(ancestors(view.theirs.name)):
+        if parent in coming:
+            coming[parent].over.wait()
+            if not coming[parent].arrived:
+                raise FailedError("what it lies below has not arrived", evidence=f"{parent} on {view.link.peer_host}")
+            return
+
+
+def shaped(session: Session, view: View) -> View:
+    """Bring the replica's tree into the shape of the master's: renamed with it, and what lost its source set aside.
+    Each step is planned over what is there after the one before."""
+    for _ in range(3 * len(view.pair.target.members) + 3):
+        change = next_change(view.pair, session.now)
+        if change is None:
+            return view
+        view.do([change.step])
+        session.say(f"{view.name}: on {view.link.peer_host}: {change.text}")
+        view = session.again(view)
+    raise FailedError("the replica's tree does not come into the shape of the master's", filesystem=view.name)
+
+
+def lock_lanes(session: Session, views: Sequence[View]) -> list[str]:
+    """Lock lanes of trees about to move, on both sides; a stream that a killed run left may still have one. The names
+    here of those that are busy. Pairs are locked already."""
+    lanes = [view.link for view in views if view.link.borrowed]
+    return session.lock(lanes, 2.0) if lanes else []
+
+
+def announce_set(view: View, lanes: Sequence[View]) -> None:
+    """Record on the replica which snapshots are about to come, before the first of them does: should the master be lost
+    on the way, they are known for zrep's own there, and what has none of them for what it is."""
+    names = sorted({name for lane in lanes if (name := _next(lane.lane))})
+    if names and tuple(names) != view.pair.target.role.coming:
+        mark = (f"{view.tag}:coming", ",".join(names))
+        view.do([SetProperties(End.TARGET, (view.pair.target.name,), (mark,))])
+
+
+def _next(lane: Lane) -> str:
+    """The snapshot that this run is to send in a lane; "" for none."""
+    if lane.pending is not None:
+        return lane.pending.name
+    base = lane.base
+    written = base is None or lane.source.written_since(base) > 0
+    return lane.next_snapshot.partition("@")[2] if written else ""
+
+
+def record_set(session: Session, view: View) -> None:
+    """Record on the replica of which moment it has every member: that of the newest snapshot that any has."""
+    bases = [base.name for lane in view.pair.lanes if (base := lane.base) is not None]
+    numbered = [(sequence_of(view.tag, name) or 0, name) for name in bases]
+    newest = max(numbered, default=(0, ""))[1]
+    if newest and newest != view.pair.target.role.complete:
+        view.do([SetProperties(End.TARGET, (view.pair.target.name,), ((f"{view.tag}:set", newest),))])
+
+
+def folded(view: View, outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """What became of a tree: everything that went wrong, each about its member; one line where nothing did."""
+    outcomes = list(outcomes)
+    wrong = [outcome for outcome in outcomes if outcome.error]
+    notes = tuple(dict.fromkeys(note for outcome in outcomes for note in outcome.notes))
+    if wrong:
+        return wrong
+    moved = [outcome for outcome in outcomes if outcome.message.startswith("sent ")]
+    whole = f"{len(view.pair.source.members)} members"
+    where = f"{view.link.peer_host}:{view.theirs.name}"
+    if not moved:
+        message = f"nothing written to its {whole} since the last sync to {where}"
+    else:
+        message = f"sent {len(moved)} of its {whole} to {where}"
+    return [Outcome(view.name, message=message, notes=notes)]
