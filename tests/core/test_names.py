@@ -135,3 +135,15 @@ def test_file_names_of_the_longest_datasets_fit_and_differ() -> None:
 def test_property_names_are_short() -> None:
     assert all(len(name) <= 10 for name in names.ROLE_PROPERTIES)
     assert len(set(names.ROLE_PROPERTIES)) == len(names.ROLE_PROPERTIES)
+
+
+def test_a_name_beside_a_long_one_is_cut_so_that_its_snapshots_have_room() -> None:
+    room = len("@zrep_split_3")
+    copy = names.split_dataset("tank/" + "a" * 230, 3, "0123456789abcdef", room)
+    assert (len(copy) + room, copy.endswith("aa_split_3_01234567")) == (255, True)
+    assert names.fits("tank/" + "a" * 250)
+    assert not names.fits("tank/" + "a" * 251)
+
+
+def test_where_nothing_is_left_of_it_there_is_no_name() -> None:
+    assert not names.split_dataset("tank/" + "a" * 230 + "/b", 3, "0123456789abcdef", len("@zrep_split_3"))

@@ -52,6 +52,8 @@ def _native(kind: str, name: str, value: str, action: str, creating: bool) -> st
         size = properties.number(value)
         if size is None:
             raise RefusalError(f"{action}: bad numeric value '{value}'")
+        if name in ("quota", "refquota") and size == 0 and value != "none":
+            raise RefusalError(f"{action}: use 'none' to disable quota/refquota")
         return str(size)
     if native.values and value not in native.values:
         choices = " | ".join(native.values)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from tests.model.state import Setting
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.ops.init import Request
+
+CLONE = f"{A}_rejoin_1"
+
+
+def cut(line: str) -> str:
+    """A line without the generation in the name of a clone."""
+    return re.sub(rf"({CLONE})_\w+", r"\1", line)
 
 
 def test_what_was_delegated_is_delegated_again(hosts: Hosts) -> None:
@@ -18,7 +28,7 @@ def test_what_was_delegated_is_delegated_again(hosts: Hosts) -> None:
     hosts["alpha"].sh("zfs allow -u other send tank")
     before = hosts["alpha"].sh(f"zfs allow {A}")
     foreseen = hosts.run("alpha", pairs.rejoining(A), dry_run=True)
-    assert f"alpha: zfs allow -u zrep hold,receive,release {A}" in foreseen.lines
+    assert f"alpha: zfs allow -u zrep hold,receive,release {CLONE}" in [cut(line) for line in foreseen.lines]
     good(hosts.run("alpha", pairs.rejoining(A)))
     assert hosts["alpha"].sh(f"zfs allow {A}") == before
 
@@ -91,3 +101,112 @@ def test_the_root_of_a_pool_is_not_given_up_half_way(hosts: Hosts) -> None:
     hosts["alpha"].sh("zfs rollback -r small@zrep_000001")
     good(hosts.run("alpha", pairs.rejoining("small")))
     good(hosts.run("beta", SYNC_ALL))
+
+
+LOOKS = ("get", "list", "holds", "allow")
+LIMITS = ("quota", "refquota", "reservation")
+SET = {
+    "quota": "0",
+    "refquota": "0",
+    "reservation": "4096",
+    "recordsize": "16384",
+    "exec": "off",
+    "mountpoint": "/srv/a\tb",
+    "org.freenas:description": "a\tb\nc",
+    "org:bytes": "\udcff\udcc3x",
+    "org:empty": "",
+    "org:quoted": "'\"$(x)`!= ",
+    **{f"org:long{number}": f"{number}" * 8000 for number in range(3)},
+}
+
+
+def set_all(hosts: Hosts) -> None:
+    """Everything of SET, and two that were received: as the first stream with properties leaves them."""
+    for key, text in SET.items():
+        text = "none" if key in ("quota", "refquota") else text
+        assert hosts["alpha"].run(["zfs", "set", f"{key}={text}", A]).rc == 0, key
+    with hosts.world.transaction() as state:
+        dataset = state.hosts["alpha"].datasets[A]
+        for key, text in (("setuid", "off"), ("org:received", "r\tr")):
+            dataset.props[key] = Setting(received=text)
+
+
+def settings(hosts: Hosts, name: str) -> dict[str, str]:
+    """What is set on a dataset of alpha, but for zrep's own and what makes it a replica."""
+    found = {}
+    for key in [*SET, "setuid", "org:received"]:
+        printed = hosts["alpha"].run(["zfs", "get", "-Hp", "-s", "local,received", "-o", "value", key, name]).out
+        found[key] = printed.decode("utf-8", "surrogateescape").removesuffix("\n")
+    return found
+
+
+def test_whatever_is_set_is_set_again(hosts: Hosts) -> None:
+    """Values of any bytes and any length, and what was received too; it is said beforehand that it will be its own."""
+    pairs.diverged(hosts)
+    set_all(hosts)
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    assert settings(hosts, A) == {**SET, "setuid": "off", "org:received": "r\tr"}
+    assert "these properties were received, and will be its own, as if set by hand: setuid, org:received" in "\n".join(
+        hosts.said
+    )
+    assert not [name for name in hosts["alpha"].names() if "_rejoin_" in name]
+    good(hosts.run("beta", SYNC_ALL))
+
+
+@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, Mode.PART], ids=lambda mode: mode.name)
+def test_it_is_all_there_wherever_a_rejoin_was_cut(hosts: Hosts, mode: Mode) -> None:
+    """But for a limit for which there was no room: that is told."""
+    pairs.diverged(hosts)
+    set_all(hosts)
+    before = hosts.world.dump()
+    hosts.wire.reset()
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    first = next(at for at, command in enumerate(hosts.wire.log) if command.argv[1] == "clone")
+    changing = [at for at, command in enumerate(hosts.wire.log) if at >= first and command.argv[1] not in LOOKS]
+    for at in changing:
+        hosts.load(before)
+        hosts.wire.reset(mode, at)
+        hosts.said.clear()
+        hosts.run("alpha", pairs.rejoining(A))
+        hosts.wire.reset()
+        good(hosts.run("alpha", pairs.rejoining(A)))
+        told = [key for key in LIMITS if f"once there is room: zfs set {key}=" in "\n".join(hosts.said)]
+        expected = {**SET, "setuid": "off", "org:received": "r\tr", **dict.fromkeys(told, "")}
+        assert settings(hosts, A) == expected, at
+        assert not [name for name in hosts["alpha"].names() if "_rejoin_" in name], at
+
+
+def test_what_cannot_be_set_again_is_known_before_the_role_is_given_up(hosts: Hosts) -> None:
+    pairs.diverged(hosts)
+    hosts["alpha"].sh(f"zfs set compression=zle {A}")
+    hosts["alpha"].fail("zfs set compression=zle", err="cannot set property: 'compression' must be one of 'on | off'\n")
+    before = hosts["alpha"].names()
+    refused = hosts.run("alpha", pairs.rejoining(A))
+    assert (refused.code, "cannot be given its compression" in refused.text) == (3, True), refused.text
+    assert f"zfs inherit compression {A}" in refused.text
+    assert value(hosts, "alpha", A, "zrep:master") == "yes"
+    assert hosts["alpha"].names() == before
+    assert value(hosts, "alpha", A, "mounted") == "yes"
+    hosts["alpha"].sh(f"zfs inherit compression {A}")
+    good(hosts.run("alpha", pairs.rejoining(A)))
+
+
+def test_a_reservation_for_which_there_is_no_room_stops_nothing(hosts: Hosts) -> None:
+    pairs.diverged(hosts)
+    hosts["alpha"].sh(f"zfs set reservation=1M {A}")
+    hosts["alpha"].fail(
+        "zfs set reservation=1048576", err="cannot set property: size is greater than available space\n"
+    )
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    assert f"zfs set reservation=1048576 {A}" in "\n".join(hosts.said)
+    good(hosts.run("beta", SYNC_ALL))
+
+
+@pytest.mark.parametrize("name", ["_split_1_", "_rejoin_1_"])
+def test_a_name_that_is_taken_is_known_before_the_role_is_given_up(hosts: Hosts, name: str) -> None:
+    pairs.diverged(hosts)
+    generation = value(hosts, "alpha", A, "zrep:gen")[:8]
+    hosts["alpha"].sh(f"zfs create {A}{name}{generation}")
+    refused = hosts.run("alpha", pairs.rejoining(A))
+    assert (refused.code, f"zfs rename {A}{name}{generation}" in refused.text) == (3, True), refused.text
+    assert value(hosts, "alpha", A, "zrep:master") == "yes"

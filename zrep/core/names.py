@@ -160,9 +160,27 @@ def split_snapshot(tag: str, epoch: int) -> str:
     return f"{tag}_split_{epoch}"
 
 
-def split_dataset(dataset: str, epoch: int, generation: str) -> str:
+def split_dataset(dataset: str, epoch: int, generation: str, room: int = 0) -> str:
     """Where rejoin keeps the diverged copy of a dataset."""
-    return f"{dataset}_split_{epoch}_{generation[:8]}"
+    return _beside(dataset, f"_split_{epoch}_{generation[:8]}", room)
+
+
+def rejoin_dataset(dataset: str, epoch: int, generation: str, room: int = 0) -> str:
+    """The clone that rejoin prepares to take the name of a dataset."""
+    return _beside(dataset, f"_rejoin_{epoch}_{generation[:8]}", room)
+
+
+def _beside(dataset: str, ending: str, room: int) -> str:
+    """A name beside a dataset's, the end of its own left out where the whole, with so many bytes after it, would be too
+    long; "" where even that does not help."""
+    parent, slash, own = dataset.rpartition("/")
+    left = _LONGEST - room - len(parent + slash + ending)
+    return f"{parent}{slash}{own[:left]}{ending}" if left > 0 else ""
+
+
+def fits(name: str) -> bool:
+    """Whether ZFS takes a name that is this long."""
+    return len(name) <= _LONGEST
 
 
 def file_name(name: str) -> str:

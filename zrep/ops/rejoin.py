@@ -14,25 +14,32 @@ from msgspec.structs import replace
 from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.diagnosis import Action, State
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
+from zrep.core.names import fits, split_snapshot
 from zrep.core.pair import End, newest_common
 from zrep.core.plan_rejoin import (
     Split,
     find_split,
     has_landed,
+    is_prepared,
     new_split,
     plan_become_replica,
     plan_clone,
     plan_finish,
     plan_forget,
+    plan_limits,
     plan_promote,
+    plan_seal,
     plan_set_aside,
+    plan_settings,
+    plan_take_place,
+    received,
 )
 from zrep.core.plan_role import by_mountpoint, own_readonly
 from zrep.core.quantities import size
 from zrep.core.relation import Linked
 from zrep.core.requests import DIFFERENCES_KEPT, IsInUse, IsUnmodified, Lock, ReadDifferences, ReadUsers, Unlock
 from zrep.core.role import Role, intent_property
-from zrep.core.steps import Mount, SetProperties, Unmount
+from zrep.core.steps import Allow, DestroyClone, Mount, SetProperties, Unmount
 from zrep.ops import hooks
 from zrep.ops.advance import converge_all
 from zrep.ops.children import refused_rejoin
@@ -42,6 +49,8 @@ from zrep.ops.preflight import covered
 from zrep.ops.read import find_role, find_roles, observe, observe_children, read_all_properties, read_delegations
 from zrep.ops.repair import finish
 from zrep.ops.tags import check_following
+from zrep.zfs import commands
+from zrep.zfs.errors import NoSpaceError
 
 # So many of the differences are shown one by one.
 _SHOWN = 20
@@ -127,12 +136,17 @@ def _ready(session: Session, view: View, base: Snapshot) -> tuple[View, Split | 
         member = _own(view)
         properties = read_all_properties(session.local, member.name)
         _refuse_split(session, member, base, properties)
+        peer = (view.link.peer_host, view.link.peer_name)
+        split = new_split(view.tag, member, view.theirs.role, base, written, peer, properties)
+        _refuse_names(session, split, member)
+        _prepare(session, split, member, base)
     except ZrepError:
         if mounted.mounted:
             session.alone().try_do(Mount(End.SOURCE, mounted.name))
         raise
-    peer = (view.link.peer_host, view.link.peer_name)
-    return view, new_split(view.tag, member, view.theirs.role, base, written, peer, properties), listed
+    if found := received(view.tag, properties):
+        listed.append(f"these properties were received, and will be its own, as if set by hand: {', '.join(found)}")
+    return view, split, listed
 
 
 def _own(view: View) -> Member:
@@ -312,6 +326,63 @@ def _refuse_split(session: Session, member: Member, base: Snapshot, properties: 
     _refuse_children(session, member)
 
 
+def _refuse_names(session: Session, split: Split, member: Member) -> None:
+    """The copy, the clone and the snapshot that ends what is in the copy have names that ZFS takes and nobody has."""
+    ending = f"{member.name}@{split_snapshot(split.tag, split.intent.epoch)}"
+    if not (split.copy and split.clone and fits(ending)):
+        raise RefusedError(
+            "its name is so long that what was written here alone can be kept under no name beside it",
+            filesystem=member.name,
+            evidence=f"{len(member.name)} bytes",
+            advice=f"zfs rename {quote(member.name)} to a shorter name, then zrep changeconfig with that on both hosts",
+        )
+    if split.copy in observe(session.local, split.tag, [split.copy]):
+        raise RefusedError(
+            "the name that its split copy would have is taken",
+            filesystem=member.name,
+            evidence=split.copy,
+            advice=f"zfs rename {quote(split.copy)} to another name and run this again",
+        )
+
+
+def _prepare(session: Session, split: Split, member: Member, base: Snapshot) -> None:
+    """Make the clone that will have the dataset's name, with all that is set and delegated on it: what ZFS does not
+    take is known before anything else is changed. member: where the base is, the dataset or its copy."""
+    executor = session.alone()
+    there = observe(session.local, split.tag, [split.clone]).get(split.clone)
+    if there is not None and not is_prepared(split, there):
+        raise RefusedError(
+            "the name of the clone that would take its place is taken",
+            filesystem=member.name,
+            evidence=split.clone,
+            advice=f"zfs rename {quote(split.clone)} to another name and run this again",
+        )
+    if there is not None:  # of a run that was cut: what is set may have changed since
+        executor.do(DestroyClone(End.TARGET, split.clone))
+    own = read_all_properties(session.local, member.name)
+    delegations = read_delegations(session.local, member.name)
+    try:
+        executor.do(plan_clone(split, member, base))
+        for step in plan_settings(split, member, own):
+            if error := executor.try_do(step):
+                raise _not_given(member, step, error)
+        executor.do_all(Allow(End.TARGET, split.clone, words) for words in delegations)
+    except ZrepError:
+        executor.try_do(DestroyClone(End.TARGET, split.clone))
+        raise
+
+
+def _not_given(member: Member, step: SetProperties, error: ZrepError) -> ZrepError:
+    names = ", ".join(name for name, _ in step.properties)
+    return RefusedError(
+        f"the clone that would take its place cannot be given its {names}",
+        filesystem=member.name,
+        evidence=error.evidence or error.what,
+        advice=f"zfs inherit {quote(step.properties[0][0])} {quote(member.name)}, or set what zfs takes; then run this "
+        "again",
+    )
+
+
 def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
     """ZFS renames no pool's root, and the split copy is made by a rename."""
     if "/" not in member.name:
@@ -383,21 +454,41 @@ def _resume(session: Session, split: Split) -> Outcome:
 def _carry_on(session: Session, split: Split, master: Role) -> Outcome:
     """From wherever it stands, by what is there."""
     executor = session.alone()
-    found = observe(session.local, split.tag, [split.name, split.copy])
+    names = [split.name, split.copy, split.clone]
+    found = observe(session.local, split.tag, names)
     if split.copy not in found:
         _unmount(session, found[split.name])
+        if split.clone not in found:
+            _prepare(session, split, found[split.name], _base(split, found[split.name]))
         executor.do_all(plan_set_aside(split, found[split.name]))
-        found = observe(session.local, split.tag, [split.name, split.copy])
+        found = observe(session.local, split.tag, names)
     copy = found[split.copy]
     if split.name not in found:
-        base = copy.by_guid(split.base_guid)
-        if base is None:
-            raise FailedError("the base is gone", filesystem=split.copy, evidence=f"guid {split.base_guid}")
-        executor.do_all(plan_clone(split, copy, base))
-        found = observe(session.local, split.tag, [split.name, split.copy])
-    executor.do_all(plan_promote(split, found[split.name]))
-    delegations = read_delegations(session.local, split.copy)
+        if split.clone not in found:
+            _prepare(session, split, copy, _base(split, copy))
+        executor.do_all(plan_take_place(split, volume=copy.volume))
+        found = observe(session.local, split.tag, names)
+    executor.do_all((*plan_seal(split, copy), *plan_promote(split, found[split.name])))
+    _limit(session, split)
     copy = observe(session.local, split.tag, [split.copy])[split.copy]
-    executor.do_all(plan_finish(split, copy, delegations, master))
+    executor.do_all(plan_finish(split, copy, master))
     key = f"; before it can be mounted again: zfs load-key '{split.name}'" if copy.encrypted else ""
     return _linked_again(session, split.name, f"{_kept(split)}{key}")
+
+
+def _limit(session: Session, split: Split) -> None:
+    """Quotas and reservations. There may be no room for one beside the copy: that is told, and ends nothing."""
+    for step in plan_limits(split):
+        error = session.alone().try_do(step)
+        if isinstance(error, NoSpaceError):
+            command = " ".join(map(quote, commands.command(step)))
+            session.warn(f"{split.name}: {error.evidence}; once there is room: {command}")
+        elif error is not None:
+            raise error
+
+
+def _base(split: Split, member: Member) -> Snapshot:
+    base = member.by_guid(split.base_guid)
+    if base is None:
+        raise FailedError("the base is gone", filesystem=member.name, evidence=f"guid {split.base_guid}")
+    return base

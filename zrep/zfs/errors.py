@@ -57,7 +57,10 @@ _ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
     (r"dataset does not exist|no such pool|could not find any snapshots|does not exist$", AbsentError),
     (r"has been modified", ModifiedError),
     (r"does not match incremental source|incremental source .* does not|most recent snapshot of", NoBaseError),
-    (r"out of space|No space left|quota exceeded|ENOSPC", NoSpaceError),
+    (
+        r"out of space|No space left|quota exceeded|ENOSPC|size is (?:greater than available|less than current)",
+        NoSpaceError,
+    ),
     (r"permission denied|Permission denied|must be root|insufficient privileges", DeniedError),
     (
         r"dataset is busy|is busy|pool or dataset is busy|target is busy|dependent clones|has children|"

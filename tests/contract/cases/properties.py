@@ -32,6 +32,34 @@ PROPERTIES = [
         """,
     ),
     case(
+        "set_again",
+        "What get prints of what is set can be set again on a clone that takes its place, but for a quota of none.",
+        """
+        zfs create tank/c/a
+        zfs snapshot tank/c/a@1
+        zfs set quota=10M reservation=1M refquota=10M tank/c/a
+        zfs set quota=none refquota=none reservation=none refreservation=none tank/c/a
+        zfs set exec=off recordsize=16K mountpoint=/tank/c/a acltype=posix org:x='a\tb' tank/c/a
+        zfs get -H -s local,received -o property,source all tank/c/a
+        zfs get -Hp -o name,property,value,source quota,refquota,reservation,recordsize,org:x tank/c/a
+        zfs clone -o zrep:split=x -o readonly=on -o canmount=noauto tank/c/a@1 tank/c/b
+        zfs set quota=0 tank/c/b
+        zfs set refquota=0 tank/c/b
+        zfs set reservation=0 tank/c/b
+        zfs set refreservation=0 tank/c/b
+        zfs set mountpoint=/tank/c/a tank/c/b
+        zfs set acltype=posix tank/c/b
+        zfs set recordsize=16384 tank/c/b
+        zfs get -Hp -o name,property,value,source mounted,mountpoint,acltype,recordsize,reservation tank/c/b
+        zfs unmount tank/c/a
+        zfs rename -u tank/c/a tank/c/d
+        zfs rename -u tank/c/b tank/c/a
+        zfs promote tank/c/a
+        zfs set quota=none tank/c/a
+        zfs get -Hp -o name,property,value,source origin,mounted,mountpoint,quota,exec tank/c/a tank/c/d
+        """,
+    ),
+    case(
         "set_refusals",
         "What set does not take, and its exit status.",
         """

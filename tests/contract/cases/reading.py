@@ -5,6 +5,24 @@ from __future__ import annotations
 from ..script import case
 
 READING = [
+    case(
+        "rows_that_begin_a_dataset",
+        "What begins each dataset's rows: a property that none is without, or the dataset itself before its snapshots.",
+        """
+        zfs create tank/c/a
+        zfs create tank/c/a/x
+        zfs create -s -V 8M tank/c/v
+        zfs create -o reservation=1M tank/c/r
+        zfs snapshot tank/c/a@1 tank/c/a/x@1 tank/c/v@1
+        zfs snapshot tank/c/a@0
+        zfs set zrep:src-fs='a\tb' tank/c/a
+        zfs set zrep:sent=1 tank/c/a@1
+        zfs get -Hp -r -s local,default,received -o name,property,value,source reservation,zrep:src-fs,zrep:gen tank/c
+        zfs get -Hp -r -s local -o name,property zrep:src-fs,zrep:gen tank/c
+        zfs get -Hp -o name,property,value,source zrep:gen,type,zrep:src-fs tank/c/v tank/c/a
+        zfs list -Hp -d 1 -t filesystem,volume,snapshot -o name,userrefs,clones,zrep:sent tank/c/v tank/c/a
+        """,
+    ),
     case("version", "The first line names the userland, the second the kernel module.", "zfs version"),
     case(
         "get_columns",
