@@ -160,7 +160,8 @@ def _side(hosts: Hosts, host: str, name: str, common: int | None, tag: str) -> o
     files = dict(dataset.data)
     older = [s.name for s in dataset.snapshots if tag in s.holds and s not in after(dataset, common)]
     mount = "as it was"  # a replica's is nobody's business: an old master stays mounted until it is booted again
-    if roles.get(f"{tag}:master") == "yes":
+    relays = any(key.endswith(":master") and setting.local == "no" for key, setting in dataset.props.items())
+    if roles.get(f"{tag}:master") == "yes" and not relays:
         mount = f"{dataset.mounted_at} {dataset.remounted == 'ro'}"
     end = {"roles": roles, **native, "held": held, "held older": older, "splits": splits, "files": files}
     return {**end, "partial": dataset.partial is not None, "mount": mount}

@@ -15,7 +15,7 @@ import pytest
 
 from tests.ops import pairs
 from tests.ops.hosts import Command, Ended, Hosts, Mode, Work, assignments
-from tests.ops.judge import Watch, files, settled
+from tests.ops.judge import Sides, Watch, files, settled
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.plugin import CASES
 from zrep.ops.changeconfig import Config
@@ -37,6 +37,7 @@ class Scenario:
     options: tuple[tuple[str, object], ...] = ()
     alone: bool = False  # the link is cut while it runs without a fault, too
     keep: tuple[tuple[str, str, str], ...] = ()
+    beside: tuple[tuple[Sides, str], ...] = ()  # other pairs, each with its tag, that are judged too
 
 
 def _written(hosts: Hosts, volume: bool = False) -> None:
@@ -127,6 +128,22 @@ def _both(hosts: Hosts) -> None:
     hosts["alpha"].sh(f"zfs set zrep:parent={old} {A}")
 
 
+CHILDREN: Sides = (("alpha", f"{A}/c"), ("beta", f"{B}/c"))
+OFFSITE: Sides = (("alpha", A), ("beta", "tank/g"))
+NEIGHBOURS = ((CHILDREN, "zrep"), (OFFSITE, "offsite"))
+
+
+def _neighbours(hosts: Hosts) -> None:
+    """A pair, one inside it that keeps what it is, and a second tag."""
+    pairs.linked(hosts)
+    (_, child), (_, target) = CHILDREN
+    hosts["alpha"].sh(f"zfs create -o readonly=off {child}")
+    good(hosts.run("alpha", pairs.initialising(Request(child, "beta", target))))
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", OFFSITE[1][1])), tag="offsite"))
+    for name in (A, child):
+        pairs.written(hosts, name=name)
+
+
 TAIL = (("alpha", A, "tail0"), ("alpha", A, "tail3"))
 SCENARIOS = [
     Scenario("init", pairs.source, pairs.INIT, linked=False),
@@ -163,6 +180,9 @@ SCENARIOS = [
         options=(("force", True),),
         keep=(*TAIL, ("beta", B, "beta0")),
     ),
+    Scenario("sync beside others", _neighbours, SYNC_ALL, beside=NEIGHBOURS),
+    Scenario("failover of a parent beside others", _neighbours, pairs.failing_over(A), beside=NEIGHBOURS),
+    Scenario("failover of a child", _neighbours, pairs.failing_over(CHILDREN[0][1]), beside=NEIGHBOURS),
     Scenario("expire", _many, pairs.expiring(A)),
     Scenario("expire after a sync that was cut", _unconverged, pairs.expiring(A)),
     Scenario("expire -L", _many, pairs.expiring(A, here_only=True)),
@@ -193,6 +213,22 @@ def changes_nothing(command: Command) -> bool:
     return not command.stream and (command.argv[1] in READS or command.argv[0] == "zpool")
 
 
+class Watches:
+    """The judges of the pair, and of those beside it."""
+
+    def __init__(self, hosts: Hosts, scenario: Scenario) -> None:
+        self._all = [Watch(hosts, scenario.forced, scenario.linked)]
+        self._all += [Watch(hosts, False, True, sides=sides, tag=tag) for sides, tag in scenario.beside]
+
+    def look(self) -> None:
+        for watch in self._all:
+            watch.look()
+
+    @property
+    def broken(self) -> list[str]:
+        return [line for watch in self._all for line in watch.broken]
+
+
 class Loop:
     """One scenario: its start, its end without a fault, and one case after the other from the same start."""
 
@@ -206,14 +242,18 @@ class Loop:
         assert ended.code == scenario.code, ended.text
         self.commands = list(hosts.wire.log)
         self.cron()
-        self.end = settled(hosts)
+        self.end = self.settled()
         assert not watch.broken, watch.broken
         self.check_stable("without a fault")
 
-    def watch(self) -> Watch:
-        watch = Watch(self.hosts, self.scenario.forced, self.scenario.linked)
+    def watch(self) -> Watches:
+        watch = Watches(self.hosts, self.scenario)
         self.hosts.wire.after = watch.look
         return watch
+
+    def settled(self) -> dict[str, object]:
+        beside = {f"{sides} {tag}": settled(self.hosts, sides, tag) for sides, tag in self.scenario.beside}
+        return {**settled(self.hosts), **beside}
 
     def run(self, cut: bool = False) -> Ended:
         self.hosts.wire.cut = cut
@@ -223,8 +263,9 @@ class Loop:
 
     def cron(self) -> None:
         for host in ("alpha", "beta"):
-            self.hosts.wire.reset()
-            self.hosts.run(host, SYNC_ALL)
+            for tag in dict.fromkeys(["zrep", *(tag for _, tag in self.scenario.beside)]):
+                self.hosts.wire.reset()
+                self.hosts.run(host, SYNC_ALL, tag=tag)
 
     def check_stable(self, what: str) -> None:
         before = self.hosts.world.view()
@@ -249,11 +290,11 @@ class Loop:
         second = self.run()
         return self.judged(watch, first, second)
 
-    def judged(self, watch: Watch, first: Ended, second: Ended) -> list[str]:
+    def judged(self, watch: Watches, first: Ended, second: Ended) -> list[str]:
         """What is wrong at the end, after a run with a fault and the same one again."""
         self.cron()
-        broken = list(watch.broken)
-        end = settled(self.hosts)
+        broken = watch.broken
+        end = self.settled()
         if end != self.end:
             broken.append(f"another end (10): {differences(self.end, end)}; first {said(first)}; then {said(second)}")
         for host, name, key in self.scenario.keep:

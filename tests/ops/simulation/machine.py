@@ -112,6 +112,18 @@ class Simulation(People):
         elif not fenced and pair.other[host] in self.down:
             counted["fenced"] += 1
 
+    @rule(host=HOST, which=WHICH)
+    def part_and_take_over(self, host: str, which: int = 0) -> None:
+        """A disaster: the link is cut, this side writes, the other one is promoted alone, the link is back."""
+        pair = self.pair(which)
+        host = pair.at(host)
+        if {host, pair.other[host]} & self.down or self.cut:
+            return
+        self.cut_the_link()
+        self.act(pair, host, "write")
+        self.one_run(pair, pair.other[host], "takeover -L")
+        self.heal_the_link()
+
     @rule(host=HOST, command=COMMAND, fault=FAULT, which=WHICH)
     def run_with(self, host: str, command: str, fault: Fault, which: int = 0) -> None:
         self._run_if_up(host, command, which, fault=fault)
