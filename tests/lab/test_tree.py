@@ -1,0 +1,98 @@
+"""Trees on real OpenZFS: everything below a filesystem as one pair."""
+
+from __future__ import annotations
+
+from tests.lab.hosts import Host
+from tests.lab.zrep_on import alone, silent
+
+Hosts = tuple[Host, Host]
+
+MEMBERS = ("tank/t", "tank/t/x", "tank/t/x/deep")
+CRON = "zrep sync all"
+KEY = "-o encryption=on -o keyformat=passphrase -o keylocation=file:///root/key"
+
+
+def names(host: Host) -> list[str]:
+    return host.run("zfs list -H -r -t filesystem,volume -o name tank/t").out.split()
+
+
+def sums(host: Host) -> str:
+    """The checksums of all files, read through the newest snapshot of each member."""
+    script = (
+        "for fs in $(zfs list -H -r -t filesystem -o name tank/t); do "
+        'snap=$(zfs list -H -o name -t snapshot -d 1 -s createtxg "$fs" | tail -n 1); mkdir -p /mnt/look; '
+        'mount -t zfs "$snap" /mnt/look && (cd /mnt/look && echo "$fs" && find . -type f | sort | xargs -r sha256sum); '
+        "umount /mnt/look; done"
+    )
+    return host.run(script, timeout=120).out
+
+
+class TestTree:
+    """The life of one tree, each test going on where the one before has ended."""
+
+    def test_its_life(self, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        for name in MEMBERS:
+            alpha.run(f"zfs create {name} && head -c 300000 /dev/urandom > /{name}/file")
+        alpha.run("zfs create -V 16M tank/t/vol")
+        for host in hosts:
+            host.run("echo 12345678 > /root/key; sync")
+        alpha.run(f"zfs create {KEY} tank/t/secret && echo secret > /tank/t/secret/file")
+        alpha.run("zpool sync")
+        silent(alpha, "zrep init -r tank/t beta tank/t")
+        assert names(beta) == names(alpha)
+        assert beta.run("zfs get -H -r -o value readonly -t filesystem,volume tank/t").out.split() == ["on"] * 5
+        assert beta.run("zfs get -H -r -o value mounted -t filesystem tank/t").out.split() == ["no"] * 4
+
+        # A rename, a swap, one that is new, one that is gone.
+        alpha.run("zfs rename tank/t/x tank/t/y; zfs create tank/t/x; echo new > /tank/t/x/file")
+        alpha.run("zfs release zrep $(zfs list -H -o name -t snapshot -d 1 tank/t/vol) && zfs destroy -r tank/t/vol")
+        alpha.run("echo more > /tank/t/y/deep/more; zpool sync")
+        silent(alpha, CRON)
+        assert [name for name in names(beta) if name != "tank/t/vol"] == names(alpha)
+        assert beta.run("zfs get -H -o value zrep:gone tank/t/vol").out.strip().isdigit()
+        beta.run("zfs load-key -L file:///root/key tank/t/secret")
+        assert sums(beta) == sums(alpha)
+        silent(alpha, CRON)
+        [row] = alpha.run("zrep status -H").out.splitlines()
+        assert row.split("\t")[3] == "ok"
+
+        # The role moves for all of them, and back.
+        silent(alpha, "zrep failover tank/t")
+        assert beta.run("cat /tank/t/y/deep/more /tank/t/x/file").out == "more\nnew\n"
+        beta.run("echo beta > /tank/t/y/on-beta; zpool sync")
+        silent(beta, CRON)
+        silent(alpha, "zrep takeover tank/t")
+        assert alpha.run("cat /tank/t/y/on-beta").out == "beta\n"
+        # A filesystem that was received raw counts its users' files anew when it is mounted: some writes of its own.
+        alpha.run("echo last > /tank/t/x/last; echo more > /tank/t/secret/more; sleep 3; zpool sync")
+        silent(alpha, CRON)
+        silent(alpha, CRON)
+
+        # The master is lost; the old one comes back, unwritten.
+        alpha.power_off()
+        alone(beta, "tank/t", "--yes")
+        assert beta.run("cat /tank/t/x/last").out == "last\n"
+        beta.run("echo alone > /tank/t/y/alone; zpool sync")
+        alpha.boot()
+        alpha.run("zfs load-key tank/t/secret && zfs mount tank/t/secret")
+        silent(alpha, "zrep rejoin tank/t")
+        silent(beta, CRON)
+        assert sums(beta) == sums(alpha)
+
+    def test_what_is_written_to_two_members_is_of_one_moment(self, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        for name in MEMBERS:
+            alpha.run(f"zfs create {name}")
+        silent(alpha, "zrep init -r tank/t beta tank/t")
+        for name in MEMBERS[1:]:
+            alpha.run(f"echo 1 > /{name}/file")
+        alpha.run("zpool sync")
+        silent(alpha, CRON)
+        newest = [
+            beta.run(f"zfs list -H -o name -t snapshot -d 1 -s createtxg {name} | tail -n 1").out.strip()
+            for name in MEMBERS
+        ]
+        stems = [name.partition("@")[2] for name in newest]
+        assert stems[1] == stems[2] == beta.run("zfs get -H -o value zrep:set tank/t").out.strip()
+        assert stems[0] != stems[1]
