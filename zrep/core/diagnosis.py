@@ -15,7 +15,7 @@ from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.pair import End, newest_common
 from zrep.core.quantities import size
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, Relation, SplitBrain, Stale, relate
-from zrep.core.role import LEGACY, Role
+from zrep.core.role import LEGACY, PREPARED, Role
 
 
 class Action(Enum):
@@ -222,12 +222,14 @@ def _diagnose_roles(
 def _decided(name: str, role: Role, host: str) -> Diagnosis | None:
     """What a side is whatever the other one says. host: where it is, "" for here."""
     where = f" on {host}" if host else ""
-    if role.rejoining:
+    # A clone that has the name it was prepared for: the record of its rejoin is on the copy.
+    in_place = name if role.split.startswith(f"{PREPARED} {name},") else ""
+    if rejoining := role.rejoining or in_place:
         return Diagnosis(
             State.REJOIN_UNFINISHED,
-            f"the rejoin of {role.rejoining}{where} is unfinished",
+            f"the rejoin of {rejoining}{where} is unfinished",
             "it was cut on the way",
-            _command(host, "rejoin", role.rejoining),
+            _command(host, "rejoin", rejoining),
         )
     if role.split:
         return Diagnosis(State.SPLIT_COPY, "this is a split copy kept by rejoin, not part of a pair", role.split)

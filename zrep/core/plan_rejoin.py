@@ -18,7 +18,7 @@ from zrep.core.names import rejoin_dataset, split_dataset, split_snapshot
 from zrep.core.pair import End, Tree
 from zrep.core.plan_role import own_readonly, plan_closed, plan_follow
 from zrep.core.quantities import size
-from zrep.core.role import Intent, Role, intent_property
+from zrep.core.role import PREPARED, Intent, Role, intent_property
 from zrep.core.steps import (
     Clone,
     InheritProperty,
@@ -53,7 +53,6 @@ _LIMIT = "limit "
 # A set of many properties that fails can land in part: small ones, each of which can be made again. A single value has
 # at most 8 KiB.
 _SET_BYTES = 4096
-_PREPARED = "made for the rejoin of"
 _END = End.TARGET
 
 
@@ -147,13 +146,13 @@ def received(tag: str, own: Mapping[str, Value]) -> list[str]:
 
 def is_prepared(split: Split, member: Member) -> bool:
     """Whether a dataset is the clone that an earlier run has prepared."""
-    return member.role.split.startswith(f"{_PREPARED} {split.name},") and member.get("origin") != "-"
+    return member.role.split.startswith(f"{PREPARED} {split.name},") and member.get("origin") != "-"
 
 
 def plan_clone(split: Split, member: Member, base: Snapshot) -> Clone:
     """Clone the base beside the dataset (or its copy, once that has been renamed): read-only, never mounted, and with
     a mark that says what it is."""
-    text = f"{_PREPARED} {split.name}, which has not come about: zfs destroy {split.clone}"
+    text = f"{PREPARED} {split.name}, which has not come about: zfs destroy {split.clone}"
     quiet = ((f"{split.tag}:split", text), ("readonly", "on"))
     own = quiet if member.volume else (*quiet, ("canmount", "noauto"))
     return Clone(_END, f"{member.name}@{base.name}", split.clone, own)

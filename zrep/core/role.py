@@ -14,6 +14,9 @@ LEGACY = "0" * 16
 
 ANCESTORS_KEPT = 8
 
+# How the mark of a clone begins that a rejoin has prepared; the name of the dataset whose place it is to take follows.
+PREPARED = "made for the rejoin of"
+
 
 UNKNOWN = "unknown"
 
