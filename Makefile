@@ -11,7 +11,7 @@ LAB := tests/lab/lab
 LAB_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/zrep-lab
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-model test-pairs test-lab simulate demo bench lab schema format clean distclean
+.PHONY: help check test test-model test-pairs test-lab test-package simulate demo bench lab deb zipapp schema format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ check: $(READY) ## lint, types, man page, and every test that needs no lab (seco
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy zrep tests
 	@for page in man/*.[1-8]; do [ -e "$$page" ] || continue; echo "mandoc -T lint $$page"; mandoc -T lint -W warning "$$page" || exit 1; done
-	$(PYTEST) -q -m "not lab and not thorough" -n auto
+	$(PYTEST) -q -m "not lab and not thorough and not package" -n auto
 
 test-model: $(READY) ## what takes minutes on the model: real processes, two runs at the same time, every case of the crash loop
 	$(PYTEST) -q -m thorough -n auto
@@ -36,6 +36,9 @@ test: check test-model test-lab ## everything: check, then all tests on two host
 test-lab: $(READY) ## only the tests on real OpenZFS
 	$(LAB) build
 	$(AS_ROOT)$(PYTEST) -m lab -p no:cacheprovider -v -n 2 --dist loadscope
+
+test-package: $(READY) ## the Debian packages, built, judged and installed in clean roots of Debian 12 and 13 (as root, 20 min)
+	$(AS_ROOT)$(PYTEST) -m package -p no:cacheprovider -v
 
 SECONDS ?= 600
 simulate: $(READY) ## crashes, cuts and people in any order on the model: SECONDS=600, SEED=… to see a run again
@@ -54,6 +57,13 @@ lab: $(READY) ## start two real hosts to play with
 	@echo "       $(LAB) ssh beta zfs list"
 	@echo "       $(LAB) help             cut the wire, take the power, start over"
 	@echo "       $(LAB) down             end both hosts"
+
+deb: $(READY) ## a package for this machine's Debian release, in dist/
+	contrib/source $(BIN)/python build/deb/tree
+	contrib/deb build/deb/tree dist
+
+zipapp: $(READY) ## one file for hosts where nothing can be installed, dist/zrep.pyz
+	contrib/zipapp $(BIN)/python dist/zrep.pyz
 
 schema: $(READY) ## write contrib/zrep.schema.json anew, from the types that --json prints
 	$(BIN)/python -c 'import sys; from zrep.cli.document import schema; sys.stdout.buffer.write(schema())' > contrib/zrep.schema.json

@@ -1,0 +1,80 @@
+"""Who begins the run of a minute: cron or systemd's timer, never both, and no run waits for a long one."""
+
+from __future__ import annotations
+
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+CONTRIB = ROOT / "contrib"
+COMMAND = (CONTRIB / "cron/zrep").read_text().splitlines()[-1].split(" root ", 1)[1]
+
+
+def ran(folder: Path, command: str, **programs: str) -> str:
+    """What programs of these names, each a shell script, noted in the file `ran` when a command was run."""
+    for name, text in programs.items():
+        program = folder / name
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    subprocess.run(
+        ["/bin/sh", "-c", command], env={"PATH": str(folder), "RAN": str(folder / "ran")}, timeout=30, check=False
+    )
+    note = folder / "ran"
+    return note.read_text() if note.exists() else ""
+
+
+ZREP = 'echo "zrep $*" >> "$RAN"'
+
+
+@pytest.mark.parametrize(
+    ("programs", "expected"),
+    [
+        ({"systemctl": "exit 0"}, ""),
+        ({"systemctl": "exit 3"}, "zrep sync all\n"),
+        ({}, "zrep sync all\n"),
+    ],
+    ids=["timer at work", "timer not enabled", "no systemd"],
+)
+def test_the_cron_line_leaves_the_run_to_a_timer_that_is_at_work(
+    tmp_path: Path, programs: dict[str, str], expected: str
+) -> None:
+    assert ran(tmp_path, COMMAND, zrep=ZREP, **programs) == expected
+
+
+@pytest.mark.parametrize(
+    ("at_work", "expected"),
+    [
+        ((), "zrep-sync@1.service"),
+        ((1,), "zrep-sync@2.service"),
+        ((1, 2, 4), "zrep-sync@3.service"),
+        (tuple(range(1, 9)), ""),
+    ],
+    ids=str,
+)
+def test_a_run_is_begun_beside_those_at_work(tmp_path: Path, at_work: tuple[int, ...], expected: str) -> None:
+    states = "".join(f"*zrep-sync@{n}.service) echo activating ;; " for n in at_work)
+    systemctl = f'case "$*" in *start*) echo "$*" >> "$RAN" ;; {states}*) echo failed ;; esac'
+    began = ran(tmp_path, str(CONTRIB / "systemd/begin-run"), systemctl=systemctl)
+    assert began == (f"--no-block start {expected}\n" if expected else "")
+
+
+def test_the_run_has_no_mounts_of_its_own() -> None:
+    """What gives a unit a mount namespace would hide a new master's mount from everybody else."""
+    unit = (CONTRIB / "systemd/zrep-sync@.service").read_text()
+    names = {line.partition("=")[0] for line in unit.splitlines() if "=" in line and not line.startswith("#")}
+    assert not [name for name in names if name.startswith(("Private", "Protect", "ReadOnly", "Bind", "Inaccessible"))]
+    assert not names & {"MountFlags", "PrivateMounts", "TemporaryFileSystem", "RootDirectory", "DynamicUser"}
+
+
+def test_what_packages_carry_is_what_pip_would_take() -> None:
+    lines = (CONTRIB / "vendor.txt").read_text().splitlines()
+    carried = dict(line.split()[0].split("==") for line in lines if not line.startswith("#"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [Requirement(line) for line in project["dependencies"] if not line.startswith("rich")]
+    assert {need.name: need.specifier.contains(carried[need.name]) for need in wanted} == dict.fromkeys(
+        (need.name for need in wanted), True
+    )
