@@ -342,6 +342,9 @@ class ModelRunner:
     def stop(self) -> None:
         """Nothing runs beside the one thread of a test."""
 
+    def runs(self) -> int:
+        return 0
+
     def pipe(
         self,
         sender: Sequence[str],
@@ -399,6 +402,7 @@ class Peer:
     as lines that are written and read by both ends, and as command lines for ssh."""
 
     local = False
+    answered = True
 
     def __init__(self, wire: Wire, host: LocalHost) -> None:
         self.name = host.name

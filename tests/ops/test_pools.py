@@ -113,7 +113,7 @@ def test_several_that_wait_for_one_pool_are_one_line(two: Hosts) -> None:
     suspend(two, "beta")
     [line] = told(two.run("alpha", SYNC_ALL))
     assert line.startswith("pool odd on beta is suspended")
-    assert "2 filesystems wait" in line
+    assert "2 filesystems wait, 1 up to date" in line
 
 
 def test_a_replica_that_nobody_can_read_renews_no_lease(two: Hosts) -> None:

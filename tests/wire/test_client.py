@@ -125,3 +125,68 @@ def test_a_peer_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytes
     started = time.monotonic()
     assert "fell silent" in refused(peer(tmp_path, HELLO), Identify()).line()
     assert time.monotonic() - started < 10
+
+
+def failing(tmp_path: Path, said: str, status: int = 255) -> RemoteHost:
+    script = tmp_path / "ssh"
+    script.write_text(f"#!/bin/sh\necho {shlex.quote(said)} >&2; exit {status}\n")
+    script.chmod(0o755)
+    return RemoteHost("beta", Settings(ssh=str(script)))
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Connection closed by 10.0.0.2 port 22",
+        "root@beta: Permission denied (publickey).",
+        "ssh: connect to host beta port 22: Connection refused",
+        "Host key verification failed.",
+        "kex_exchange_identification: read: Connection reset by peer",
+    ],
+)
+def test_a_banner_is_not_the_reason(tmp_path: Path, reason: str) -> None:
+    banner = "Access is denied to those who were refused, and not found\nverification: see ssh: none"
+    error = refused(failing(tmp_path, f"{banner}\n{reason}\nto be continued"), LOCK)
+    assert f"({reason})" in error.line()
+
+
+@pytest.mark.parametrize("folder", ["x" * 100, "missing"])
+def test_the_connection_needs_no_usable_tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    (tmp_path / ("x" * 100)).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / folder))
+    host = peer(tmp_path, HELLO, encode_answer(1, []))
+    assert host.ask(LOCK) == []
+    host.close()
+
+
+def test_no_room_for_the_connection_anywhere_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(prefix: str, dir: str) -> str:  # noqa: A002  # its own word
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    with pytest.raises(RefusedError, match="no place for the ssh connection") as caught:
+        RemoteHost("beta").ask(LOCK)
+    assert "No space left on device" in caught.value.line()
+
+
+def test_a_helper_that_heard_nothing_says_so(tmp_path: Path) -> None:
+    error = refused(peer(tmp_path, HELLO, more="cat > /dev/null & exit 75"), LOCK)
+    assert (error.exit_code, "it heard nothing of this host for 12 s" in error.line()) == (5, True)
+
+
+def test_nobody_is_silent_while_streams_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(client, "BEAT_SECONDS", 0.05)
+    script = peer(
+        tmp_path,
+        HELLO,
+        b"",
+        more='sleep 1.5; printf \'{"type":"Answered","number":1,"answer":[]}\\n\'; cat > /dev/null',
+    )
+    moving = iter(range(1000))
+    host = RemoteHost("beta", script._settings, moving=lambda: next(moving))
+    assert host.ask(LOCK) == []
+    host.close()
+    still = RemoteHost("beta", script._settings)
+    assert "fell silent" in refused(still, LOCK).line()

@@ -28,6 +28,11 @@ class Host(Protocol):
     name: str
     local: bool
 
+    @property
+    def answered(self) -> bool:
+        """Whether it has said anything yet."""
+        ...
+
     def ask(self, request: Request[Answer]) -> Answer:
         """Have a request carried out, for its answer. A ZrepError says why it was not; UnreachableError: the host did
         not answer, and whether it was is not known."""
@@ -71,6 +76,7 @@ class LocalHost(Machine):
     """The host this program runs on. What it does beside requests, nobody else may have it do."""
 
     local = True
+    answered = True
 
     def ask(self, request: Request[Answer]) -> Answer:
         answer: Answer = carry_out(request, self)

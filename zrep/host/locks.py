@@ -70,6 +70,7 @@ class Locks:
         self._paths: dict[str, str] = {}
         self._held: dict[str, int] = {}  # the descriptor of each
         self._unlocked: list[int] = []
+        self._lent: set[str] = set()
         _allow_descriptors()
 
     @property
@@ -131,16 +132,24 @@ class Locks:
             evidence = error.strerror or str(error)
             raise FailedError(f"cannot write {path} on {os.uname().nodename}", evidence=evidence) from None
         self._release(path)
+        self._lent.add(dataset)
         return path, token
+
+    @property
+    def lent(self) -> frozenset[str]:
+        """The datasets whose receive lock a stream has."""
+        return frozenset(self._lent)
 
     def revoke(self, dataset: str, wait: float = TRY_SECONDS) -> None:
         """Take the receive lock back, so that nothing more is received; BusyError while a receive still runs."""
         path = self.receive_path(dataset)
         self._acquire(path, dataset, wait, "a stream is still being received into it")
         os.truncate(self._held[path], 0)
+        self._lent.discard(dataset)
 
     def drop(self, dataset: str) -> None:
         """Unlock a dataset, also for a child that still has the descriptor: the caller has waited for its streams."""
+        self._lent.discard(dataset)
         self._release(self.receive_path(dataset))
         self._release(self.path(dataset))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from zrep.core.names import pool_of
 from zrep.core.requests import Failure, ReadLostPools
 from zrep.host.machine import HUNG, HUNG_SECONDS, Machine, carry_out
-from zrep.zfs.errors import PoolError, as_failure
+from zrep.zfs.errors import PoolAbsentError, PoolError, as_failure
 
 # In all others something can be read, or the command itself says why not.
 _LOST = frozenset({"SUSPENDED", "UNAVAIL", "FAULTED", HUNG})
@@ -25,7 +25,7 @@ def trouble(pool: str, states: Mapping[str, str] | None, host: str) -> PoolError
         return None
     state = states.get(pool)
     if state is None:
-        return PoolError(
+        return PoolAbsentError(
             f"pool {pool} on {host} is not imported",
             evidence="what is in it is not lost",
             advice=f"on {host}: zpool import {pool}",

@@ -41,6 +41,8 @@ class Runner(Protocol):
 
     def stop(self) -> None: ...
 
+    def runs(self) -> int: ...
+
     def pipe(
         self,
         sender: Sequence[str],
@@ -153,6 +155,10 @@ class Processes:
             with suppress(OSError):
                 child.terminate()
 
+    def runs(self) -> int:
+        """How often the commands that run now have waited and gone on: while a stream of theirs moves, that changes."""
+        return sum(runs(child.pid) for child in list(self._running))
+
     def _start(self, argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
         if self._stopped:
             raise FailedError("interrupted")
@@ -222,6 +228,16 @@ class Processes:
             Completed(tuple(sender), first.returncode, "", watch.errors[0]),
             Completed(tuple(receiver), second.returncode, watch.errors[2], watch.errors[1]),
         )
+
+
+def runs(pid: int) -> int:
+    """How often a process has waited for something and gone on (proc_pid_status(5)); 0 where nobody tells."""
+    try:
+        with open(f"/proc/{pid}/status", errors="replace") as file:
+            found = re.search(r"^voluntary_ctxt_switches:\s*([0-9]+)", file.read(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found.group(1)) if found else 0
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

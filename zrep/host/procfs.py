@@ -6,10 +6,12 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 
 from zrep.core.requests import EndReceive, IsRunning
 from zrep.host.machine import Machine, carry_out
+from zrep.host.process import runs
 
 
 @carry_out.register(EndReceive)
@@ -22,6 +24,19 @@ def end_receive(request: EndReceive, machine: Machine) -> int:
                 os.kill(pid, signal.SIGTERM)
                 ended += 1
     return ended
+
+
+def runs_of_receives(datasets: Collection[str]) -> int:
+    """How often processes that receive into these datasets have waited and gone on: as long as bytes of their streams
+    arrive, that number grows."""
+    if not datasets:
+        return 0
+    found = ((pid, read(f"/proc/{pid}/cmdline").split("\0")) for pid in processes())
+    return sum(
+        runs(pid)
+        for pid, words in found
+        if words[1:2] == ["receive"] and os.path.basename(words[0]) == "zfs" and not set(datasets).isdisjoint(words)
+    )
 
 
 def read(path: str) -> str:

@@ -59,6 +59,10 @@ class DryRunHost:
         # What a dataset that would be renamed is called as yet.
         self._names: dict[str, str] = {}
 
+    @property
+    def answered(self) -> bool:
+        return self._host.answered
+
     def ask(self, request: Request[Answer]) -> Answer:
         answer: Answer = self._looked(request) if request.looks else self._pretended(request)
         return answer

@@ -40,6 +40,7 @@ class Executor:
         tag: str,
         progress: Callable[[str, Progress | None], None] | None = None,
         leave: Callable[[str, ZrepError], None] = lambda snapshot, error: None,
+        note: Callable[[str, str], None] = lambda dataset, said: None,
     ) -> None:
         self.driver = driver
         self.source = source
@@ -48,6 +49,8 @@ class Executor:
         self.progress = progress
         # Told of each snapshot that could not be expired, by full name.
         self.leave = leave
+        # Told what a stream's receiver said although it succeeded, by host and dataset.
+        self.note = note
         # Bytes a second of the last stream that was long enough to tell.
         self.pace = 0
         # The receive token for the next stream where one has been granted already, with those of others.
@@ -64,7 +67,7 @@ class Executor:
     @property
     def turned(self) -> Executor:
         """The same two hosts with the streams going the other way."""
-        return type(self)(self.driver, self.target, self.source, self.tag, self.progress, self.leave)
+        return type(self)(self.driver, self.target, self.source, self.tag, self.progress, self.leave, self.note)
 
     def host(self, end: End) -> Host:
         return self.source if end is End.SOURCE else self.target
@@ -164,8 +167,13 @@ class Executor:
         self.target.ask(Revoke(step.target))
         if seen:  # zfs send tells how far it is once a second: this one took longer
             self.pace = int(max(seen[0].sent, seen[0].total) / (time.monotonic() - started))
+        for done, host in ((received, self.target), (sent, self.source)):
+            if missing := zfs_errors.missing_program(done, host.name):
+                raise missing.about(step.target)
         # Named by the command itself, not by the ssh that carried it.
         _judge(step, replace(sent, argv=commands.send(step)), replace(received, argv=commands.receive(step)))
+        for said in zfs_errors.warnings(received):
+            self.note(f"{self.target.name}:{step.target}", said)
 
     def _grant(self, target: str, generation: str) -> tuple[str, str]:
         granted = self.target.ask(Grant(self.tag, {target: generation}, {target: self.root or target}))

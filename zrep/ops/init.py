@@ -35,6 +35,7 @@ from zrep.ops.pairs import Link, Session
 from zrep.ops.read import find_role, observe, read_other_roles, read_property_names, read_token
 from zrep.ops.repair import prepare
 from zrep.ops.sync import sync_tree
+from zrep.zfs.errors import PoolAbsentError
 
 
 class Request(Struct, frozen=True):
@@ -151,7 +152,7 @@ def _check(session: Session, request: Request, link: Link, peer: Host, here: Ide
     if source is None:
         raise RefusedError("no such filesystem here", filesystem=name, advice="see: zfs list")
     parents = ancestors(target_name)
-    found = observe(peer, link.tag, [target_name, *parents])
+    found = _observe_target(request, peer, link.tag, [target_name, *parents])
     role = _settled_role(session, request, link, source)
     if source.role.paired and not (source.role.links == role.links and is_begun(source)):
         kind = "master" if source.role.master else "replica"
@@ -185,6 +186,14 @@ def _check(session: Session, request: Request, link: Link, peer: Host, here: Ide
     missing = tuple(parent for parent in parents if parent not in found)
     executor = session.executor(link)
     return _Ground(source, target, missing, executor, role)
+
+
+def _observe_target(request: Request, peer: Host, tag: str, names: list[str]) -> dict[str, Member]:
+    """What is there of a target and its parents; nothing where not even its pool is."""
+    try:
+        return observe(peer, tag, names)
+    except PoolAbsentError:
+        return {}
 
 
 def _check_target(session: Session, request: Request, source: Member, target: Member) -> None:
@@ -223,6 +232,7 @@ def _check_space(request: Request, source: Member, parent: Member, target: Membe
 def _settled_role(session: Session, request: Request, link: Link, source: Member) -> Role:
     """The role the master will have: what shapes the stream is settled now and kept in properties."""
     if is_announced(source) and source.role.links == link.role.links:
+        _refuse_other_wishes(session, request, source)
         return source.role
     flags = request.flags if request.flags is not None else session.settings.send_flags
     if flags is None:
@@ -242,6 +252,33 @@ def _settled_role(session: Session, request: Request, link: Link, source: Member
         recursive=request.recursive,
         gen=session.new_identity(),
         epoch=1,
+    )
+
+
+def _refuse_other_wishes(session: Session, request: Request, source: Member) -> None:
+    """An init goes on as it was begun: what is half received cannot be changed, and what is asked for is not to be
+    ignored."""
+    role = source.role
+    flags = request.flags if request.flags is not None else session.settings.send_flags
+    settings = session.settings
+    asked = (
+        ("--send-flags", flags if flags is not None else role.flags or "", role.flags or ""),
+        ("--savecount", str(request.savecount or role.savecount), str(role.savecount)),
+        ("ZREP_OUTFILTER", settings.outfilter or role.outfilter, role.outfilter),
+        ("ZREP_INFILTER", settings.infilter or role.infilter, role.infilter),
+    )
+    other = [f"{name} {now!r} now, {begun!r} then" for name, now, begun in asked if now.split() != begun.split()]
+    if not other:
+        return
+    name = quote(source.name)
+    src_host = "" if role.src_host == session.local.name else f" --src-host {role.src_host}"
+    raise RefusedError(
+        "its init was begun in another way, and goes on as it was begun",
+        filesystem=source.name,
+        evidence="; ".join(other),
+        advice=f"zrep init {name} {role.dest_host} {quote(role.dest_fs)}{src_host} --savecount {role.savecount} "
+        f"--send-flags {quote(role.flags or '')}; zrep changeconfig changes how many are kept. To begin anew: "
+        f"zrep clear {name}, and on {role.dest_host} remove what is received of {quote(role.dest_fs)}",
     )
 
 

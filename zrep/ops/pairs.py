@@ -221,7 +221,7 @@ class Session:
         self.lines: list[Line] = []
         # What was said on the way, where it is told in the end.
         self.warnings: list[str] = []
-        # Of snapshots that could not be expired.
+        # Of snapshots that could not be expired, and of what a stream could not bring.
         self.untidied: list[Outcome] = []
         # What nobody replicates below masters here, by the names of these.
         self.left_out: dict[str, LeftOut] = {}
@@ -229,7 +229,9 @@ class Session:
         self.local: OwnHost = self.driver
         if self.options.dry_run:
             self.local = DryRunOwnHost(self.driver, self.tag, self.lines.append)
-        self.connect: Callable[[str], Host] = connect or partial(RemoteHost, settings=settings)
+        self.connect: Callable[[str], Host] = connect or partial(
+            RemoteHost, settings=settings, moving=self.driver.runner.runs
+        )
         self.clock = clock
         self.sleep = sleep
         self.new_identity = new_identity
@@ -350,7 +352,13 @@ class Session:
 
     def _executor(self, source: Host, target: Host) -> Executor:
         kind = DryRun if self.options.dry_run else Executor
-        return kind(self.driver, source, target, self.tag, self.progress, self._leave)
+        return kind(self.driver, source, target, self.tag, self.progress, self._leave, self._note)
+
+    def _note(self, dataset: str, said: str) -> None:
+        what = "it was received, but not all of it could be kept"
+        self.untidied.append(
+            Outcome(dataset, error=FailedError(what, filesystem=dataset, evidence=said), harmless=True)
+        )
 
     def _leave(self, snapshot: str, error: ZrepError) -> None:
         what = "it could not be expired, which is no harm: the next run tries again"

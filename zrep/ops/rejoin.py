@@ -407,7 +407,8 @@ def _refuse_other_pairs(session: Session, member: Member, properties: Mapping[st
             "it is in another pair too, and a split would tear that one apart",
             filesystem=member.name,
             evidence=f"tags {', '.join(others)}",
-            advice="end the others first: zrep -t TAG clear FS",
+            advice="end the others first: "
+            + ", ".join(f"zrep -t {tag} clear {quote(member.name)}" for tag in others if tag != session.tag),
         )
 
 

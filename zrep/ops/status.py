@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -10,12 +11,13 @@ from msgspec.structs import replace
 from zrep.core.busy import BUSY_IS_NEWS, long_busy
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone, unread
-from zrep.core.errors import ZrepError
+from zrep.core.errors import BusyError, ZrepError
 from zrep.core.neighbours import LeftOut
 from zrep.core.pair import End, Pair, Tree, newest_common, plain_tree
 from zrep.core.requests import ReadHolders
 from zrep.core.role import Role
 from zrep.host.local import Host
+from zrep.host.parallel import start
 from zrep.ops.children import find_left_out
 from zrep.ops.list import Row, aged, fold, lost_rows, of_zrep, relays_named, row, unsent_since
 from zrep.ops.memory import Memory, moments, recall
@@ -24,6 +26,8 @@ from zrep.ops.read import find_roles, observe_trees
 
 # Longer than a transaction group takes on disks that are busy.
 _SECONDS = 15.0
+# Seconds after which a peer that has not said a word is one whose wire is full, where streams fill it.
+_PATIENCE = 3.0
 
 
 def status(session: Session, names: Sequence[str], *, members: bool = False) -> list[Row]:
@@ -98,21 +102,62 @@ def _ask(session: Session, trees: Sequence[Tree]) -> dict[str, _Other | ZrepErro
     by_peer: dict[str, list[Tree]] = {}
     for tree in trees:
         by_peer.setdefault(tree.role.peer_host, []).append(tree)
+    peers = [partial(_ask_peer, session, host, mine) for host, mine in by_peer.items()]
     found: dict[str, _Other | ZrepError] = {}
-    for host, mine in by_peer.items():
+    for answers in session.side_by_side(peers, len(peers)):
+        found |= answers
+    return found
+
+
+def _ask_peer(session: Session, host: str, mine: Sequence[Tree]) -> dict[str, _Other | ZrepError]:
+    """The same of one peer. Where it has not said a word in seconds because streams fill the wire, that is the answer:
+    monitoring does not wait for their end."""
+    try:
+        peer = session.host(host)
+    except ZrepError as error:
+        return {each.name: error for each in mine}
+    if peer.answered:
+        return _answers(session, peer, mine)
+    said: list[dict[str, _Other | ZrepError] | BaseException] = []
+
+    def ask() -> None:
         try:
-            peer = session.host(host)
-            theirs = _observe(session, peer, {x.role.peer_fs: x.role.recursive for x in mine})
-            known = recall(session, *theirs, host=peer)
-            masters = [other.members[0] for other in theirs.values() if isinstance(other, Tree) and other.role.master]
-            left = find_left_out(peer, session.tag, masters, here=False)
-            for each in (each for each in mine if each.role.peer_fs in theirs):
-                other = theirs[each.role.peer_fs]
-                found[each.name] = (
-                    _Other(other, known[other.name], left.get(other.name)) if isinstance(other, Tree) else other
-                )
-        except ZrepError as error:
-            found |= {x.name: error for x in mine}
+            said.append(_answers(session, peer, mine))
+        except BaseException as error:  # raised where it is waited for
+            said.append(error)
+
+    ended = start(ask)
+    if not ended.wait(_PATIENCE) and not peer.answered and (full := _wire_is_full(session, host)):
+        return {each.name: full for each in mine}
+    ended.wait()
+    [answers] = said
+    if isinstance(answers, BaseException):
+        raise answers
+    return answers
+
+
+def _wire_is_full(session: Session, host: str) -> BusyError | None:
+    """What that a peer has said nothing yet is taken for while zrep is at work on pairs with it."""
+    names = [name for name, role in find_roles(session.local, session.tag).items() if role.peer_host == host]
+    locked = session.local.ask(ReadHolders(tuple(names)))
+    if not locked:
+        return None
+    evidence = f"no answer in {_PATIENCE:.0f} s, while zrep is at work on {', '.join(locked)}"
+    return BusyError(f"the wire to {host} is full", evidence=evidence)
+
+
+def _answers(session: Session, peer: Host, mine: Sequence[Tree]) -> dict[str, _Other | ZrepError]:
+    found: dict[str, _Other | ZrepError] = {}
+    try:
+        theirs = _observe(session, peer, {x.role.peer_fs: x.role.recursive for x in mine})
+        known = recall(session, *theirs, host=peer)
+        masters = [other.members[0] for other in theirs.values() if isinstance(other, Tree) and other.role.master]
+        left = find_left_out(peer, session.tag, masters, here=False)
+    except ZrepError as error:
+        return {x.name: error for x in mine}
+    for each in (each for each in mine if each.role.peer_fs in theirs):
+        other = theirs[each.role.peer_fs]
+        found[each.name] = _Other(other, known[other.name], left.get(other.name)) if isinstance(other, Tree) else other
     return found
 
 

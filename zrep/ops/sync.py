@@ -293,7 +293,9 @@ def _once(outcomes: list[Outcome], also: str = "") -> list[Outcome]:
         first, *others = waiting
         error = copy.copy(first.error)
         if error is not None and others:
-            error.filesystem, error.evidence = "", f"{error.evidence}; {len(waiting)} filesystems wait{also}"
+            well = sum(each.error is None and not each.skipped for each in outcomes)
+            arrived = f", {well} up to date" if well else ""
+            error.filesystem, error.evidence = "", f"{error.evidence}; {len(waiting)} filesystems wait{also}{arrived}"
         told += [Outcome(first.filesystem, error=error), *(Outcome(other.filesystem, skipped=True) for other in others)]
     return outcomes + told
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
 import queue
 import re
 import shutil
@@ -24,6 +25,8 @@ from zrep.wire import ssh
 from zrep.wire.messages import (
     ANSWER_BYTES,
     BEAT_SECONDS,
+    HEARD_NOTHING,
+    HEARTBEAT_SECONDS,
     NOISE_BYTES,
     PROTOCOL,
     Answered,
@@ -55,6 +58,36 @@ Said = TypeVar("Said")
 _Waiting = queue.SimpleQueue[tuple[Said, ...]]
 
 
+# What ssh, sshd's client side and the shells say when they end.
+_TELLING = re.compile(
+    r"^(?:ssh\w*|kex_exchange_identification|client_loop|mux_client\S*|unix_listener\S*|banner exchange): |"
+    r"^(?:Host key verification failed|Connection (?:closed|reset|timed out|refused|to \S+ (?:closed|timed))|"
+    r"Timeout, server|Bad (?:configuration|owner)|Too many authentication|Received disconnect|No route)|"
+    r": Permission denied \(|: (?:command )?not found$|Could not resolve"
+)
+# Of a Unix socket's name (sun_path in unix(7)): ssh appends its hash of the connection (40), and a suffix (17) while it
+# makes the socket.
+_LONGEST_DIRECTORY = 107 - len("/") - 40 - 17
+
+
+def _private_directory() -> str:
+    """Make the directory of this run's connection: where temporary files are, or where else there is room for it, under
+    a name that a socket can have. RefusedError where there is none."""
+    said = ""
+    for folder in (os.environ.get("TMPDIR") or "/tmp", "/tmp", "/dev/shm", "/run", "/var/tmp"):
+        if len(folder.encode()) + len("/zrep-12345678") > _LONGEST_DIRECTORY:
+            continue
+        try:
+            return tempfile.mkdtemp(prefix="zrep-", dir=folder)
+        except OSError as error:
+            said = said or f"{folder}: {error.strerror or error}"
+    raise RefusedError(
+        f"there is no place for the ssh connection on {os.uname().nodename}",
+        evidence=said,
+        advice="make room in /tmp, or set TMPDIR to a directory with a short name",
+    )
+
+
 class RemoteHost:
     """Another host, dialled by the name ssh knows it by. Nothing is started before the first request.
 
@@ -64,8 +97,11 @@ class RemoteHost:
 
     local = False
 
-    def __init__(self, host: str, settings: Settings = DEFAULT_SETTINGS) -> None:
+    def __init__(self, host: str, settings: Settings = DEFAULT_SETTINGS, moving: Callable[[], int] = lambda: 0) -> None:
+        """moving: a number that changes while streams of this run move: then nobody has fallen silent, whose beats wait
+        behind them."""
         self.name = host
+        self._moving = moving
         self._settings = settings
         self._child: subprocess.Popen[bytes] | None = None
         self._greeting: _Waiting[Greeting] = queue.SimpleQueue()
@@ -81,6 +117,10 @@ class RemoteHost:
         self._failure: ZrepError | None = None
         self._nonsense: MalformedError | None = None
         self._errors: IO[bytes] | None = None
+
+    @property
+    def answered(self) -> bool:
+        return self._greeted
 
     def ask(self, request: Request[Answer]) -> Answer:
         """One request and its answer; several threads may ask at the same time."""
@@ -120,6 +160,8 @@ class RemoteHost:
         """End the helper (it sees its input close) and the connection with it."""
         child, self._child = self._child, None
         if child is not None:
+            if not self._greeted:  # nobody is there yet who would end by himself
+                process.end(child)
             with suppress(OSError):
                 assert child.stdin is not None
                 child.stdin.close()
@@ -151,7 +193,7 @@ class RemoteHost:
             if self._child is not None:
                 return
             # In a private directory of this run: nobody else's connection is used, and nobody else uses this one.
-            self._directory = tempfile.mkdtemp(prefix="zrep-")
+            self._directory = _private_directory()
             # Errors go to a file: a pipe that nobody reads could fill and stop ssh.
             self._errors = process.anonymous_file()
             self._child = process.start(
@@ -221,8 +263,11 @@ class RemoteHost:
         self._heard = time.monotonic()
 
     def _beat(self, child: subprocess.Popen[bytes]) -> None:
-        beat = encode(Beat())
+        beat, moved = encode(Beat()), 0
         while child.poll() is None and self._child is child:
+            if (now := self._moving()) != moved:
+                moved = now
+                self._hear()
             with suppress(OSError, ValueError):
                 self._send(beat)
             time.sleep(BEAT_SECONDS)
@@ -292,6 +337,8 @@ class RemoteHost:
                 evidence=said or f"exit status {status}",
                 advice="the shell zrep and this one cannot work together: install this one on both hosts",
             )
+        if status == HEARD_NOTHING:
+            said = f"it heard nothing of this host for {HEARTBEAT_SECONDS:.0f} s"
         return UnreachableError(f"lost {self.name}", evidence=said or f"its zrep ended with status {status}")
 
     def _misunderstood(self, error: MalformedError) -> ZrepError:
@@ -306,8 +353,8 @@ class RemoteHost:
             return ""
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
-        # ssh's own line is what matters; what login files print comes before it.
-        telling = [line for line in lines if re.search(r"ssh:|denied|verification|not found|resolve|refused", line)]
+        # ssh's own last line is what matters; a banner, and what login files print, comes before it.
+        telling = [line for line in lines if _TELLING.search(line)]
         return (telling or lines or [""])[-1]
 
 

@@ -21,6 +21,9 @@ from zrep.core.requests import Answer, Failure, Request, answer_type
 # Both ends speak the same one: what a request or a step says may change with every version.
 PROTOCOL = 4
 BEAT_SECONDS = 3.0
+# A helper that has not heard the other end for so long ends, with this exit status.
+HEARTBEAT_SECONDS = 12.0
+HEARD_NOTHING = 75
 
 # The longest lines that are read. To a helper: a quarter of a million names of snapshots. From it: the snapshots of all
 # pairs with one peer, some two million. Before its greeting: what login files print.

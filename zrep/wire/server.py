@@ -18,9 +18,12 @@ from zrep.core.requests import Identity
 from zrep.core.settings import Settings
 from zrep.host import locks
 from zrep.host.local import Host, LocalHost
+from zrep.host.procfs import runs_of_receives
 from zrep.wire.messages import (
     BEAT_SECONDS,
     GREETING,
+    HEARD_NOTHING,
+    HEARTBEAT_SECONDS,
     REQUEST_BYTES,
     Ask,
     Beat,
@@ -33,7 +36,6 @@ from zrep.wire.messages import (
 )
 from zrep.zfs.errors import as_failure
 
-HEARTBEAT_SECONDS = 12.0
 # Requests under way at the same time: whoever asks has a thread for each, and far fewer of them.
 _MOST_AT_ONCE = 256
 
@@ -117,14 +119,20 @@ class Server:
             self._say(beat)
 
     def _watch_for_silence(self) -> None:
-        while time.monotonic() - self._heard < HEARTBEAT_SECONDS:
+        """Beats share the wire with the streams, and wait behind what is on its way already: on a slow one for longer
+        than HEARTBEAT_SECONDS. While the bytes of a stream arrive the other end is alive."""
+        runs = 0
+        while (silent := time.monotonic() - self._heard) < HEARTBEAT_SECONDS:
+            if silent > BEAT_SECONDS and (now := runs_of_receives(self._host.locks.lent)) != runs:
+                runs = now
+                self._hear()
             time.sleep(1.0)
-        self._give_up()
+        self._give_up(HEARD_NOTHING)
 
-    def _give_up(self) -> None:
+    def _give_up(self, status: int = 1) -> None:
         """Not sys.exit: the main thread may be waiting for a zfs command. The kernel frees the locks, unless a
         zfs child that inherited them still runs: then the dataset is rightly busy until it has ended."""
-        os._exit(1)
+        os._exit(status)
 
 
 def answer(host: Host, ask: Ask) -> bytes:

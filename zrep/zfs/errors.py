@@ -44,6 +44,10 @@ class PoolError(FailedError):
     """A whole pool is out of reach: what is in it can be neither read nor changed, and is not absent."""
 
 
+class PoolAbsentError(PoolError):
+    """A pool is not imported, wherever its disks are."""
+
+
 class StuckError(FailedError):
     """A command did not end in the time it had: what it is about may hang for ever."""
 
@@ -114,6 +118,28 @@ def present(completed: Completed) -> Completed:
     if completed.status == 0 or (completed.status == 1 and said and not other):
         return completed
     raise error(replace(completed, out="", err="".join(other[:1])))
+
+
+# What dash and bash say of the word of a script that is no program.
+_NO_PROGRAM = re.compile(r"^\S+: (?:line )?\d+: (?P<name>.+): (?:command )?not found$", re.MULTILINE)
+
+
+def missing_program(completed: Completed, host: str) -> RefusedError | None:
+    """What is to be said where a stream's filter is not there: its neighbours only say that a pipe broke."""
+    found = _NO_PROGRAM.search(completed.err) if completed.status != 0 else None
+    if found is None:
+        return None
+    return RefusedError(
+        f"the filter program {found['name']} is not installed on {host}",
+        evidence=found[0],
+        advice=f"install it on {host}, where its PATH finds it",
+    )
+
+
+def warnings(completed: Completed) -> list[str]:
+    """What zfs receive said although it succeeded, as of a property that could not be set."""
+    said = [one_line(line) for line in completed.err.splitlines()] if completed.status == 0 else []
+    return [line for line in said if line.startswith(("cannot ", "warning: "))]
 
 
 # A step that finds its goal reached already is done: a run may have been cut between doing and knowing.
