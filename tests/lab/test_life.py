@@ -128,7 +128,7 @@ class TestInit:
         made(hosts[0], "tank/a")
         with unchanged(lab):
             done = hosts[0].run(f"zrep {command} -n")
-        assert re.search(r"^alpha: zfs snapshot tank/a@zrep_\d+$", done.out, re.M)
+        assert re.search(r"^alpha: zfs snapshot -o zrep:made=yes tank/a@zrep_\d+$", done.out, re.M)
         assert re.search(r"^beta: zfs receive .*tank/.*b$", done.out, re.M)
 
 

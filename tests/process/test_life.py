@@ -59,7 +59,7 @@ def test_the_main_job_through_real_processes(world: World, zrep: Zrep) -> None:
 
     alpha.write("tank/data", "lost", b"4")
     zrep("beta", "takeover", "-L", "tank/copy", code=3)
-    zrep("beta", "takeover", "-L", "--yes", "tank/copy")
+    zrep("beta", "takeover", "-L", "--yes", "-f", "tank/copy")
     zrep("alpha", "sync", "all", code=3)
     zrep("alpha", "rejoin", "tank/data")
     zrep("beta", "sync", "all")
