@@ -160,7 +160,7 @@ class TestChildren:
         made(alpha, A)
         alpha.run(f"zfs create {A}/c && zfs create -o mountpoint=/srv/other {A}/other && zfs create -V 8M {A}/v")
         alpha.run(INIT)
-        silent(beta, f"zrep takeover -L --yes {A}")
+        alone(beta, A)
         writer = alpha.popen(f"exec 9>> /{A}/c/log; echo open; read x; echo more >&9; echo rc $?")
         assert writer.stdout is not None
         assert writer.stdout.readline() == "open\n"
