@@ -236,7 +236,7 @@ class TestContainers:
 
     def test_an_old_master_that_a_container_has_does_not_rejoin(self, lab: Lab, container: Hosts) -> None:
         alpha, beta = container
-        silent(beta, f"zrep takeover -L --yes {A}")
+        alone(beta, A)
         held = alpha.popen(f"exec {ENTER} sh sleep 1000")
         alpha.run("timeout 20 sh -c 'until [ -s /tmp/container ]; do sleep 0.1; done'")
         says = (
