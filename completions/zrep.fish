@@ -139,3 +139,4 @@ complete -c zrep -n '__zrep_command_is changeconfig -C' -l savecount -x -d 'Snap
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l lease -x -d 'As master: read-only after so many seconds without the peer'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l minfree -x -d 'What to keep free in the pool of this side'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l max-lag -x -d 'How long the replica may be behind before it is late'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l moved -d 'Its pool was moved to this host for good'

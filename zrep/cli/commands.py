@@ -389,6 +389,9 @@ def changeconfig(
     max_lag: Annotated[
         str, typer.Option(metavar="TIME", help="The replica is late when behind for longer: 15m, 2h; none ends it.")
     ] = "",
+    moved: Annotated[
+        bool, typer.Option("--moved", help="FS's pool was moved to this host for good; the peer is told too.")
+    ] = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -397,7 +400,7 @@ def changeconfig(
     from zrep.ops.changeconfig import Config, changeconfig
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag)
+    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag, moved)
     return running.run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
 
 

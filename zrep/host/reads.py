@@ -149,7 +149,8 @@ def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> di
         printed = machine.output(commands.list_snapshots(marks, list(found))) if found else ""
     held = _with_holds(exact.snapshots(machine, tag, list(found), printed), machine)
     members = (build_member(tag, name, found[name], held[name]) for name in names if name in found)
-    return {member.name: _truly_written(member, machine) for member in members}
+    places = {pool: machine.place(pool) for pool in {pool_of(name) for name in names}}
+    return {m.name: replace(_truly_written(m, machine), place=places[pool_of(m.name)]) for m in members}
 
 
 def _parsed(tag: str, datasets: Sequence[str], printed: str, machine: Machine) -> Properties:

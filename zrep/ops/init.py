@@ -48,13 +48,15 @@ class Request(Struct, frozen=True):
 
 
 class _Ground(Struct, frozen=True):
-    """Both sides as the checks found them: the target (None: not there yet) and the parents it lacks."""
+    """Both sides as the checks found them: the target (None: not there yet), the parents it lacks, and the
+    places of both."""
 
     source: Member
     target: Member | None
     parents: tuple[str, ...]
     executor: Executor
     role: Role
+    places: tuple[str, str]
 
 
 def init(session: Session, request: Request) -> Outcome:
@@ -160,7 +162,7 @@ def _check(session: Session, request: Request, link: Link, peer: Host, here: Ide
     _check_space(request, source, nearest, target)
     missing = tuple(parent for parent in parents if parent not in found)
     executor = session.executor(link)
-    return _Ground(source, target, missing, executor, role)
+    return _Ground(source, target, missing, executor, role, (source.place, nearest.place))
 
 
 def _check_target(session: Session, request: Request, source: Member, target: Member) -> None:
@@ -257,7 +259,7 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
         raise FailedError(
             "the replica does not have the snapshot although its receive succeeded", filesystem=request.filesystem
         )
-    executor.do_all(plan_link(session.tag, ground.source, ground.role))
+    executor.do_all(plan_link(session.tag, ground.source, ground.role, ground.places))
     ground = _refresh(session, request, ground)
     assert ground.target is not None
     executor.do_all(plan_converge(Lane(session.tag, ground.source, ground.target), session.now))

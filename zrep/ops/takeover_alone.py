@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member
-from zrep.core.diagnosis import State, diagnose_alone
+from zrep.core.diagnosis import State, diagnose_alone, misplaced
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.names import sequence_of
 from zrep.core.neighbours import some_names
@@ -71,6 +71,8 @@ def forced_takeover(session: Session, name: str, agree: Callable[[str], bool], *
         return Outcome(name, message="it is the master here already")
     executor = session.alone()
     member = observe(session.local, session.tag, [name], sync_txg=True)[name]
+    if moved := misplaced(member):
+        raise moved.error(name)
     if member.role.master:
         return _insist(session, executor, member, agree, insist)
     if member.key_missing:
