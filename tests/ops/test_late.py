@@ -9,6 +9,7 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import MINUTE, SYNC_ALL, A, B, good, value
+from zrep.core.requests import Lock, Unlock
 from zrep.ops.changeconfig import Config
 from zrep.ops.list import Row, listing
 from zrep.ops.status import status
@@ -120,3 +121,19 @@ def test_what_is_no_time_is_refused(hosts: Hosts, text: str) -> None:
     pairs.linked(hosts)
     assert hosts.run("alpha", pairs.changing(A, Config(max_lag=text))).code == 2
     assert value(hosts, "alpha", A, "zrep:maxlag") == "-"
+
+
+def test_a_lock_that_somebody_keeps_is_why_it_is_late_and_does_not_hide_it(hosts: Hosts) -> None:
+    """Busy is the lesser state: whoever is told of late must not hear less because a stream hangs."""
+    pairs.linked(hosts)
+    good(hosts.run("alpha", pairs.changing(A, Config(max_lag="15m"))))
+    pairs.written(hosts)
+    holder = hosts.local("alpha")
+    assert holder.ask(Lock((A,), 0.0, "offsite")) == []
+    hosts.world.pass_time(12 * MINUTE)
+    assert states(hosts) == ["busy", "ok"]
+    hosts.world.pass_time(10 * MINUTE)
+    here, there = rows(hosts)
+    assert (here.state, here.code, there.state) == ("late", 1, "late")
+    assert "a zrep of the tag offsite is working on it" in here.detail
+    holder.ask(Unlock((A,)))

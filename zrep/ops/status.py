@@ -55,6 +55,9 @@ def _with_holder(session: Session, found: Row) -> Row:
         return found
     holder = session.local.ask(ReadHolders((found.name,))).get(found.name)
     judged = long_busy(found.lag, holder) if holder else None
+    if judged and found.diagnosis.state is State.LATE:  # which is worse; who has the lock may be why
+        evidence = f"{found.detail}; {judged.what} ({judged.evidence})"
+        return replace(found, diagnosis=replace(found.diagnosis, evidence=evidence, advice=judged.advice))
     return replace(found, diagnosis=judged) if judged else found
 
 
