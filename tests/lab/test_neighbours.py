@@ -87,7 +87,7 @@ class TestMounts:
         alpha, beta = hosts
         made(alpha, A)
         made(alpha, f"{A}/c")
-        silent(alpha, INIT)
+        alpha.run(INIT)  # it names the child
         silent(alpha, f"zrep init {A}/c beta {A}/c")
         silent(alpha, f"zrep failover {A}/c")
         hides = "tank/a/c is mounted on /tank/a/c, which tank/a on /tank/a would hide.*on beta: zfs unmount 'tank/a/c'"
