@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import pytest
 
@@ -337,14 +338,19 @@ def cases(commands: list[Command]) -> Iterator[tuple[Mode, int]]:
                 yield mode, at
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_whatever_happens_at_any_command(
-    hosts: Hosts, scenario: Scenario, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
-) -> None:
-    loop = Loop(hosts, scenario)
-    every = list(cases(loop.commands))
-    # A sample: another part of the cases for each scenario, the same in every run.
-    chosen = every if pytestconfig.getoption("--crash") == "all" else every[SCENARIOS.index(scenario) % 11 :: 11]
+class Cases(Protocol):
+    """A loop: the commands of its run without a fault, and what is wrong after a fault at one of them."""
+
+    commands: list[Command]
+
+    def case(self, mode: Mode, at: int) -> list[str]: ...
+
+
+def hit_all(loop: Cases, number: int, every: int, record_property: Callable[[str, object], None]) -> None:
+    """Put a fault at the commands of a loop: at one of so many, another part for each number of a scenario, the same in
+    every run."""
+    found = list(cases(loop.commands))
+    chosen = found[number % every :: every]
     broken: list[str] = []
     ran: Counter[str] = Counter()
     for mode, at in chosen:
@@ -352,3 +358,11 @@ def test_whatever_happens_at_any_command(
         broken += [f"{mode.value}: {at} {loop.commands[at]}: {line}" for line in loop.case(mode, at)]
     record_property(CASES, dict(ran))
     assert not broken, f"{len(broken)} of {len(chosen)} cases:\n" + "\n".join(broken)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_whatever_happens_at_any_command(
+    hosts: Hosts, scenario: Scenario, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> None:
+    everything = pytestconfig.getoption("--crash") == "all"
+    hit_all(Loop(hosts, scenario), SCENARIOS.index(scenario), 1 if everything else 11, record_property)

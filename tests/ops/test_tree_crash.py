@@ -3,7 +3,6 @@ make it good, every member of it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,8 +11,7 @@ import pytest
 from tests.ops import pairs, trees
 from tests.ops.hosts import Ended, Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B
-from tests.ops.plugin import CASES
-from tests.ops.test_crash import cases, differences, said
+from tests.ops.test_crash import differences, hit_all, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +79,5 @@ class Loop:
 def test_whatever_happens_at_any_command(
     hosts: Hosts, scenario: Scenario, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
-    loop = Loop(hosts, scenario)
-    every = list(cases(loop.commands))
-    chosen = every if pytestconfig.getoption("--crash") == "all" else every[SCENARIOS.index(scenario) % 23 :: 23]
-    broken: list[str] = []
-    ran: Counter[str] = Counter()
-    for mode, at in chosen:
-        ran[mode.value] += 1
-        broken += [f"{mode.value}: {at} {loop.commands[at]}: {line}" for line in loop.case(mode, at)]
-    record_property(CASES, dict(ran))
-    assert not broken, f"{len(broken)} of {len(chosen)} cases:\n" + "\n".join(broken)
+    everything = pytestconfig.getoption("--crash") == "all"
+    hit_all(Loop(hosts, scenario), SCENARIOS.index(scenario), 1 if everything else 23, record_property)

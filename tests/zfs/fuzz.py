@@ -60,7 +60,7 @@ def found(random: Random) -> bool:
 def snapshots(random: Random) -> bool:
     text, asked, truth, honest = forging.snapshots(random)
     try:
-        table = parse.parse_snapshots(text, 2, asked)
+        table = dict(parse.each_snapshots(text, 2, asked))
     except AmbiguousError:
         return False
     assert table.keys() == truth.keys(), text
@@ -127,7 +127,7 @@ def zfs_get_of_all(data: bytes) -> None:
 
 
 def zfs_list(data: bytes) -> None:
-    parse.parse_snapshots(_text(data), 2, ["tank/a"])
+    dict(parse.each_snapshots(_text(data), 2, ["tank/a"]))
 
 
 def zfs_holds(data: bytes) -> None:

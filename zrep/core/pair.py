@@ -180,11 +180,6 @@ def _flags(root: Role, member: Member) -> str | None:
     return " ".join([*(word for word in words if word in ("-p", "--props")), "-w"])
 
 
-def plain_pair(tag: str, source: Member, target: Member) -> Pair:
-    """Pair two datasets without descendants."""
-    return Pair(tag, plain_tree(source), plain_tree(target))
-
-
 def plain_tree(member: Member) -> Tree:
     """The tree of a dataset without descendants."""
     return Tree((member,))

@@ -129,14 +129,20 @@ def plan_roll_back(lane: Lane) -> RollBack | None:
     start = _unwritten_up_to(target, base)
     later = target.after(start)
     own = [s for s in later if s in lane.ours(End.TARGET) and s.guid not in known and s.holds <= {lane.tag}]
-    held = tuple(f"{target.name}@{snapshot.name}" for snapshot in own if lane.tag in snapshot.holds)
-    names = tuple(snapshot.name for snapshot in own)
-    steps = (
-        *((Release(End.TARGET, lane.tag, held),) if held else ()),
-        *((DestroySnapshots(End.TARGET, target.name, names),) if names else ()),
-        Rollback(End.TARGET, f"{target.name}@{start.name}"),
+    steps = back_to(End.TARGET, lane.tag, target, start, own)
+    foreign = tuple(snapshot.name for snapshot in later if snapshot not in own)
+    return RollBack(base, lost, tuple(snapshot.name for snapshot in own), foreign, steps)
+
+
+def back_to(end: End, tag: str, member: Member, snapshot: Snapshot, later: Sequence[Snapshot]) -> tuple[Step, ...]:
+    """Roll a dataset back to a snapshot, after zrep's own later ones are let go of and gone."""
+    held = tuple(f"{member.name}@{each.name}" for each in later if tag in each.holds)
+    names = tuple(each.name for each in later)
+    return (
+        *((Release(end, tag, held),) if held else ()),
+        *((DestroySnapshots(end, member.name, names),) if names else ()),
+        Rollback(end, f"{member.name}@{snapshot.name}"),
     )
-    return RollBack(base, lost, names, tuple(snapshot.name for snapshot in later if snapshot not in own), steps)
 
 
 def _unwritten_up_to(replica: Member, base: Snapshot) -> Snapshot:

@@ -10,7 +10,9 @@ from msgspec import Struct
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.names import sequence_of
 from zrep.core.pair import End, Tree
-from zrep.core.steps import DestroySnapshots, Release, Rollback, SetProperties, Step
+from zrep.core.plan_data import back_to
+from zrep.core.steps import Step
+from zrep.core.tree import set_aside
 
 
 class Behind(Struct, frozen=True):
@@ -57,10 +59,5 @@ def plan_back_to_set(end: End, tag: str, behind: Behind, now: int) -> tuple[Step
     after the set is set aside, with all it has."""
     member = behind.member
     if behind.snapshot is None:
-        return (SetProperties(end, (member.name,), (("readonly", "on"), (f"{tag}:gone", str(now)))),)
-    held = tuple(f"{member.name}@{snapshot.name}" for snapshot in behind.later if tag in snapshot.holds)
-    return (
-        *((Release(end, tag, held),) if held else ()),
-        DestroySnapshots(end, member.name, tuple(snapshot.name for snapshot in behind.later)),
-        Rollback(end, f"{member.name}@{behind.snapshot.name}"),
-    )
+        return (set_aside(end, tag, [member.name], now),)
+    return back_to(end, tag, member, behind.snapshot, behind.later)

@@ -68,10 +68,15 @@ def next_change(pair: Pair, now: int) -> Change | None:
     lost = [member for member in pair.target.members[1:] if member.name not in kept and member.ours(pair.tag)]
     free = [member.name for member in lost if not any(name.startswith(f"{member.name}/") for name in kept)]
     if free:
-        # Read-only by itself: when its root is promoted, what it inherits changes.
-        mark = (("readonly", "on"), (f"{pair.tag}:gone", str(now)))
-        return Change(SetProperties(End.TARGET, tuple(free), mark), f"set aside, the source is gone: {', '.join(free)}")
+        step = set_aside(End.TARGET, pair.tag, free, now)
+        return Change(step, f"set aside, the source is gone: {', '.join(free)}")
     return None
+
+
+def set_aside(end: End, tag: str, names: Iterable[str], now: int) -> SetProperties:
+    """Take members of a replica out of their tree, with all they have. Read-only by themselves: when their root is
+    promoted, what they inherit changes."""
+    return SetProperties(end, tuple(names), (("readonly", "on"), (f"{tag}:gone", str(now))))
 
 
 def _renamed(member: Member, new: str, why: str) -> Change:

@@ -83,9 +83,10 @@ def init(session: Session, request: Request) -> list[Outcome]:
 
 def _goes_on(session: Session, request: Request, link: Link) -> bool:
     """Whether it is the pair of a tree already, some of whose members have still to arrive."""
-    role = find_role(session.local, session.tag, request.filesystem)
-    linked = role is not None and role.master is True and role.intent is None and role.links == link.role.links
-    return request.recursive and linked and role is not None and role.recursive
+    role = find_role(session.local, session.tag, request.filesystem) if request.recursive else None
+    if role is None or not role.recursive:
+        return False
+    return role.master is True and role.intent is None and role.links == link.role.links
 
 
 def _send_members(session: Session, request: Request, link: Link) -> list[Outcome]:

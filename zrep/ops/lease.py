@@ -18,7 +18,7 @@ from zrep.core.requests import Lock, Note, Remember
 from zrep.ops.children import keep
 from zrep.ops.memory import moments, recall
 from zrep.ops.pairs import Link, Session
-from zrep.ops.read import find_role, observe_tree
+from zrep.ops.read import observe_tree
 from zrep.ops.tags import other_roles
 
 
@@ -40,16 +40,16 @@ def not_reached(session: Session, links: Sequence[Link]) -> None:
     for link in links:
         if link.role.lease and link.is_master and not link.role.alone:
             try:
-                _enforce(session, link.name)
+                _enforce(session, link)
             except ZrepError as error:
                 session.warn(error.about(link.name).line())
 
 
-def _enforce(session: Session, name: str) -> None:
+def _enforce(session: Session, link: Link) -> None:
+    name = link.name
     if not session.local.locks.has(name) and session.local.ask(Lock((name,), 0, session.tag)):
         return
-    known = find_role(session.local, session.tag, name)
-    tree = observe_tree(session.local, session.tag, name, recursive=known is not None and known.recursive)
+    tree = observe_tree(session.local, session.tag, name, recursive=link.role.recursive)
     member = tree.members[0]
     silent = session.now - _last_contact(session, member)
     # One whose init is unfinished has no replica that could take over; and its record is another one.

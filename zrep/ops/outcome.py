@@ -15,7 +15,7 @@ class Outcome(Struct, frozen=True):
     message: what was done, said on a terminal or with -v; blockers: what would stop it;
     notes: what a person should know although nothing failed; skipped: not worth a word under ``all``;
     told: an earlier run has said it already, it still counts; harmless: the error is told, and does not count;
-    about: what it is news of, where that is not the filesystem;
+    about: what it is news of, where that is not the filesystem; moved: a stream has gone;
     important: the message is said wherever it goes.
     """
 
@@ -29,6 +29,7 @@ class Outcome(Struct, frozen=True):
     harmless: bool = False
     about: str = ""
     important: bool = False
+    moved: bool = False
 
     @property
     def code(self) -> int:

@@ -193,9 +193,9 @@ def _round(
     session.unlock(*(link for link in links if link.name not in done))
     plain = [view for view in ready if not view.link.role.recursive]
     trees = [view for view in ready if view.link.role.recursive]
-    streams = threading.Semaphore(jobs)
-    works = [partial(_sync_plain, session, plain, pool_space, jobs, streams)] if plain else []
-    works += [partial(_sync_tree, session, view, pool_space, jobs, streams) for view in trees]
+    limits = _Limits(jobs, threading.Semaphore(jobs), pool_space)
+    works = [partial(_sync_plain, session, plain, limits)] if plain else []
+    works += [partial(_sync_tree, session, view, limits) for view in trees]
     for found_of_one in session.side_by_side(works, len(works)):
         outcomes += found_of_one
     return [link for link in links if link.name in taken], outcomes
@@ -208,16 +208,25 @@ def _left_out(session: Session, views: Sequence[View]) -> list[Outcome]:
     return [Outcome(name, error=what.error(name), harmless=True, about=f"below {name}") for name, what in found.items()]
 
 
-def _sync_plain(
-    session: Session,
-    views: list[View],
-    pool_space: Mapping[str, PoolSpace],
-    jobs: int,
-    streams: threading.Semaphore,
-) -> list[Outcome]:
+class _Limits(Struct, frozen=True):
+    """What bounds a run over one peer. jobs: so many streams are under way at a time, which streams counts for all its
+    pairs and trees; pool_space: how full pools are, as far as it was asked for already."""
+
+    jobs: int
+    streams: threading.Semaphore
+    pool_space: Mapping[str, PoolSpace]
+
+
+def _alone(session: Session) -> _Limits:
+    """The limits of a run over one tree."""
+    jobs = session.options.jobs or _share(len(os.sched_getaffinity(0)), 1)
+    return _Limits(jobs, threading.Semaphore(jobs), {})
+
+
+def _sync_plain(session: Session, views: list[View], limits: _Limits) -> list[Outcome]:
     """The pairs with one peer that are no trees."""
     try:
-        return _advance_all(session, views, pool_space, jobs, streams)
+        return _advance_all(session, views, limits)
     except ZrepError as error:
         session.unlock(*(view.link for view in views))
         return _each_failed([view.link for view in views], error)
@@ -225,26 +234,22 @@ def _sync_plain(
 
 def sync_tree(session: Session, view: View) -> list[Outcome]:
     """A tree alone, under locks that it gives back."""
-    jobs = session.options.jobs or _share(len(os.sched_getaffinity(0)), 1)
-    return _sync_tree(session, view, {}, jobs, threading.Semaphore(jobs))
+    return _sync_tree(session, view, _alone(session))
 
 
 def advance_tree(session: Session, view: View) -> View:
     """The same under locks that are kept, as both sides are then; the error of the first member that has one."""
-    jobs = session.options.jobs or _share(len(os.sched_getaffinity(0)), 1)
-    view, outcomes = _advance_tree(session, view, {}, jobs, threading.Semaphore(jobs))
+    view, outcomes = _advance_tree(session, view, _alone(session))
     for outcome in outcomes:
         if outcome.error:
             raise outcome.error
     return session.again(view, sync_txg=True)
 
 
-def _sync_tree(
-    session: Session, view: View, pool_space: Mapping[str, PoolSpace], jobs: int, streams: threading.Semaphore
-) -> list[Outcome]:
+def _sync_tree(session: Session, view: View, limits: _Limits) -> list[Outcome]:
     """One tree, and its locks given back."""
     try:
-        view, outcomes = _advance_tree(session, view, pool_space, jobs, streams)
+        view, outcomes = _advance_tree(session, view, limits)
         if not any(outcome.error for outcome in outcomes):
             remember_synced(session, [view])
         return folded(view, outcomes)
@@ -254,9 +259,7 @@ def _sync_tree(
         session.unlock_tree(view)
 
 
-def _advance_tree(
-    session: Session, view: View, pool_space: Mapping[str, PoolSpace], jobs: int, streams: threading.Semaphore
-) -> tuple[View, list[Outcome]]:
+def _advance_tree(session: Session, view: View, limits: _Limits) -> tuple[View, list[Outcome]]:
     """A tree brought into shape, one moment, its lanes side by side, before it what an earlier run had left of one.
     When every lane has arrived, that is recorded on the replica: the set is complete. The pair as it is then, and what
     became of each lane."""
@@ -268,9 +271,9 @@ def _advance_tree(
         # What an earlier moment has left goes first, and alone: the next moment is one for all.
         left = [lane for lane in lanes if lane.lane.pending]
         announce_set(view, left or lanes)
-        outcomes = _advance_all(session, left or lanes, pool_space, jobs, streams)
+        outcomes = _advance_all(session, left or lanes, limits)
         failed |= {outcome.filesystem: outcome for outcome in outcomes if outcome.error}
-        if any(outcome.error or outcome.message.startswith("sent ") for outcome in outcomes):
+        if any(outcome.error or outcome.moved for outcome in outcomes):
             view = session.again(view, sync_txg=bool(left))
         if not left:
             break
@@ -343,13 +346,7 @@ class _Shared(Struct, frozen=True):
     coming: Mapping[str, Arrival]
 
 
-def _advance_all(
-    session: Session,
-    views: list[View],
-    pool_space: Mapping[str, PoolSpace],
-    jobs: int,
-    streams: threading.Semaphore,
-) -> list[Outcome]:
+def _advance_all(session: Session, views: list[View], limits: _Limits) -> list[Outcome]:
     """One snapshot command for all changed filesystems of a pool, then each stream; who is finished is finished."""
     outcomes: list[Outcome] = []
     plans: list[tuple[View, Advance]] = []
@@ -379,11 +376,11 @@ def _advance_all(
         return outcomes + _each_failed([view.link for view, _ in moving], error)
     _announce(session, moving)
     due = [view for view, advance in moving if not advance.pending]
-    failed = take_snapshots(session, due, pool_space)
+    failed = take_snapshots(session, due, limits.pool_space)
     # With the snapshots just made, and their guids.
     taken = session.taken([view for view in due if view.name not in failed])
     shared = _Shared(
-        streams,
+        limits.streams,
         {pools(view): GroupCommit(partial(_converge, session), _LINGER) for view, _ in moving},
         {view.theirs.name: Arrival() for view, advance in moving if advance.base is None},
     )
@@ -392,7 +389,7 @@ def _advance_all(
         for view, advance in moving
     ]
     # While some wait for their batch, others stream.
-    return outcomes + session.side_by_side(works, 4 * jobs if jobs > 1 else 1)
+    return outcomes + session.side_by_side(works, 4 * limits.jobs if limits.jobs > 1 else 1)
 
 
 def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Outcome]:
@@ -513,7 +510,8 @@ def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -
                 break
             sent = more
         remember_synced(session, [view])
-    return Outcome(view.name, message=f"sent @{sent.name} to {_target(view)}", notes=_foreign(view, advance))
+    message = f"sent @{sent.name} to {_target(view)}"
+    return Outcome(view.name, message=message, notes=_foreign(view, advance), moved=True)
 
 
 def _foreign(view: View, advance: Advance) -> tuple[str, ...]:

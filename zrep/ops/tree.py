@@ -86,7 +86,7 @@ def folded(view: View, outcomes: Iterable[Outcome]) -> list[Outcome]:
     notes = tuple(dict.fromkeys(note for outcome in outcomes for note in outcome.notes))
     if wrong:
         return wrong
-    moved = [outcome for outcome in outcomes if outcome.message.startswith("sent ")]
+    moved = [outcome for outcome in outcomes if outcome.moved]
     whole = f"{len(view.pair.source.members)} members"
     where = f"{view.link.peer_host}:{view.theirs.name}"
     if not moved:

@@ -188,14 +188,10 @@ def with_tags(child: Child, own: Mapping[str, str]) -> Child:
     return replace(child, tags=tuple(tags), master=master, made=any(prop.endswith(MADE_ALONE) for prop in own))
 
 
-def parse_snapshots(text: str, columns: int, datasets: Collection[str]) -> dict[str, list[Snapshot]]:
-    """``zfs list`` of list_snapshots: dataset → snapshots, oldest first. Holds are not known yet; a snapshot
-    with holds has as many stand-ins until list_holds says which."""
-    return dict(each_snapshots(text, columns, datasets))
-
-
 def each_snapshots(text: str, columns: int, datasets: Collection[str]) -> Iterator[tuple[str, list[Snapshot]]]:
-    """The same, one dataset after the other: there may be many with many. columns: those after SNAPSHOT_COLUMNS.
+    """``zfs list`` of list_snapshots: dataset and snapshots, oldest first, one dataset after the other: there may be
+    many with many. Holds are not known yet; a snapshot with holds has as many stand-ins until list_holds says which.
+    columns: those after SNAPSHOT_COLUMNS.
 
     Nothing of it may be used before check_snapshots, or the end: what does not add up may show late."""
     for dataset, rows in _blocks(text, columns, datasets):
