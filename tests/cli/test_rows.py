@@ -61,6 +61,13 @@ def test_long_names_lose_their_middle_until_the_table_fits(width: int) -> None:
     assert "2026 " in lines[2]
 
 
+def test_a_table_of_several_tags_has_a_column_for_them_unless_columns_were_chosen() -> None:
+    names = [column.name for column in rows.with_tags([GOOD, LONG], usual()).columns]
+    assert names == ["name", "tag", *USUAL[1:]]
+    assert rows.with_tags([GOOD], usual()) == usual()
+    assert rows.with_tags([GOOD, LONG], usual(columns="name,state")) == usual(columns="name,state")
+
+
 def test_a_pipe_gets_everything_whole(capsys: pytest.CaptureFixture[str]) -> None:
     rows.show(ALL, usual(), NOW)
     out = capsys.readouterr().out

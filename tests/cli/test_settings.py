@@ -77,7 +77,7 @@ def test_everything_it_may_say_is_read() -> None:
     found = read_settings(said)
     assert found == Settings(
         *("alpha", "/run", "/hooks", False, 30.5, "bob", "ssh -4", "/opt/zrep", "off", False, "2", "off beta", "9"),
-        *("alpha.lan", "", "pigz", "pigz -d"),
+        *("alpha.lan", "", "pigz", "pigz -d", False),
     )
 
 

@@ -72,7 +72,7 @@ def _options(
     ] = None,
 ) -> None:
     settings: Settings = context.obj
-    context.obj = replace(settings, tag=check_tag(tag)) if tag is not None else settings
+    context.obj = settings if tag is None else replace(settings, tag=check_tag(tag), every_tag=False)
 
 
 # --- commands ---
@@ -288,30 +288,38 @@ def list_(
     """What is replicated from and to this host, without asking any peer."""
     from zrep.cli import document, output, rows
     from zrep.ops import list as listed
+    from zrep.ops.every_tag import each_tag, in_order
 
     names = [check_dataset(name) for name in filesystems or []]
     style = rows.style(columns, tabs, exact, ascending, descending, colour)
     session = running.begin(context.obj)
     with running.closing(session):
-        known = {row.name for row in listed.listing(session, False)} if names else set()
-        for name in names:
-            if name not in known:
-                session.link(name, strict=False)  # says why it is not there
+        parts = each_tag(session, names)
+        for one, given in parts:
+            listed.check(one, given)
         if snapshots:
-            made = listed.snapshots(session, names)
+            made: dict[str, list[tuple[str, int | None, int]]] = {}
+            for one, given in parts:
+                for name, own in listed.snapshots(one, given).items():
+                    made.setdefault(name, []).extend(own)
             if json:
                 document.show(document.listed(session, snapshots=made))
             else:
                 output.snapshots(made, tabs=tabs, now=session.now)
         elif verbose:
-            kept = listed.properties(session, names)
+            kept: dict[str, dict[str, str]] = {}
+            for one, given in parts:
+                for name, values in listed.properties(one, given).items():
+                    kept.setdefault(name, {}).update(values)
             if json:
                 document.show(document.listed(session, properties=kept))
             else:
                 output.properties(kept, tabs=tabs)
         else:
-            chosen = [row for row in listed.listing(session, masters) if not names or row.name in names]
-            found = rows.arranged(chosen, style)
+            found = in_order(
+                [row for row in listed.listing(one, masters) if not given or row.name in given] for one, given in parts
+            )
+            found = rows.arranged(found, style)
             if json:
                 document.show(document.listed(session, pairs=found))
             else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from zrep.cli.fields import USUAL, Field, chosen, field, ordered
 from zrep.core.errors import UsageError, printable, tagged
@@ -58,6 +59,7 @@ def show(rows: Sequence[Row], style: Style, now: int) -> None:
     if not rows:
         print("no filesystem here is replicated by zrep; start with: zrep init FS HOST DEST_FS")
         return
+    style = with_tags(rows, style)
     if sys.stdout.isatty() or style.colour == "always":
         _show_on_terminal(rows, style, now)
     else:
@@ -69,6 +71,13 @@ def show(rows: Sequence[Row], style: Style, now: int) -> None:
             print(printable(f"{row.name}: {row.state}: {'; '.join(filter(None, [row.detail, *advice]))}"))
         if row.left_out:
             print(printable(tagged(row.left_out.line(row.name), spoken(row.tag))))
+
+
+def with_tags(rows: Sequence[Row], style: Style) -> Style:
+    """The same style with a column for the tag, where nobody has chosen columns and more than one tag has rows."""
+    if style.columns != chosen(",".join(USUAL)) or len({row.tag for row in rows}) < 2:
+        return style
+    return replace(style, columns=(style.columns[0], field("tag"), *style.columns[1:]))
 
 
 def whole(rows: Sequence[Row], style: Style, now: int) -> list[list[str]]:

@@ -68,6 +68,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         ssh=text("SSH", default.ssh),
         program=text("ZREP_PATH", default.program),
         tag=check_tag(text("ZREPTAG", default.tag)),
+        every_tag=not text("ZREPTAG"),
         expire=not text("ZREP_SKIP_EXPIRE"),
         jobs=text("ZREP_JOBS"),
         fence=text("ZREP_FENCE_CMD"),

@@ -45,11 +45,13 @@ def form(json: bool, nagios: bool, warning: str, critical: str, prometheus: bool
 def show(session: Session, names: Sequence[str], style: rows.Style, form: Form, *, members: bool = False) -> int:
     """Ask, and print what was found; the exit code. Metrics tell of a run that failed too: what collects them sees
     nothing else of it."""
+    from zrep.ops.every_tag import each_tag, in_order
     from zrep.ops.status import status
 
     with closing(session):
         try:
-            found = rows.arranged(status(session, names, members=members), style)
+            parts = [status(one, given, members=members) for one, given in each_tag(session, names)]
+            found = rows.arranged(in_order(parts), style)
         except ZrepError as error:
             if form.prometheus:
                 from zrep.cli import monitors

@@ -16,7 +16,8 @@ class Settings(Struct, frozen=True):
     (ZREP_LIBRARY=no: not). stall: seconds without a byte after which a stream is ended (ZREP_STALL). user: who runs it
     (USER). ssh: the words that start ssh, as written (SSH). program: how zrep is called on a peer (ZREP_PATH).
 
-    tag: the pairs that a command works on (ZREPTAG). expire: whether sync lets go of surplus snapshots
+    tag: the pairs that a command works on (ZREPTAG); every_tag: nobody has named one, which to list and status means
+    all. expire: whether sync lets go of surplus snapshots
     (ZREP_SKIP_EXPIRE: not). jobs: streams at once to each peer, as written (ZREP_JOBS). fence: the command that
     takeover -L runs first (ZREP_FENCE_CMD). For init: savecount, as written (ZREP_SAVE_COUNT), the name by which the
     peer reaches this host (ZREP_SRC_HOST), the flags of every send, None for those that fit (ZREP_SEND_FLAGS), and the
@@ -40,6 +41,7 @@ class Settings(Struct, frozen=True):
     send_flags: str | None = None
     outfilter: str = ""
     infilter: str = ""
+    every_tag: bool = True
 
 
 DEFAULT_SETTINGS = Settings()

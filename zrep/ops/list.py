@@ -135,6 +135,14 @@ def row(session: Session, member: Member, diagnosis: Diagnosis, synced: int | No
     return Row(member.name, kind, peer, diagnosis, sent, lag, behind, unsent, session.tag, role.epoch, synced=synced)
 
 
+def check(session: Session, names: Sequence[str]) -> None:
+    """Refuse a name that has no row here, and say why."""
+    known = {row.name for row in listing(session, False)} if names else set()
+    for name in names:
+        if name not in known:
+            session.link(name, strict=False)
+
+
 def properties(session: Session, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """list -v: every local property of ours, by filesystem."""
     found = read_own_properties(session.local, session.tag)

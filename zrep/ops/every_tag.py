@@ -1,0 +1,52 @@
+"""list and status under every tag of this host: nobody who names no tag is to miss a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from zrep.core.requests import ReadTags
+from zrep.ops.list import Row
+from zrep.ops.pairs import Session
+from zrep.ops.read import find_roles
+
+
+def each_tag(session: Session, names: Sequence[str]) -> list[tuple[Session, list[str]]]:
+    """A session for each tag to look under, with those of the names that are in a pair under it (none: all that is
+    there): that of the session alone where somebody has named one. A name that no tag knows is left to the session's
+    own, which says why. Closing the first session closes them all."""
+    others = [tag for tag in session.local.ask(ReadTags()) if tag != session.tag] if session.settings.every_tag else []
+    if not others:
+        return [(session, list(names))]
+    parts = [(_under(session, tag), list(names)) for tag in (session.tag, *others)]
+    if not names:
+        return parts
+    known = [find_roles(session.local, one.tag) for one, _ in parts]
+    strange = [name for name in names if not any(name in roles for roles in known)]
+    own = [[name for name in names if name in roles] for roles in known]
+    own[0] += strange
+    return [(one, given) for (one, _), given in zip(parts, own, strict=True) if given]
+
+
+def in_order(parts: Iterable[Sequence[Row]]) -> list[Row]:
+    """The rows of all tags in the order of their names. A pool that answers nothing is in no pair: it has one row."""
+    seen: dict[tuple[str, str], Row] = {}
+    for row in (row for rows in parts for row in rows):
+        of_pool = row.peer == "-" and row.role == "none"
+        seen.setdefault((row.name, "" if of_pool else row.tag), row)
+    return sorted(seen.values(), key=lambda row: (row.name, row.tag))
+
+
+def _under(session: Session, tag: str) -> Session:
+    """A session for another tag over the same hosts, clock and voice. That there is nothing under it is no mistake."""
+    return Session(
+        replace(session.options, tag=tag, may_be_empty=True),
+        session.settings,
+        local=session.driver,
+        connect=session.host,
+        clock=session.clock,
+        sleep=session.sleep,
+        say=session.say,
+        warn=session.warn,
+    )
