@@ -26,6 +26,7 @@ check: $(READY) ## lint, types, man page, and every test that needs no lab (seco
 test-model: $(READY) ## what takes minutes on the model: real processes, two runs at the same time, every case of the crash loop
 	$(PYTEST) -q -m thorough -n auto
 	$(PYTEST) -q tests/ops/test_crash.py tests/ops/test_cut_sweep.py --crash all -n auto
+	$(PYTEST) -q tests/ops/test_tree_crash.py --crash some -n auto
 
 test-pairs: $(READY) ## the same at every moment of two runs, and for more real processes (an hour)
 	$(PYTEST) -q -m thorough --crash all -n auto

@@ -172,7 +172,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(JSON.map(lambda record: json.dumps(record)) | st.text(max_size=60))
 def test_no_text_of_an_intent_is_more_than_unknown(text: str) -> None:
     assert isinstance(Intent.parse(text), Intent | None)

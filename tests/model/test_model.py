@@ -188,6 +188,7 @@ def test_a_receive_that_is_killed_leaves_its_token(shared: World) -> None:
     assert shared.host("beta").read("tank/b") == shared.host("alpha").read("tank/a")
 
 
+@pytest.mark.thorough
 def test_many_processes_at_once_lose_nothing(shared: World) -> None:
     shell(shared, "zfs create tank/a")
     with ThreadPoolExecutor(8) as pool:

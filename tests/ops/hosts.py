@@ -316,6 +316,11 @@ class Wire:
 _LENGTHS = {BEGIN: 4, OBJECT: 28, WRITE: 32, SPILL: 16, WRITE_EMBEDDED: 52}
 
 
+def name_of(mode: Mode) -> str:
+    """Name a mode in the name of a test."""
+    return mode.name.lower()
+
+
 def record(kind: int, number: int = 0, word: int = 0, more: bytes = b"") -> bytes:
     """A record of a stream, with what follows it."""
     made = bytearray(struct.pack("<IIQI", kind, 0, number, word).ljust(RECORD_BYTES, b"\0"))

@@ -39,7 +39,7 @@ def cost(hosts: Hosts, work: Work, host: str = "alpha") -> dict[str, tuple[int, 
     return {name: (found[name, True], found[name, False], hosts[name].txg_waits()) for name in ("alpha", "beta")}
 
 
-@pytest.mark.parametrize("count", [1, 10, 100])
+@pytest.mark.parametrize("count", [1, 10, pytest.param(100, marks=pytest.mark.thorough)])
 def test_sync_all_with_nothing_written_costs_the_same_for_any_number(hosts: Hosts, count: int) -> None:
     many(hosts, count)
     assert cost(hosts, SYNC_ALL) == {"alpha": (5, 0, 1), "beta": (4, 0, 1)}
@@ -57,7 +57,9 @@ def test_children_cost_one_command_or_two_for_all_of_them(hosts: Hosts, below: t
     assert cost(hosts, SYNC_ALL) == {"alpha": (5 + more, 0, 1), "beta": (4, 0, 1)}
 
 
-@pytest.mark.parametrize(("count", "changed"), [(1, 1), (10, 1), (10, 4), (100, 4)])
+@pytest.mark.parametrize(
+    ("count", "changed"), [(1, 1), (10, 1), (10, 4), pytest.param(100, 4, marks=pytest.mark.thorough)]
+)
 def test_sync_all_costs_what_was_written_to(hosts: Hosts, count: int, changed: int) -> None:
     names = many(hosts, count)
     for name in names[:changed]:

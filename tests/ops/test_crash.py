@@ -18,7 +18,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Command, Ended, Hosts, Mode, Work, assignments
 from tests.ops.judge import Sides, Watch, files, settled
 from tests.ops.pairs import SYNC_ALL, A, B, good
-from tests.ops.plugin import CASES
+from tests.ops.plugin import CASES, one_in
 from zrep.ops.changeconfig import Config
 from zrep.ops.init import Request
 
@@ -364,5 +364,4 @@ def hit_all(loop: Cases, number: int, every: int, record_property: Callable[[str
 def test_whatever_happens_at_any_command(
     hosts: Hosts, scenario: Scenario, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
-    everything = pytestconfig.getoption("--crash") == "all"
-    hit_all(Loop(hosts, scenario), SCENARIOS.index(scenario), 1 if everything else 11, record_property)
+    hit_all(Loop(hosts, scenario), SCENARIOS.index(scenario), one_in(pytestconfig, 11), record_property)

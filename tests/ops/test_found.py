@@ -7,9 +7,10 @@ from functools import partial
 import pytest
 
 from tests.ops import pairs
-from tests.ops.hosts import Hosts, Mode, Work
+from tests.ops.hosts import Hosts, Mode, Work, name_of
 from tests.ops.judge import SIDES, Watch, base, files, find, held, local
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit
+from tests.ops.plugin import thorough
 from tests.ops.turns import in_turns
 
 
@@ -264,7 +265,7 @@ def test_a_planned_failover_leaves_its_final_snapshot_held_on_both_sides(hosts: 
     assert [held(hosts, *side) for side in SIDES] == [{final[0]}] * 2
 
 
-@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, Mode.FAIL, Mode.CUT])
+@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, *thorough(Mode.FAIL, Mode.CUT)], ids=name_of)
 def test_wherever_a_planned_failover_is_cut_a_common_snapshot_is_held_on_both_sides(hosts: Hosts, mode: Mode) -> None:
     pairs.linked(hosts)
     pairs.written(hosts)
@@ -326,6 +327,7 @@ def test_a_mount_that_is_read_only_for_now_is_no_read_only_filesystem(hosts: Hos
     assert not watch.broken
 
 
+@pytest.mark.thorough
 def test_a_snapshot_made_while_rejoin_looks_hides_no_write(hosts: Hosts) -> None:
     """Simulation, seed 848052822 (a fault of the tests: what is asked is whether it differs from the base, not from its
     newest snapshot): somebody's snapshot comes between what is read of a dataset and of its snapshots."""

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.ops import pairs
-from tests.ops.hosts import Hosts, Mode, Work
+from tests.ops.hosts import Hosts, Mode, Work, name_of
 from tests.ops.pairs import SYNC_ALL, A, B, good
+from tests.ops.plugin import thorough
 from zrep.core.settings import Settings
 from zrep.host import hooks
 
@@ -100,7 +101,7 @@ def test_a_before_hook_that_fails_stops_it_while_nothing_is_changed(hosts: Hosts
 @pytest.mark.parametrize(
     ("host", "work"), [("alpha", pairs.failing_over(A)), ("beta", pairs.taking_over(B))], ids=["failover", "takeover"]
 )
-@pytest.mark.parametrize("mode", [Mode.FAIL, Mode.CUT, Mode.LOST, Mode.KILL_AFTER], ids=lambda mode: mode.name.lower())
+@pytest.mark.parametrize("mode", [Mode.LOST, *thorough(Mode.FAIL, Mode.CUT, Mode.KILL_AFTER)], ids=name_of)
 def test_what_was_announced_and_does_not_come_about_is_taken_back(
     hosts: Hosts, log: Path, mode: Mode, host: str, work: Work
 ) -> None:
@@ -129,7 +130,7 @@ def test_what_was_announced_and_does_not_come_about_is_taken_back(
             assert last in ([], [truth], *([] if mode is Mode.FAIL else [[untruth]])), (at, told(log))
 
 
-@pytest.mark.parametrize("mode", [Mode.FAIL, Mode.PART, Mode.HANG], ids=lambda mode: mode.name.lower())
+@pytest.mark.parametrize("mode", [Mode.FAIL, Mode.PART, Mode.HANG], ids=name_of)
 def test_a_forced_promotion_that_fails_is_taken_back(hosts: Hosts, log: Path, mode: Mode) -> None:
     """Whatever fails on the way; where it took the role all the same, the next run says so."""
     pairs.linked(hosts)

@@ -8,8 +8,9 @@ import pytest
 
 from tests.model.state import Setting
 from tests.ops import pairs
-from tests.ops.hosts import Hosts, Mode
+from tests.ops.hosts import Hosts, Mode, name_of
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
+from tests.ops.plugin import thorough
 from zrep.ops.init import Request
 
 CLONE = f"{A}_rejoin_1"
@@ -33,7 +34,7 @@ def test_what_was_delegated_is_delegated_again(hosts: Hosts) -> None:
     assert hosts["alpha"].sh(f"zfs allow {A}") == before
 
 
-@pytest.mark.parametrize("mode", [Mode.FAIL, Mode.KILL_AFTER, Mode.PART], ids=lambda mode: mode.name.lower())
+@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, *thorough(Mode.FAIL, Mode.PART)], ids=name_of)
 def test_a_rejoin_that_was_cut_late_is_not_carried_on_over_a_newer_role(hosts: Hosts, mode: Mode) -> None:
     """The dataset has its role and only the copy's record is left; then its new master dies and it is promoted."""
     pairs.diverged(hosts)
@@ -153,7 +154,7 @@ def test_whatever_is_set_is_set_again(hosts: Hosts) -> None:
     good(hosts.run("beta", SYNC_ALL))
 
 
-@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, Mode.PART], ids=lambda mode: mode.name)
+@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, *thorough(Mode.PART)], ids=name_of)
 def test_it_is_all_there_wherever_a_rejoin_was_cut(hosts: Hosts, mode: Mode) -> None:
     """But for a limit for which there was no room: that is told."""
     pairs.diverged(hosts)

@@ -9,11 +9,12 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.ops.simulation import Simulation
 
 
-def test_whatever_happens_in_any_order(pytestconfig: pytest.Config) -> None:
+@pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.thorough)])
+def test_whatever_happens_in_any_order(pytestconfig: pytest.Config, examples: int) -> None:
     """The same examples in every run, unless --hypothesis-seed asks for others."""
     seeded = pytestconfig.getoption("--hypothesis-seed") is not None
     chosen = settings(
-        max_examples=40,
+        max_examples=examples,
         stateful_step_count=30,
         deadline=None,
         database=None,

@@ -11,6 +11,7 @@ import pytest
 from tests.ops import pairs, trees
 from tests.ops.hosts import Ended, Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B
+from tests.ops.plugin import one_in
 from tests.ops.test_crash import differences, hit_all, said
 
 
@@ -79,5 +80,4 @@ class Loop:
 def test_whatever_happens_at_any_command(
     hosts: Hosts, scenario: Scenario, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> None:
-    everything = pytestconfig.getoption("--crash") == "all"
-    hit_all(Loop(hosts, scenario), SCENARIOS.index(scenario), 1 if everything else 23, record_property)
+    hit_all(Loop(hosts, scenario), SCENARIOS.index(scenario), one_in(pytestconfig, 23), record_property)
