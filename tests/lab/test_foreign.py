@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import FAILED, REFUSED, Case, check, in_step, made, silent, snapshots
+from tests.lab.zrep_on import FAILED, REFUSED, Case, check, in_step, made, one_line, silent, snapshots, well
 
 Hosts = tuple[Host, Host]
 
+KEY = "-o encryption=on -o keyformat=passphrase -o keylocation=file:///root/key"
 A, B = "tank/a", "tank/b"
 ALIKE = "zrep_20261101"
 
@@ -97,6 +98,43 @@ class TestEncryptedReplica:
             says = f"the replica {name} was changed by hand"
             check(lab, Case(name, f"zrep sync {name}", REFUSED, says, on="beta"))
             silent(beta, f"zrep sync -f {name}")
+
+    def test_a_plain_source_is_encrypted_below_an_encrypted_parent(self, lab: Lab, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        made(alpha, A)
+        beta.run("echo passphrase > /root/key; sync")
+        beta.run(f"zfs create -o canmount=off {KEY} tank/vault && zfs unload-key tank/vault")
+        inside = f"zrep init {A} beta tank/vault/a"
+        load = "on beta: zfs load-key 'tank/vault'"
+        check(lab, Case("init", inside, REFUSED, f"the key of tank/vault on beta is not loaded.*{load}"))
+        beta.run("zfs load-key tank/vault")
+        alpha.run(inside)
+        assert beta.run("zfs get -H -o value encryptionroot tank/vault/a").out == "tank/vault\n"
+        alpha.run("echo second > /tank/a/file")
+        beta.run("zfs unload-key tank/vault")
+        check(lab, Case("sync", "zrep sync all", REFUSED, f"the key of the replica tank/vault/a on beta.*{load}"))
+        beta.run("zfs load-key tank/vault")
+        well(alpha, "zrep sync all")
+        silent(alpha, f"zrep failover {A}")
+        silent(alpha, f"zrep takeover {A}")
+        assert alpha.run("cat /tank/a/file").out == "second\n"
+
+    def test_a_loaded_key_that_opens_it_no_more_is_found_before_the_commit(self, lab: Lab, hosts: Hosts) -> None:
+        alpha, beta = encrypted_pair(hosts)
+        for host in hosts:
+            host.run("echo another passphrase > /root/new; sync")
+        alpha.run(f"zfs change-key -o keylocation=file:///root/new {A}")
+        says = f"the key of {A} that is loaded on beta does not open it.*zfs unload-key '{A}'; zfs load-key '{A}'"
+        done = alpha.run(f"zrep failover {A}", check=False)  # the final stream brings the change
+        one_line(done, Case("failover", "", REFUSED, says))
+        alpha.run("echo still writable > /tank/a/file")
+        for command, on in ((f"failover {A}", "alpha"), (f"takeover -L --yes {A}", "beta")):
+            check(lab, Case(command, f"zrep {command}", REFUSED, says, on=on))
+        rehearsed = alpha.run(f"zrep failover -n {A}", check=False)
+        assert (rehearsed.rc, "does not open it" in rehearsed.err) == (REFUSED, True)
+        beta.run(f"zfs unload-key {A}; zfs load-key -L file:///root/new {A}")
+        silent(alpha, f"zrep failover {A}")
+        assert beta.run("cat /tank/a/file").out == "still writable\n"
 
 
 def encrypted_pair(hosts: Hosts) -> Hosts:

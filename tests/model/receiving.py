@@ -168,13 +168,25 @@ def _check_new(machine: Machine, receive: Receive, wants_new: bool) -> None:
     receive.new = True
 
 
+def _plain(receive: Receive) -> bool:
+    """Whether the properties of a first stream make a plain dataset, below whatever parent."""
+    begin = receive.begin
+    return (
+        receive.new and begin.props is not None and not begin.encryption_root and "encryption" not in receive.excluded
+    )
+
+
 def _begin(machine: Machine, receive: Receive, dataset: Dataset | None, pid: int | None) -> None:
     """The kernel's own checks, and the hidden state that a receive works in."""
     begin, action = receive.begin, receive.action
     machine.permit("receive", dataset or machine.host.datasets[parent(receive.name)], action)
     above = machine.host.datasets.get(parent(receive.name))
-    if receive.new and not begin.raw and above and above.encryption_root and not above.key_loaded:
-        raise RefusalError(f"{action}: inherited key must be loaded")
+    root = dataset if dataset is not None and not receive.new else above
+    if not begin.raw and not _plain(receive) and root and root.encryption_root:
+        if not root.key_loaded:
+            raise RefusalError(f"{action}: inherited key must be loaded")
+        if begin.embedded:
+            raise RefusalError(f"{action}: incompatible embedded data stream feature with encrypted receive.")
     pool = machine.host.pools[receive.name.partition("/")[0]]
     if pool.readonly:
         raise RefusalError(f"{action}: pool is read-only")
@@ -332,7 +344,8 @@ def _land(machine: Machine, receive: Receive, dataset: Dataset, partial: Partial
         dataset.props["volsize"] = Setting(local=str(begin.volsize))
     if receive.new:
         above = machine.host.datasets[parent(dataset.name)]
-        dataset.encryption_root, dataset.key_loaded = above.encryption_root, above.key_loaded
+        if not _plain(receive):
+            dataset.encryption_root, dataset.key_loaded = above.encryption_root, above.key_loaded
         if begin.raw and begin.encryption_root:
             dataset.encryption_root, dataset.key_loaded = dataset.name, False
             dataset.props["keylocation"] = Setting(local="prompt")

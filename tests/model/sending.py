@@ -53,7 +53,9 @@ def do_send(machine: Machine, args: list[str]) -> bytes:
     machine.permit("send", dataset, action)
     if dataset.encryption_root and not raw and not dataset.key_loaded:
         raise RefusalError(f"{action}: dataset key must be loaded")
-    return _build(machine, dataset, snapshot, fromguid, old, raw, options.has("p") or options.has("b"))
+    return _build(
+        machine, dataset, snapshot, fromguid, old, raw, options.has("p") or options.has("b"), embedded=options.has("e")
+    )
 
 
 def _base(
@@ -95,6 +97,7 @@ def _build(
     old: dict[str, bytes] | None,
     raw: bool,
     props: bool,
+    embedded: bool = False,
     skip: int | None = None,
 ) -> bytes:
     records = stream.difference(old or {}, snapshot.data)
@@ -102,6 +105,7 @@ def _build(
         f"{dataset.name}@{snapshot.name}", snapshot.guid, fromguid, dataset.kind, raw, skip,
         clone=_from_origin(dataset, fromguid), changed=_changed(dataset, snapshot, fromguid), volsize=snapshot.volsize,
         encryption_root=dataset.encryption_root is not None, created=snapshot.creation,
+        embedded=embedded,
     )  # fmt: skip
     if props:
         effective = {key: setting.effective() for key, setting in dataset.props.items() if key != "volsize"}

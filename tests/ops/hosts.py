@@ -38,7 +38,7 @@ from zrep.ops.pairs import Options, Session
 from zrep.wire import messages, ssh
 from zrep.wire.client import result
 from zrep.wire.server import answer
-from zrep.zfs.commands import CHANGE_SCRIPT, DIFFERENCES_SCRIPT, Argv, Completed
+from zrep.zfs.commands import CHANGE_SCRIPT, DIFFERENCES_SCRIPT, READABLE_SCRIPT, Argv, Completed
 from zrep.zfs.records import BEGIN, END, OBJECT, QUOTAS, RECORD_BYTES, SPILL, WRITE, WRITE_EMBEDDED
 
 Done = TypeVar("Done")
@@ -129,6 +129,8 @@ class Wire:
     power_lost: set[str] = field(default_factory=set)
     # Processes that are alive: the host of each, and its number.
     running: set[tuple[str, int]] = field(default_factory=set)
+    # Datasets whose key is loaded, and was changed since.
+    outdated_keys: set[str] = field(default_factory=set)
     before: Callable[[], None] = lambda: None
     after: Callable[[], None] = lambda: None
 
@@ -254,6 +256,10 @@ class Wire:
     def _do(self, command: Command) -> Completed:
         if command.argv[:3] == ("sh", "-c", CHANGE_SCRIPT):
             return self._change(command)
+        if command.argv[:3] == ("sh", "-c", READABLE_SCRIPT):
+            sent = self._host(command.host).run(["zfs", "send", command.argv[-1]])
+            outdated = command.argv[-1].partition("@")[0] in self.outdated_keys
+            return Completed(command.argv, 0, "", "dataset key must be loaded\n" if outdated else sent.err.decode())
         if command.argv[:3] == ("sh", "-c", DIFFERENCES_SCRIPT):
             return self._do(Command(command.host, ("zfs", "diff", "-H", *command.argv[4:])))
         done = self._host(command.host).run(list(command.argv))

@@ -282,3 +282,116 @@ def test_a_write_beside_them_is_one(hosts: Hosts) -> None:
     hosts["beta"].write(B, "stray", b"x")
     hosts["beta"].sh(f"zfs unmount {B}")
     assert f"the replica {B} was changed by hand" in hosts.run("alpha", SYNC_ALL).text
+
+
+# --- encrypted where it arrives ---
+
+
+@pytest.fixture
+def vault(hosts: Hosts) -> Hosts:
+    """An encrypted dataset on beta, to be the parent of a replica."""
+    pairs.source(hosts)
+    hosts["beta"].sh(f"zfs create {ENCRYPTED} -o canmount=off tank/vault")
+    return hosts
+
+
+INSIDE = pairs.initialising(Request(A, "beta", "tank/vault/a"))
+
+
+def test_a_plain_source_below_an_encrypted_parent_is_encrypted_there(vault: Hosts) -> None:
+    good(vault.run("alpha", INSIDE))
+    assert pairs.value(vault, "beta", "tank/vault/a", "encryptionroot") == "tank/vault"
+    assert pairs.value(vault, "alpha", A, "zrep:flags") == "-p -L -c"
+    written(vault)
+    good(vault.run("alpha", SYNC_ALL))
+    good(vault.run("alpha", pairs.failing_over(A)))
+    good(vault.run("alpha", pairs.taking_over(A)))
+
+
+def test_so_it_is_when_its_first_stream_was_torn(vault: Hosts) -> None:
+    hit(vault, "alpha", INSIDE, Mode.TORN, "zfs", "send")
+    good(vault.run("alpha", INSIDE))
+    assert pairs.value(vault, "beta", "tank/vault/a", "encryptionroot") == "tank/vault"
+
+
+def test_who_asks_for_a_raw_stream_gets_it_plain(vault: Hosts) -> None:
+    good(vault.run("alpha", pairs.initialising(Request(A, "beta", "tank/vault/a", flags="-p -w"))))
+    assert pairs.value(vault, "beta", "tank/vault/a", "encryption") == "off"
+
+
+def test_embedded_data_that_was_asked_for_is_refused(vault: Hosts) -> None:
+    ended = vault.run("alpha", pairs.initialising(Request(A, "beta", "tank/vault/a", flags="-p -e")))
+    assert ended.code == 3
+    assert "embedded data (-e) cannot be received below tank/vault on beta" in ended.text
+
+
+@pytest.mark.parametrize("target", ["tank/vault/a", "tank/vault/deeper/a"])
+def test_a_parent_without_its_key_is_named_with_its_host(vault: Hosts, target: str) -> None:
+    vault["beta"].sh("zfs unload-key tank/vault")
+    ended = vault.run("alpha", pairs.initialising(Request(A, "beta", target)))
+    assert ended.code == 3
+    assert "the key of tank/vault on beta is not loaded" in ended.text
+    assert "next: on beta: zfs load-key 'tank/vault'" in ended.text
+    assert pairs.value(vault, "alpha", A, "zrep:src-fs") == "-"
+
+
+def test_a_replica_whose_key_is_away_waits_for_it(vault: Hosts) -> None:
+    good(vault.run("alpha", INSIDE))
+    vault["beta"].sh("zfs unload-key tank/vault")
+    written(vault)
+    before = snapshots(vault, "alpha", A)
+    ended = vault.run("alpha", SYNC_ALL)
+    assert ended.code == 3
+    assert "the key of the replica tank/vault/a on beta is not loaded" in ended.text
+    assert snapshots(vault, "alpha", A) == before
+    [row] = vault.run("beta", lambda session: status(session, [])).rows
+    assert (row.state, row.advice) == ("key not loaded", "zfs load-key 'tank/vault'")
+    vault["beta"].sh("zfs load-key tank/vault")
+    good(vault.run("alpha", SYNC_ALL))
+
+
+# --- a key that was changed ---
+
+OUTDATED = f"the key of {B} that is loaded on beta does not open it"
+RELOAD = f"on beta: zfs unload-key '{B}'; zfs load-key '{B}', with the new key"
+
+
+@pytest.fixture
+def rekeyed(encrypted: Hosts) -> Hosts:
+    encrypted["beta"].sh(f"zfs load-key -L file:///key {B}")
+    encrypted.wire.outdated_keys.add(B)
+    return encrypted
+
+
+@pytest.mark.parametrize("options", [{}, {"dry_run": True}], ids=["", "-n"])
+def test_a_replica_that_the_loaded_key_does_not_open_is_not_promoted(rekeyed: Hosts, options: dict[str, bool]) -> None:
+    rekeyed.wire.reset()
+    ended = rekeyed.run("alpha", pairs.failing_over(A), **options)
+    said = ended.text + "".join(error.line() for outcome in ended.outcomes for error in outcome.blockers)
+    assert ended.code == 3
+    assert OUTDATED in said
+    assert RELOAD in said
+    assert not any(command.argv[1] in ("set", "snapshot") for command in rekeyed.wire.log)
+
+
+def test_nor_by_a_forced_takeover(rekeyed: Hosts) -> None:
+    ended = rekeyed.run("beta", pairs.forcing(B))
+    assert (ended.code, OUTDATED in ended.text) == (3, True)
+
+
+def test_a_change_that_comes_with_the_final_stream_undoes_the_role_change(encrypted: Hosts) -> None:
+    encrypted["beta"].sh(f"zfs load-key -L file:///key {B}")
+
+    def meanwhile() -> None:
+        if any(command.stream for command in encrypted.wire.log):
+            encrypted.wire.outdated_keys.add(B)
+
+    encrypted.wire.reset()
+    encrypted.wire.before = meanwhile
+    ended = encrypted.run("alpha", pairs.failing_over(A))
+    assert (ended.code, OUTDATED in ended.text) == (3, True)
+    assert pairs.value(encrypted, "alpha", A, "readonly") == "off"
+    assert pairs.value(encrypted, "alpha", A, "zrep:master") == "yes"
+    encrypted.wire.before = lambda: None
+    encrypted.wire.outdated_keys.clear()
+    good(encrypted.run("alpha", pairs.failing_over(A)))

@@ -99,5 +99,6 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadStreamSize(SEND), 2**40),
     (asked.ReadStreamSize(SEND), None),
     (asked.IsUnmodified(AT, A), True),
+    (asked.IsReadable(AT), True),
     (asked.ReadDifferences(AT, A), [("+", "/tank/a/x")]),
 )

@@ -55,6 +55,7 @@ class State(Enum):
     RENAMED = ("renamed", 3, Action.REFUSE)
     UNREADABLE = ("unreadable", 3, Action.REFUSE)
     NO_COMMON_SNAPSHOT = ("no common snapshot", 3, Action.REFUSE)
+    KEY_NOT_LOADED = ("key not loaded", 3, Action.REFUSE)
     FOREIGN_SNAPSHOT = ("foreign snapshot", 3, Action.REFUSE)
     REPLICA_MODIFIED = ("replica modified", 3, Action.REFUSE)
 
@@ -74,7 +75,7 @@ class State(Enum):
 # Where the other half may be under another name, or its rejoin may be recorded on another dataset of its host.
 ELSEWHERE = frozenset({State.PEER_MISSING, State.UNRELATED})
 # The roles are well and only the data is not: whatever moves data refuses by itself.
-DATA = frozenset({State.NO_COMMON_SNAPSHOT, State.FOREIGN_SNAPSHOT, State.REPLICA_MODIFIED})
+DATA = frozenset({State.NO_COMMON_SNAPSHOT, State.KEY_NOT_LOADED, State.FOREIGN_SNAPSHOT, State.REPLICA_MODIFIED})
 # What one side knows of itself and the other cannot change.
 _DECIDED = frozenset(
     {State.SPLIT_COPY, State.REJOIN_UNFINISHED, State.UNREADABLE, State.RENAMED, State.INIT_UNFINISHED}
@@ -442,7 +443,21 @@ def diagnose_data(mine: Member, theirs: Member) -> Diagnosis | None:
         return _quotas_set(mine, theirs, base)
     if written:
         return modified(mine, theirs, f"{size(written)} written there since @{base.name}")
+    if replica.key_missing and not master.sent_raw:
+        return _key_away(mine, theirs)
     return _in_the_way(mine, theirs, base, later) if later and master.sent_raw else None
+
+
+def _key_away(mine: Member, theirs: Member) -> Diagnosis:
+    """What is not sent raw is encrypted where it arrives."""
+    master, replica = _by_role(mine, theirs)
+    host = mine.role.peer_host if master is mine else ""
+    return Diagnosis(
+        State.KEY_NOT_LOADED,
+        f"the key of the replica {replica.name}{f' on {host}' if host else ''} is not loaded",
+        "its streams are not raw: they are encrypted as they arrive",
+        f"{f'on {host}: ' if host else ''}{replica.load_key}",
+    )
 
 
 def _quotas_set(mine: Member, theirs: Member, base: Snapshot) -> Diagnosis:

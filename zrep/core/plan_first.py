@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.names import ROLE_PROPERTIES, SENT
 from zrep.core.pair import End, Lane
@@ -13,12 +15,22 @@ from zrep.core.tags import properties_of_tags
 
 
 def first_stream(
-    tag: str, source: Member, role: Role, snapshot: Snapshot, token: str, own: Iterable[str] = ()
+    tag: str,
+    source: Member,
+    role: Role,
+    snapshot: Snapshot,
+    token: str,
+    own: Iterable[str] = (),
+    *,
+    encrypted: bool = False,
 ) -> SendStream:
     """The first stream, and any later part of it: the replica is read-only and never mounts itself from the start.
     token: what is half received, to be gone on with; "" for nothing. own: the names of the properties that the source
-    has itself: none of any tag travels, or the replica would have another pair's role."""
-    return _first(tag, source, role, snapshot, token, own)
+    has itself: none of any tag travels, or the replica would have another pair's role. encrypted: it is to be that as
+    its parent is, which properties that travel would undo."""
+    stream = _first(tag, source, role, snapshot, token, own)
+    # What goes on with a stream is what its beginning was.
+    return replace(stream, exclude=("encryption", *stream.exclude)) if encrypted and not token else stream
 
 
 def member_stream(lane: Lane, snapshot: Snapshot, token: str, own: Iterable[str] = ()) -> SendStream:

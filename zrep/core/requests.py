@@ -450,6 +450,15 @@ class IsUnmodified(Request[bool], frozen=True):
     dataset: DatasetName
 
 
+class IsReadable(Request[bool], frozen=True):
+    """Whether the key that counts as loaded opens an encrypted snapshot: it does not once a stream has brought a change
+    of the key that was made after it was loaded."""
+
+    looks = True
+
+    snapshot: SnapshotName
+
+
 class ReadDifferences(Request[list[tuple[str, str]]], frozen=True):
     """What was added (+), removed (-), modified (M) and renamed (R) in a mounted filesystem since a snapshot of it,
     with its path: at most DIFFERENCES_KEPT, none where it cannot be told."""

@@ -18,6 +18,7 @@ from zrep.core.requests import (
     FindRoles,
     Found,
     IsInUse,
+    IsReadable,
     IsUnmodified,
     ReadAllProperties,
     ReadBelow,
@@ -278,6 +279,12 @@ def is_in_use(request: IsInUse, machine: Machine) -> bool:
     """A send of what is not mounted needs it for itself, whoever else has it mounted, wherever (dmu_send_obj())."""
     done = machine.runner.run(commands.change(request.snapshot, request.dataset))
     return "is busy" in done.err
+
+
+@carry_out.register(IsReadable)
+def is_readable(request: IsReadable, machine: Machine) -> bool:
+    done = machine.look(commands.readable(request.snapshot))
+    return "key must be loaded" not in done.err
 
 
 @carry_out.register(ReadDifferences)

@@ -53,13 +53,15 @@ class Request(Struct, frozen=True):
 
 
 class _Ground(Struct, frozen=True):
-    """Both sides as the checks found them: the target (None: not there yet) and the parents it lacks."""
+    """Both sides as the checks found them: the target (None: not there yet) and the parents it lacks. inherits: what
+    arrives is encrypted as its parent is."""
 
     source: Member
     target: Member | None
     parents: tuple[str, ...]
     executor: Executor
     role: Role
+    inherits: bool
 
 
 def init(session: Session, request: Request) -> list[Outcome]:
@@ -185,8 +187,31 @@ def _check(session: Session, request: Request, link: Link, peer: Host, here: Ide
         )
     _check_space(request, source, nearest, target)
     missing = tuple(parent for parent in parents if parent not in found)
+    role = _below_encrypted(session, request, source, nearest, role) if nearest.encrypted else role
+    if nearest.key_missing and (missing or not role.raw):
+        raise RefusedError(
+            f"the key of {nearest.name} on {request.host} is not loaded, and nothing can be made below it",
+            filesystem=name,
+            advice=f"on {request.host}: {nearest.load_key}",
+        )
+    inherits = nearest.encrypted and not role.raw
     executor = session.executor(link)
-    return _Ground(source, target, missing, executor, role)
+    return _Ground(source, target, missing, executor, role, inherits)
+
+
+def _below_encrypted(session: Session, request: Request, source: Member, parent: Member, role: Role) -> Role:
+    """The role where the target is below an encrypted dataset, which takes no embedded data but from raw streams."""
+    embedded = {"-e", "--embed"} & set((role.flags or "").split())
+    if role.raw or not embedded or is_announced(source):
+        return role
+    if request.flags is not None or session.settings.send_flags is not None:
+        raise RefusedError(
+            f"embedded data ({embedded.pop()}) cannot be received below {parent.name} on {request.host}",
+            filesystem=request.filesystem,
+            evidence="that is encrypted",
+            advice="leave that flag out, or all of them",
+        )
+    return replace(role, flags=" ".join(word for word in (role.flags or "").split() if word not in embedded))
 
 
 def _observe_target(request: Request, peer: Host, tag: str, names: list[str]) -> dict[str, Member]:
@@ -370,4 +395,5 @@ def _send(session: Session, request: Request, ground: _Ground, snapshot: Snapsho
         else:
             session.say(f"{request.filesystem}: continuing the interrupted transfer")
     own = read_property_names(session.local, ground.source.name)
-    ground.executor.do(first_stream(session.tag, ground.source, ground.role, snapshot, token, own), NO_GENERATION)
+    stream = first_stream(session.tag, ground.source, ground.role, snapshot, token, own, encrypted=ground.inherits)
+    ground.executor.do(stream, NO_GENERATION)

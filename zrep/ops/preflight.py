@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from zrep.core.pair import Tree
 from zrep.core.plan_data import plan_advance, plan_stream
 from zrep.core.plan_role import while_master
 from zrep.core.quantities import duration, size
-from zrep.core.requests import Identify, ReadUsers, Users
+from zrep.core.requests import Identify, IsReadable, ReadUsers, Users
 from zrep.core.steps import SendStream
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out, refused_change
@@ -119,14 +120,27 @@ def _replaying(member: Member) -> str:
 
 
 def _missing_keys(host: Host, members: Sequence[Member]) -> list[ZrepError]:
-    return [
-        RefusedError(
-            f"the key of {member.name} is not loaded on {host.name}",
-            advice=f"on {host.name}: {member.load_key}",
+    return [error for member in members if (error := unusable_key(host, member))]
+
+
+def unusable_key(host: Host, member: Member) -> RefusedError | None:
+    """Why an encrypted dataset could not be mounted: its key is not loaded, or the one that is opens it no more."""
+    if member.key_missing:
+        return RefusedError(
+            f"the key of {member.name} is not loaded on {host.name}", advice=f"on {host.name}: {member.load_key}"
         )
-        for member in members
-        if member.key_missing
-    ]
+    if not member.encrypted or not member.snapshots:
+        return None
+    # Any snapshot tells: the key is one for all of them.
+    if host.ask(IsReadable(f"{member.name}@{member.snapshots[0].name}")):
+        return None
+    unmount = f"zfs unmount {quote(member.name)}; " if member.mounted else ""
+    unload = member.load_key.replace("load-key", "unload-key", 1)
+    return RefusedError(
+        f"the key of {member.name} that is loaded on {host.name} does not open it",
+        evidence="the master's key was changed after it was loaded",
+        advice=f"on {host.name}: {unmount}{unload}; {member.load_key}, with the new key",
+    )
 
 
 def _mountpoints_taken(host: Host, members: Sequence[Member]) -> list[ZrepError]:

@@ -34,7 +34,7 @@ from zrep.ops.advance import converge_all, send_final, sync_view
 from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session, View, busy
-from zrep.ops.preflight import Preflight, being_written, blockers, cannot_insist, preflight
+from zrep.ops.preflight import Preflight, being_written, blockers, cannot_insist, preflight, unusable_key
 from zrep.ops.repair import open_master, prepare
 from zrep.ops.tree import lock_lanes, record_set
 from zrep.zfs import errors as zfs_errors
@@ -187,6 +187,9 @@ def _quiesced(session: Session, view: View, change: RoleChange, generation: str)
         view, finals = send_final(session, view)
         for lane, final in zip(view.lanes, finals, strict=True):
             _check_final(lane, final)
+            # The final stream may have brought another key: found now, it can all be undone.
+            if error := unusable_key(view.executor.target, lane.lane.target):
+                raise error.about(lane.name)
         for blocker in cannot_insist(view) if change.insist else ():
             raise blocker.about(view.name)  # who had a file open has mapped it since
     except (ZrepError, KeyboardInterrupt) as error:

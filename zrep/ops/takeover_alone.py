@@ -31,7 +31,7 @@ from zrep.ops.execute import Executor
 from zrep.ops.memory import Memory, left_behind, recall
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
-from zrep.ops.preflight import preflight_alone
+from zrep.ops.preflight import preflight_alone, unusable_key
 from zrep.ops.read import observe, observe_tree, read_token
 from zrep.ops.repair import open_again
 from zrep.ops.tags import check_taking
@@ -81,8 +81,8 @@ def forced_takeover(
     if tree.role.master:
         return _insist(session, executor, tree.members[0], agree, insist)
     for member in tree.members:
-        if member.key_missing:
-            raise RefusedError("its key is not loaded", filesystem=member.name, advice=member.load_key)
+        if error := unusable_key(session.local, member):
+            raise error.about(member.name)
     check_taking(session, name)
     loss = _loss(session, tree, newest=newest)
     generation = session.new_identity()

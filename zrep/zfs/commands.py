@@ -156,6 +156,15 @@ def sync_pool(pool: str) -> Argv:
 CHANGE_BYTES = 128 * 1024
 CHANGE_SCRIPT = f'zfs send -w -i "$1" "$2" | head -c {CHANGE_BYTES} | base64'
 
+# What cannot be decrypted is not sent.
+READABLE_SCRIPT = 'zfs send "$1" | head -c 1 > /dev/null'
+
+
+def readable(snapshot: str) -> Argv:
+    """Have a snapshot read as far as to know whether its key does for it."""
+    return ("sh", "-c", READABLE_SCRIPT, "zrep", snapshot)
+
+
 # A line for each file.
 DIFFERENCES_SCRIPT = f'zfs diff -H "$1" "$2" | head -n {DIFFERENCES_KEPT}'
 

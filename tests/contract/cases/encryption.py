@@ -136,4 +136,33 @@ ENCRYPTION = [
         zfs mount tank/c/a
         """,
     ),
+    case(
+        "encrypted_parent",
+        "Below an encrypted parent properties that travel make it plain, unless encryption is left out of them; "
+        "embedded data is refused, and anything while the key is away.",
+        """
+        key k
+        zfs create -o encryption=aes-256-gcm -o keyformat=raw -o keylocation=file:///tmp/zrep-contract-k tank/c/e
+        zfs unmount tank/c/e
+        zfs create tank/c/p
+        write tank/c/p f one
+        zfs snapshot tank/c/p@1
+        zfs send -p -L -c tank/c/p@1 > p1
+        zfs send -p -L -e -c tank/c/p@1 > e1
+        zfs receive -s -u tank/c/e/plain < p1
+        zfs receive -s -u -x encryption tank/c/e/a < p1
+        zfs receive -s -u -x encryption tank/c/e/b < e1
+        zfs get -H -p -o name,property,value,source encryption,encryptionroot,keystatus tank/c/e/plain tank/c/e/a
+        write tank/c/p f two
+        zfs snapshot tank/c/p@2
+        zfs send -L -c -i @1 tank/c/p@2 > p2
+        zfs receive -s -u tank/c/e/a < p2
+        zfs snapshot tank/c/p@3
+        zfs send -L -c -i @2 tank/c/p@3 > p3
+        zfs unload-key tank/c/e
+        zfs receive -s -u tank/c/e/a < p3
+        zfs receive -s -u -x encryption tank/c/e/d < p1
+        zfs create -u -o canmount=off tank/c/e/x
+        """,
+    ),
 ]
