@@ -50,6 +50,10 @@ def do_send(machine: Machine, args: list[str]) -> bytes:
     raw = options.has("w")
     if options.has("n"):
         return b""
+    if dataset.encryption_root and not raw and (options.has("p") or options.has("b")):
+        what = f"{dataset.name}@{snapshot.name}: encrypted dataset {dataset.name}"
+        machine.err.append(f"cannot send {what} may not be sent with properties without the raw flag")
+        raise RefusalError(action)
     machine.permit("send", dataset, action)
     if dataset.encryption_root and not raw and not dataset.key_loaded:
         raise RefusalError(f"{action}: dataset key must be loaded")

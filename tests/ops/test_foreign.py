@@ -350,6 +350,61 @@ def test_a_replica_whose_key_is_away_waits_for_it(vault: Hosts) -> None:
     good(vault.run("alpha", SYNC_ALL))
 
 
+# --- a tree below an encrypted filesystem ---
+
+
+@pytest.fixture
+def walled(vault: Hosts) -> Hosts:
+    """tank/a as a tree, with a member x and an encrypted one of its own key, replicated below tank/vault."""
+    alpha = vault["alpha"]
+    for create in (f"{A}/x", f"{ENCRYPTED} {A}/secret", f"{A}/secret/deep"):
+        alpha.sh(f"zfs create {create}")
+    good(vault.run("alpha", pairs.initialising(Request(A, "beta", "tank/vault/a", recursive=True))))
+    return vault
+
+
+def roots(hosts: Hosts, host: str, tree: str) -> dict[str, str]:
+    """The encryption root of every member, by its name in the tree."""
+    rows = hosts[host].sh(f"zfs get -H -r -o name,value -t filesystem encryptionroot {tree}").decode().splitlines()
+    return {name.removeprefix(tree): value for name, value in (row.split("\t") for row in rows)}
+
+
+OWN = {"/secret": "tank/vault/a/secret", "/secret/deep": "tank/vault/a/secret/deep"}
+
+
+def test_members_are_encrypted_as_their_tree_and_those_of_an_own_key_stay_so(walled: Hosts) -> None:
+    assert roots(walled, "beta", "tank/vault/a") == {"": "tank/vault", "/x": "tank/vault"} | OWN
+    walled["alpha"].sh(f"zfs create {A}/x/new")
+    good(walled.run("alpha", SYNC_ALL))
+    assert roots(walled, "beta", "tank/vault/a")["/x/new"] == "tank/vault"
+
+
+def test_so_is_a_member_whose_first_stream_was_torn(walled: Hosts) -> None:
+    walled["alpha"].sh(f"zfs create {A}/new")
+    walled["alpha"].write(f"{A}/new", "file", b"1")
+    hit(walled, "alpha", SYNC_ALL, Mode.TORN, "zfs", "send")
+    good(walled.run("alpha", SYNC_ALL))
+    assert roots(walled, "beta", "tank/vault/a")["/new"] == "tank/vault"
+
+
+def test_the_role_of_such_a_tree_moves_there_and_back_with_what_is_new(walled: Hosts) -> None:
+    inside = "tank/vault/a"
+    for name in ("secret", "secret/deep"):
+        walled["beta"].sh(f"zfs load-key -L file:///key {inside}/{name}")
+    good(walled.run("alpha", pairs.failing_over(A)))
+    beta = walled["beta"]
+    for name in ("x", "secret"):
+        beta.write(f"{inside}/{name}", "on beta", b"1")
+    beta.sh(f"zfs create {inside}/x/later")
+    beta.write(f"{inside}/x/later", "file", b"2")
+    good(walled.run("beta", SYNC_ALL))
+    good(walled.run("beta", pairs.failing_over(inside)))
+    alpha = walled["alpha"]
+    assert alpha.read(f"{A}/x")["on beta"] == alpha.read(f"{A}/secret")["on beta"] == b"1"
+    assert alpha.read(f"{A}/x/later")["file"] == b"2"
+    assert roots(walled, "alpha", A)["/x/later"] == "-"
+
+
 # --- a key that was changed ---
 
 OUTDATED = f"the key of {B} that is loaded on beta does not open it"

@@ -153,12 +153,11 @@ class Pair(Struct, frozen=True):
         links = {"src_fs": source.name, "dest_fs": there.name}
         if not self.source.role.master:
             links = {"src_fs": there.name, "dest_fs": source.name}
-        return Lane(
-            self.tag, _in_lane(source, self.source.role, links), _in_lane(there, self.target.role, links), taken
-        )
+        source_root, target_root = self.source.members[0], self.target.members[0]
+        return Lane(self.tag, _in_lane(source, source_root, links), _in_lane(there, target_root, links), taken)
 
 
-def _in_lane(member: Member, root: Role, links: Mapping[str, str]) -> Member:
+def _in_lane(member: Member, root: Member, links: Mapping[str, str]) -> Member:
     """A member below the root with the role that its lane goes by: that of the root, under its own names. What is
     recorded of a role change, and of the tree, is the root's alone; what its master's canmount was is its own."""
     own = {
@@ -167,17 +166,22 @@ def _in_lane(member: Member, root: Role, links: Mapping[str, str]) -> Member:
         "partially_applied": False,
         "recursive": False,
         "within": True,
+        "within_encrypted": root.encrypted,
     }
-    return replace(member, role=replace(root, **links, **own, flags=_flags(root, member)))
+    return replace(member, role=replace(root.role, **links, **own, flags=_flags(root, member)))
 
 
-def _flags(root: Role, member: Member) -> str | None:
-    """The flags settled at init. An encrypted member of a tree whose root is not goes raw all the same: its key never
-    leaves its host."""
-    words = (root.flags or "").split()
-    if root.flags is None or not member.encrypted or {"-w", "--raw"} & set(words):
-        return root.flags
-    return " ".join([*(word for word in words if word in ("-p", "--props")), "-w"])
+def _flags(root: Member, member: Member) -> str | None:
+    """The flags settled at init. An encrypted member goes raw all the same, its key never leaves its host, but where
+    the key is the root's too, which does not: one of the two sides is below an encrypted dataset, and encrypted as
+    that is. ZFS sends the properties of what is encrypted with a raw stream only."""
+    flags, words = root.role.flags, (root.role.flags or "").split()
+    if flags is None or not member.encrypted or root.role.raw:
+        return flags
+    carries = [word for word in words if word in ("-p", "--props")]
+    if member.get("encryptionroot") == root.get("encryptionroot"):
+        return " ".join(word for word in words if word not in carries)
+    return " ".join([*carries, "-w"])
 
 
 def plain_tree(member: Member) -> Tree:

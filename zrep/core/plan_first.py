@@ -29,8 +29,13 @@ def first_stream(
     has itself: none of any tag travels, or the replica would have another pair's role. encrypted: it is to be that as
     its parent is, which properties that travel would undo."""
     stream = _first(tag, source, role, snapshot, token, own)
-    # What goes on with a stream is what its beginning was.
-    return replace(stream, exclude=("encryption", *stream.exclude)) if encrypted and not token else stream
+    return _encrypted_there(stream) if encrypted else stream
+
+
+def _encrypted_there(stream: SendStream) -> SendStream:
+    """The same, without the property that would keep what arrives from being encrypted as its parent is. What goes on
+    with a stream is what its beginning was."""
+    return stream if stream.token else replace(stream, exclude=("encryption", *stream.exclude))
 
 
 def member_stream(lane: Lane, snapshot: Snapshot, token: str, own: Iterable[str] = ()) -> SendStream:
@@ -38,7 +43,8 @@ def member_stream(lane: Lane, snapshot: Snapshot, token: str, own: Iterable[str]
     there is no other moment at which both sides are known to be one member."""
     source = lane.source
     remembered = () if source.volume else ((f"{lane.tag}:canmount", source.master_canmount),)
-    return _first(lane.tag, source, source.role, snapshot, token, own, remembered, inherits=True)
+    stream = _first(lane.tag, source, source.role, snapshot, token, own, remembered, inherits=True)
+    return _encrypted_there(stream) if lane.target.role.within_encrypted and not source.role.raw else stream
 
 
 def _first(

@@ -88,7 +88,8 @@ class Role(Struct, frozen=True):
     recursive: the pair is that of a tree, everything below the dataset with it; complete: the snapshot of the newest
     moment of which a replica has every member; coming: those that were about to be sent last. excluded and gone are
     those of a dataset below: left out of a tree with all below it, and set aside since so many seconds after 1970,
-    because its source has gone. within: it is that of the root of a tree, for a lane of one of its members."""
+    because its source has gone. within: it is that of the root of a tree, for a lane of one of its members;
+    within_encrypted: that root is encrypted."""
 
     src_host: str = ""
     src_fs: str = ""
@@ -119,6 +120,7 @@ class Role(Struct, frozen=True):
     excluded: bool = False
     gone: int | None = None
     within: bool = False
+    within_encrypted: bool = False
 
     @property
     def paired(self) -> bool:
