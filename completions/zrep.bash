@@ -57,7 +57,7 @@ _zrep() {
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
-            options="--own-host --savecount --lease --minfree --max-lag -r --no-recursive -n --dry-run -v --verbose --json"
+            options="--own-host --savecount --lease --minfree --max-lag --moved -r --no-recursive -n --dry-run -v --verbose --json"
             takes="--own-host --savecount --lease --minfree --max-lag" ;;
         clear) options="-L -n --dry-run -v --verbose --json" ;;
         version) ;;

@@ -146,3 +146,4 @@ complete -c zrep -n '__zrep_command_is changeconfig -C' -l minfree -x -d 'What t
 complete -c zrep -n '__zrep_command_is changeconfig -C' -s r -d 'Everything below with it, as one tree'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l no-recursive -d 'No more'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l max-lag -x -d 'How long the replica may be behind before it is late'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l moved -d 'Its pool was moved to this host for good'

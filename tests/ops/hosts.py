@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar, cast
 import pytest
 
 from tests.model import Host, World
+from zrep.core import place
 from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
 from zrep.core.requests import Answer, EndReceive, Identify, Identity, IsRunning, Lock, ReadUsers, Request, Users
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
@@ -379,6 +380,7 @@ class ModelHost(LocalHost):
 
         super().__init__(settings, ModelRunner(wire, name), name, str(directory), dial)
         self._wire = wire
+        self._known_as = name  # in the world, whatever it is told to call itself
 
     def ask(self, request: Request[Answer]) -> Answer:
         match request:
@@ -394,6 +396,13 @@ class ModelHost(LocalHost):
 
     def mountinfo(self) -> str:
         return self._wire.world.host(self.name).mountinfo()
+
+    def host_id(self) -> str:
+        return self._known_as.encode().hex().ljust(16, "0")[:16]
+
+    def place(self, pool: str) -> str:
+        known = self._wire.world.state.hosts[self._known_as].pools.get(pool)
+        return place.place(str(known.guid) if known else "", self.host_id())
 
     def pool_states(self) -> dict[str, str]:
         return self._wire.world.host(self.name).pool_states()

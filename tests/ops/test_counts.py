@@ -79,7 +79,7 @@ def test_sync_all_costs_what_was_written_to(hosts: Hosts, count: int, changed: i
         (pairs.taking_over(B), "beta", {"alpha": (14, 13, 13), "beta": (16, 8, 11)}),
         (pairs.forcing(B), "beta", {"alpha": (0, 0, 0), "beta": (19, 8, 8)}),
         (pairs.expiring(A), "alpha", {"alpha": (6, 0, 1), "beta": (4, 0, 1)}),
-        (pairs.clearing(A), "alpha", {"alpha": (6, 13, 13), "beta": (3, 13, 13)}),
+        (pairs.clearing(A), "alpha", {"alpha": (6, 14, 14), "beta": (3, 14, 14)}),
         (pairs.pausing(A, "x"), "alpha", {"alpha": (4, 1, 1), "beta": (0, 0, 0)}),
     ],
     ids=["failover", "takeover", "takeover -L", "expire", "clear", "pause"],

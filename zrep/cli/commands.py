@@ -409,6 +409,9 @@ def changeconfig(
     recursive: Annotated[
         bool | None, typer.Option("-r/--no-recursive", help="Everything below FS with it, as one tree; or no more.")
     ] = None,
+    moved: Annotated[
+        bool, typer.Option("--moved", help="FS's pool was moved to this host for good; the peer is told too.")
+    ] = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -417,7 +420,7 @@ def changeconfig(
     from zrep.ops.changeconfig import Config, changeconfig
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag, recursive)
+    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag, recursive, moved)
     return running.run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
 
 

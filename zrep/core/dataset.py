@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.names import MADE, SENT, sequence_of
+from zrep.core.place import NOWHERE, PLACES
 from zrep.core.quantities import floor_bytes, whole_number
 from zrep.core.role import UNKNOWN, Intent, Role
 
@@ -76,6 +77,7 @@ class Member(Struct, frozen=True):
     properties: Mapping[str, Value]
     role: Role
     snapshots: tuple[Snapshot, ...] = ()
+    place: str = NOWHERE
     only_quotas: bool = False
 
     def get(self, name: str, default: str = "-") -> str:
@@ -217,6 +219,7 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "maxlag": lambda text: whole_number(text) is not None,
     "recursive": re.compile(r"on|off").fullmatch,
     "gone": lambda text: whole_number(text) is not None,
+    "places": PLACES.fullmatch,
     "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
 }
 
@@ -271,6 +274,7 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         lease=whole_number(local("lease")) or 0,
         minfree=local("minfree"),
         max_lag=whole_number(local("maxlag")) or 0,
+        places=local("places"),
         lock_pid=local("lock-pid"),
         unreadable=", ".join(
             f"{tag}:{name} is {own(name)!r}" for name, form in _FORMS.items() if own(name) and not form(own(name))

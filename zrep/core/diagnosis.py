@@ -13,6 +13,7 @@ from msgspec import Struct
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.pair import End, newest_common
+from zrep.core.place import differs, own_and_peer
 from zrep.core.quantities import size
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, Relation, SplitBrain, Stale, relate
 from zrep.core.role import LEGACY, PREPARED, Role
@@ -53,6 +54,7 @@ class State(Enum):
     NO_MASTER = ("no master", 3, Action.REFUSE)
     UNRELATED = ("unrelated", 3, Action.REFUSE)
     RENAMED = ("renamed", 3, Action.REFUSE)
+    WRONG_PLACE = ("wrong place", 3, Action.REFUSE)
     UNREADABLE = ("unreadable", 3, Action.REFUSE)
     NO_COMMON_SNAPSHOT = ("no common snapshot", 3, Action.REFUSE)
     KEY_NOT_LOADED = ("key not loaded", 3, Action.REFUSE)
@@ -205,11 +207,13 @@ def _diagnose_roles(
         return _unknown(own, mine.role, theirs)  # to go on with it needs the peer
     if own.state in _DECIDED:
         return own
+    if moved := misplaced(mine):
+        return moved
     if isinstance(theirs, ZrepError):
         return _unknown(own, mine.role, theirs)
     if theirs is None:
         return _elsewhere(mine, elsewhere or {}) or _missing(mine)
-    other = _decided(theirs.name, theirs.role, mine.role.peer_host)
+    other = _decided(theirs.name, theirs.role, mine.role.peer_host) or met_elsewhere(mine, theirs)
     if other is not None:
         return other
     if shell:
@@ -286,6 +290,49 @@ def _unknown(own: Diagnosis, role: Role, error: ZrepError) -> Diagnosis:
     promoted alone can be finished without it."""
     state = State.PEER_UNKNOWN if own.state.action is Action.PROCEED else own.state
     return Diagnosis(state, error.what, error.line(), own.advice if role.alone else "", error.exit_code)
+
+
+# --- places ---
+
+
+def misplaced(member: Member, host: str = "") -> Diagnosis | None:
+    """A half that is in another pool or on another host than it says: a copy, or a pool that was moved there. host:
+    where it is, "" for here."""
+    evidence = differs(own_and_peer(member.role.places)[0], member.place)
+    if not evidence:
+        return None
+    where = f"on {host}: " if host else ""
+    return Diagnosis(
+        State.WRONG_PLACE,
+        f"{member.name}{f' on {host}' if host else ''} was in another place: its pool was moved, or this is a copy",
+        evidence,
+        f"{where}if it was moved for good: zrep changeconfig --moved {quote(member.name)}; "
+        f"a copy: zrep clear -L {quote(member.name)}",
+    )
+
+
+def met_elsewhere(mine: Member, theirs: Member) -> Diagnosis | None:
+    """One of two halves is not where the other one knows it."""
+    host = mine.role.peer_host
+    if moved := misplaced(theirs, host):
+        return moved
+    if evidence := differs(own_and_peer(mine.role.places)[1], theirs.place):
+        return Diagnosis(
+            State.WRONG_PLACE,
+            f"what answers as {host} is another host or pool than {theirs.name} was on",
+            evidence,
+            f"is {host} this host's own name (ZREP_HOST), or the address of another one? If its pool was moved for "
+            f"good, there: zrep changeconfig --moved {quote(theirs.name)}",
+        )
+    if evidence := differs(own_and_peer(theirs.role.places)[1], mine.place):
+        return Diagnosis(
+            State.WRONG_PLACE,
+            f"{theirs.name} on {host} knows {mine.name} in another place than this one",
+            evidence,
+            f"if the pool was moved here for good: zrep changeconfig --moved {quote(mine.name)}; "
+            f"a copy: zrep clear -L {quote(mine.name)}",
+        )
+    return None
 
 
 # --- the other half is not where it should be ---

@@ -41,6 +41,7 @@ ROLE_PROPERTIES = (
     "lease",
     "minfree",
     "maxlag",
+    "places",
     "lock-pid",
     "lock-time",
     "recursive",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from zrep.core.dataset import Member, TokenContents
 from zrep.core.pair import End
+from zrep.core.place import NOWHERE
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.role import Intent, Role, intent_property, named, role_values
 from zrep.core.steps import CreateParent, SetProperties
@@ -47,13 +48,16 @@ def plan_announce(tag: str, source: str, role: Role) -> SetProperties:
     return SetProperties(End.SOURCE, (source,), properties)
 
 
-def plan_link(tag: str, source: Member, role: Role) -> tuple[SetProperties, SetProperties]:
+def plan_link(
+    tag: str, source: Member, role: Role, places: tuple[str, str] = (NOWHERE, NOWHERE)
+) -> tuple[SetProperties, SetProperties]:
     """Link the replica first, then end the intent on the master: only then is it a pair that sync acts on."""
     remembered = () if source.volume else ((f"{tag}:canmount", source.get("canmount")),)
     properties = (*_role(tag, role, master=False), _savecount(tag, role), *_shape(tag, role), *remembered)
+    here, there = places
     return (
-        SetProperties(End.TARGET, (role.dest_fs,), properties),
-        SetProperties(End.SOURCE, (source.name,), (intent_property(tag, None),)),
+        SetProperties(End.TARGET, (role.dest_fs,), (*properties, (f"{tag}:places", f"{there} {here}"))),
+        SetProperties(End.SOURCE, (source.name,), (intent_property(tag, None), (f"{tag}:places", f"{here} {there}"))),
     )
 
 

@@ -83,7 +83,8 @@ class Role(Struct, frozen=True):
     partially_applied: some of them are not yet what the record of a new role says; everything here is as the record
     says. alone: promoted without its peer, and not met it since; lease: seconds a master may go without its peer, 0 for
     ever; minfree: what must stay free in its pool, as floor_bytes reads it; max_lag: seconds for which the replica
-    may be behind, 0 for ever. unreadable: the properties whose values zrep never writes, as evidence.
+    may be behind, 0 for ever. unreadable: the properties whose values zrep never writes, as evidence; places: see
+    place.py.
 
     recursive: the pair is that of a tree, everything below the dataset with it; complete: the snapshot of the newest
     moment of which a replica has every member; coming: those that were about to be sent last. excluded and gone are
@@ -111,6 +112,7 @@ class Role(Struct, frozen=True):
     lease: int = 0
     minfree: str = ""
     max_lag: int = 0
+    places: str = ""
     lock_pid: str = ""
     partially_applied: bool = False
     unreadable: str = ""

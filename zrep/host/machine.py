@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import singledispatch
 from typing import Any
 
+from zrep.core import place
 from zrep.core.errors import BugError
 from zrep.core.requests import Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
@@ -79,6 +80,18 @@ class Machine:
             for path, state in found.items()
         }
 
+    def place(self, pool: str) -> str:
+        """Where what is in a pool is (see core/place.py). The kernel tells a pool's GUID since OpenZFS 2.1.6."""
+        return place.place(_digits(_read(f"{_KSTAT}/{pool}/guid")), self.host_id())
+
+    def host_id(self) -> str:
+        """Half of the machine id: enough to tell hosts apart, and what machine-id(5) wants kept stays here. "" where
+        there is none, or one that ends with this boot: systemd mounts that over the file."""
+        if os.path.ismount("/etc/machine-id"):
+            return ""
+        found = _read("/etc/machine-id").strip()[:16]
+        return found if len(found) == 16 and set(found) <= set("0123456789abcdef") else ""
+
     @property
     def directory(self) -> str:
         """Where locks and bookkeeping are kept. RefusedError when it cannot be made."""
@@ -108,6 +121,12 @@ class Machine:
     def close(self) -> None:
         """Give up the locks."""
         self.locks.drop_all()
+
+
+def _digits(text: str) -> str:
+    """A number as text, "" for anything else."""
+    found = text.strip()
+    return found if found.isascii() and found.isdigit() else ""
 
 
 def _read(path: str) -> str:

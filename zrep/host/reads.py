@@ -153,8 +153,12 @@ def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> di
     held = _with_holds(exact.snapshots(machine, tag, list(found), printed), machine)
     members = {name: build_member(tag, name, found[name], held[name]) for name in names if name in found}
     replicas = {name for name, member in members.items() if member.role.master is False}
+    places = {pool: machine.place(pool) for pool in {pool_of(name) for name in members}}
     return {
-        name: _truly_written(member, machine) if replicas & {name, *ancestors(name)} else member
+        name: replace(
+            _truly_written(member, machine) if replicas & {name, *ancestors(name)} else member,
+            place=places[pool_of(name)],
+        )
         for name, member in members.items()
     }
 

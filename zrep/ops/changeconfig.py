@@ -7,21 +7,26 @@ from shlex import quote
 from msgspec import Struct
 
 from zrep.core.diagnosis import State, diagnose_alone
-from zrep.core.errors import RefusedError, UsageError
+from zrep.core.errors import RefusedError, UsageError, ZrepError
 from zrep.core.names import check_dataset, check_host
 from zrep.core.pair import End
+from zrep.core.place import own_and_peer
 from zrep.core.quantities import floor_bytes, seconds
+from zrep.core.relation import Unrelated, relate
+from zrep.core.requests import Lock
+from zrep.core.role import Role
 from zrep.core.steps import SetProperties
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
+from zrep.ops.pairs import Session, busy
+from zrep.ops.read import observe
 from zrep.ops.repair import prepare
 
 
 class Config(Struct, frozen=True):
     """What changeconfig changes on this side; empty, 0 or None: as it is. Names are the peer's; lease: seconds, 0 for
     none; max_lag: how long the replica may be behind, as seconds() reads it, or "none"; recursive: whether everything
-    below goes with it, which both sides have to know."""
+    below goes with it, which both sides have to know; moved: the pool is here now."""
 
     peer_host: str = ""
     peer_fs: str = ""
@@ -31,6 +36,7 @@ class Config(Struct, frozen=True):
     minfree: str = ""
     max_lag: str = ""
     recursive: bool | None = None
+    moved: bool = False
 
 
 def changeconfig(session: Session, name: str, config: Config) -> Outcome:
@@ -69,6 +75,8 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
         if longest is None:
             raise UsageError(f"{config.max_lag!r} is no time", filesystem=name, evidence="expected 15m, 2h, 1d or none")
         changes["maxlag"] = str(longest)
+    if config.moved:
+        changes["places"] = _moved(session, name)
     if config.recursive is not None:
         _change_tree(session, name, recursive=config.recursive)
         if not changes:
@@ -79,7 +87,37 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     lock_here(session, name, link.role)
     properties = tuple((f"{session.tag}:{key}", value) for key, value in changes.items())
     text = ", ".join(f"{key}={value}" for key, value in changes.items())
-    return apply_here(session, name, [SetProperties(End.SOURCE, (name,), properties)], f"set {text}")
+    done = apply_here(session, name, [SetProperties(End.SOURCE, (name,), properties)], f"set {text}")
+    if config.moved:
+        _tell(session, name, link.role, changes)
+    return done
+
+
+def _moved(session: Session, name: str) -> str:
+    """The places to remember from now on: its own as it is, its peer's as it was."""
+    member = observe(session.local, session.tag, [name])[name]
+    return f"{member.place} {own_and_peer(member.role.places)[1]}"
+
+
+def _tell(session: Session, name: str, role: Role, changes: dict[str, str]) -> None:
+    """Let the other half know where this one is now, and by what name it reaches it. This side comes first: after a
+    disaster it may have to be made the master without the other one."""
+    peer = session.host(role.peer_host)
+    try:
+        theirs = observe(peer, session.tag, [role.peer_fs]).get(role.peer_fs)
+    except ZrepError as error:
+        error.what = f"{role.peer_host} was not told that {name} was moved: {error.what}"
+        error.advice = f"run this again when it answers: zrep changeconfig --moved {quote(name)}"
+        raise
+    if theirs is None or isinstance(relate(role, theirs.role), Unrelated):
+        raise RefusedError(f"{role.peer_fs} on {role.peer_host} is not the other half", filesystem=name)
+    if peer.ask(Lock((role.peer_fs,), 2.0, session.tag)):
+        raise busy(role.peer_fs)
+    told = {key: value for key, value in changes.items() if key in ("src-host", "dest-host")}
+    own = changes["places"].partition(" ")[0]
+    told["places"] = f"{own_and_peer(theirs.role.places)[0]} {own}"
+    properties = tuple((f"{session.tag}:{key}", value) for key, value in told.items())
+    session.alone(peer).do_all([SetProperties(End.SOURCE, (role.peer_fs,), properties)])
 
 
 def _change_tree(session: Session, name: str, *, recursive: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot, TokenContents
+from zrep.core.diagnosis import met_elsewhere, misplaced
 from zrep.core.errors import RefusedError, UnreachableError
 from zrep.core.names import sequence_of
 from zrep.core.pair import Tree, plain_tree
@@ -36,6 +37,8 @@ def clear(session: Session, name: str, here_only: bool) -> Outcome:
         # Both before anything is changed: what is seen of the roles now may be over when the locks are free.
         _lock_both(session, Link(session.tag, name, member.role))
         member = lock_here(session, name, member.role)
+        if moved := misplaced(member):  # a copy ends nothing on the peer
+            raise moved.error(name)
         theirs = _clear_peer(session, Link(session.tag, name, member.role), member)
     else:
         member, theirs = lock_here(session, name), None
@@ -101,6 +104,8 @@ def _clear_peer(session: Session, link: Link, mine: Member) -> Member | None:
         whose = "belongs to another pair" if member.role.paired else "is in no pair"
         session.say(f"{link.name}: {link.peer_name} on {link.peer_host} {whose}; left alone")
         return None
+    if elsewhere := met_elsewhere(mine, member):
+        raise elsewhere.error(link.name)
     others = _others(peer, link.tag, member)
     tree = _tree(session, peer, member)
     last = plan_clear(member, link.tag, ours, half=half, others=others, tree=tree)

@@ -53,8 +53,8 @@ class Request(Struct, frozen=True):
 
 
 class _Ground(Struct, frozen=True):
-    """Both sides as the checks found them: the target (None: not there yet) and the parents it lacks. inherits: what
-    arrives is encrypted as its parent is."""
+    """Both sides as the checks found them: the target (None: not there yet), the parents it lacks, and the places of
+    both. inherits: what arrives is encrypted as its parent is."""
 
     source: Member
     target: Member | None
@@ -62,6 +62,7 @@ class _Ground(Struct, frozen=True):
     executor: Executor
     role: Role
     inherits: bool
+    places: tuple[str, str]
 
 
 def init(session: Session, request: Request) -> list[Outcome]:
@@ -196,7 +197,7 @@ def _check(session: Session, request: Request, link: Link, peer: Host, here: Ide
         )
     inherits = nearest.encrypted and not role.raw
     executor = session.executor(link)
-    return _Ground(source, target, missing, executor, role, inherits)
+    return _Ground(source, target, missing, executor, role, inherits, (source.place, nearest.place))
 
 
 def _below_encrypted(session: Session, request: Request, source: Member, parent: Member, role: Role) -> Role:
@@ -345,7 +346,7 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
         raise FailedError(
             "the replica does not have the snapshot although its receive succeeded", filesystem=request.filesystem
         )
-    executor.do_all(plan_link(session.tag, ground.source, ground.role))
+    executor.do_all(plan_link(session.tag, ground.source, ground.role, ground.places))
     ground = _refresh(session, request, ground)
     assert ground.target is not None
     executor.do_all(plan_converge(Lane(session.tag, ground.source, ground.target), session.now))

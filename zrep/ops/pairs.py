@@ -44,7 +44,7 @@ _NONE_MADE: Mapping[str, Snapshot] = {}
 
 # What no operation but the one that is advised works on: whatever the other half is, or whatever this one is.
 _NO_LINK = frozenset({State.REJOIN_UNFINISHED, State.UNREADABLE, State.RENAMED})
-_NO_VIEW = _NO_LINK | {State.INIT_UNFINISHED, State.BUSY, State.PEER_MISSING}
+_NO_VIEW = _NO_LINK | {State.INIT_UNFINISHED, State.BUSY, State.PEER_MISSING, State.WRONG_PLACE}
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain"})
 

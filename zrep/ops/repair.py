@@ -8,7 +8,7 @@ from zrep.core.diagnosis import DATA, Action, Diagnosis, Repair, next_repair
 from zrep.core.errors import FailedError, UnreachableError
 from zrep.core.pair import End, Tree
 from zrep.core.plan_data import plan_adopt
-from zrep.core.plan_record import clear_intent, plan_complete_role
+from zrep.core.plan_record import clear_intent, plan_complete_role, plan_places
 from zrep.core.plan_role import plan_abort, plan_cancel, plan_demote, plan_open, plan_restore, plan_stop
 from zrep.core.steps import InheritProperty, Mount, RemountWritable, Share
 from zrep.core.tags import kept_read_only
@@ -144,7 +144,10 @@ def open_again(session: Session, executor: Executor, end: End, tree: Tree) -> No
 
 
 def adopt(session: Session, view: View) -> View:
-    """A pair of the shell zrep gets its first generation."""
+    """A pair of the shell zrep gets its first generation, one that was made before the places of its halves."""
+    if places := plan_places(view.pair):
+        view.do(places)
+        view = session.again(view)
     if view.pair.source.role.gen and view.pair.target.role.gen:
         return view
     view.do(plan_adopt(view.pair, session.new_identity()))

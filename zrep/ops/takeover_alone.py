@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member
-from zrep.core.diagnosis import State, diagnose_alone
+from zrep.core.diagnosis import State, diagnose_alone, misplaced
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.names import sequence_of
 from zrep.core.neighbours import some_names
@@ -78,6 +78,8 @@ def forced_takeover(
         return Outcome(name, message="it is the master here already")
     executor = session.alone()
     tree = _read(session, link, sync_txg=True)
+    if moved := misplaced(tree.members[0]):
+        raise moved.error(name)
     if tree.role.master:
         return _insist(session, executor, tree.members[0], agree, insist)
     for member in tree.members:
