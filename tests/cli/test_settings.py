@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zrep.cli.settings import SETTINGS, load_defaults, number, read_settings
-from zrep.core.errors import UsageError
+from zrep.cli.settings import SETTINGS, Defaults, load_defaults, number, read_settings
+from zrep.core.errors import RefusedError, UsageError
 from zrep.core.settings import Settings
 
 
@@ -17,7 +17,7 @@ def empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"ZREP_JOBS": "2"})
 
 
-def load(folder: Path, text: str) -> list[str]:
+def load(folder: Path, text: str) -> Defaults:
     file = folder / "zrep"
     file.write_text(text)
     return load_defaults(str(file))
@@ -25,19 +25,22 @@ def load(folder: Path, text: str) -> list[str]:
 
 @pytest.mark.usefixtures("empty")
 def test_settings_are_for_names_the_environment_does_not_have(tmp_path: Path) -> None:
-    assert load(tmp_path, "# mine\n\nexport ZREP_STALL='30'\nZREP_JOBS=8\nSSH=\"ssh -4\"\nZREP_PATH=$HOME/zrep\n") == []
+    assert (
+        load(tmp_path, "# mine\n\nexport ZREP_STALL='30'\nZREP_JOBS=8\nSSH=\"ssh -4\"\nZREP_PATH=$HOME/zrep\n")
+        == Defaults()
+    )
     found = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     assert found == {"ZREP_JOBS": "2", "ZREP_STALL": "30", "SSH": "ssh -4", "ZREP_PATH": "$HOME/zrep"}
 
 
 @pytest.mark.usefixtures("empty")
 def test_no_file_is_no_settings(tmp_path: Path) -> None:
-    assert load_defaults(str(tmp_path / "none")) == []
+    assert load_defaults(str(tmp_path / "none")) == Defaults()
 
 
 @pytest.mark.usefixtures("empty")
 def test_what_looks_meant_for_zrep_and_is_not_known_comes_back(tmp_path: Path) -> None:
-    [line] = load(tmp_path, "LANG=C\nZREP_JOB=8\nZREP_JOBS=8\n")
+    [line] = load(tmp_path, "LANG=C\nZREP_JOB=8\nZREP_JOBS=8\n").unknown
     assert line.endswith("/zrep line 2: ZREP_JOB is no setting of zrep, see ENVIRONMENT in zrep(8)")
 
 
@@ -72,12 +75,13 @@ def test_everything_it_may_say_is_read() -> None:
         "ZREP_SEND_FLAGS": "",
         "ZREP_OUTFILTER": "pigz",
         "ZREP_INFILTER": "pigz -d",
+        "ZREP_FILTERS": "/filters",
     }
     assert set(said) - {"USER"} == SETTINGS
     found = read_settings(said)
     assert found == Settings(
         *("alpha", "/run", "/hooks", False, 30.5, "bob", "ssh -4", "/opt/zrep", "off", False, "2", "off beta", "9"),
-        *("alpha.lan", "", "pigz", "pigz -d", False),
+        *("alpha.lan", "", "pigz", "pigz -d", False, "/filters"),
     )
 
 
@@ -96,3 +100,21 @@ def test_a_number_is_read_by_the_command_that_uses_it(text: str, found: int | No
 def test_a_number_out_of_its_range_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="ZREP_JOBS"):
         number("ZREP_JOBS", text, 1, 8)
+
+
+@pytest.mark.usefixtures("empty")
+def test_the_filters_of_the_file_are_those_that_root_allows(tmp_path: Path) -> None:
+    os.environ["ZREP_INFILTER"] = "from the environment"
+    assert load(tmp_path, "ZREP_OUTFILTER='zstd -3'\nZREP_INFILTER=zstd -d\n").filters == ("zstd -3", "zstd -d")
+
+
+@pytest.mark.usefixtures("empty")
+@pytest.mark.parametrize("mode", [0o664, 0o666, 0o602])
+def test_a_file_that_others_could_have_written_is_refused(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "zrep"
+    file.write_text("SSH=/tmp/evil\n")
+    file.chmod(mode)
+    with pytest.raises(RefusedError) as refused:
+        load_defaults(str(file))
+    assert f"has mode {mode:o}: others may write to it" in refused.value.line()
+    assert "SSH" not in os.environ

@@ -41,6 +41,8 @@ class TestNames:
         says = f"something else is half received into {B} on beta.*on beta: zfs receive -A {B}"
         check(lab, Case("init", f"zrep init {A} beta {B}", REFUSED, says))
         beta.run(f"zfs receive -A {B}")
+        for host in hosts:
+            host.run("mkdir -p /etc/zrep; echo false > /etc/zrep/filters")
         assert alpha.run(f"ZREP_OUTFILTER=false zrep init {A} beta {B}", check=False).rc == FAILED
         beta.run(f"zfs receive -A {B}", check=False)
         alpha.run(half, check=False)

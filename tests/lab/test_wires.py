@@ -90,12 +90,18 @@ class TestPeer:
     def test_a_filter_that_is_not_there_is_named(self, linked: Lab) -> None:
         alpha = linked.alpha
         made(alpha, "tank/f")
+        done = alpha.run("ZREP_OUTFILTER=squeeze zrep init tank/f beta tank/f", check=False)
+        assert (done.rc, "squeeze >> /etc/zrep/filters; on beta: mkdir" in done.err) == (REFUSED, True), done
+        for each in linked:
+            each.run("mkdir -p /etc/zrep; echo squeeze > /etc/zrep/filters")
         for name, host in (("ZREP_OUTFILTER", "alpha"), ("ZREP_INFILTER", "beta")):
             done = alpha.run(f"{name}=squeeze zrep init tank/f beta tank/f{host}", check=False)
             assert (done.rc, f"the filter program squeeze is not installed on {host}" in done.err) == (REFUSED, True), (
                 done
             )
             alpha.run("zrep clear -L tank/f")
+        for each in linked:
+            each.run("rm /etc/zrep/filters")
 
     def test_tmpdir_is_no_obstacle(self, linked: Lab) -> None:
         alpha = linked.alpha

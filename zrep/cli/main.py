@@ -117,12 +117,11 @@ def _dispatch(arguments: list[str]) -> int:
         # The helper on the other host starts with every run: it needs no command line parser.
         from zrep.wire.server import serve
 
-        load_defaults()
-        return serve(read_settings())
-    for unknown in load_defaults():
-        if sys.stderr.isatty():
-            print(f"zrep: {unknown}", file=sys.stderr)
-    settings = read_settings()
+        return serve(read_settings(allowed=load_defaults().filters))
+    defaults = load_defaults()
+    for unknown in defaults.unknown if sys.stderr.isatty() else ():
+        print(f"zrep: {unknown}", file=sys.stderr)
+    settings = read_settings(allowed=defaults.filters)
     if _plain_sync(arguments):
         # Every minute, on small machines: without the command line parser it starts in half the time.
         from zrep.cli.run import filesystems, sync

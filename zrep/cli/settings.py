@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from zrep.core.errors import UsageError
+from msgspec import Struct
+
+from zrep.core.errors import RefusedError, UsageError
 from zrep.core.names import check_tag
 from zrep.core.quantities import whole_number
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
+from zrep.host.trust import others_may_write
 
 DEFAULTS = "/etc/default/zrep"
 # fmt: off
 SETTINGS = frozenset({
-    "SSH", "ZREPTAG", "ZREP_FENCE_CMD", "ZREP_HOOKS", "ZREP_HOST", "ZREP_INFILTER",
+    "SSH", "ZREPTAG", "ZREP_FENCE_CMD", "ZREP_FILTERS", "ZREP_HOOKS", "ZREP_HOST", "ZREP_INFILTER",
     "ZREP_JOBS", "ZREP_LIBRARY", "ZREP_OUTFILTER", "ZREP_PATH", "ZREP_RUNDIR", "ZREP_SAVE_COUNT",
     "ZREP_SEND_FLAGS", "ZREP_SKIP_EXPIRE", "ZREP_SRC_HOST", "ZREP_STALL",
 })
@@ -22,17 +25,32 @@ SETTINGS = frozenset({
 _LINE = re.compile(r"(?:export\s+)?([A-Z][A-Z0-9_]*)=(.*)")
 
 
-def load_defaults(path: str = DEFAULTS) -> list[str]:
-    """Settings of the file for names the environment does not have; UsageError for a line that is none. What zrep does
-    not know although it looks meant for it comes back, a line for each: a person should hear of it, cron need not."""
+class Defaults(Struct, frozen=True):
+    """What else the file of settings says. unknown: what looks meant for zrep and is not known to it, a line for each:
+    a person should hear of it, cron need not. filters: those it names, which root allows by that."""
+
+    unknown: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
+
+
+def load_defaults(path: str = DEFAULTS) -> Defaults:
+    """Settings of the file for names the environment does not have; UsageError for a line that is none, RefusedError
+    where others than root may write it: it names programs."""
+    if found := others_may_write(path):
+        raise RefusedError(
+            f"{path} could be from others than root",
+            evidence=found,
+            advice=f"look at what is in it; then, as root: chown root {path}; chmod go-w {path}, and its directory",
+        )
     try:
         with open(path) as file:
             text = file.read()
     except FileNotFoundError:
-        return []
+        return Defaults()
     except OSError as error:
         raise UsageError(f"cannot read {path}", evidence=error.strerror or str(error)) from None
-    unknown = []
+    unknown: list[str] = []
+    filters: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
@@ -44,14 +62,16 @@ def load_defaults(path: str = DEFAULTS) -> list[str]:
         if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
             value = value[1:-1]
         os.environ.setdefault(name, value)
+        if name in ("ZREP_OUTFILTER", "ZREP_INFILTER"):
+            filters.append(value)
         if re.match(r"ZREP.*", name) and name not in SETTINGS:
             unknown.append(f"{path} line {number}: {name} is no setting of zrep, see ENVIRONMENT in zrep(8)")
-    return unknown
+    return Defaults(tuple(unknown), tuple(filters))
 
 
-def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """What the environment settles, once load_defaults has completed it. An empty variable is as none. UsageError for a
-    value that makes no sense."""
+def read_settings(environment: Mapping[str, str] | None = None, allowed: Sequence[str] = ()) -> Settings:
+    """What the environment settles, once load_defaults has completed it. An empty variable is as none. allowed: the
+    filters that the file itself names. UsageError for a value that makes no sense."""
     default = DEFAULT_SETTINGS
     environment = os.environ if environment is None else environment
 
@@ -77,6 +97,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         send_flags=environment.get("ZREP_SEND_FLAGS"),  # none at all is a choice too
         outfilter=text("ZREP_OUTFILTER"),
         infilter=text("ZREP_INFILTER"),
+        filters=text("ZREP_FILTERS", default.filters),
+        allowed=tuple(allowed),
     )
 
 

@@ -331,7 +331,9 @@ class _Host:
             "receive_resume_token": _UNSET,
             "guid": Value(f"{_PLANNED}{name}", "-"),
         }
-        self.members[name] = build_member(self.tag, name, {**inherited, **born, **values}, ())
+        allowed = next((member.filters for member in self.members.values() if member.filters), ())
+        made = build_member(self.tag, name, {**inherited, **born, **values}, ())
+        self.members[name] = replace(made, filters=allowed)
 
     def _encryption_above(self, dataset: str) -> dict[str, Value]:
         above = self.members.get(dataset.rpartition("/")[0])
@@ -351,7 +353,8 @@ class _Host:
         for name in [name for name in self.members if renamed(name) != name]:
             member = self.members.pop(name)
             values = {key: _renamed(value, name, renamed, key) for key, value in member.properties.items()}
-            self.members[renamed(name)] = build_member(self.tag, renamed(name), values, member.snapshots)
+            built = build_member(self.tag, renamed(name), values, member.snapshots)
+            self.members[renamed(name)] = replace(built, filters=member.filters)
         self._encryption_roots(renamed)
         self._origins(lambda origin: "@".join((renamed(origin.partition("@")[0]), origin.partition("@")[2])))
         for name, member in list(self.members.items()):

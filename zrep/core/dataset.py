@@ -71,7 +71,8 @@ NO_TOKEN = TokenContents()
 
 class Member(Struct, frozen=True):
     """One filesystem or volume with its snapshots, oldest first (by createtxg). only_quotas: what was written since the
-    newest of them is known to be user, group or project quotas, and no more."""
+    newest of them is known to be user, group or project quotas, and no more. filters: what root of its host lets
+    streams be passed through there, where it was asked for by its name."""
 
     name: str
     properties: Mapping[str, Value]
@@ -79,6 +80,7 @@ class Member(Struct, frozen=True):
     snapshots: tuple[Snapshot, ...] = ()
     place: str = NOWHERE
     only_quotas: bool = False
+    filters: tuple[str, ...] = ()
 
     def get(self, name: str, default: str = "-") -> str:
         value = self.properties.get(name)

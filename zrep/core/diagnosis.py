@@ -17,6 +17,7 @@ from zrep.core.place import differs, own_and_peer
 from zrep.core.quantities import size
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, Relation, SplitBrain, Stale, relate
 from zrep.core.role import LEGACY, PREPARED, Role
+from zrep.core.settings import FILTERS_FILE
 
 
 class Action(Enum):
@@ -60,6 +61,7 @@ class State(Enum):
     KEY_NOT_LOADED = ("key not loaded", 3, Action.REFUSE)
     FOREIGN_SNAPSHOT = ("foreign snapshot", 3, Action.REFUSE)
     REPLICA_MODIFIED = ("replica modified", 3, Action.REFUSE)
+    FILTER_NOT_ALLOWED = ("filter not allowed", 3, Action.REFUSE)
 
     @property
     def word(self) -> str:
@@ -78,6 +80,8 @@ class State(Enum):
 ELSEWHERE = frozenset({State.PEER_MISSING, State.UNRELATED})
 # The roles are well and only the data is not: whatever moves data refuses by itself.
 DATA = frozenset({State.NO_COMMON_SNAPSHOT, State.KEY_NOT_LOADED, State.FOREIGN_SNAPSHOT, State.REPLICA_MODIFIED})
+# They could not be given to the peer's login shell.
+_NOT_IN_FILTERS = frozenset("'!\\\n")
 # What one side knows of itself and the other cannot change.
 _DECIDED = frozenset(
     {State.SPLIT_COPY, State.REJOIN_UNFINISHED, State.UNREADABLE, State.RENAMED, State.INIT_UNFINISHED}
@@ -470,6 +474,8 @@ def diagnose_data(mine: Member, theirs: Member) -> Diagnosis | None:
     """Judge whether a stream can go from the master to the replica: there is a base, and the replica is as it was
     received, or has still to be received for the first time. None: it can."""
     master, replica = _by_role(mine, theirs)
+    if barred := diagnose_filters(master.role, mine.filters, theirs.filters, mine.role.peer_host):
+        return barred
     if replica.arriving:
         return None
     base = newest_common(master, replica)
@@ -505,6 +511,31 @@ def _key_away(mine: Member, theirs: Member) -> Diagnosis:
         "its streams are not raw: they are encrypted as they arrive",
         f"{f'on {host}: ' if host else ''}{replica.load_key}",
     )
+
+
+def diagnose_filters(role: Role, here: Sequence[str], there: Sequence[str], host: str) -> Diagnosis | None:
+    """Judge the filters in a master's role by what root allows here, and there on host. They are shell commands, and
+    whoever may set a property of the dataset can write them: each host runs only what its own root has written down.
+    Both are needed on both, or a role change would end what goes on now. None: they are allowed."""
+    wanted = dict.fromkeys(text for text in (role.outfilter, role.infilter) if text)
+    sides = (("here", here), (f"on {host}", there))
+    barred = {where: [text for text in wanted if text not in allowed] for where, allowed in sides}
+    if not any(barred.values()):
+        return None
+    told = "; ".join(f"{where}: {', '.join(map(repr, texts))}" for where, texts in barred.items() if texts)
+    odd = any(not text.isprintable() or set(text) & _NOT_IN_FILTERS for text in wanted)
+    write = "; ".join(_allowing(where, texts) for where, texts in barred.items() if texts)
+    return Diagnosis(
+        State.FILTER_NOT_ALLOWED,
+        "a filter of its streams is not one that root has allowed",
+        f"{told}; it runs as a shell command, and stands in a property, which others than root may have set",
+        "zrep writes no such filter: see zrep(8), STREAM FILTERS" if odd else f"only if you know it, as root {write}",
+    )
+
+
+def _allowing(where: str, filters: Sequence[str]) -> str:
+    """The line that allows filters on a host: its file need not be there yet."""
+    return f"{where}: mkdir -p /etc/zrep; printf '%s\\n' {join(filters)} >> {FILTERS_FILE}"
 
 
 def _quotas_set(mine: Member, theirs: Member, base: Snapshot) -> Diagnosis:

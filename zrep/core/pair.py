@@ -168,7 +168,8 @@ def _in_lane(member: Member, root: Member, links: Mapping[str, str]) -> Member:
         "within": True,
         "within_encrypted": root.encrypted,
     }
-    return replace(member, role=replace(root.role, **links, **own, flags=_flags(root, member)))
+    role = replace(root.role, **links, **own, flags=_flags(root, member))
+    return replace(member, role=role, filters=root.filters)
 
 
 def _flags(root: Member, member: Member) -> str | None:

@@ -6,6 +6,9 @@ from msgspec import Struct
 
 from zrep.core.names import DEFAULT_TAG
 
+# Where root allows filters, unless it is told otherwise.
+FILTERS_FILE = "/etc/zrep/filters"
+
 
 class Settings(Struct, frozen=True):
     """What a run is told by its environment; each default is what holds where nothing is said. What is kept as it was
@@ -22,6 +25,9 @@ class Settings(Struct, frozen=True):
     takeover -L runs first (ZREP_FENCE_CMD). For init: savecount, as written (ZREP_SAVE_COUNT), the name by which the
     peer reaches this host (ZREP_SRC_HOST), the flags of every send, None for those that fit (ZREP_SEND_FLAGS), and the
     filters of the stream at both ends (ZREP_OUTFILTER, ZREP_INFILTER).
+
+    filters: the file in which root allows filters, a line each (ZREP_FILTERS). allowed: those that the file of settings
+    itself names, whatever the environment says.
     """
 
     host: str = ""
@@ -42,6 +48,8 @@ class Settings(Struct, frozen=True):
     outfilter: str = ""
     infilter: str = ""
     every_tag: bool = True
+    filters: str = FILTERS_FILE
+    allowed: tuple[str, ...] = ()
 
 
 DEFAULT_SETTINGS = Settings()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from zrep.core.requests import RunHooks
 from zrep.host import process
 from zrep.host.machine import Machine, carry_out
+from zrep.host.trust import others_may_write
 
 HOOK_SECONDS = 60.0
 FENCE_SECONDS = 120.0
@@ -15,7 +16,7 @@ FENCE_SECONDS = 120.0
 
 @carry_out.register(RunHooks)
 def run_hooks(request: RunHooks, machine: Machine) -> list[str]:
-    """A hook that cannot be run is a hook that refused."""
+    """A hook that cannot be run is a hook that refused; so is one that others than root may write."""
     folder = machine.settings.hooks
     try:
         paths = [f"{folder}/{name}" for name in sorted(os.listdir(folder))]
@@ -24,6 +25,8 @@ def run_hooks(request: RunHooks, machine: Machine) -> list[str]:
     except OSError as error:
         return [f"{folder}: {error.strerror or error}"]
     programs = [path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)]
+    if found := next(filter(None, map(others_may_write, (folder, *programs))), ""):
+        return [f"{folder} could be from others than root: {found}"]
     about = {"ZREP_EVENT": request.event, **request.about}
     return [text for path in programs if (text := _hook(path, request.event, about))]
 

@@ -83,9 +83,11 @@ class LocalHost(Machine):
         return answer
 
     def sender(self, step: SendStream) -> Argv:
+        self.check_filter(step.outfilter, step.target)
         return commands.send(step)
 
     def receiver(self, step: SendStream, granted: tuple[str, str], *, marked: bool) -> Argv:
+        self.check_filter(step.infilter, step.target)
         return streams.receive(step, granted, marked=marked)
 
     def fence(self, command: str, about: dict[str, str]) -> tuple[int | None, str]:

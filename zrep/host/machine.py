@@ -9,13 +9,14 @@ from functools import singledispatch
 from typing import Any
 
 from zrep.core import place
-from zrep.core.errors import BugError
+from zrep.core.errors import BugError, RefusedError
 from zrep.core.requests import Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.host import locks, process
 from zrep.host.library import Library
 from zrep.host.locks import Locks
 from zrep.host.process import COMMAND_SECONDS, Runner
+from zrep.host.trust import others_may_write
 from zrep.zfs import errors as zfs_errors
 from zrep.zfs import parse
 from zrep.zfs.commands import Argv, Completed
@@ -96,6 +97,21 @@ class Machine:
     def directory(self) -> str:
         """Where locks and bookkeeping are kept. RefusedError when it cannot be made."""
         return self.locks.directory
+
+    def allowed_filters(self) -> tuple[str, ...]:
+        """The filters that root lets streams be passed through on this host: those of the file of settings, and each
+        line of the file for them, unless others could have written it."""
+        text = "" if others_may_write(self.settings.filters) else _read(self.settings.filters)
+        lines = (line.strip() for line in text.splitlines())
+        return (*self.settings.allowed, *(line for line in lines if line and not line.startswith("#")))
+
+    def check_filter(self, text: str, dataset: str) -> None:
+        """The last look before a filter becomes a shell command, wherever its text is from. RefusedError for one that
+        is not allowed."""
+        if text and text not in self.allowed_filters():
+            raise RefusedError(
+                f"a filter is not one that root of {self.name} has allowed", filesystem=dataset, evidence=repr(text)
+            )
 
     def run(self, argv: Argv) -> Completed:
         """Run a command to its end. The locks go along: one that outlives zrep still counts as busy."""

@@ -106,7 +106,10 @@ def read_members(request: ReadMembers, machine: Machine) -> Found:
     if request.sync_txg:
         failed |= _sync(names, request.seconds, machine)
     left = [name for name in names if name not in failed]
-    members, others = _charged(left, partial(_members, request, machine))
+    read, others = _charged(left, partial(_members, request, machine))
+    allowed = machine.allowed_filters() if read else ()
+    asked = set(request.datasets) if allowed else set()
+    members = {name: replace(member, filters=allowed) if name in asked else member for name, member in read.items()}
     return Found(members, {name: as_failure(error) for name, error in {**failed, **others}.items()})
 
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot
+from zrep.core.diagnosis import diagnose_filters
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ancestors, check_dataset, check_host, pool_of
 from zrep.core.pair import End, Lane, next_snapshots
@@ -186,6 +187,8 @@ def _check(session: Session, request: Request, link: Link, peer: Host, here: Ide
             filesystem=name,
             advice="choose another target",
         )
+    if barred := diagnose_filters(role, source.filters, nearest.filters, request.host):
+        raise barred.error(name)
     _check_space(request, source, nearest, target)
     missing = tuple(parent for parent in parents if parent not in found)
     role = _below_encrypted(session, request, source, nearest, role) if nearest.encrypted else role

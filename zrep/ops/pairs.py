@@ -504,8 +504,9 @@ class Session:
         before = view.pair
         for end, (host, name, _) in halves.items():
             tree = found[host].get(name)
-            if tree is None and before.at(end).members[0].arriving:
-                tree = plain_tree(Member(name, {}, before.at(end).role))
+            root = before.at(end).members[0]
+            if tree is None and root.arriving:
+                tree = plain_tree(Member(name, {}, root.role, filters=root.filters))
             if tree is None:
                 raise RefusedError(f"{name} vanished from {host.name} while zrep was working on it")
             if isinstance(tree, ZrepError):

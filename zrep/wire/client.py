@@ -21,6 +21,7 @@ from zrep.core.requests import Answer, Identify, Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import SendStream
 from zrep.host import process
+from zrep.host.trust import others_may_write
 from zrep.wire import ssh
 from zrep.wire.messages import (
     ANSWER_BYTES,
@@ -86,6 +87,18 @@ def _private_directory() -> str:
         evidence=said,
         advice="make room in /tmp, or set TMPDIR to a directory with a short name",
     )
+
+
+def _check_program(name: str) -> None:
+    """RefusedError for a program that others than root could have put there: it gets to see every stream, and starts
+    as who runs zrep."""
+    path = process.find(name)
+    if path and (found := others_may_write(path)):
+        raise RefusedError(
+            f"{path} could be from others than root",
+            evidence=found,
+            advice="let SSH name a program that only root may write, in directories that only root may write",
+        )
 
 
 class RemoteHost:
@@ -192,6 +205,7 @@ class RemoteHost:
                 raise copy.copy(self._failure)
             if self._child is not None:
                 return
+            _check_program(ssh.ssh_words(self._settings.ssh)[0])
             # In a private directory of this run: nobody else's connection is used, and nobody else uses this one.
             self._directory = _private_directory()
             # Errors go to a file: a pipe that nobody reads could fill and stop ssh.
