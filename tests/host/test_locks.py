@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -171,3 +172,58 @@ def test_a_directory_of_another_user_holds_no_locks(tmp_path: Path) -> None:
     os.chown(tmp_path / "zrep", 65534, 65534)
     with pytest.raises(RefusedError, match="cannot hold the locks"):
         Locks(settings=Settings(run_directory=str(tmp_path))).take("tank/a")
+
+
+def test_a_directory_that_others_may_write_holds_no_locks(tmp_path: Path) -> None:
+    """Unless it is like /tmp: there nobody can put another one in its place."""
+    tmp_path.chmod(0o777)
+    with pytest.raises(RefusedError) as refused:
+        Locks(settings=Settings(run_directory=str(tmp_path))).take("tank/a")
+    assert f"{tmp_path} has mode 777" in refused.value.line()
+    tmp_path.chmod(0o1777)
+    Locks(settings=Settings(run_directory=str(tmp_path))).take("tank/a")
+
+
+def test_nothing_that_was_planted_is_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "other").mkdir(mode=0o755)
+    (tmp_path / "zrep").symlink_to(tmp_path / "other")
+    with pytest.raises(RefusedError, match="cannot hold the locks"):
+        Locks(settings=Settings(run_directory=str(tmp_path))).take("tank/a")
+    assert (tmp_path / "other").stat().st_mode & 0o777 == 0o755
+    locks = Locks(str(tmp_path / "other"))
+    path = tmp_path / "other" / "tank%a.receive"
+    for plant in (partial(os.link, victim), partial(os.symlink, victim), os.mkfifo):
+        plant(path)
+        with pytest.raises(RefusedError, match="cannot lock"):
+            locks.take("tank/a", 0.0)
+        assert victim.read_text() == "precious"
+        path.unlink()
+    locks.drop_all()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_has_locks_of_his_own_beside_those_of_root() -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        settings = Settings(run_directory=folder, user="backup")
+        root = Locks(settings=settings)
+        root.take(NAME)
+        own = Path(folder) / "zrep-65534"
+        try:
+            os.seteuid(65534)
+            with pytest.raises(RefusedError) as refused:
+                Locks(settings=settings).take(NAME)
+            assert refused.value.advice.startswith(f"as root: install -d -m 700 -o backup {own}, or")
+            os.seteuid(0)
+            own.mkdir(mode=0o700)
+            os.chown(own, 65534, 65534)
+            os.seteuid(65534)
+            his = Locks(settings=settings)
+            his.take(NAME)
+        finally:
+            os.seteuid(0)
+        assert (root.directory, his.directory) == (f"{folder}/zrep", str(own))
+        his.drop_all()
+        root.drop_all()

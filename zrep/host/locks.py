@@ -12,6 +12,7 @@ what must not be closed too early.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import stat
@@ -22,6 +23,7 @@ from contextlib import suppress
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import is_tag, lock_file
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
+from zrep.host.trust import others_may_write
 
 TRY_SECONDS = 2.0
 # Whoever may open a file may lock it.
@@ -32,24 +34,29 @@ _LONGEST_NOTE = 100
 
 
 def _run_directory(settings: Settings) -> str:
-    """Make the directory where locks live, and name it. RefusedError when it cannot be made, or belongs to another
-    user: whoever may open a file there may lock it, and nobody else is to stop replication by that."""
-    path = f"{settings.run_directory.rstrip('/')}/zrep"
+    """Make the directory where locks live, and name it: for root, and one for each other user beside it. RefusedError
+    when it cannot be made, or others could change what is in it: whoever may open a file there may lock it, and nobody
+    else is to stop replication by that; nor is anything that was planted there to be followed."""
+    user = os.geteuid()
+    path = f"{settings.run_directory.rstrip('/')}/zrep{f'-{user}' if user else ''}"
     try:
         os.makedirs(path, mode=_DIRECTORY_MODE, exist_ok=True)
         found = os.lstat(path)
-        if found.st_uid not in (0, os.geteuid()) or not stat.S_ISDIR(found.st_mode):
+        reason = "" if stat.S_ISDIR(found.st_mode) else "it is no directory"
+        if not reason:
+            _narrow(path, found, _DIRECTORY_MODE)
+            reason = others_may_write(path)
+        if reason:
             raise RefusedError(
                 f"{path} on {os.uname().nodename} cannot hold the locks",
-                evidence=f"it belongs to the user {found.st_uid}" if stat.S_ISDIR(found.st_mode) else "no directory",
+                evidence=reason,
                 advice="remove it, or set ZREP_RUNDIR",
             )
-        _narrow(path, found, _DIRECTORY_MODE)
     except OSError as error:
         raise RefusedError(
             f"cannot create {path} for the locks on {os.uname().nodename}",
             evidence=error.strerror or str(error),
-            advice=f"as root: install -d -o {settings.user or 'the user'} {path}, or set ZREP_RUNDIR",
+            advice=f"as root: install -d -m 700 -o {settings.user or user} {path}, or set ZREP_RUNDIR",
         ) from None
     return path
 
@@ -248,14 +255,23 @@ def _noted(path: str) -> tuple[str, int]:
     return (words[0], int(words[1])) if len(words) == 2 and is_tag(words[0]) and words[1].isdigit() else ("", 0)
 
 
+def _check_own(found: os.stat_result) -> None:
+    """OSError for what is no file of this one name: a receive token is written into it, over whatever is there."""
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        raise OSError(
+            errno.EMLINK, "it is no file of its own: somebody has put a link, or something else, in its place"
+        )
+
+
 def _try_lock(path: str) -> int | None:
     """The descriptor of a file that is locked now; None while somebody else has it."""
     from filelock import lock_descriptor  # loaded already: see load
 
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
-        _narrow(descriptor, os.fstat(descriptor), _FILE_MODE)
         try:
+            _check_own(os.fstat(descriptor))
+            _narrow(descriptor, os.fstat(descriptor), _FILE_MODE)
             locked = lock_descriptor(descriptor, blocking=False)
         except OSError:
             os.close(descriptor)
