@@ -30,7 +30,7 @@ def judged(
 ) -> tuple[str, int, str, str]:
     other = theirs if isinstance(theirs, Member) else None
     when = None if synced is None else NOW - synced
-    found = judge_age(diagnose(mine, theirs), mine, other, synced=when, paused=paused, behind=behind, now=NOW)
+    found = judge_age(diagnose("zrep", mine, theirs), mine, other, synced=when, paused=paused, behind=behind, now=NOW)
     return found.state.word, found.code, found.evidence, found.advice
 
 
@@ -104,7 +104,7 @@ def test_a_peer_that_was_not_reached_for_longer_is_late_with_the_reason() -> Non
 )
 def test_what_a_person_must_decide_stays_what_it_is(role: Role, theirs: Member | ZrepError | None) -> None:
     mine = member("tank/a", role, "1hs")
-    found = diagnose(mine, theirs)
+    found = diagnose("zrep", mine, theirs)
     assert found.code == 3 or found.state is State.SPLIT_COPY
     assert judge_age(found, mine, None, synced=0, paused=None, behind=0, now=NOW) == found
 

@@ -95,8 +95,8 @@ def seen(diagnosis: Diagnosis) -> tuple[State, str]:
 @pytest.mark.parametrize("row", BOTH, ids=[row[0] for row in BOTH])
 def test_both_sides_see_the_same_pair(row: tuple[str, Member, Member, State, str, State, str]) -> None:
     _, here, there, state, advice, state_there, advice_there = row
-    assert seen(diagnose(here, there)) == (state, advice)
-    assert seen(diagnose(there, here)) == (state_there, advice_there)
+    assert seen(diagnose("zrep", here, there)) == (state, advice)
+    assert seen(diagnose("zrep", there, here)) == (state_there, advice_there)
 
 
 # --- the other half is not under its name ---
@@ -124,24 +124,27 @@ ELSEWHERE: list[tuple[str, dict[str, Role], State, str]] = [
 @pytest.mark.parametrize("row", ELSEWHERE, ids=[row[0] for row in ELSEWHERE])
 def test_a_peer_that_is_missing_may_have_another_name(row: tuple[str, dict[str, Role], State, str]) -> None:
     _, roles, state, advice = row
-    assert seen(diagnose(alpha(), None, elsewhere=roles)) == (state, advice)
+    assert seen(diagnose("zrep", alpha(), None, elsewhere=roles)) == (state, advice)
 
 
 def test_a_peer_that_does_not_know_the_new_name_of_this_side_is_to_learn_it() -> None:
     renamed = alpha(replace(MASTER, src_fs="tank/new"), name="tank/new")
-    assert seen(diagnose(renamed, beta())) == (State.RENAMED, "on beta: zrep changeconfig tank/b alpha tank/new")
+    assert seen(diagnose("zrep", renamed, beta())) == (
+        State.RENAMED,
+        "on beta: zrep changeconfig tank/b alpha tank/new",
+    )
 
 
 def test_a_pair_of_the_shell_zrep_is_known_by_the_other_names() -> None:
     shell = replace(MASTER, gen="", epoch=None)
     renamed = replace(REPLICA, gen="", epoch=None, dest_fs="tank/new")
-    assert diagnose(alpha(shell), None, elsewhere={"tank/new": renamed}).state is State.RENAMED
+    assert diagnose("zrep", alpha(shell), None, elsewhere={"tank/new": renamed}).state is State.RENAMED
 
 
 def test_a_clone_in_the_place_of_a_rejoin_that_was_cut_is_nothing_to_start_over_for() -> None:
     """It has no role yet; the record is on the copy."""
     copy = replace(MASTER, master=False, intent=REJOIN)
-    found = diagnose(beta(FORCED), alpha(Role(savecount=5)), elsewhere={COPY: copy})
+    found = diagnose("zrep", beta(FORCED), alpha(Role(savecount=5)), elsewhere={COPY: copy})
     assert seen(found) == (State.REJOIN_UNFINISHED, "on alpha: zrep rejoin tank/a")
 
 
@@ -198,7 +201,7 @@ UNASKED: list[tuple[str, Role, ZrepError, State, int, str]] = [
 @pytest.mark.parametrize("row", UNASKED, ids=[row[0] for row in UNASKED])
 def test_a_peer_that_cannot_be_asked(row: tuple[str, Role, ZrepError, State, int, str]) -> None:
     _, role, error, state, code, advice = row
-    found = diagnose(alpha(role), error)
+    found = diagnose("zrep", alpha(role), error)
     assert (found.state, found.code, found.advice) == (state, code, advice)
 
 
@@ -207,20 +210,20 @@ def test_a_peer_that_cannot_be_asked(row: tuple[str, Role, ZrepError, State, int
 
 def test_without_a_master_the_one_that_its_links_call_the_replica_becomes_it() -> None:
     neither = replace(REPLICA, src_fs=B)
-    assert seen(diagnose(beta(neither), beta(neither))) == (State.NO_MASTER, "zrep takeover -L tank/b")
+    assert seen(diagnose("zrep", beta(neither), beta(neither))) == (State.NO_MASTER, "zrep takeover -L tank/b")
 
 
 # --- what may be done ---
 
 
 def test_a_living_shell_zrep_is_waited_for() -> None:
-    found = diagnose(alpha(), beta(), shell="zrep:lock-pid 7 is alive")
+    found = diagnose("zrep", alpha(), beta(), shell="zrep:lock-pid 7 is alive")
     assert (found.state, found.code, found.state.action) == (State.BUSY, 4, Action.WAIT)
     assert isinstance(found.error(A), BusyError)
 
 
 def test_a_refusal_says_what_status_says() -> None:
-    found = diagnose(alpha(), beta(FORCED))
+    found = diagnose("zrep", alpha(), beta(FORCED))
     error = found.error(A, "; it is read-only here now")
     assert isinstance(error, RefusedError)
     assert (error.what, error.advice) == ("the master role has moved to tank/b on beta", found.advice)
@@ -273,7 +276,7 @@ def test_every_two_sides_have_a_state_that_says_what_to_do() -> None:
     to finish."""
     for one, other in product(roles(), roles()):
         mine, theirs = (member(role.own_fs, role, "1hs") for role in (one, other))
-        found = diagnose(mine, theirs)
+        found = diagnose("zrep", mine, theirs)
         well = found.state in (State.OK, State.PAUSED)
         assert bool(found.advice) is not well, (one, other, found)
         assert not re.search(r"\b(FS|HOST|TAG)\b", found.advice), found

@@ -171,6 +171,18 @@ class Member(Struct, frozen=True):
     def after(self, base: Snapshot) -> tuple[Snapshot, ...]:
         return tuple(snapshot for snapshot in self.snapshots if snapshot.createtxg > base.createtxg)
 
+    def left_over(self, tag: str, base: Snapshot) -> tuple[Snapshot, ...]:
+        """Of a replica, the snapshots after its base that zrep made here while this was the master and never sent:
+        nothing was written to it since, nobody else holds them and they have no clones. Nothing is lost with them."""
+        if self.written_since(base):
+            return ()
+        return tuple(
+            snapshot
+            for snapshot in self.after(base)
+            if snapshot.made and snapshot.sent is None and sequence_of(tag, snapshot.name) is not None
+            if snapshot.holds <= {tag} and not snapshot.clones
+        )
+
     def written_since(self, base: Snapshot) -> int:
         """Bytes written after base: in later snapshots and since the last of them. Zero means nothing was
         written only after the pool's transaction group has closed: an intent log may hold more."""

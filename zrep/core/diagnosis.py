@@ -162,14 +162,15 @@ def diagnose_alone(name: str, role: Role) -> Diagnosis:
 
 
 def diagnose(
+    tag: str,
     mine: Member,
     theirs: Member | ZrepError | None,
     *,
     elsewhere: Mapping[str, Role] | None = None,
     shell: str = "",
 ) -> Diagnosis:
-    """Judge a pair as read on both sides, seen from mine. theirs: what kept the peer from being asked, or None when it
-    says that there is no such dataset.
+    """Judge a pair of a tag as read on both sides, seen from mine. theirs: what kept the peer from being asked, or None
+    when it says that there is no such dataset.
 
     elsewhere: the roles of all datasets on the peer, to be given where without them the state is in ELSEWHERE;
     shell: evidence that a living shell zrep works on one of the two.
@@ -178,7 +179,7 @@ def diagnose(
     goes_on = found.state.action in (Action.PROCEED, Action.REPAIR) and found.state is not State.PAUSED
     if isinstance(theirs, Member) and goes_on:
         unmounted = _unmounted(mine, theirs) if found.state is State.OK else None
-        return diagnose_data(mine, theirs) or unmounted or found
+        return diagnose_data(tag, mine, theirs) or unmounted or found
     return found
 
 
@@ -470,7 +471,7 @@ def _promote(mine: Member) -> str:
 # --- data ---
 
 
-def diagnose_data(mine: Member, theirs: Member) -> Diagnosis | None:
+def diagnose_data(tag: str, mine: Member, theirs: Member) -> Diagnosis | None:
     """Judge whether a stream can go from the master to the replica: there is a base, and the replica is as it was
     received, or has still to be received for the first time. None: it can."""
     master, replica = _by_role(mine, theirs)
@@ -498,7 +499,9 @@ def diagnose_data(mine: Member, theirs: Member) -> Diagnosis | None:
         return modified(mine, theirs, f"{size(written)} written there since @{base.name}")
     if replica.key_missing and not master.sent_raw:
         return _key_away(mine, theirs)
-    return _in_the_way(mine, theirs, base, later) if later and master.sent_raw else None
+    left = replica.left_over(tag, own)
+    obstacles = [snapshot for snapshot in later if snapshot not in left]
+    return _in_the_way(mine, theirs, base, obstacles) if obstacles and master.sent_raw else None
 
 
 def _key_away(mine: Member, theirs: Member) -> Diagnosis:
@@ -553,18 +556,22 @@ def _quotas_set(mine: Member, theirs: Member, base: Snapshot) -> Diagnosis:
 
 
 def _in_the_way(mine: Member, theirs: Member, base: Snapshot, later: Sequence[Snapshot]) -> Diagnosis:
-    """Onto an encrypted dataset a raw stream goes only where the base is the newest snapshot."""
+    """Onto an encrypted dataset a raw stream goes only where the base is the newest snapshot. later: those that are no
+    business of zrep's."""
     master, replica = _by_role(mine, theirs)
     host = mine.role.peer_host if master is mine else ""
     full = [f"{replica.name}@{snapshot.name}" for snapshot in later]
     held = [("zfs", "release", tag, name) for name, s in zip(full, later, strict=True) for tag in sorted(s.holds)]
-    remove = ("zfs", "destroy", f"{replica.name}@{','.join(snapshot.name for snapshot in later)}")
+    clones = [clone for snapshot in later for clone in snapshot.clones]
+    copy = f"copy what is wanted of {', '.join(clones)}, then: " if clones else ""
+    remove = [*(("zfs", "destroy", clone) for clone in clones)]
+    remove.append(("zfs", "destroy", f"{replica.name}@{','.join(snapshot.name for snapshot in later)}"))
     return Diagnosis(
         State.FOREIGN_SNAPSHOT,
         f"the encrypted replica {replica.name} has snapshots that zrep did not make, newer than the base",
         f"{', '.join(f'@{snapshot.name}' for snapshot in later)}: nothing is in them that @{base.name} has not, and no "
         "raw stream is received on top of them",
-        f"{f'on {host}: ' if host else ''}{'; '.join(map(join, (*held, remove)))}",
+        f"{f'on {host}: ' if host else ''}{copy}{'; '.join(map(join, (*held, *remove)))}",
     )
 
 

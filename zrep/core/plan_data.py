@@ -61,7 +61,7 @@ def plan_advance(lane: Lane) -> Advance:
     """Work out what sync has to do for one lane of a linked pair. RefusedError when there is no base, or when the
     replica was changed."""
     source, target = lane.source, lane.target
-    trouble = diagnose_data(source, target)
+    trouble = diagnose_data(lane.tag, source, target)
     if trouble is not None:
         raise trouble.error(source.name)
     base = lane.base
@@ -136,13 +136,25 @@ def plan_roll_back(lane: Lane) -> RollBack | None:
 
 def back_to(end: End, tag: str, member: Member, snapshot: Snapshot, later: Sequence[Snapshot]) -> tuple[Step, ...]:
     """Roll a dataset back to a snapshot, after zrep's own later ones are let go of and gone."""
-    held = tuple(f"{member.name}@{each.name}" for each in later if tag in each.holds)
-    names = tuple(each.name for each in later)
+    return (*_without(end, tag, member, later), Rollback(end, f"{member.name}@{snapshot.name}"))
+
+
+def _without(end: End, tag: str, member: Member, snapshots: Sequence[Snapshot]) -> tuple[Step, ...]:
+    """Let go of snapshots of zrep's own, and destroy them."""
+    held = tuple(f"{member.name}@{each.name}" for each in snapshots if tag in each.holds)
+    names = tuple(each.name for each in snapshots)
     return (
         *((Release(end, tag, held),) if held else ()),
         *((DestroySnapshots(end, member.name, names),) if names else ()),
-        Rollback(end, f"{member.name}@{snapshot.name}"),
     )
+
+
+def plan_left_over(lane: Lane) -> tuple[Step, ...]:
+    """Take from a replica what a role change that was cut has left of the master that it was (Member.left_over): no raw
+    stream is received on top of it."""
+    base = newest_common(lane.target, lane.source)
+    left = lane.target.left_over(lane.tag, base) if base else ()
+    return _without(End.TARGET, lane.tag, lane.target, left)
 
 
 def _unwritten_up_to(replica: Member, base: Snapshot) -> Snapshot:
@@ -197,6 +209,7 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
         steps.append(SetProperties(End.TARGET, (target.name,), (("readonly", "on"),)))
     steps += _release_others(End.TARGET, target, lane.tag, at_target)
     steps += _release_others(End.SOURCE, source, lane.tag, base)
+    steps += plan_left_over(lane)
     if expire:
         # What is let go of above is held no more by then.
         steps += _expire(lane, _without_hold(source, lane.tag, base), _without_hold(target, lane.tag, base))

@@ -17,6 +17,7 @@ from zrep.core.plan_data import (
     plan_advance,
     plan_another_name,
     plan_converge,
+    plan_left_over,
     plan_stream,
 )
 from zrep.core.quantities import floor_bytes, size
@@ -220,6 +221,9 @@ def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[
     if rename:
         view.do(rename)
         return stream_pending(session, session.again(view, End.SOURCE), hold=hold)
+    if left := plan_left_over(view.lane):
+        view.do(left)
+        view = view.after(*left)
     if hold and view.tag not in advance.pending.holds:
         view.do([_hold(session, view, advance.pending)])
     try:
@@ -228,7 +232,7 @@ def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[
         # Not as it was read: since then, or in a way that ZFS does not count as written.
         now = session.again(view, End.TARGET, sync_txg=True).lane
         mine, theirs = now.at(view.here), now.at(view.here.other)
-        found = diagnose_data(mine, theirs) or modified(mine, theirs, error.evidence)
+        found = diagnose_data(view.tag, mine, theirs) or modified(mine, theirs, error.evidence)
         raise found.error(view.name) from None
     return view, advance.pending
 

@@ -154,7 +154,7 @@ class View(Struct, frozen=True):
     @property
     def diagnosis(self) -> Diagnosis:
         """What state the pair is in, seen from this host."""
-        return diagnose(self.mine.members[0], self.theirs.members[0])
+        return diagnose(self.tag, self.mine.members[0], self.theirs.members[0])
 
     @property
     def turned(self) -> View:
@@ -483,10 +483,10 @@ class Session:
         shell = self._living_shell(mine, self.local)
         if not shell and isinstance(theirs, Member):
             shell = self._living_shell(theirs, self.host(mine.role.peer_host))
-        found = diagnose(mine, theirs, shell=shell)
+        found = diagnose(self.tag, mine, theirs, shell=shell)
         if found.state in ELSEWHERE:
             roles = find_roles(self.host(mine.role.peer_host), self.tag)
-            found = diagnose(mine, theirs, elsewhere=roles, shell=shell)
+            found = diagnose(self.tag, mine, theirs, elsewhere=roles, shell=shell)
         return found
 
     def _living_shell(self, member: Member, host: Host) -> str:

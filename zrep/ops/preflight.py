@@ -68,7 +68,7 @@ def preflight_alone(session: Session, tree: Tree) -> list[str]:
 
 def _unusable_data(view: View) -> ZrepError | None:
     for lane in view.lanes:
-        found = diagnose_data(lane.mine.members[0], lane.theirs.members[0])
+        found = diagnose_data(view.tag, lane.mine.members[0], lane.theirs.members[0])
         if found:
             return found.error(lane.name)
     return None

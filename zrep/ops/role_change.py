@@ -114,7 +114,7 @@ def _handed_over(session: Session, view: View) -> View:
             raise trouble
         turned = session.turned(session.again(view))
         for lane in turned.lanes:
-            if late := diagnose_data(lane.lane.source, lane.lane.target):
+            if late := diagnose_data(view.tag, lane.lane.source, lane.lane.target):
                 raise late.error(lane.name)
         converge_all(session, turned)
         if turned.link.role.recursive:

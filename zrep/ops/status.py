@@ -208,4 +208,4 @@ def _diagnose(session: Session, mine: Member, theirs: Member | ZrepError | None)
     try:
         return session.diagnose(mine, theirs)
     except ZrepError as error:
-        return diagnose(mine, error)
+        return diagnose(session.tag, mine, error)
