@@ -149,6 +149,15 @@ class TestRelay:
         assert not any("readonly=off" in line for line in three.said)
         refused(three.run("beta", pairs.failing_over(B), tag=OFFSITE), "on beta: zrep -t zrep takeover tank/b")
 
+    def test_what_was_made_from_a_replica_is_mounted_once_it_is_master(self, three: Hosts) -> None:
+        """The replica's own canmount is noauto: what it is while it is master is what counts."""
+        pairs.linked(three)
+        good(three.run("beta", pairs.initialising(Request(B, "gamma", G)), tag=OFFSITE))
+        good(three.run("beta", pairs.taking_over(B)))
+        good(three.run("beta", pairs.failing_over(B), tag=OFFSITE))
+        assert value(three, "gamma", G, "canmount") == "on"
+        assert value(three, "gamma", G, "mounted") == "yes"
+
 
 class TestReplicaUnderTwoTags:
     """As an earlier version left it: alpha follows beta under zrep and gamma under offsite, and both take writes."""

@@ -11,6 +11,7 @@ from zrep.core.place import NOWHERE
 from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.role import Intent, Role, intent_property, named, role_values
 from zrep.core.steps import CreateParent, SetProperties
+from zrep.core.tags import NO_ROLES, Roles
 
 _Properties = tuple[tuple[str, str], ...]
 
@@ -49,10 +50,12 @@ def plan_announce(tag: str, source: str, role: Role) -> SetProperties:
 
 
 def plan_link(
-    tag: str, source: Member, role: Role, places: tuple[str, str] = (NOWHERE, NOWHERE)
+    tag: str, source: Member, role: Role, places: tuple[str, str] = (NOWHERE, NOWHERE), others: Roles = NO_ROLES
 ) -> tuple[SetProperties, SetProperties]:
-    """Link the replica first, then end the intent on the master: only then is it a pair that sync acts on."""
-    remembered = () if source.volume else ((f"{tag}:canmount", source.get("canmount")),)
+    """Link the replica first, then end the intent on the master: only then is it a pair that sync acts on. others: the
+    roles of the source under its other tags: where it is a replica itself, what its canmount is says nothing."""
+    canmount = next((each.canmount for each in others.values() if each.canmount), source.get("canmount"))
+    remembered = () if source.volume else ((f"{tag}:canmount", canmount),)
     properties = (*_role(tag, role, master=False), _savecount(tag, role), *_shape(tag, role), *remembered)
     here, there = places
     return (

@@ -33,9 +33,10 @@ from zrep.ops.children import find_left_out
 from zrep.ops.execute import Executor
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session
-from zrep.ops.read import find_role, observe, read_other_roles, read_property_names, read_token
+from zrep.ops.read import find_role, observe, read_property_names, read_token
 from zrep.ops.repair import prepare
 from zrep.ops.sync import sync_tree
+from zrep.ops.tags import other_roles
 from zrep.zfs.errors import PoolAbsentError
 
 
@@ -325,10 +326,8 @@ def _filter(name: str, text: str) -> str:
 
 def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
     executor = ground.executor
-    relayed = replica_under(
-        read_other_roles(session.local, session.tag, [request.filesystem]).get(request.filesystem, {})
-    )
-    if relayed:
+    others = other_roles(session.local, session.tag, request.filesystem)
+    if relayed := replica_under(others):
         session.say(f"{request.filesystem}: what it receives under the tag {relayed} is passed on; it stays a replica")
     elif ground.source.readonly and not ground.source.volume:
         advice = f"zfs set readonly=off {quote(request.filesystem)}"
@@ -349,7 +348,7 @@ def _make(session: Session, request: Request, ground: _Ground) -> Outcome:
         raise FailedError(
             "the replica does not have the snapshot although its receive succeeded", filesystem=request.filesystem
         )
-    executor.do_all(plan_link(session.tag, ground.source, ground.role, ground.places))
+    executor.do_all(plan_link(session.tag, ground.source, ground.role, ground.places, others))
     ground = _refresh(session, request, ground)
     assert ground.target is not None
     executor.do_all(plan_converge(Lane(session.tag, ground.source, ground.target), session.now))
