@@ -71,6 +71,8 @@ for text in iter(lambda: open(sys.argv[2]).read(), "end"):
 }
 store() { printf %s "$3" > "$W/.store"; cat "$W/.stored" > /dev/null; zpool sync "${1%%/*}"; }
 unmap() { kill "$(cat "$W/.mapper")"; wait "$(cat "$W/.mapper")" 2> /dev/null; rm -f "$W"/.store* "$W/.mapper"; }
+queue() { mkfifo "$W/.queue"; cat "$@" > "$W/.queue" & exec 8< "$W/.queue"; rm "$W/.queue"; }
+next() { "$@" <&8; }
 begin() {
     local file=$1 half
     shift

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.model import Host, Receive, Result, World
+from tests.model import Host, Receive, Result, World, stream
 
 from .script import TOP, Case, Command, Step, parse
 
@@ -27,6 +27,7 @@ class _Runner:
     receive: Receive | Result | None = None
     stream: bytes = b""
     stdin: bytes = b""
+    queue: bytes = b""
     mapped: str = ""
 
     def step(self, line: str) -> Step:
@@ -152,6 +153,17 @@ class _Runner:
 
     def do_unmap(self) -> None:
         self.host.map_file(self.mapped, -1)
+
+    def do_queue(self, *streams: str) -> None:
+        """Have streams come through one pipe."""
+        self.queue = b"".join(self.files[name] for name in streams)
+
+    def do_next(self, *argv: str) -> Result:
+        """Run a command that reads the next of them."""
+        end = self.queue.find(b"\n") + 1
+        length = end + (stream.length(self.queue[:end]) or 0)
+        first, self.queue = self.queue[:length], self.queue[length:]
+        return self.host.run(list(argv), first)
 
     def do_begin(self, stream: str, *argv: str) -> None:
         """Have a receive under way, half of its stream sent."""

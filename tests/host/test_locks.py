@@ -18,7 +18,7 @@ from zrep.core.requests import Lock, Unlock
 from zrep.core.settings import Settings
 from zrep.host.local import LocalHost
 from zrep.host.locks import Locks
-from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, under_lock
+from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, Admission, under_locks
 
 
 def test_a_lock_may_go_while_another_thread_starts_a_command(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ NAME = "tank/a b"
 
 def receive(granted: Lent) -> subprocess.CompletedProcess[str]:
     """What happens on the replica to a stream, with a program that says what it was given in the place of zfs."""
-    argv = under_lock(("cat",), granted, marked=False)
+    argv = under_locks([Admission(("cat",), *granted)], marked=False)
     return subprocess.run(argv, input="stream", capture_output=True, text=True, check=False, timeout=20)
 
 
@@ -147,7 +147,7 @@ def test_who_receives_may_be_another_user_than_who_has_the_lock() -> None:
         locks.take(NAME, 0.0)
         path, ticket = locks.grant(NAME)
         Path(path).chmod(0o666)
-        argv = under_lock(("cat",), (path, ticket), marked=False)
+        argv = under_locks([Admission(("cat",), path, ticket)], marked=False)
         done = subprocess.run(argv, input="stream", capture_output=True, text=True, check=False, user=65534)
     assert (done.returncode, done.stdout) == (0, "stream"), done.stderr
 

@@ -151,7 +151,7 @@ def _receive(world: World, name: str, argv: list[str]) -> Result:
         return started
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _stop)
-    result = _take(world, name, started)
+    result = _take(world, name, started, stream.length(first))
     return Result(fault.rc, b"", fault.err.encode()) if fault is not None else result
 
 
@@ -173,13 +173,15 @@ def _first_line() -> bytes:
     return line
 
 
-def _take(world: World, name: str, receive: Receive) -> Result:
+def _take(world: World, name: str, receive: Receive, length: int | None) -> Result:
+    """The rest of the stream, and not a byte more: another one may follow it. length: of that rest, None to take all
+    that comes."""
     body, saved = b"", 0
     try:
-        while True:
+        while length is None or len(body) < length:
             if not select.select([0], [], [], _POLL)[0]:
                 saved = _save(world, name, receive, body, saved)
-            chunk = os.read(0, 1 << 16)
+            chunk = os.read(0, 1 << 16 if length is None else min(1 << 16, length - len(body)))
             if not chunk:
                 break
             body += chunk

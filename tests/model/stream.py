@@ -6,6 +6,7 @@ import base64
 import json
 import zlib
 from dataclasses import dataclass, field
+from typing import Any
 
 from .state import Dataset, Partial
 
@@ -35,22 +36,34 @@ class Begin:
 
 def encode(begin: Begin, records: list[Record]) -> bytes:
     fields = {name: getattr(begin, name) for name in Begin.__slots__}
-    lines = [json.dumps({"magic": MAGIC, **fields})]
-    for key, value in records[begin.resuming or 0 :]:
-        lines.append(json.dumps([key, None if value is None else base64.b64encode(value).decode()]))
-    body = "\n".join(lines) + "\n"
-    return (body + json.dumps({"end": zlib.crc32(body.encode())}) + "\n").encode()
+    lines = [
+        json.dumps([key, None if value is None else base64.b64encode(value).decode()])
+        for key, value in records[begin.resuming or 0 :]
+    ]
+    lines.append(json.dumps({"end": zlib.crc32("\n".join(lines).encode())}))
+    body = "".join(f"{line}\n" for line in lines)
+    return (json.dumps({"magic": MAGIC, "bytes": len(body), **fields}) + f"\n{body}").encode()
 
 
 def decode_begin(line: bytes) -> Begin | None:
     """None for what is not a stream of ours."""
+    fields = _fields(line)
+    fields.pop("bytes", None)
+    return Begin(**fields) if fields.pop("magic", None) == MAGIC else None
+
+
+def length(line: bytes) -> int | None:
+    """How many bytes follow the first line of a stream; None for what is not one of ours."""
+    found = _fields(line).get("bytes")
+    return found if isinstance(found, int) else None
+
+
+def _fields(line: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(line)
     except ValueError:
-        return None
-    if not isinstance(fields, dict) or fields.pop("magic", None) != MAGIC:
-        return None
-    return Begin(**fields)
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def decode_records(body: bytes) -> tuple[list[Record], bool]:

@@ -30,7 +30,7 @@ from zrep.host import locks, reads
 from zrep.host.local import Host as ZrepHost
 from zrep.host.local import LocalHost
 from zrep.host.process import COMMAND_SECONDS, Progress
-from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, RECEIVE_SCRIPT
+from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, RECEIVE_SCRIPT, SEND_SCRIPT, STREAM_END
 from zrep.ops import execute
 from zrep.ops import pairs as session
 from zrep.ops.list import Row
@@ -154,10 +154,23 @@ class Wire:
         return self._at(command, Ways(lambda: self._do(command), lambda: failed))
 
     def pipe(self, sender: Sequence[str], receiver: Sequence[str]) -> tuple[Completed, Completed]:
+        """Each stream of a pipe is a command of its own: any of them may be the one at which something happens."""
+        here, there = self._place(sender), self._place(receiver)
+        senders, receivers = _senders(here[1]), _receivers(there[1])
+        assert len(senders) == len(receivers)
+        done: list[tuple[Completed, Completed]] = []
+        for sends, takes in zip(senders, receivers, strict=True):
+            done.append(self._pipe((here[0], sends), (there[0], takes)))
+            if any(side.status for side in done[-1]):
+                break
+        return _said(here[1], [sent for sent, _ in done]), _said(there[1], [received for _, received in done])
+
+    def _pipe(
+        self, here: tuple[str, tuple[str, ...]], there: tuple[str, tuple[str, ...]]
+    ) -> tuple[Completed, Completed]:
         self.before()
         if self.dead:
             raise Killed
-        here, there = self._place(sender), self._place(receiver)
         remote = self.driver not in (here[0], there[0]) or here[0] != there[0]
         command = Command(here[0], here[1], stream=True, remote=remote)
 
@@ -304,9 +317,8 @@ class Wire:
         return Completed(here[1], status, "", said), received
 
     def _receive(self, host: str, argv: tuple[str, ...], stream: bytes) -> Completed:
-        """What RECEIVE_SCRIPT does: the lock, the ticket, then the command."""
-        assert argv[:4] == ("sh", "-c", RECEIVE_SCRIPT, "zrep"), argv
-        lock, ticket, _, *command = argv[4:]
+        """What RECEIVE_SCRIPT does for one stream: the lock, the ticket, then the command."""
+        lock, ticket, *command = argv
         with Path(lock).open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -317,6 +329,31 @@ class Wire:
                 return Completed(argv, RECEIVE_NOT_ADMITTED, "", "")
             done = self._host(host).run(list(command), stream)
         return Completed(argv, done.rc, _text(done.out), _text(done.err))
+
+
+def _senders(argv: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The commands that a sender runs, one after the other."""
+    return list(_turns(argv[4:], 0)) if argv[:4] == ("sh", "-c", SEND_SCRIPT, "zrep") else [argv]
+
+
+def _receivers(argv: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The same of a receiver, each after the file of its lock and its ticket."""
+    assert argv[:4] == ("sh", "-c", RECEIVE_SCRIPT, "zrep"), argv
+    return list(_turns(argv[5:], 2))
+
+
+def _turns(words: tuple[str, ...], more: int) -> Iterator[tuple[str, ...]]:
+    while words:
+        end = more + 1 + int(words[more])
+        yield (*words[:more], *words[more + 1 : end])
+        words = words[end:]
+
+
+def _said(argv: tuple[str, ...], done: Sequence[Completed]) -> Completed:
+    """How commands that ran one after the other end together, and what they have said."""
+    ended = f"{STREAM_END}\n"
+    err = ended.join(f"{each.err.rstrip()}\n" if each.err.strip() else "" for each in done)
+    return Completed(argv, done[-1].status, "".join(each.out for each in done), err)
 
 
 # Where a record says how much follows it.
@@ -437,15 +474,15 @@ class Peer:
         assert not isinstance(said, messages.Beat)
         return result(request, said)
 
-    def sender(self, step: SendStream) -> Argv:
-        line = ssh.sender(step)
+    def sender(self, steps: Sequence[SendStream]) -> Argv:
+        line = ssh.sender(steps)
         assert ssh.build(ssh.parse(line)) == line
-        return self._session(self._host.sender(step))
+        return self._session(self._host.sender(steps))
 
-    def receiver(self, step: SendStream, granted: tuple[str, str], *, marked: bool) -> Argv:
-        line = ssh.receiver(step, granted, marked=marked)
+    def receiver(self, steps: Sequence[tuple[SendStream, tuple[str, str]]], *, marked: bool) -> Argv:
+        line = ssh.receiver(steps, marked=marked)
         assert ssh.build(ssh.parse(line)) == line
-        return self._session(self._host.receiver(step, granted, marked=marked))
+        return self._session(self._host.receiver(steps, marked=marked))
 
     def _session(self, argv: Argv) -> Argv:
         self._wire.reach(self.name)

@@ -18,12 +18,14 @@ from tests.ops.picture import TAG, differences, look
 from tests.ops.test_dry_run import CASES, Case, ran
 from zrep.core.apply import applied, received
 from zrep.core.dataset import Member
-from zrep.core.steps import Change, SendStream, TakeRole
+from zrep.core.errors import ZrepError
+from zrep.core.steps import Change, TakeRole
 from zrep.host.local import Host
-from zrep.ops.execute import Executor
+from zrep.ops.execute import Executor, Stream
 from zrep.zfs import commands
 
 Answer = TypeVar("Answer")
+Errors = list[ZrepError | None]
 
 
 @dataclass
@@ -49,19 +51,24 @@ class Witness:
         self.compare("; ".join(" ".join(commands.command(step)) for step in batch), expected, host)
         return answer
 
-    def streamed(self, executor: Executor, step: SendStream, work: Callable[[], None]) -> None:
-        self.seen.append(f"{executor.source.name}: {' '.join(commands.send(step))}")
-        source = self.look(executor.source)[step.snapshot.partition("@")[0]]
-        expected = received(TAG, self.look(executor.target), step, source)
-        work()
-        self.compare(" ".join(commands.send(step)), expected, executor.target)
+    def streamed(self, executor: Executor, streams: Sequence[Stream], work: Callable[[], Errors]) -> Errors:
+        expected = self.look(executor.target)
+        said = [" ".join(commands.send(each.step)) for each in streams]
+        self.seen += [f"{executor.source.name}: {line}" for line in said]
+        for each in streams:
+            source = self.look(executor.source)[each.step.snapshot.partition("@")[0]]
+            expected = received(TAG, expected, each.step, source)
+        errors = work()
+        if not any(errors):
+            self.compare("; ".join(said), expected, executor.target)
+        return errors
 
 
 @contextmanager
 def witnessed(hosts: Hosts) -> Iterator[Witness]:
     """Everything that is carried out meanwhile is looked at."""
     witness = Witness(hosts)
-    plain_carry_out, plain_take_role, plain_stream = Executor.carry_out, Executor.take_role, Executor._stream
+    plain_carry_out, plain_take_role, plain_stream = Executor.carry_out, Executor.take_role, Executor.stream
 
     def carry_out(executor: Executor, batch: Sequence[Change]) -> None:
         witness.carried_out(executor.host(batch[0].end), batch, lambda: plain_carry_out(executor, batch))
@@ -69,13 +76,13 @@ def witnessed(hosts: Hosts) -> Iterator[Witness]:
     def take_role(executor: Executor, step: TakeRole) -> str:
         return witness.carried_out(executor.host(step.end), [step], lambda: plain_take_role(executor, step))
 
-    def stream(executor: Executor, step: SendStream, generation: str) -> None:
-        witness.streamed(executor, step, lambda: plain_stream(executor, step, generation))
+    def stream(executor: Executor, streams: Sequence[Stream]) -> Errors:
+        return witness.streamed(executor, streams, lambda: plain_stream(executor, streams))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Executor, "carry_out", carry_out)
         patch.setattr(Executor, "take_role", take_role)
-        patch.setattr(Executor, "_stream", stream)
+        patch.setattr(Executor, "stream", stream)
         yield witness
 
 

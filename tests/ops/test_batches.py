@@ -17,6 +17,7 @@ from tests.ops.hosts import Ended, Hosts, Mode, name_of
 from tests.ops.pairs import SYNC_ALL, B, good
 from tests.ops.plugin import thorough
 from tests.ops.test_counts import many
+from zrep.core import plan_sessions
 from zrep.core.errors import UnreachableError
 from zrep.host import parallel as threads
 from zrep.host.local import Host
@@ -26,6 +27,7 @@ from zrep.ops.changeconfig import Config
 from zrep.ops.init import Request
 from zrep.ops.memory import recall
 from zrep.ops.outcome import Outcome
+from zrep.ops.streams import in_sessions
 from zrep.zfs.commands import Completed
 
 Instead = Callable[[str, Sequence[str]], "Completed | None"]
@@ -34,8 +36,11 @@ Instead = Callable[[str, Sequence[str]], "Completed | None"]
 class Batch:
     """So many pairs that were written to, and runs in which their streams arrive together."""
 
-    def __init__(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    def __init__(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, count: int, *, shared: bool) -> None:
+        """shared: whether the streams share a session, or each has its own."""
         self.hosts, self.names = hosts, many(hosts, count)
+        self._shared = shared
+        monkeypatch.setattr(plan_sessions, "WORTH", count if shared else 1)
         self.instead: Instead = lambda host, argv: None
         self._arrivals: threading.Barrier | None = None
         kind, lock = type(hosts.wire), threading.RLock()
@@ -67,7 +72,7 @@ class Batch:
         """One run from the start, with a fault at its command of that number."""
         self.hosts.load(self.start)
         self.hosts.wire.reset(mode, at)
-        self._arrivals = threading.Barrier(len(self.names))
+        self._arrivals = None if self._shared else threading.Barrier(len(self.names))
         ended = self.hosts.run("alpha", SYNC_ALL, jobs=len(self.names))
         self._arrivals = None
         return ended
@@ -92,9 +97,9 @@ def counting(ended: Ended) -> list[Outcome]:
     return [outcome for outcome in ended.outcomes if not outcome.harmless]
 
 
-@pytest.fixture
-def three(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Batch:
-    return Batch(hosts, monkeypatch, 3)
+@pytest.fixture(params=[True, False], ids=["one session", "three sessions"])
+def three(hosts: Hosts, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Batch:
+    return Batch(hosts, monkeypatch, 3, shared=request.param)
 
 
 def test_what_arrives_together_is_held_and_marked_in_one_command_each(three: Batch) -> None:
@@ -136,6 +141,49 @@ def test_whatever_fails_each_outcome_is_true_and_its_own(three: Batch, mode: Mod
             newest = three.snapshots("alpha", name)[-1].guid
             assert {newest} == three.held("alpha", name) == three.held("beta", name), at
     assert failed
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_stream_that_fails_ends_its_session_and_the_others_are_sent_all_the_same(three: Batch, number: int) -> None:
+    """In the same run: else one that always fails would keep those after it waiting for ever."""
+    good(three.run())
+    at = [place for place, command in enumerate(three.hosts.wire.log) if command.stream][number]
+    ended = three.run(Mode.FAIL, at)
+    failed = [outcome.filesystem for outcome in ended.outcomes if outcome.error]
+    assert len(failed) == 1
+    for name in set(three.names) - set(failed):
+        assert three.held("beta", name) == three.held("alpha", name) == {three.snapshots("alpha", name)[-1].guid}
+
+
+def test_small_streams_to_one_peer_share_a_session_and_a_large_one_has_its_own(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = many(hosts, 5)
+    good(hosts.run("alpha", SYNC_ALL))
+    for name in names:
+        hosts["alpha"].write(name, "two", b"2" * (100_000 if name == names[2] else 10))
+    monkeypatch.setattr(plan_sessions, "SMALL", 50_000)
+    sessions: list[int] = []
+    pipe = type(hosts.wire).pipe
+
+    def counted(wire: Any, *ends: Sequence[str]) -> tuple[Completed, Completed]:
+        before = len(wire.log)
+        done = pipe(wire, *ends)
+        sessions.append(sum(command.stream for command in wire.log[before:]))
+        return done
+
+    monkeypatch.setattr(type(hosts.wire), "pipe", counted)
+    good(hosts.run("alpha", SYNC_ALL))
+    assert sorted(sessions) == [1, 4]
+
+
+@pytest.mark.parametrize("filtered", ["outfilter", "infilter"])
+def test_what_goes_through_filters_shares_no_session(hosts: Hosts, filtered: str) -> None:
+    names = many(hosts, 2)
+    hosts["alpha"].sh(f"zfs set zrep:{filtered}=cat {' '.join(names)}")
+    with hosts.session("alpha") as run:
+        views = [run.open(name) for name in names]
+        assert in_sessions(views, 4, {}) == ((0,), (1,))
 
 
 @pytest.mark.parametrize(
@@ -292,7 +340,7 @@ def test_what_is_gone_again_before_it_is_held_was_not_sent(three: Batch) -> None
 
 
 def test_an_idle_one_that_fails_costs_the_others_nothing(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    several = Batch(hosts, monkeypatch, 8)
+    several = Batch(hosts, monkeypatch, 8, shared=True)
     good(hosts.run("alpha", SYNC_ALL))
     bad = several.names[0]
 

@@ -119,6 +119,6 @@ def test_the_last_look_is_where_the_command_is_made(hosts: Hosts) -> None:
     step = SendStream(End.SOURCE, f"{A}@zrep_000001", B, outfilter=EVIL, infilter=EVIL)
     host = hosts.local("alpha")
     with pytest.raises(RefusedError, match="not one that root of alpha has allowed"):
-        host.sender(step)
+        host.sender([step])
     with pytest.raises(RefusedError, match="not one that root of alpha has allowed"):
-        host.receiver(step, ("/lock", "1.0"), marked=False)
+        host.receiver([(step, ("/lock", "1.0"))], marked=False)

@@ -72,7 +72,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
         asked.Grant("zrep", {B: "0123456789abcdef", A: asked.NO_GENERATION}, {B: B, A: A}),
         {B: ("/run/zrep/b.receive", "7.0a")},
     ),
-    (asked.Revoke(B), None),
+    (asked.Revoke((A, B)), None),
     (asked.EndReceive(B), 1),
     (asked.CarryOut(STEPS), asked.Carried(len(STEPS))),
     (asked.CarryOut(STEPS), asked.Carried(3, FAILURE)),

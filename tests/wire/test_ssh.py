@@ -15,7 +15,7 @@ from zrep.core.pair import End
 from zrep.core.steps import SendStream
 from zrep.host.streams import STREAM_MARK
 from zrep.wire import ssh
-from zrep.wire.ssh import Helper, Line, Receiver, Sender
+from zrep.wire.ssh import Admitted, Helper, Line, Receiver, Sender
 from zrep.zfs.stream_words import Receiving, Sending
 
 TOKEN = "1-c1f1aeb59-c8-789c636064000310a500"
@@ -31,26 +31,45 @@ INCREMENT = step(base="tank/a@zrep_000001", options=("-w",))
 RESUMED = step(token=TOKEN)
 FILTERED = step(base="tank/a@zrep_000001", outfilter="pigz -1 | mbuffer", infilter="mbuffer | pigz -d")
 BARE = Sending("tank/a@zrep_000002")
+SENT = Sending("tank/a@zrep_000002", "tank/a@zrep_000001", None, ("-w",))
+
+
+def receiver(*steps: SendStream, marked: bool) -> str:
+    return ssh.receiver([(each, GRANTED) for each in steps], marked=marked)
+
+
+def received(marked: bool, *receiving: Receiving) -> Receiver:
+    return Receiver(marked, tuple(Admitted(*GRANTED, each) for each in receiving))
+
 
 LINES: list[tuple[str, Line]] = [
     (ssh.helper("zrep"), Helper("zrep")),
     (ssh.helper("/opt/z rep/bin/zrep"), Helper("/opt/z rep/bin/zrep")),
-    (ssh.sender(step()), Sender(BARE)),
-    (ssh.sender(FULL), Sender(Sending("tank/a@zrep_000002", None, None, ("-p", "-L", "-e", "-c")))),
-    (ssh.sender(INCREMENT), Sender(Sending("tank/a@zrep_000002", "tank/a@zrep_000001", None, ("-w",)))),
-    (ssh.sender(RESUMED), Sender(Sending(token=TOKEN))),
+    (ssh.sender([step()]), Sender((BARE,))),
+    (ssh.sender([FULL]), Sender((Sending("tank/a@zrep_000002", None, None, ("-p", "-L", "-e", "-c")),))),
+    (ssh.sender([INCREMENT]), Sender((SENT,))),
+    (ssh.sender([RESUMED]), Sender((Sending(token=TOKEN),))),
     (
-        ssh.sender(FILTERED),
-        Sender(Sending("tank/a@zrep_000002", "tank/a@zrep_000001", outfilter="pigz -1 | mbuffer")),
+        ssh.sender([FILTERED]),
+        Sender((Sending("tank/a@zrep_000002", "tank/a@zrep_000001", outfilter="pigz -1 | mbuffer"),)),
     ),
-    (ssh.receiver(step(), GRANTED, marked=False), Receiver(*GRANTED, False, Receiving("tank/b c"))),
+    (receiver(step(), marked=False), received(False, Receiving("tank/b c"))),
     (
-        ssh.receiver(FULL, GRANTED, marked=True),
-        Receiver(*GRANTED, True, Receiving("tank/b c", ("zrep:gen", "mountpoint"), (("readonly", "on"),))),
+        receiver(FULL, marked=True),
+        received(True, Receiving("tank/b c", ("zrep:gen", "mountpoint"), (("readonly", "on"),))),
+    ),
+    (ssh.sender([INCREMENT, step()]), Sender((SENT, BARE))),
+    (
+        receiver(FULL, INCREMENT, marked=False),
+        received(
+            False,
+            Receiving("tank/b c", ("zrep:gen", "mountpoint"), (("readonly", "on"),)),
+            Receiving("tank/b c"),
+        ),
     ),
     (
-        ssh.receiver(FILTERED, GRANTED, marked=True),
-        Receiver(*GRANTED, True, Receiving("tank/b c", infilter="mbuffer | pigz -d")),
+        receiver(FILTERED, marked=True),
+        received(True, Receiving("tank/b c", infilter="mbuffer | pigz -d")),
     ),
 ]
 
@@ -87,19 +106,27 @@ def test_what_is_put_in_front_of_the_programs_output_ends_with_the_mark() -> Non
         ssh.helper("zrep").replace("'peer'", "'sync' 'all'"),
         ssh.helper("zrep").replace("sh -c ", "sh  -c "),
         ssh.helper("zrep").replace("'peer'", "peer"),
-        ssh.sender(INCREMENT).replace("'zfs'", "'zpool'"),
-        ssh.sender(INCREMENT).replace("'-w'", "'-w' '$(reboot)'"),
-        ssh.sender(INCREMENT).replace("'send'", "'destroy'"),
-        ssh.sender(INCREMENT).replace("tank/a@zrep_000002", "-R"),
-        ssh.sender(RESUMED).replace(TOKEN, "-F"),
-        ssh.receiver(FULL, GRANTED, marked=True).replace("'-u'", "'-u' '-F'"),
-        ssh.receiver(FULL, GRANTED, marked=True).replace("'-s' '-u'", "'-F'"),
-        ssh.receiver(FULL, GRANTED, marked=True).replace("'marked'", "'other'"),
-        ssh.receiver(FULL, GRANTED, marked=True).replace("flock -n 9", "true"),
-        ssh.receiver(FULL, GRANTED, marked=True).replace("/var/run", "var/run"),
-        ssh.receiver(FULL, GRANTED, marked=True).replace("readonly=on", "readonly"),
-        ssh.receiver(FULL, GRANTED, marked=True).replace("4711.", "x."),
-        ssh.receiver(FULL, GRANTED, marked=True).replace("tank/b c'", "-r'"),
+        ssh.sender([INCREMENT]).replace("'zfs'", "'zpool'"),
+        ssh.sender([INCREMENT]).replace("'-w'", "'-w' '$(reboot)'"),
+        ssh.sender([INCREMENT]).replace("'send'", "'destroy'"),
+        ssh.sender([INCREMENT]).replace("tank/a@zrep_000002", "-R"),
+        ssh.sender([RESUMED]).replace(TOKEN, "-F"),
+        receiver(FULL, marked=True).replace("'-u'", "'-u' '-F'"),
+        receiver(FULL, marked=True).replace("'-s' '-u'", "'-F'"),
+        receiver(FULL, marked=True).replace("'marked'", "'other'"),
+        receiver(FULL, marked=True).replace("flock -n 9", "true"),
+        receiver(FULL, marked=True).replace("/var/run", "var/run"),
+        receiver(FULL, marked=True).replace("readonly=on", "readonly"),
+        receiver(FULL, marked=True).replace("4711.", "x."),
+        receiver(FULL, marked=True).replace("tank/b c'", "-r'"),
+        ssh.sender([INCREMENT, step()]).replace("'7'", "'3'"),
+        ssh.sender([INCREMENT, step()]).replace("'7'", "'99'"),
+        ssh.sender([INCREMENT, step()]).replace("'send'", "'destroy'", 1),
+        receiver(INCREMENT, step(), marked=False).replace("'5'", "'05'", 1),
+        receiver(INCREMENT, step(), marked=False).replace("'5'", "'0'", 1),
+        receiver(INCREMENT, step(), marked=False).replace("'receive'", "'destroy'", 1),
+        receiver(INCREMENT, marked=False) + " 'zfs'",
+        receiver(marked=False),
         "sh -c '" + "x" * 200_000 + "'",
     ],
     ids=lambda line: line[-40:],
@@ -144,14 +171,13 @@ TEXTS = st.text(st.characters(exclude_characters="'!\\\n", codec="utf-8"), max_s
     st.booleans(),
 )
 def test_whatever_is_built_is_read_back(stream: SendStream, marked: bool) -> None:
-    sent = ssh.parse(ssh.sender(stream))
+    sent = ssh.parse(ssh.sender([stream]))
     assert isinstance(sent, Sender)
-    assert (sent.sending.snapshot, sent.sending.base or "") == (stream.snapshot, stream.base)
-    assert (sent.sending.options, sent.sending.outfilter) == (stream.options, stream.outfilter)
-    taken = ssh.parse(ssh.receiver(stream, GRANTED, marked=marked))
-    assert taken == Receiver(
-        *GRANTED, marked, Receiving(stream.target, stream.exclude, stream.override, stream.infilter)
-    )
+    [sending] = sent.streams
+    assert (sending.snapshot, sending.base or "") == (stream.snapshot, stream.base)
+    assert (sending.options, sending.outfilter) == (stream.options, stream.outfilter)
+    taken = ssh.parse(receiver(stream, marked=marked))
+    assert taken == received(marked, Receiving(stream.target, stream.exclude, stream.override, stream.infilter))
 
 
 @settings(max_examples=300, deadline=None)

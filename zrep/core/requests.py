@@ -200,9 +200,9 @@ class Grant(Request[dict[str, tuple[str, str]]], frozen=True):
 
 
 class Revoke(Request[None], frozen=True):
-    """Take a receive lock back, once the receiving process has ended. BusyError while it has not."""
+    """Take receive locks back, once the receiving processes have ended. BusyError while one has not."""
 
-    dataset: DatasetName
+    datasets: tuple[DatasetName, ...]
 
 
 class EndReceive(Request[int], frozen=True):

@@ -38,13 +38,13 @@ class Host(Protocol):
         not answer, and whether it was is not known."""
         ...
 
-    def sender(self, step: SendStream) -> Argv:
-        """The command here that brings a stream out of that host."""
+    def sender(self, steps: Sequence[SendStream]) -> Argv:
+        """The command here that brings streams out of that host, one after the other."""
         ...
 
-    def receiver(self, step: SendStream, granted: tuple[str, str], *, marked: bool) -> Argv:
-        """The command here that takes a stream into that host, under the receive lock as it was granted. marked: the
-        stream begins after a line that is STREAM_MARK."""
+    def receiver(self, steps: Sequence[tuple[SendStream, tuple[str, str]]], *, marked: bool) -> Argv:
+        """The command here that takes streams into that host, one after the other, each under its receive lock as it
+        was granted. marked: the first begins after a line that is STREAM_MARK."""
         ...
 
     def close(self) -> None:
@@ -82,13 +82,15 @@ class LocalHost(Machine):
         answer: Answer = carry_out(request, self)
         return answer
 
-    def sender(self, step: SendStream) -> Argv:
-        self.check_filter(step.outfilter, step.target)
-        return commands.send(step)
+    def sender(self, steps: Sequence[SendStream]) -> Argv:
+        for step in steps:
+            self.check_filter(step.outfilter, step.target)
+        return streams.send(steps)
 
-    def receiver(self, step: SendStream, granted: tuple[str, str], *, marked: bool) -> Argv:
-        self.check_filter(step.infilter, step.target)
-        return streams.receive(step, granted, marked=marked)
+    def receiver(self, steps: Sequence[tuple[SendStream, tuple[str, str]]], *, marked: bool) -> Argv:
+        for step, _ in steps:
+            self.check_filter(step.infilter, step.target)
+        return streams.receive(steps, marked=marked)
 
     def fence(self, command: str, about: dict[str, str]) -> tuple[int | None, str]:
         return hooks.fence(command, about)

@@ -88,22 +88,21 @@ class GroupCommit(Generic[Item]):
                 self._changed.notify_all()
             raise
 
-    def do(self, item: Item) -> None:
-        """Wait for the batch before, then have this one done, with all that have gathered; what went wrong with it is
-        raised. To be called after coming."""
-        answer: list[Exception | None] = []
+    def do(self, *items: Item) -> list[Exception | None]:
+        """Wait for the batch before, then have these done, with all that have gathered: what went wrong with each. To
+        be called after coming."""
+        answers: list[list[Exception | None]] = [[] for _ in items]
         with self._changed:
             self._coming -= 1
-            self._ready.append((item, answer))
+            self._ready += zip(items, answers, strict=True)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: answer or not self._busy)
-            if not answer:
+            self._changed.wait_for(lambda: all(answers) or not self._busy)
+            if not all(answers):
                 self._busy = True
                 self._changed.wait_for(lambda: not self._coming, self._linger)
-        if not answer:
+        if not all(answers):
             self._do_all()
-        if answer[0] is not None:
-            raise answer[0]
+        return [answer[0] for answer in answers]
 
     def _do_all(self) -> None:
         """The batch that has gathered, in the thread of one of it."""

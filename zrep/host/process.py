@@ -28,10 +28,12 @@ _SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/
 
 
 class Progress(Struct, frozen=True):
-    """How far a stream got: bytes sent, and the size estimated for the whole (0: not known)."""
+    """How far a stream got: bytes sent, and the size estimated for the whole (0: not known). stream: which of those
+    that go through one pipe it is, from 0."""
 
     sent: int
     total: int
+    stream: int = 0
 
 
 class Runner(Protocol):
@@ -272,6 +274,7 @@ class _Watch:
         self._progress = progress
         self._sent = -1
         self._total = 0
+        self._begun = 0
         self._buffer = b""
         self._moved = time.monotonic()
         self._children = (sender, receiver)
@@ -307,12 +310,14 @@ class _Watch:
 
     def _advance(self, fields: list[str]) -> None:
         if fields[0] == "size" and fields[1].isdigit():
-            self._total = int(fields[1])
+            self._total, self._sent = int(fields[1]), -1
+            self._begun += 1
+            self._moved = time.monotonic()
         elif ":" in fields[0] and fields[1].isdigit() and int(fields[1]) != self._sent:
             self._sent = int(fields[1])
             self._moved = time.monotonic()
             if self._progress:
-                self._progress(Progress(self._sent, self._total))
+                self._progress(Progress(self._sent, self._total, max(0, self._begun - 1)))
 
 
 def _open(stream: IO[bytes] | None) -> IO[bytes]:

@@ -6,25 +6,22 @@ import copy
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 
-from zrep.core.dataset import NO_TOKEN, Member, PoolSpace, Snapshot, TokenContents
-from zrep.core.diagnosis import diagnose_data, modified
+from zrep.core.dataset import Member, PoolSpace, Snapshot
 from zrep.core.errors import FailedError, UnreachableError, ZrepError
 from zrep.core.names import pool_of
 from zrep.core.pair import End
 from zrep.core.plan_data import (
     merged,
     plan_advance,
-    plan_another_name,
     plan_converge,
-    plan_left_over,
-    plan_stream,
 )
 from zrep.core.quantities import floor_bytes, size
 from zrep.core.steps import Hold, Step, TakeSnapshot
 from zrep.ops.pairs import Session, View
-from zrep.ops.read import read_pool_space, read_property_names, read_token
-from zrep.zfs import errors as zfs_errors
+from zrep.ops.read import read_pool_space
+from zrep.ops.streams import bring, in_sessions, pools, ready, stream_pending
 
 # What must stay free in the master's pool unless zrep:minfree says otherwise: a snapshot pins space that the master's
 # writers would need more.
@@ -130,11 +127,6 @@ def converge(session: Session, views: Sequence[View]) -> dict[str, ZrepError]:
     return failed
 
 
-def pools(view: View) -> tuple[str, str]:
-    """The pools of a pair, the one here first."""
-    return pool_of(view.mine.name), pool_of(view.theirs.name)
-
-
 def converging(session: Session, view: View) -> tuple[Step, ...]:
     """What takes both sides of a pair to its base, as this run expires."""
     return plan_converge(view.lane, session.now, expire=session.options.expire)
@@ -171,8 +163,11 @@ def send_pending(session: Session, view: View) -> tuple[View, Snapshot]:
 def send_final(session: Session, view: View) -> tuple[View, list[Snapshot]]:
     """The same for the last snapshot of a master to which nothing is written any more, of a tree that of every member,
     side by side: they are held after the streams, and both sides are read anew."""
-    streams = [partial(stream_pending, session, lane, hold=False) for lane in view.lanes]
-    sent = [snapshot for _, snapshot in session.side_by_side(streams, _FINAL_STREAMS)]
+    lanes = view.lanes
+    sessions = in_sessions(lanes, _FINAL_STREAMS, {})
+    works = [partial(_bring_final, session, [lanes[number] for number in numbers]) for numbers in sessions]
+    brought = dict(chain.from_iterable(session.side_by_side(works, _FINAL_STREAMS)))
+    sent = [brought[lane.name] for lane in lanes]
     names = (f"{lane.lane.source.name}@{x.name}" for lane, x in zip(view.lanes, sent, strict=True))
     # Waits for a transaction group: what was written is told truly after it.
     view.do([Hold(End.SOURCE, view.tag, tuple(names))])
@@ -181,6 +176,15 @@ def send_final(session: Session, view: View) -> tuple[View, list[Snapshot]]:
         if lane.lane.target.by_guid(snapshot.guid) is None:
             raise _not_arrived(lane, snapshot)
     return view, sent
+
+
+def _bring_final(session: Session, lanes: Sequence[View]) -> list[tuple[str, Snapshot]]:
+    """The last streams of some lanes, in one session: the snapshot of each, by name here. The error of the first that
+    failed is raised."""
+    prepared = [ready(session, lane, hold=False) for lane in lanes]
+    for error in filter(None, bring(session, prepared)):
+        raise error
+    return [(each.view.name, each.sent) for each in prepared]
 
 
 def converge_all(session: Session, view: View) -> None:
@@ -212,58 +216,9 @@ def see_arrivals(session: Session, streams: Sequence[tuple[View, Snapshot]]) -> 
     return seen, failed
 
 
-def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[View, Snapshot]:
-    """Send the master's newest unsent snapshot on top of the base; that it has arrived is still to be seen."""
-    advance = plan_advance(view.lane)
-    if advance.pending is None:
-        raise FailedError("the snapshot that was just made is gone", filesystem=view.name)
-    rename = plan_another_name(view.lane, advance.pending)
-    if rename:
-        view.do(rename)
-        return stream_pending(session, session.again(view, End.SOURCE), hold=hold)
-    if left := plan_left_over(view.lane):
-        view.do(left)
-        view = view.after(*left)
-    if hold and view.tag not in advance.pending.holds:
-        view.do([_hold(session, view, advance.pending)])
-    try:
-        _stream(view, advance.base, advance.pending)
-    except zfs_errors.ModifiedError as error:
-        # Not as it was read: since then, or in a way that ZFS does not count as written.
-        now = session.again(view, End.TARGET, sync_txg=True).lane
-        mine, theirs = now.at(view.here), now.at(view.here.other)
-        found = diagnose_data(view.tag, mine, theirs) or modified(mine, theirs, error.evidence)
-        raise found.error(view.name) from None
-    return view, advance.pending
-
-
 def _not_arrived(view: View, sent: Snapshot) -> FailedError:
     return FailedError(
         "the replica does not have the snapshot although its receive succeeded",
         filesystem=view.name,
         evidence=f"no guid {sent.guid} on {view.pair.target.name}",
     )
-
-
-def _hold(session: Session, view: View, snapshot: Snapshot) -> Hold:
-    return Hold(End.SOURCE, view.tag, (f"{view.pair.source.name}@{snapshot.name}",))
-
-
-def _stream(view: View, base: Snapshot | None, snapshot: Snapshot) -> None:
-    """One stream, in full or on top of a base, and of what is half received where that can be completed."""
-    lane = view.lane
-    own = () if base else read_property_names(view.executor.source, lane.source.name)
-    try:
-        for step in plan_stream(lane, base, snapshot, half_received(view), own):
-            view.executor.do(step, view.pair.target.role.gen)
-    except zfs_errors.StaleTokenError:
-        if not lane.target.token:
-            raise
-        for step in plan_stream(lane, base, snapshot, NO_TOKEN, own):
-            view.executor.do(step, view.pair.target.role.gen)
-
-
-def half_received(view: View) -> TokenContents:
-    """What the replica's resume token stands for, as the master reads it."""
-    token = view.lane.target.token
-    return read_token(view.executor.source, token) if token else NO_TOKEN

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from zrep.core.apply import applied, received
 from zrep.core.dataset import Member, Snapshot, Value
-from zrep.core.errors import BugError
+from zrep.core.errors import BugError, ZrepError
 from zrep.core.requests import (
     Answer,
     Carried,
@@ -37,7 +37,7 @@ from zrep.core.role import Role
 from zrep.core.steps import Rename, SendStream, Step
 from zrep.host.local import Host, LocalHost
 from zrep.ops import read
-from zrep.ops.execute import Executor, Line
+from zrep.ops.execute import Executor, Line, Stream
 from zrep.zfs import commands
 from zrep.zfs.commands import Argv
 
@@ -106,10 +106,10 @@ class DryRunHost:
                 return []
         raise BugError(f"a dry run would have asked {self.name}: {type(request).__name__}")
 
-    def sender(self, step: SendStream) -> Argv:
+    def sender(self, steps: Sequence[SendStream]) -> Argv:
         raise BugError("a stream of a dry run would run")
 
-    def receiver(self, step: SendStream, granted: tuple[str, str], *, marked: bool) -> Argv:
+    def receiver(self, steps: Sequence[tuple[SendStream, tuple[str, str]]], *, marked: bool) -> Argv:
         raise BugError("a stream of a dry run would run")
 
     def close(self) -> None:
@@ -209,11 +209,13 @@ class DryRun(Executor):
         for work in works:
             work()
 
-    def _stream(self, step: SendStream, generation: str) -> None:
+    def stream(self, streams: Sequence[Stream]) -> list[ZrepError | None]:
         source, target = self.source, self.target
         if not isinstance(source, DryRunHost) or not isinstance(target, DryRunHost):
             raise BugError("a stream of a dry run would run")
-        target.receive(step, source.send(step))
+        for each in streams:
+            target.receive(each.step, source.send(each.step))
+        return [None] * len(streams)
 
 
 def _has_role(tag: str, member: Member) -> bool:

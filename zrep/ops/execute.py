@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -16,10 +17,13 @@ from zrep.core.requests import CarryOut, Grant, Revoke, TakeRole
 from zrep.host.local import Host, LocalHost
 from zrep.host.parallel import together
 from zrep.host.process import Progress
-from zrep.host.streams import stream_refusal
+from zrep.host.streams import parts, stream_refusal
 from zrep.zfs import commands
 from zrep.zfs import errors as zfs_errors
 from zrep.zfs.commands import Completed
+
+# The exit status of an ssh that lost its connection, or never had one.
+SSH_FAILED = 255
 
 
 class Line(Struct, frozen=True):
@@ -27,6 +31,15 @@ class Line(Struct, frozen=True):
 
     host: str
     argv: tuple[str, ...]
+
+
+class Stream(Struct, frozen=True):
+    """A stream between two hosts. executor: that of its pair; generation: what its receiver must have (or
+    NO_GENERATION), where it has not been looked at already (granted)."""
+
+    executor: Executor
+    step: steps.SendStream
+    generation: str
 
 
 class Executor:
@@ -91,7 +104,8 @@ class Executor:
         where it has not been looked at already (granted)."""
         match step:
             case steps.SendStream():
-                self._stream(step, generation)
+                for error in filter(None, self.stream([Stream(self, step, generation)])):
+                    raise error
             case steps.Change():
                 self.carry_out([step])
             case _:
@@ -136,44 +150,90 @@ class Executor:
         """Do what does not depend on each other at the same time."""
         together(*works)
 
-    def _stream(self, step: steps.SendStream, generation: str) -> None:
-        """Send and receive, joined by the kernel. The receiver's lock is granted to the process that receives."""
-        marked = not self.source.local
-        sender = self.source.sender(step)
-        granted, self.granted = self.granted or self._grant(step.target, generation), None
-        receiver = self.target.receiver(step, granted, marked=marked)
+    def stream(self, streams: Sequence[Stream]) -> list[ZrepError | None]:
+        """Bring streams over, one after the other through one pipe; what went wrong with each. One that fails ends the
+        pipe: those after it are sent again, through another one. Only what all of them share is the error of all."""
+        found: dict[int, ZrepError | None] = {}
+        while len(found) < len(streams):
+            admitted: dict[int, tuple[Stream, tuple[str, str]]] = {}
+            for number in (number for number in range(len(streams)) if number not in found):
+                try:
+                    each = streams[number]
+                    admitted[number] = each, each.executor.take_grant(each.step.target, each.generation)
+                except ZrepError as error:
+                    found[number] = error
+            if admitted:
+                try:
+                    ended = self._pipe(list(admitted.values()))
+                except ZrepError as error:
+                    ended = [copy.copy(error) for _ in admitted]
+                found.update(zip(admitted, ended, strict=False))
+        return [found[number] for number in range(len(streams))]
+
+    def _pipe(self, admitted: Sequence[tuple[Stream, tuple[str, str]]]) -> list[ZrepError | None]:
+        """Send and receive, joined by the kernel. The receivers' locks are granted to the processes that receive. What
+        went wrong with each stream, up to the first that failed."""
+        given = [(each.step, granted) for each, granted in admitted]
+        moving = [step for step, _ in given]
+        sender = self.source.sender(moving)
+        receiver = self.target.receiver(given, marked=not self.source.local)
+        locks = {name for step in moving for name in (step.snapshot.partition("@")[0], step.target)}
         started = time.monotonic()
         seen: list[Progress] = []
 
         def note(progress: Progress) -> None:
             seen[:] = [progress]
             if self.progress:
-                self.progress(step.snapshot, progress)
+                self.progress(moving[min(progress.stream, len(moving) - 1)].snapshot, progress)
 
         try:
             sent, received = self.driver.runner.pipe(
-                sender,
-                receiver,
-                keep=self.driver.locks.descriptors({step.snapshot.partition("@")[0], step.target}),
-                progress=note,
+                sender, receiver, keep=self.driver.locks.descriptors(locks), progress=note
             )
         except ZrepError:
             with suppress(ZrepError):
-                self.target.ask(Revoke(step.target))
+                self.target.ask(Revoke(tuple(step.target for step in moving)))
             raise
         finally:
             if self.progress:
-                self.progress(step.snapshot, None)
-        self.target.ask(Revoke(step.target))
-        if seen:  # zfs send tells how far it is once a second: this one took longer
-            self.pace = int(max(seen[0].sent, seen[0].total) / (time.monotonic() - started))
+                for step in moving:
+                    self.progress(step.snapshot, None)
+        self.target.ask(Revoke(tuple(step.target for step in moving)))
+        if seen and len(moving) == 1:  # zfs send tells how far it is once a second: this one took longer
+            admitted[0][0].executor.pace = int(max(seen[0].sent, seen[0].total) / (time.monotonic() - started))
+        return self._ended(moving, sent, received)
+
+    def _ended(
+        self, moving: Sequence[steps.SendStream], sent: Completed, received: Completed
+    ) -> list[ZrepError | None]:
+        """What went wrong with each stream, up to the first that failed; with all of them where ssh has."""
+        found: list[ZrepError | None] = []
+        sides = zip(moving, parts(sent, len(moving)), parts(received, len(moving)), strict=True)
+        for step, at_source, at_target in sides:
+            if at_target is None or at_source is None:
+                break
+            error = self._failure(step, at_source, at_target)
+            found.append(error)
+            if at_target.status == SSH_FAILED or at_source.status == SSH_FAILED:
+                return [*found, *(copy.copy(error) for _ in moving[len(found) :])]
+            if error is not None:
+                break
+            for said in zfs_errors.warnings(at_target):
+                self.note(f"{self.target.name}:{step.target}", said)
+        return found
+
+    def _failure(self, step: steps.SendStream, sent: Completed, received: Completed) -> ZrepError | None:
         for done, host in ((received, self.target), (sent, self.source)):
             if missing := zfs_errors.missing_program(done, host.name):
-                raise missing.about(step.target)
+                return missing.about(step.target)
         # Named by the command itself, not by the ssh that carried it.
-        _judge(step, replace(sent, argv=commands.send(step)), replace(received, argv=commands.receive(step)))
-        for said in zfs_errors.warnings(received):
-            self.note(f"{self.target.name}:{step.target}", said)
+        return _judge(step, replace(sent, argv=commands.send(step)), replace(received, argv=commands.receive(step)))
+
+    def take_grant(self, target: str, generation: str) -> tuple[str, str]:
+        """The receive token for a target, where it has been granted already, else once it has been looked at again.
+        RefusedError when it is not let in."""
+        granted, self.granted = self.granted, None
+        return granted or self._grant(target, generation)
 
     def _grant(self, target: str, generation: str) -> tuple[str, str]:
         granted = self.target.ask(Grant(self.tag, {target: generation}, {target: self.root or target}))
@@ -184,18 +244,17 @@ class Executor:
         return granted[target]
 
 
-def _judge(step: steps.SendStream, sent: Completed, received: Completed) -> None:
-    """Raise for a stream that failed, with the cause and not its echo: a sender that died shows as a broken stream
-    at the receiver, a receiver that refused shows as a broken pipe at the sender."""
+def _judge(step: steps.SendStream, sent: Completed, received: Completed) -> ZrepError | None:
+    """Find why a stream failed, the cause and not its echo: a sender that died shows as a broken stream at the
+    receiver, a receiver that refused shows as a broken pipe at the sender."""
     if received.status == 0 and sent.status == 0:
-        return
+        return None
     if refusal := stream_refusal(received.status, step.target):
-        raise refusal
+        return refusal
     at_receiver = zfs_errors.error(received) if received.status != 0 else None
     if at_receiver is not None and not isinstance(at_receiver, zfs_errors.BrokenStreamError) and received.err.strip():
-        raise at_receiver
+        return at_receiver
     if sent.status != 0 or (step.outfilter and sent.err.strip()):
         # Behind a filter the status is the filter's; what zfs send said is its own.
-        raise zfs_errors.error(sent)
-    assert at_receiver is not None
-    raise at_receiver
+        return zfs_errors.error(sent)
+    return at_receiver

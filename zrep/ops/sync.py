@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from shlex import quote
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,9 +29,7 @@ from zrep.ops.advance import (
     converge,
     converge_all,
     note_pool_space,
-    pools,
     see_arrivals,
-    stream_pending,
     sync_view,
     take_snapshots,
 )
@@ -39,8 +39,11 @@ from zrep.ops.memory import last_synced, remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View, busy
 from zrep.ops.repair import prepare
+from zrep.ops.streams import Ready, bring, in_sessions, pools, ready
 from zrep.ops.tree import Arrival, announce_set, folded, lock_lanes, record_set, shaped, wait_for_parent
 from zrep.zfs.errors import PoolError
+
+Answer = TypeVar("Answer")
 
 # A run sends what an earlier one left, then what was written since: two rounds reach the end.
 _ROUNDS = 3
@@ -328,6 +331,18 @@ def _busy(session: Session, link: Link, everything: bool) -> Outcome:
 # --- moving data ---
 
 
+class _Due(Struct, frozen=True):
+    """A pair whose newest snapshot is to be sent, and what its sync has to move. failed: why there is no snapshot."""
+
+    view: View
+    advance: Advance
+    failed: ZrepError | None
+
+    @property
+    def name(self) -> str:
+        return self.view.name
+
+
 class _Arrived(Struct, frozen=True):
     """A pair whose stream has ended. last: nothing is left to send that its snapshot does not have."""
 
@@ -337,7 +352,7 @@ class _Arrived(Struct, frozen=True):
 
 
 class _Shared(Struct, frozen=True):
-    """What the filesystems of one peer share. streams: so many are under way at a time; batches: what streams have
+    """What the filesystems of one peer share. streams: so many sessions are open at a time; batches: what streams have
     brought, by the pools they are between, so that one that is slow delays no other; coming: the datasets that a first
     stream is to make, by name there: what is below one waits for it."""
 
@@ -384,12 +399,12 @@ def _advance_all(session: Session, views: list[View], limits: _Limits) -> list[O
         {pools(view): GroupCommit(partial(_converge, session), _LINGER) for view, _ in moving},
         {view.theirs.name: Arrival() for view, advance in moving if advance.base is None},
     )
-    works = [
-        partial(_finish_one, session, taken.get(view.name, view), advance, failed.get(view.name), shared)
-        for view, advance in moving
-    ]
+    group = [_Due(taken.get(view.name, view), advance, failed.get(view.name)) for view, advance in moving]
+    sessions = in_sessions([due.view for due in group], limits.jobs, shared.coming)
+    works = [partial(_finish, session, [group[number] for number in numbers], shared) for numbers in sessions]
     # While some wait for their batch, others stream.
-    return outcomes + session.side_by_side(works, 4 * limits.jobs if limits.jobs > 1 else 1)
+    found = session.side_by_side(works, 4 * limits.jobs if limits.jobs > 1 else 1)
+    return [*outcomes, *chain.from_iterable(found)]
 
 
 def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Outcome]:
@@ -458,23 +473,60 @@ def _converge(session: Session, arrived: Sequence[_Arrived]) -> list[Exception |
     return [failed.get(each.view.name) for each in arrived]
 
 
-def _finish_one(session: Session, view: View, advance: Advance, failed: ZrepError | None, shared: _Shared) -> Outcome:
-    """One filesystem to its end; then its locks go, so that it waits for no other one's end before its next run."""
-    arrival = shared.coming.get(view.theirs.name)
+def _finish(session: Session, group: Sequence[_Due], shared: _Shared) -> list[Outcome]:
+    """The filesystems whose streams share a session, to their end; then their locks go, so that they wait for no other
+    one's end before their next run. What goes wrong with one is its own."""
+    wrong: dict[str, ZrepError] = {}
+    batch = shared.batches[pools(group[0].view)]
     try:
-        if failed is not None:
-            raise failed
-        wait_for_parent(view, shared.coming)
-        done = _complete(session, view, advance, shared)
-        if arrival is not None:
-            arrival.arrived = True
-        return done
-    except ZrepError as error:
-        return Outcome(view.name, error=error.about(view.name))
+        _each(group, wrong, partial(_wait, shared))
+        with shared.streams, batch.coming():
+            streams = _each(group, wrong, lambda due: ready(session, due.view))
+            wrong |= _errors(streams, bring(session, list(streams.values())))
+        came = {due.name: _arrived(due, streams[due.name]) for due in group if due.name not in wrong}
+        wrong |= _errors(came, batch.do(*came.values()))
+        outcomes = _each(group, wrong, lambda due: _complete(session, due, came[due.name], shared))
     finally:
-        if arrival is not None:
-            arrival.over.set()
-        session.unlock(view.link)
+        for due in group:
+            if arrival := shared.coming.get(due.view.theirs.name):
+                arrival.over.set()
+        session.unlock(*(due.view.link for due in group))
+    return [*outcomes.values(), *(Outcome(name, error=error.about(name)) for name, error in wrong.items())]
+
+
+def _each(group: Sequence[_Due], wrong: dict[str, ZrepError], work: Callable[[_Due], Answer]) -> dict[str, Answer]:
+    """Do it for each of those with which nothing went wrong yet: the answers, by filesystem here. wrong: gets the
+    errors of the others."""
+    found: dict[str, Answer] = {}
+    for due in group:
+        if due.name not in wrong:
+            try:
+                found[due.name] = work(due)
+            except ZrepError as error:
+                wrong[due.name] = error
+    return found
+
+
+def _errors(names: Iterable[str], errors: Sequence[Exception | None]) -> dict[str, ZrepError]:
+    """The errors of those that have one; what is no error of zrep's is raised."""
+    found: dict[str, ZrepError] = {}
+    for name, error in zip(names, errors, strict=True):
+        if isinstance(error, ZrepError):
+            found[name] = error
+        elif error is not None:
+            raise error
+    return found
+
+
+def _wait(shared: _Shared, due: _Due) -> None:
+    """Until it may be sent: it has its snapshot, and what it lies below has arrived there."""
+    if due.failed is not None:
+        raise due.failed
+    wait_for_parent(due.view, shared.coming)
+
+
+def _arrived(due: _Due, stream: Ready) -> _Arrived:
+    return _Arrived(stream.view, stream.sent, last=due.advance.pending is None)
 
 
 def roll_back(session: Session, view: View) -> tuple[Step, ...]:
@@ -496,13 +548,12 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
     return back.steps
 
 
-def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -> Outcome:
-    """Send what is due and converge; and once more for what was written after a snapshot an earlier run left."""
-    batch = shared.batches[pools(view)]
-    with shared.streams, batch.coming():
-        view, sent = stream_pending(session, view)
-    batch.do(_Arrived(view, sent, last=advance.pending is None))
-    if advance.pending is not None and not view.link.within:
+def _complete(session: Session, due: _Due, arrived: _Arrived, shared: _Shared) -> Outcome:
+    """Once more for what was written after a snapshot that an earlier run has left."""
+    view, sent = arrived.view, arrived.sent
+    if arrival := shared.coming.get(view.theirs.name):
+        arrival.arrived = True
+    if not arrived.last and not view.link.within:
         for _ in range(_ROUNDS):
             with shared.streams:
                 view, more = sync_view(session, session.again(view, sync_txg=True))
@@ -511,7 +562,7 @@ def _complete(session: Session, view: View, advance: Advance, shared: _Shared) -
             sent = more
         remember_synced(session, [view])
     message = f"sent @{sent.name} to {_target(view)}"
-    return Outcome(view.name, message=message, notes=_foreign(view, advance), moved=True)
+    return Outcome(view.name, message=message, notes=_foreign(view, due.advance), moved=True)
 
 
 def _foreign(view: View, advance: Advance) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO, NoReturn, TypeVar
 
@@ -158,11 +158,11 @@ class RemoteHost:
             self._nonsense = error
             self._fail(self._reason)
 
-    def sender(self, step: SendStream) -> Argv:
-        return self._session(ssh.sender(step))
+    def sender(self, steps: Sequence[SendStream]) -> Argv:
+        return self._session(ssh.sender(steps))
 
-    def receiver(self, step: SendStream, granted: tuple[str, str], *, marked: bool) -> Argv:
-        return self._session(ssh.receiver(step, granted, marked=marked))
+    def receiver(self, steps: Sequence[tuple[SendStream, tuple[str, str]]], *, marked: bool) -> Argv:
+        return self._session(ssh.receiver(steps, marked=marked))
 
     def _session(self, line: str) -> Argv:
         """The command that carries a command line out there, over the connection."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
 from zrep.core.errors import BugError, RefusedError, UsageError, one_line
 from zrep.core.steps import SendStream
-from zrep.host.streams import RECEIVE_SCRIPT, STREAM_MARK, under_lock
+from zrep.host.streams import RECEIVE_SCRIPT, SEND_SCRIPT, STREAM_MARK, Admission, in_turn, under_locks
 from zrep.zfs import commands, stream_words
 from zrep.zfs.commands import Argv
 from zrep.zfs.stream_words import Receiving, Sending
@@ -33,6 +33,7 @@ _LINE = re.compile(r"sh -c '[^'!\\\n]*'(?: '[^'!\\\n]*')*")
 # Beyond the 128 KiB that one argument may have, nobody can have sent it.
 _LINE_LENGTH = 128 << 10
 _TOKEN = re.compile(r"[0-9]{1,10}\.[0-9a-f]{16}")
+_COUNT = re.compile(r"[1-9][0-9]{0,3}")
 
 
 class Helper(Struct, frozen=True):
@@ -42,19 +43,24 @@ class Helper(Struct, frozen=True):
 
 
 class Sender(Struct, frozen=True):
-    """Send a stream, after a line that is STREAM_MARK."""
+    """Send streams, one after the other, after a line that is STREAM_MARK."""
 
-    sending: Sending
+    streams: tuple[Sending, ...]
 
 
-class Receiver(Struct, frozen=True):
-    """Receive a stream under the receive lock in the file lock, as token grants it. marked: it begins after a line that
-    is STREAM_MARK."""
+class Admitted(Struct, frozen=True):
+    """A stream that is received under the receive lock in the file lock, as token grants it."""
 
     lock: str
     token: str
-    marked: bool
     receiving: Receiving
+
+
+class Receiver(Struct, frozen=True):
+    """Receive streams, one after the other. marked: they begin after a line that is STREAM_MARK."""
+
+    marked: bool
+    streams: tuple[Admitted, ...]
 
 
 Line = Helper | Sender | Receiver
@@ -73,14 +79,14 @@ def helper(program: str) -> str:
     return _line([_COMMAND, program, "peer"])
 
 
-def sender(step: SendStream) -> str:
-    """The line that brings a stream out of its source."""
-    return _line([_COMMAND, *commands.send(step)])
+def sender(steps: Sequence[SendStream]) -> str:
+    """The line that brings streams out of their sources."""
+    return _sender([commands.send(step) for step in steps])
 
 
-def receiver(step: SendStream, granted: tuple[str, str], *, marked: bool) -> str:
-    """The line that takes a stream into its target."""
-    return _receiver(commands.receive(step), granted, marked=marked)
+def receiver(steps: Sequence[tuple[SendStream, tuple[str, str]]], *, marked: bool) -> str:
+    """The line that takes streams into their targets, each as it was granted."""
+    return _receiver([Admission(commands.receive(step), *granted) for step, granted in steps], marked=marked)
 
 
 def parse(line: str) -> Line:
@@ -96,10 +102,11 @@ def build(line: Line) -> str:
     match line:
         case Helper(program=program):
             return helper(program)
-        case Sender(sending=sending):
-            return _line([_COMMAND, *stream_words.send(sending)])
-        case Receiver(receiving=receiving):
-            return _receiver(stream_words.receive(receiving), (line.lock, line.token), marked=line.marked)
+        case Sender(streams=sendings):
+            return _sender([stream_words.send(sending) for sending in sendings])
+        case Receiver(marked=marked, streams=admitted):
+            known = [Admission(stream_words.receive(x.receiving), x.lock, x.token) for x in admitted]
+            return _receiver(known, marked=marked)
 
 
 def _parse(line: str) -> Line | None:
@@ -107,18 +114,39 @@ def _parse(line: str) -> Line | None:
     script, *words = _WORD.findall(line)
     if script == _COMMAND and len(words) == 2 and words[1] == "peer":
         return Helper(words[0])
-    if script == _COMMAND and (sending := stream_words.read_send(words)):
-        return Sender(sending)
-    if script == _RECEIVE and len(words) > 4 and words[0] == "zrep":
-        lock, token, marked, *rest = words[1:]
-        receiving = stream_words.read_receive(rest)
-        if receiving and lock.startswith("/") and _TOKEN.fullmatch(token) and marked in ("marked", "plain"):
-            return Receiver(lock, token, marked == "marked", receiving)
+    if script == _COMMAND:
+        senders = list(_in_turn(words[4:], 0)) if words[:4] == ["sh", "-c", SEND_SCRIPT, "zrep"] else [words]
+        sendings = [stream_words.read_send(each) for each in senders]
+        return Sender(tuple(filter(None, sendings))) if sendings and all(sendings) else None
+    if script == _RECEIVE and words[:1] == ["zrep"] and words[1:2] in (["marked"], ["plain"]):
+        admitted = [_admitted(*each) for each in _in_turn(words[2:], 2)]
+        return Receiver(words[1] == "marked", tuple(filter(None, admitted))) if admitted and all(admitted) else None
     return None
 
 
-def _receiver(argv: Argv, granted: tuple[str, str], *, marked: bool) -> str:
-    _, _, _, *arguments = under_lock(argv, granted, marked=marked)
+def _in_turn(words: list[str], more: int) -> Iterator[list[str]]:
+    """The parts of a line that is about several streams: so many words each, their number, and as many. What is
+    none ends it with an empty one."""
+    while words:
+        count = words[more] if len(words) > more else ""
+        end = more + 1 + (int(count) if _COUNT.fullmatch(count) else len(words))
+        yield [*words[:more], *words[more + 1 : end]] if end <= len(words) else []
+        words = words[end:]
+
+
+def _admitted(lock: str = "", token: str = "", *words: str) -> Admitted | None:
+    receiving = stream_words.read_receive(words)
+    if receiving is None or not lock.startswith("/") or not _TOKEN.fullmatch(token):
+        return None
+    return Admitted(lock, token, receiving)
+
+
+def _sender(senders: Sequence[Argv]) -> str:
+    return _line([_COMMAND, *in_turn(senders)])
+
+
+def _receiver(admissions: Sequence[Admission], *, marked: bool) -> str:
+    _, _, _, *arguments = under_locks(admissions, marked=marked)
     return _line([_RECEIVE, *arguments])
 
 

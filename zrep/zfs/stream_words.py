@@ -74,9 +74,9 @@ def read_send(words: Sequence[str]) -> Sending | None:
 def read_receive(words: Sequence[str]) -> Receiving | None:
     """What a ``zfs receive`` is told; None for one that zrep does not write."""
     infilter = ""
-    if words[:2] == ["sh", "-c"] and len(words) > 4 and words[2].endswith(' | "$@"'):
+    if list(words[:2]) == ["sh", "-c"] and len(words) > 4 and words[2].endswith(' | "$@"'):
         infilter, words = words[2].removesuffix(' | "$@"'), words[4:]
-    if words[:4] != ["zfs", "receive", "-s", "-u"] or len(words) % 2 == 0:
+    if list(words[:4]) != ["zfs", "receive", "-s", "-u"] or len(words) % 2 == 0:
         return None
     *options, target = words[4:]
     pairs = list(zip(options[::2], options[1::2], strict=True))

@@ -22,6 +22,27 @@ RECEIVING = [
         """,
     ),
     case(
+        "receive_one_after_the_other",
+        "A receive takes its own stream out of a pipe and not a byte more: the next one may follow it there.",
+        PAIR
+        + NEXT
+        + """
+        zfs create -s -V 16M tank/c/v
+        zfs snapshot tank/c/v@1
+        zfs send tank/c/v@1 > s3
+        zfs send -p -L -e -c tank/c/a@2 > s4
+        zfs send -i @1 tank/c/a@2 > s5
+        queue s2 s3 s4 s1 s5
+        next zfs receive -s -u tank/c/b
+        next zfs receive -s tank/c/w
+        next zfs receive -s -u -o readonly=on -x mountpoint tank/c/d
+        next zfs receive -s -u tank/c/e
+        next zfs receive -s -u tank/c/e
+        next zfs receive -s -u tank/c/e
+        zfs list -H -p -o name,guid -t snapshot -r tank/c
+        """,
+    ),
+    case(
         "receive_on_a_bare_snapshot",
         "Fact 1: a bare snapshot on top does not refuse the next stream, it stays where it is.",
         PAIR

@@ -1,0 +1,112 @@
+"""Bringing a master's newest unsent snapshot to its replica: one stream, or several that share a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from zrep.core.dataset import NO_TOKEN, Snapshot, TokenContents
+from zrep.core.diagnosis import diagnose_data, modified
+from zrep.core.errors import FailedError, ZrepError
+from zrep.core.names import pool_of
+from zrep.core.pair import End
+from zrep.core.plan_data import plan_advance, plan_another_name, plan_left_over, plan_stream
+from zrep.core.plan_sessions import parcel, plan_sessions
+from zrep.core.steps import Hold, SendStream
+from zrep.ops.execute import Stream
+from zrep.ops.pairs import Session, View
+from zrep.ops.read import read_property_names, read_token
+from zrep.zfs import errors as zfs_errors
+
+
+class Ready(Struct, frozen=True):
+    """A pair whose stream is next. sent: the snapshot that it brings."""
+
+    view: View
+    sent: Snapshot
+    stream: Stream
+
+
+def pools(view: View) -> tuple[str, str]:
+    """The pools of a pair, the one here first."""
+    return pool_of(view.mine.name), pool_of(view.theirs.name)
+
+
+def in_sessions(views: Sequence[View], most: int, coming: Mapping[str, object]) -> tuple[tuple[int, ...], ...]:
+    """Divide the streams of pairs with one peer among sessions, of which so many are open at the same time: the numbers
+    of the pairs. coming: the datasets that first streams are to make. On one host there is nothing to share."""
+    if not views or views[0].executor.source.local == views[0].executor.target.local:
+        return tuple((number,) for number in range(len(views)))
+    return plan_sessions([parcel(view.lane, pools(view), coming) for view in views], most)
+
+
+def ready(session: Session, view: View, *, hold: bool = True) -> Ready:
+    """Prepare for the stream of the master's newest unsent snapshot on top of the base: it has a name that is free
+    there, it is held, and what is half received of anything else is gone."""
+    advance = plan_advance(view.lane)
+    if advance.pending is None:
+        raise FailedError("the snapshot that was just made is gone", filesystem=view.name)
+    rename = plan_another_name(view.lane, advance.pending)
+    if rename:
+        view.do(rename)
+        return ready(session, session.again(view, End.SOURCE), hold=hold)
+    if left := plan_left_over(view.lane):
+        view.do(left)
+        view = view.after(*left)
+    if hold and view.tag not in advance.pending.holds:
+        view.do([Hold(End.SOURCE, view.tag, (f"{view.pair.source.name}@{advance.pending.name}",))])
+    return Ready(view, advance.pending, _stream(view, advance.base, advance.pending, half_received(view)))
+
+
+def bring(session: Session, group: Sequence[Ready]) -> list[ZrepError | None]:
+    """Bring streams over through one session; what went wrong with each. That one has arrived is still to be seen."""
+    if not group:
+        return []
+    errors = group[0].view.executor.stream([each.stream for each in group])
+    return [error and _explained(session, each, error) for each, error in zip(group, errors, strict=True)]
+
+
+def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[View, Snapshot]:
+    """Send the master's newest unsent snapshot on top of the base; that it has arrived is still to be seen."""
+    prepared = ready(session, view, hold=hold)
+    for error in filter(None, bring(session, [prepared])):
+        raise error
+    return prepared.view, prepared.sent
+
+
+def half_received(view: View) -> TokenContents:
+    """What the replica's resume token stands for, as the master reads it."""
+    token = view.lane.target.token
+    return read_token(view.executor.source, token) if token else NO_TOKEN
+
+
+def _stream(view: View, base: Snapshot | None, snapshot: Snapshot, token: TokenContents) -> Stream:
+    """The stream of a snapshot, in full or on top of a base; of what is half received the rest where that can be
+    completed, else it is discarded now."""
+    own = () if base else read_property_names(view.executor.source, view.lane.source.name)
+    *before, stream = plan_stream(view.lane, base, snapshot, token, own)
+    view.do(before)
+    assert isinstance(stream, SendStream)
+    return Stream(view.executor, stream, view.pair.target.role.gen)
+
+
+def _explained(session: Session, due: Ready, error: ZrepError) -> ZrepError | None:
+    """Why a stream went wrong. One that was to go on with what can never be completed is sent anew."""
+    view = due.view
+    try:
+        match error:
+            case zfs_errors.StaleTokenError() if due.stream.step.token:
+                anew = _stream(view, plan_advance(view.lane).base, due.sent, NO_TOKEN)
+                [other] = view.executor.stream([anew])
+                return other and _explained(session, replace(due, stream=anew), other)
+            case zfs_errors.ModifiedError():
+                # Not as it was read: since then, or in a way that ZFS does not count as written.
+                now = session.again(view, End.TARGET, sync_txg=True).lane
+                mine, theirs = now.at(view.here), now.at(view.here.other)
+                found = diagnose_data(view.tag, mine, theirs) or modified(mine, theirs, error.evidence)
+                return found.error(view.name)
+    except ZrepError as raised:
+        return raised
+    return error
