@@ -20,7 +20,7 @@ _zrep_offer() {
 _zrep() {
     local commands="init sync failover takeover rejoin rehearse expire list status pause unpause changeconfig clear version"
     local rows="-H -p -o -s -S -j --json --color"
-    local fields="name role peer state sent lag behind unsent tag epoch synced code detail advice left_out"
+    local fields="name role peer state sent lag behind unsent tag epoch synced code detail moving advice left_out"
     local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
     local -a words tag=()
     local -i index=1 position=0

@@ -87,7 +87,7 @@ complete -c zrep -n '__zrep_command_is expire -e clear' -s L -d 'Only this side,
 complete -c zrep -n '__zrep_command_is sync -S expire -e status -s' -l may-be-empty -d 'No pair under this tag is no mistake'
 
 # how list and status print
-set -l fields name role peer state sent lag behind unsent tag epoch synced code detail advice left_out
+set -l fields name role peer state sent lag behind unsent tag epoch synced code detail moving advice left_out
 complete -c zrep -n '__zrep_command_is list -l status -s' -s H -d 'Tab-separated, no heading, exact numbers'
 complete -c zrep -n '__zrep_command_is list -l status -s' -s p -d 'Exact numbers and whole names'
 complete -c zrep -n '__zrep_command_is list -l status -s' -s o -x -a "$fields" -d 'These fields'

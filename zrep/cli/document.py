@@ -17,6 +17,7 @@ from zrep.core.errors import ZrepError, printable, tagged, worst
 from zrep.core.names import spoken
 
 if TYPE_CHECKING:
+    from zrep.core.moving import Moving
     from zrep.ops.list import Row
     from zrep.ops.outcome import Outcome
     from zrep.ops.pairs import Session
@@ -33,7 +34,8 @@ class Version(Struct, frozen=True):
 
 
 class Trouble(Struct, frozen=True):
-    """An error. kind: failed, usage, refused, busy, unreachable or bug; code: the exit status it stands for."""
+    """An error. kind: failed, usage, refused, busy, unreachable, interrupted or bug; code: the exit status it stands
+    for."""
 
     filesystem: str
     kind: str
@@ -43,9 +45,21 @@ class Trouble(Struct, frozen=True):
     advice: str
 
 
+class Stream(Struct, frozen=True):
+    """A stream that is under way. since: when it began, at: when it was last seen to move, seconds since 1970; sent:
+    bytes until then; size: bytes it is estimated to have; left: seconds it may still take; null: not known."""
+
+    since: int
+    at: int
+    sent: int
+    size: int | None
+    left: int | None
+
+
 class PairState(Struct, frozen=True):
     """A pair, as list and status know it: see zrep(8) for the fields. sent, synced: seconds since 1970; lag: seconds;
-    behind: bytes; left_out: what nobody replicates below its master, with commas between; null: not known."""
+    behind: bytes; left_out: what nobody replicates below its master, with commas between; moving: the stream
+    that is under way, of a tree all of them as one; null: not known, or none."""
 
     name: str
     tag: str
@@ -62,6 +76,7 @@ class PairState(Struct, frozen=True):
     epoch: int | None
     synced: int | None
     left_out: str
+    moving: Stream | None = None
 
 
 class SnapshotState(Struct, frozen=True):
@@ -141,7 +156,12 @@ def pair(row: Row) -> PairState:
         epoch=row.epoch,
         synced=row.synced,
         left_out=printable(",".join(row.left_out.names)) if row.left_out else "",
+        moving=_stream(row.moving, row.at) if row.moving else None,
     )
+
+
+def _stream(moving: Moving, now: int) -> Stream:
+    return Stream(moving.since, moving.at, moving.sent, moving.size or None, moving.left(now))
 
 
 def results(outcomes: Iterable[Outcome]) -> list[Result]:

@@ -70,6 +70,7 @@ FIELDS = {
         ),
         Field("code", "the exit status that the state stands for", lambda row: row.code),
         Field("detail", "why the state is what it is", lambda row: row.detail),
+        Field("moving", "how far a stream under way is", lambda row: row.sending),
         Field("advice", "what to do about it", lambda row: row.advice),
         Field(
             "left_out",

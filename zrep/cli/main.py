@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from zrep import __version__
-from zrep.core.errors import BugError, FailedError, ZrepError
+from zrep.core.errors import BugError, CutShortError, ZrepError
 
 # The shell zrep's short forms.
 _SHORT = {
@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(error, arguments)
     except KeyboardInterrupt:
         advice = "running the same command again finishes or undoes what was begun"
-        return _fail(FailedError("interrupted", advice=advice), arguments)
+        return _fail(CutShortError("interrupted", advice=advice), arguments)
     except Exception as error:  # the last resort: a traceback must not reach a person unexplained
         return _bug(error)
 

@@ -129,9 +129,12 @@ def _outcomes(session: Session, work: Callable[[], Iterable[Outcome] | Outcome],
 
 @contextmanager
 def closing(session: Session) -> Iterator[None]:
-    """Give everything back in the end; an error leaves with advice for the tag of the session."""
+    """Give everything back in the end; an error leaves with advice for the tag of the session, and so does the end from
+    outside, with how far it had come."""
     try:
         yield
+    except KeyboardInterrupt:
+        raise session.interrupted() from None
     except ZrepError as error:
         raise error.tagged(spoken(session.tag)) from None
     finally:

@@ -101,6 +101,13 @@ class UnreachableError(ZrepError):
     word = "unreachable"
 
 
+class CutShortError(ZrepError):
+    """Ended from outside: Ctrl-C, or a polite signal. The exit code is what shells give to Ctrl-C."""
+
+    exit_code = 130
+    word = "interrupted"
+
+
 class BugError(ZrepError):
     """zrep itself is wrong."""
 

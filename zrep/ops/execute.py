@@ -18,6 +18,7 @@ from zrep.host.local import Host, LocalHost
 from zrep.host.parallel import together
 from zrep.host.process import Progress
 from zrep.host.streams import parts, stream_refusal
+from zrep.ops.follow import Follower
 from zrep.zfs import commands
 from zrep.zfs import errors as zfs_errors
 from zrep.zfs.commands import Completed
@@ -51,7 +52,7 @@ class Executor:
         source: Host,
         target: Host,
         tag: str,
-        progress: Callable[[str, Progress | None], None] | None = None,
+        follower: Follower | None = None,
         leave: Callable[[str, ZrepError], None] = lambda snapshot, error: None,
         note: Callable[[str, str], None] = lambda dataset, said: None,
     ) -> None:
@@ -59,7 +60,7 @@ class Executor:
         self.source = source
         self.target = target
         self.tag = tag
-        self.progress = progress
+        self.follower = follower
         # Told of each snapshot that could not be expired, by full name.
         self.leave = leave
         # Told what a stream's receiver said although it succeeded, by host and dataset.
@@ -73,14 +74,14 @@ class Executor:
 
     def within(self, root: str) -> Executor:
         """The same two hosts for a member of the tree of a target's root."""
-        other = type(self)(self.driver, self.source, self.target, self.tag, self.progress, self.leave)
+        other = type(self)(self.driver, self.source, self.target, self.tag, self.follower, self.leave)
         other.root = root
         return other
 
     @property
     def turned(self) -> Executor:
         """The same two hosts with the streams going the other way."""
-        return type(self)(self.driver, self.target, self.source, self.tag, self.progress, self.leave, self.note)
+        return type(self)(self.driver, self.target, self.source, self.tag, self.follower, self.leave, self.note)
 
     def host(self, end: End) -> Host:
         return self.source if end is End.SOURCE else self.target
@@ -180,11 +181,16 @@ class Executor:
         locks = {name for step in moving for name in (step.snapshot.partition("@")[0], step.target)}
         started = time.monotonic()
         seen: list[Progress] = []
+        if self.follower:
+            self.follower.begin(self._own(moving[0]))
 
         def note(progress: Progress) -> None:
             seen[:] = [progress]
-            if self.progress:
-                self.progress(moving[min(progress.stream, len(moving) - 1)].snapshot, progress)
+            at = min(progress.stream, len(moving) - 1)
+            if self.follower:
+                for step in moving[:at]:
+                    self.follower.end(self._own(step), step.snapshot)
+                self.follower.note(self._own(moving[at]), moving[at].snapshot, progress)
 
         try:
             sent, received = self.driver.runner.pipe(
@@ -195,13 +201,21 @@ class Executor:
                 self.target.ask(Revoke(tuple(step.target for step in moving)))
             raise
         finally:
-            if self.progress:
+            if self.follower:
                 for step in moving:
-                    self.progress(step.snapshot, None)
+                    self.follower.end(self._own(step), step.snapshot)
         self.target.ask(Revoke(tuple(step.target for step in moving)))
         if seen and len(moving) == 1:  # zfs send tells how far it is once a second: this one took longer
             admitted[0][0].executor.pace = int(max(seen[0].sent, seen[0].total) / (time.monotonic() - started))
-        return self._ended(moving, sent, received)
+        ended = self._ended(moving, sent, received)
+        for step, error in zip(moving, ended, strict=False):
+            if self.follower and error is None:
+                self.follower.arrived(step.snapshot)
+        return ended
+
+    def _own(self, step: steps.SendStream) -> str:
+        """The dataset of a stream that is on this host: on whose host it is followed."""
+        return step.snapshot.partition("@")[0] if self.source.local else step.target
 
     def _ended(
         self, moving: Sequence[steps.SendStream], sent: Completed, received: Completed

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from zrep.core.age import judge_age
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import Diagnosis, State, diagnose_alone, unread
+from zrep.core.moving import Moving, say, together
 from zrep.core.neighbours import LeftOut, left_out
 from zrep.core.quantities import size
 from zrep.core.role import Role
@@ -24,7 +25,8 @@ class Row(Struct, frozen=True):
     """One filesystem for list and status. sent: unix seconds of the newest snapshot known to be on both sides, lag:
     seconds since the replica was last known to be up to date (0: nothing is missing there),
     behind: bytes written since; unsent: snapshots waiting; epoch: how many times the role has moved; left_out: what
-    nobody replicates below the master; synced: when both sides were last known to be equal. None: not known."""
+    nobody replicates below the master; synced: when both sides were last known to be equal; moving: the stream that is
+    under way, and at: when that was asked. None: not known."""
 
     name: str
     role: str
@@ -38,6 +40,8 @@ class Row(Struct, frozen=True):
     epoch: int | None = None
     left_out: LeftOut | None = None
     synced: int | None = None
+    moving: Moving | None = None
+    at: int = 0
 
     @property
     def state(self) -> str:
@@ -45,8 +49,13 @@ class Row(Struct, frozen=True):
 
     @property
     def detail(self) -> str:
-        """Why the state is what it is."""
-        return self.diagnosis.evidence
+        """How far a stream under way is, and why the state is what it is."""
+        return "; ".join(filter(None, [self.sending, self.diagnosis.evidence]))
+
+    @property
+    def sending(self) -> str:
+        """How far a stream under way is, "" where none is."""
+        return say(self.moving, self.at) if self.moving else ""
 
     @property
     def advice(self) -> str:
@@ -178,6 +187,7 @@ def fold(rows: Sequence[Row], aside: Sequence[Member]) -> Row:
         lag=max((row.lag for row in rows if row.lag is not None), default=None),
         behind=_sum(row.behind for row in rows),
         unsent=_sum(row.unsent for row in rows),
+        moving=together([row.moving for row in rows if row.moving]),
     )
 
 

@@ -16,13 +16,13 @@ from msgspec.structs import replace
 from zrep.core.apply import after
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import ELSEWHERE, Diagnosis, State, diagnose, diagnose_alone
-from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
+from zrep.core.errors import BusyError, CutShortError, FailedError, RefusedError, ZrepError
 from zrep.core.names import DEFAULT_TAG
 from zrep.core.neighbours import LeftOut
 from zrep.core.pair import End, Lane, Pair, Tree, plain_tree
 from zrep.core.plan_data import stages
 from zrep.core.plan_first import member_stream
-from zrep.core.quantities import whole_number
+from zrep.core.quantities import size, whole_number
 from zrep.core.relation import Relation, relate
 from zrep.core.requests import IsRunning, Lock, ReadTags, Unlock
 from zrep.core.role import Role
@@ -33,6 +33,7 @@ from zrep.host.parallel import at_once, together
 from zrep.host.process import Progress
 from zrep.ops.dry_run import DryRun, DryRunHost, DryRunOwnHost
 from zrep.ops.execute import Executor, Line
+from zrep.ops.follow import Follower
 from zrep.ops.outcome import Outcome
 from zrep.ops.read import find_role, find_roles, lost_pools, observe_trees, read_snapshots
 from zrep.wire.client import RemoteHost
@@ -238,6 +239,7 @@ class Session:
         self.say = say
         self.warn = warn
         self.progress = progress
+        self._follower: Follower | None = None
         self._remotes: dict[str, Host] = {}
 
     @property
@@ -352,7 +354,25 @@ class Session:
 
     def _executor(self, source: Host, target: Host) -> Executor:
         kind = DryRun if self.options.dry_run else Executor
-        return kind(self.driver, source, target, self.tag, self.progress, self._leave, self._note)
+        self._follower = self._follower or Follower(self.driver, self.tag, self.clock, self.progress)
+        return kind(self.driver, source, target, self.tag, self._follower, self._leave, self._note)
+
+    def interrupted(self) -> CutShortError:
+        """What is to be said when this run is ended from outside."""
+        cut = self._follower.unfinished if self._follower else {}
+        if not cut:
+            return CutShortError(
+                "interrupted", advice="running the same command again finishes or undoes what was begun"
+            )
+        streams = (
+            f"{stream}: {size(far.sent)}{f' of {size(far.total)}' if far.total else ''} sent"
+            for stream, far in sorted(cut.items())
+        )
+        return CutShortError(
+            "interrupted",
+            evidence=", ".join(streams),
+            advice="running the same command again: what has arrived is kept, and it goes on from there",
+        )
 
     def _note(self, dataset: str, said: str) -> None:
         what = "it was received, but not all of it could be kept"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.busy import BUSY_IS_NEWS, long_busy
+from zrep.core.busy import BUSY_IS_NEWS, long_busy, whose
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone, unread
 from zrep.core.errors import BusyError, ZrepError
+from zrep.core.moving import Moving, read_moving
 from zrep.core.neighbours import LeftOut
 from zrep.core.pair import End, Pair, Tree, newest_common, plain_tree
+from zrep.core.quantities import duration, size
 from zrep.core.requests import ReadHolders
 from zrep.core.role import Role
 from zrep.host.local import Host
@@ -28,6 +30,8 @@ from zrep.ops.read import find_roles, observe_trees
 _SECONDS = 15.0
 # Seconds after which a peer that has not said a word is one whose wire is full, where streams fill it.
 _PATIENCE = 3.0
+# What whoever has the lock is about to finish.
+_UNFINISHED = frozenset({State.INIT_UNFINISHED, State.REJOIN_UNFINISHED, State.ROLE_CHANGE_UNFINISHED})
 
 
 def status(session: Session, names: Sequence[str], *, members: bool = False) -> list[Row]:
@@ -42,14 +46,12 @@ def status(session: Session, names: Sequence[str], *, members: bool = False) -> 
         raise session.nothing_here()
     found = _observe(session, session.local, {name: roles[name].recursive for name in chosen})
     trees = {name: tree for name, tree in found.items() if isinstance(tree, Tree)}
-    recalled = recall(session, *chosen)
+    recalled = _recall(session, trees.values(), *chosen)
     peers = _ask(session, [tree for tree in trees.values() if tree.role.paired])
     masters = [tree.members[0] for tree in trees.values() if tree.role.master]
     left = find_left_out(session.local, session.tag, masters)
     rows = [
-        row
-        for name, tree in trees.items()
-        for row in _rows(session, tree, peers.get(name), recalled[name], members=members)
+        row for name, tree in trees.items() for row in _rows(session, tree, peers.get(name), recalled, members=members)
     ]
     rows = [replace(row, left_out=left.get(row.name, row.left_out)) for row in rows]
     unread_ones = ((name, error) for name, error in found.items() if isinstance(error, ZrepError))
@@ -58,7 +60,10 @@ def status(session: Session, names: Sequence[str], *, members: bool = False) -> 
 
 
 def _with_holder(session: Session, found: Row) -> Row:
-    """The same row, busy where nothing was synced for long because somebody has the lock here."""
+    """The same row, busy where nothing was synced for long because somebody has the lock here; and what is unfinished
+    without an advice while somebody is at it."""
+    if found.diagnosis.state in _UNFINISHED:
+        return _at_work(session, found)
     well = found.diagnosis.state in (State.OK, State.NOT_MOUNTED, State.LATE)
     if found.role != "master" or not well or (found.lag is not None and found.lag <= BUSY_IS_NEWS):
         return found
@@ -68,6 +73,14 @@ def _with_holder(session: Session, found: Row) -> Row:
         evidence = f"{found.detail}; {judged.what} ({judged.evidence})"
         return replace(found, diagnosis=replace(found.diagnosis, evidence=evidence, advice=judged.advice))
     return replace(found, diagnosis=judged) if judged else found
+
+
+def _at_work(session: Session, found: Row) -> Row:
+    holder = session.local.ask(ReadHolders((found.name,))).get(found.name)
+    if not holder:
+        return found
+    evidence = f"{whose(holder)}; {found.diagnosis.evidence}".removesuffix("; ")
+    return replace(found, diagnosis=replace(found.diagnosis, evidence=evidence, advice=""))
 
 
 def _observe(session: Session, host: Host, names: Mapping[str, bool]) -> dict[str, Tree | ZrepError]:
@@ -83,12 +96,31 @@ def _unread(session: Session, name: str, role: Role, error: ZrepError) -> Row:
     return Row(name, kind, peer, unread(error), None, None, None, None, session.tag, role.epoch)
 
 
+class _Recalled(Struct, frozen=True):
+    """What one host remembers of datasets in its pairs. memories: by name; moving: the streams of those that are being
+    worked on there, by name."""
+
+    memories: Mapping[str, Memory]
+    moving: Mapping[str, Moving]
+
+
+def _recall(session: Session, trees: Iterable[Tree | ZrepError], *names: str, host: Host | None = None) -> _Recalled:
+    """Recall what a host, this one unless another is given, remembers of trees, of each member, and of other names."""
+    members = [member.name for tree in trees if isinstance(tree, Tree) for member in tree.members]
+    memories = recall(session, *dict.fromkeys([*names, *members]), host=host)
+    streams = {name: found for name, memory in memories.items() if (found := read_moving(memory))}
+    # A zrep that was killed has taken nothing back: its streams are those of whom nobody has the lock.
+    held = (host or session.local).ask(ReadHolders(tuple(streams))) if streams else {}
+    return _Recalled(memories, {name: found for name, found in streams.items() if name in held})
+
+
 class _Other(Struct, frozen=True):
     """The other half of a pair, or of a lane of one, what is remembered of the pair on its host, and what nobody
     replicates below it."""
 
     half: Tree
     recalled: Memory
+    moving: Mapping[str, Moving]
     left_out: LeftOut | None
 
     @property
@@ -150,44 +182,72 @@ def _answers(session: Session, peer: Host, mine: Sequence[Tree]) -> dict[str, _O
     found: dict[str, _Other | ZrepError] = {}
     try:
         theirs = _observe(session, peer, {x.role.peer_fs: x.role.recursive for x in mine})
-        known = recall(session, *theirs, host=peer)
+        known = _recall(session, theirs.values(), *theirs, host=peer)
         masters = [other.members[0] for other in theirs.values() if isinstance(other, Tree) and other.role.master]
         left = find_left_out(peer, session.tag, masters, here=False)
     except ZrepError as error:
         return {x.name: error for x in mine}
     for each in (each for each in mine if each.role.peer_fs in theirs):
         other = theirs[each.role.peer_fs]
-        found[each.name] = _Other(other, known[other.name], left.get(other.name)) if isinstance(other, Tree) else other
+        if isinstance(other, Tree):
+            found[each.name] = _Other(other, known.memories[other.name], known.moving, left.get(other.name))
+        else:
+            found[each.name] = other
     return found
 
 
 def _rows(
-    session: Session, mine: Tree, theirs: _Other | ZrepError | None, recalled: Memory, *, members: bool
+    session: Session, mine: Tree, theirs: _Other | ZrepError | None, recalled: _Recalled, *, members: bool
 ) -> list[Row]:
     """The row of a pair; of a tree that of its worst member, with members each of theirs after it."""
     if not isinstance(theirs, _Other) or not mine.role.recursive:
-        return [_row(session, mine.members[0], theirs, recalled)]
+        return [_row(session, mine.members[0], theirs, recalled, mine.name)]
     ends = (mine, theirs.half) if mine.role.master else (theirs.half, mine)
     here = End.SOURCE if mine.role.master else End.TARGET
     rows = [
-        _row(session, lane.at(here), _Other(plain_tree(lane.at(here.other)), theirs.recalled, None), recalled)
+        _row(
+            session,
+            lane.at(here),
+            replace(theirs, half=plain_tree(lane.at(here.other)), left_out=None),
+            recalled,
+            mine.name,
+        )
         for lane in Pair(session.tag, *ends).lanes
     ]
     return [fold(rows, mine.aside or theirs.half.aside), *(rows if members else ())]
 
 
-def _row(session: Session, mine: Member, other: _Other | ZrepError | None, recalled: Memory) -> Row:
+def _row(session: Session, mine: Member, other: _Other | ZrepError | None, recalled: _Recalled, root: str) -> Row:
+    """The row of one dataset here. root: that of its tree."""
     theirs = other.member if isinstance(other, _Other) else other
-    known = moments(mine.snapshots, recalled, "synced")
+    known = moments(mine.snapshots, recalled.memories[root], "synced")
     if isinstance(other, _Other):
         known += moments(other.member.snapshots, other.recalled, "synced")
     synced = max(known, default=None)
+    moving = recalled.moving.get(mine.name)
+    if moving is None and isinstance(other, _Other):  # the other host drives it
+        moving = other.moving.get(other.member.name)
     found = row(session, mine, _diagnose(session, mine, theirs), synced)
+    found = replace(found, moving=moving, at=session.now)
+    if isinstance(theirs, ZrepError):
+        found = _with_announced(session, found, recalled.memories[root], synced)
     if not isinstance(theirs, Member):
         return aged(session, found, mine, None, synced)
     if isinstance(other, _Other) and not mine.role.master:
         found = replace(found, left_out=other.left_out)
     return aged(session, _compared(session, found, mine, theirs), mine, theirs, synced)
+
+
+def _with_announced(session: Session, found: Row, memory: Memory, synced: int | None) -> Row:
+    """The row of a replica whose master cannot be asked, with what that has said it would send, where it is coming."""
+    told, unsent = memory.get("told"), memory.get("unsent")
+    if found.role != "replica" or not isinstance(told, int) or not isinstance(unsent, int) or told < (synced or 0):
+        return found
+    if not session.local.ask(ReadHolders((found.name,))):
+        return found
+    coming = f"receiving up to {size(unsent)}, announced {duration(max(0, session.now - told))} ago"
+    evidence = f"{coming}; {found.diagnosis.evidence}"
+    return replace(found, diagnosis=replace(found.diagnosis, evidence=evidence))
 
 
 def _compared(session: Session, found: Row, mine: Member, theirs: Member) -> Row:
