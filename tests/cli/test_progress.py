@@ -10,6 +10,12 @@ import sys
 import textwrap
 import time
 
+from tests.wire.samples import EXCHANGES
+from zrep.cli.stages import stage
+from zrep.core.pair import End
+from zrep.core.requests import CarryOut, ReadMembers
+from zrep.core.steps import Hold
+
 PROGRAM = """
     import time
     from zrep.cli.progress import StreamLines
@@ -54,3 +60,37 @@ def test_each_of_several_streams_has_a_line_with_bytes_and_rate() -> None:
 def test_nothing_of_it_is_loaded_before_the_first_line() -> None:
     program = "import sys, zrep.cli.progress; zrep.cli.progress.StreamLines().close(); print('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
+
+
+WAITING = """
+    import time
+    from zrep.cli import progress
+    from zrep.core.requests import CarryOut, Lock, RunHooks
+    from zrep.core.steps import Hold
+    from zrep.core.pair import End
+
+    progress._PATIENCE = 0.2
+    lines = progress.StreamLines()
+    with lines.asking("beta", Lock(("tank/a",), 5.0, "zrep")):
+        pass
+    hold = CarryOut((Hold(End.SOURCE, "zrep", ("tank/a@x",)),))
+    with lines.asking("beta", RunHooks("before-demote", {})), lines.asking("alpha", hold):
+        time.sleep(0.6)
+        print("said meanwhile")
+    lines.close()
+"""
+
+
+def test_what_is_waited_for_is_said_when_it_takes_long() -> None:
+    shown = on_terminal(WAITING)
+    assert re.search(r"^beta: running hooks, [01] s", shown, re.MULTILINE)
+    assert "alpha: holding snapshots, " in shown
+    assert "waiting for its lock" not in shown
+    assert "said meanwhile" in shown
+
+
+def test_every_stage_has_words() -> None:
+    assert all(stage(request) for request, _ in EXCHANGES)
+    assert stage(ReadMembers("zrep", ("tank/a",), sync_txg=True)) == "waiting for a transaction group, and reading"
+    assert stage(CarryOut((Hold(End.SOURCE, "zrep", ("tank/a@x",)),))) == "holding snapshots"
+    assert stage(CarryOut(())) == "changing properties"

@@ -1,27 +1,42 @@
-"""How far streams are, on a terminal: a line for each that takes longer than a second, with bytes, rate and time left.
+"""How far a run is, on a terminal: a line for each stream that takes longer than a second, with bytes, rate and time
+left; where nothing moves, what each host is being asked, and for how long.
 
 rich is loaded at the first such line: never by cron, never by a run that is over at once.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from zrep.core.requests import Request
     from zrep.host.process import Progress
+
+# Seconds after which a person wants to know what is being waited for.
+_PATIENCE = 2.0
 
 
 class StreamLines:
     """Lines on stderr that redraw themselves; what is printed meanwhile goes above them."""
 
     def __init__(self) -> None:
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()
         self._bars: Bars | None = None
         self._lines: dict[str, TaskID] = {}
+        # What hosts are being asked: the host, the request, and since when.
+        self._asked: dict[int, tuple[str, Request[Any], float]] = {}
+        self._numbers = itertools.count()
+        self._ended = threading.Event()
+        self._watching = False
 
     def __call__(self, stream: str, progress: Progress | None) -> None:
         """Show how far a stream is; None: it has ended, and its line goes. stream: what is told apart by."""
@@ -38,13 +53,46 @@ class StreamLines:
             total = max(progress.total, progress.sent) or None
             bars.update(self._lines[stream], completed=progress.sent, total=total)
 
+    @contextmanager
+    def asking(self, host: str, request: Request[Any]) -> Iterator[None]:
+        """A host is being asked something; it is shown when that takes long."""
+        number = next(self._numbers)
+        self._asked[number] = (host, request, time.monotonic())
+        if not self._watching:
+            self._watching = True
+            threading.Thread(target=self._watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            del self._asked[number]
+
     def close(self) -> None:
         """Take all lines away: how far a stream got is of no interest any more."""
+        self._ended.set()
         with self._changing:
             if self._bars is not None:
                 self._bars.stop()
                 self._bars = None
             self._lines.clear()
+
+    def waits(self) -> list[str]:
+        """What has been waited for long: a line for each."""
+        from zrep.cli.stages import stage
+
+        now = time.monotonic()
+        return [
+            f"{host}: {stage(request)}, {now - since:.0f} s"
+            for host, request, since in list(self._asked.values())
+            if now - since >= _PATIENCE
+        ]
+
+    def _watch(self) -> None:
+        """Until the end: begin to draw when something is waited for that long."""
+        while not self._ended.wait(_PATIENCE / 4):
+            with self._changing:
+                if self._bars is None and not self._ended.is_set() and self.waits():
+                    self._shown()
+                    return
 
     def _shown(self) -> Bars:
         if self._bars is None:
@@ -57,8 +105,16 @@ class StreamLines:
                 TimeRemainingColumn,
                 TransferSpeedColumn,
             )
+            from rich.text import Text
 
-            self._bars = Progress(
+            waits = self.waits
+
+            class Shown(Progress):
+                def get_renderables(self) -> Iterable[RenderableType]:
+                    # Where streams move, they say enough.
+                    yield from super().get_renderables() if self.tasks else map(Text, waits())
+
+            self._bars = Shown(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),
                 DownloadColumn(binary_units=True),

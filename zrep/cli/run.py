@@ -59,7 +59,9 @@ def begin(settings: Settings, **options: Any) -> Session:
     """A session for the pairs of a tag, that talks as its terminal lets it; options: see pairs.Options."""
     from zrep.ops.pairs import Options, Session
 
-    session = Session(Options(tag=settings.tag, expire=settings.expire, **options), settings)
+    lines = StreamLines() if sys.stderr.isatty() and not options.get("json") else None
+    chosen = Options(tag=settings.tag, expire=settings.expire, **options)
+    session = Session(chosen, settings, progress=lines, watch=lines.asking if lines else None)
     # What is said on the way by a run that changes nothing is what a real one would say.
     would = "-n: " if session.options.dry_run else ""
     if session.options.json:
@@ -67,8 +69,6 @@ def begin(settings: Settings, **options: Any) -> Session:
         return session
     if sys.stdout.isatty() or options.get("verbose"):
         session.say = lambda text: print(printable(f"{would}{text}"), flush=True)
-    if sys.stderr.isatty():
-        session.progress = StreamLines()
     session.warn = lambda text: print(printable(f"zrep: {would}{text}"), file=sys.stderr, flush=True)
     return session
 

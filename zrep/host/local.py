@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from zrep import __version__
 from zrep.core.errors import BugError, BusyError, RefusedError
@@ -20,6 +21,9 @@ from zrep.host.locks import Locks
 from zrep.host.machine import Machine, carry_out
 from zrep.zfs import commands, parse
 from zrep.zfs.commands import Argv
+
+# Told of each request while it is under way, by the name of its host.
+Watch = Callable[[str, Request[Any]], AbstractContextManager[None]]
 
 
 class Host(Protocol):
@@ -77,8 +81,15 @@ class LocalHost(Machine):
 
     local = True
     answered = True
+    watch: Watch | None = None
 
     def ask(self, request: Request[Answer]) -> Answer:
+        if self.watch is None:
+            return self._carry_out(request)
+        with self.watch(self.name, request):
+            return self._carry_out(request)
+
+    def _carry_out(self, request: Request[Answer]) -> Answer:
         answer: Answer = carry_out(request, self)
         return answer
 

@@ -28,7 +28,7 @@ from zrep.core.requests import IsRunning, Lock, ReadTags, Unlock
 from zrep.core.role import Role
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import DestroySnapshots, Hold, SendStream, Step, TakeSnapshot
-from zrep.host.local import Host, LocalHost, OwnHost
+from zrep.host.local import Host, LocalHost, OwnHost, Watch
 from zrep.host.parallel import at_once, together
 from zrep.host.process import Progress
 from zrep.ops.dry_run import DryRun, DryRunHost, DryRunOwnHost
@@ -214,6 +214,7 @@ class Session:
         say: Callable[[str], None] = lambda text: None,
         warn: Callable[[str], None] = lambda text: None,
         progress: Callable[[str, Progress | None], None] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.options = options or Options()
         self.settings = settings
@@ -231,8 +232,9 @@ class Session:
         if self.options.dry_run:
             self.local = DryRunOwnHost(self.driver, self.tag, self.lines.append)
         self.connect: Callable[[str], Host] = connect or partial(
-            RemoteHost, settings=settings, moving=self.driver.runner.runs
+            RemoteHost, settings=settings, moving=self.driver.runner.runs, watch=watch
         )
+        self.driver.watch = watch
         self.clock = clock
         self.sleep = sleep
         self.new_identity = new_identity

@@ -21,6 +21,7 @@ from zrep.core.requests import Answer, Identify, Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import SendStream
 from zrep.host import process
+from zrep.host.local import Watch
 from zrep.host.trust import others_may_write
 from zrep.wire import ssh
 from zrep.wire.messages import (
@@ -110,10 +111,17 @@ class RemoteHost:
 
     local = False
 
-    def __init__(self, host: str, settings: Settings = DEFAULT_SETTINGS, moving: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        host: str,
+        settings: Settings = DEFAULT_SETTINGS,
+        moving: Callable[[], int] = lambda: 0,
+        watch: Watch | None = None,
+    ) -> None:
         """moving: a number that changes while streams of this run move: then nobody has fallen silent, whose beats wait
-        behind them."""
+        behind them. watch: who looks on, if anybody."""
         self.name = host
+        self._watch = watch
         self._moving = moving
         self._settings = settings
         self._child: subprocess.Popen[bytes] | None = None
@@ -137,6 +145,12 @@ class RemoteHost:
 
     def ask(self, request: Request[Answer]) -> Answer:
         """One request and its answer; several threads may ask at the same time."""
+        if self._watch is None:
+            return self._ask(request)
+        with self._watch(self.name, request):
+            return self._ask(request)
+
+    def _ask(self, request: Request[Answer]) -> Answer:
         self._connect()
         number = next(self._numbers)
         line = encode(Ask(number, request))
