@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
 from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts
-from tests.ops.pairs import SYNC_ALL, good
+from tests.ops.pairs import SYNC_ALL, A, good
 from zrep.cli.news import suppress_repeats
+from zrep.core.settings import Settings
 from zrep.ops.sync import sync
 
 DAY = 86400
@@ -70,3 +77,72 @@ def test_a_lost_record_costs_a_line(hosts: Hosts) -> None:
         path.write_text('{"said": [1, {"tank/a": 2}]}')
     assert len(mailed(cron(hosts))) == 1
     assert mailed(cron(hosts)) == []
+
+
+# --- what may heal by itself ---
+
+
+@pytest.fixture
+def patient(hosts: Hosts, tmp_path: Path) -> Hosts:
+    """A pair whose master's cron is told of nothing that is younger than three minutes; it has a hook."""
+    folder = tmp_path / "hooks.d"
+    folder.mkdir()
+    (folder / "note").write_text(
+        f'#!/bin/sh\necho "$1|$ZREP_EVENT|$ZREP_FS|$ZREP_KIND|$ZREP_CODE|$ZREP_WHAT|$ZREP_LINE" >> {tmp_path}/told\n'
+    )
+    (folder / "note").chmod(0o755)
+    hosts.settings = Settings(after=180, hooks=str(folder))
+    pairs.linked(hosts)
+    return hosts
+
+
+def told(hosts: Hosts) -> list[str]:
+    """What the hook was told."""
+    path = hosts.directory / "told"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_a_trouble_that_is_over_before_is_not_told(patient: Hosts) -> None:
+    patient.wire.cut = True
+    assert [(ended.code, mailed(ended)) for ended in (cron(patient), cron(patient))] == [(5, []), (5, [])]
+    patient.wire.cut = False
+    good(cron(patient))
+    assert (patient.said, patient.wire.logged, told(patient)) == ([], [], [])
+
+
+def test_one_that_lasts_is_told_once_with_its_end_and_so_are_hooks_and_syslog(patient: Hosts) -> None:
+    patient.wire.cut = True
+    assert [mailed(cron(patient)) for _ in range(5)] == [[], [], [], ["lost beta"], []]
+    patient.wire.cut = False
+    good(cron(patient))
+    assert patient.said == ["lost beta: over after 5m"]
+    line = f"{A}: lost beta (the link is cut)"
+    assert told(patient) == [
+        f"trouble|trouble|{A}|unreachable|5|lost beta|{line}",
+        "over|over||||lost beta|lost beta: over after 5m",
+    ]
+    assert patient.wire.logged == [("alpha", f"trouble: {line}"), ("alpha", "over: lost beta: over after 5m")]
+
+
+def test_what_a_person_must_decide_is_told_at_once(hosts: Hosts) -> None:
+    hosts.settings = Settings(after=180)
+    pairs.diverged(hosts)
+    assert mailed(cron(hosts)) == ["the master role has moved to tank/b on beta"]
+
+
+def test_a_hook_that_fails_is_said_and_stops_nothing(patient: Hosts) -> None:
+    (Path(patient.settings.hooks) / "note").write_text("#!/bin/sh\necho no network; exit 4\n")
+    patient.settings = replace(patient.settings, after=0)
+    patient.wire.cut = True
+    assert mailed(cron(patient)) == ["lost beta"]
+    [said] = patient.said
+    assert re.fullmatch(r"a trouble hook on alpha failed \(.*/note: exit status 4: no network\)", said)
+
+
+def test_a_role_change_is_told_to_syslog_on_both_hosts(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    assert hosts.wire.logged == [
+        ("alpha", f"after-demote: fs={A} tag=zrep epoch=2 peer=beta peer_fs=tank/b"),
+        ("beta", f"after-promote: fs=tank/b tag=zrep epoch=2 peer=alpha peer_fs={A}"),
+    ]

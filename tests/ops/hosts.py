@@ -128,6 +128,8 @@ class Wire:
     log: list[Command] = field(default_factory=list)
     driver: str = ""
     power_lost: set[str] = field(default_factory=set)
+    # What each host has told its syslog.
+    logged: list[tuple[str, str]] = field(default_factory=list)
     # Processes that are alive: the host of each, and its number.
     running: set[tuple[str, int]] = field(default_factory=set)
     # Datasets whose key is loaded, and was changed since.
@@ -430,6 +432,9 @@ class ModelHost(LocalHost):
             case IsRunning(pid=pid):
                 return cast(Answer, (self.name, pid) in self._wire.running)
         return super().ask(request)
+
+    def log(self, text: str) -> None:
+        self._wire.logged.append((self.name, text))
 
     def mountinfo(self) -> str:
         return self._wire.world.host(self.name).mountinfo()

@@ -1,4 +1,6 @@
-"""What cron's mails say: a line when something changes, not one a minute; and again after a day."""
+"""What cron's mails say: a line when something changes, not one a minute; and again after a day. The same changes are
+told to the hooks of this host, as trouble and over, and by that to syslog.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +8,22 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from zrep.core.errors import UnreachableError
+from zrep.core.errors import RefusedError, UnreachableError, ZrepError, one_line
 from zrep.core.quantities import duration
-from zrep.core.requests import Recall, Remember, Told
+from zrep.core.requests import Recall, Remember, RunHooks, Told
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
 from zrep.zfs.errors import PoolError
 
 _DAY = 86400
 _PEER = "peer: "
+# In place of when it was told: it is known, and too young to be told.
+_UNTOLD = 0
 
 
 def suppress_repeats(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes of a run over all filesystems, those told that an earlier run has said; what ended is said too.
+    What may heal by itself is not told while it is younger than ZREP_AFTER.
 
     Errors are compared by what they state and advise: their evidence may count bytes or minutes. The record is
     volatile: without it everything is said once more.
@@ -28,7 +33,7 @@ def suppress_repeats(session: Session, outcomes: Sequence[Outcome]) -> list[Outc
     before = record if isinstance(record, dict) else {}
     subjects = {_subject(outcome) for outcome in outcomes} | {subject for subject in before if _is_peer(subject)}
     said = {subject: entry for subject, entry in before.items() if subject in subjects}
-    found = [_judge(session, outcome, said) for outcome in outcomes]
+    found = [_judge(session, outcome, said, session.settings.after) for outcome in outcomes]
     if any(outcome.error is None and not outcome.skipped for outcome in outcomes):
         for subject in [subject for subject in said if _is_peer(subject) and subject not in map(_subject, outcomes)]:
             _is_over(session, subject.removeprefix(_PEER), said.pop(subject))
@@ -48,24 +53,63 @@ def _is_peer(subject: str) -> bool:
     return subject.startswith(_PEER)
 
 
-def _judge(session: Session, outcome: Outcome, said: dict[str, Told]) -> Outcome:
+def _judge(session: Session, outcome: Outcome, said: dict[str, Told], after: int) -> Outcome:
     """One outcome; said (subject → what, advice, when it began, when it was said last) is brought up to date."""
     if outcome.skipped:
         return outcome
     subject = _subject(outcome)
-    if outcome.error is None:
+    error = outcome.error
+    if error is None:
         if entry := said.pop(subject, None):
             _is_over(session, subject, entry)
         return outcome
-    what, advice, since, last = said.get(subject, ("", "", session.now, session.now))
-    known = (what, advice) == (outcome.error.what, outcome.error.advice)
-    if known and 0 <= session.now - last < _DAY:
+    what, advice, since, last = said.get(subject, ("", "", session.now, _UNTOLD))
+    known = (what, advice) == (error.what, error.advice)
+    since = since if known else session.now
+    young = 0 <= session.now - since < after and error.exit_code != RefusedError.exit_code
+    told = known and last != _UNTOLD and 0 <= session.now - last < _DAY
+    if young or told:
+        said[subject] = (error.what, error.advice, since, last if known else _UNTOLD)
         return replace(outcome, told=True)
-    said[subject] = (outcome.error.what, outcome.error.advice, since if known else session.now, session.now)
+    said[subject] = (error.what, error.advice, since, session.now)
+    if not known or last == _UNTOLD:
+        _tell(session, "trouble", outcome.filesystem, error.what, since, _facts(error))
     return outcome
 
 
 def _is_over(session: Session, subject: str, entry: Told) -> None:
-    what, _, since, _ = entry
+    """Say that it has ended, if it was said that it began."""
+    what, _, since, last = entry
+    if last == _UNTOLD:
+        return
     was = "" if subject == what else f" (it was: {what})"
-    session.warn(f"{subject}: over after {duration(max(0, session.now - since))}{was}")
+    line = f"{subject}: over after {duration(max(0, session.now - since))}{was}"
+    session.warn(line)
+    _tell(session, "over", "" if subject == what else subject, what, since, {"ZREP_LINE": line})
+
+
+def _facts(error: ZrepError) -> dict[str, str]:
+    return {
+        "ZREP_KIND": error.word,
+        "ZREP_CODE": str(error.exit_code),
+        "ZREP_EVIDENCE": one_line(error.evidence),
+        "ZREP_ADVICE": one_line(error.advice),
+        "ZREP_LINE": error.line(),
+    }
+
+
+def _tell(session: Session, event: str, filesystem: str, what: str, since: int, facts: dict[str, str]) -> None:
+    """Run the hooks of this host for trouble or over. What fails of them is said, and changes nothing."""
+    about = {
+        "ZREP_FS": filesystem,
+        "ZREP_TAG": session.tag,
+        "ZREP_WHAT": one_line(what),
+        "ZREP_SINCE": str(since),
+        **facts,
+    }
+    try:
+        failed = session.local.ask(RunHooks(event, about))
+    except ZrepError as error:
+        failed = [error.line()]
+    for line in failed:
+        session.warn(f"a {event} hook on {session.local.name} failed ({line})")

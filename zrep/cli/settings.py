@@ -10,16 +10,17 @@ from msgspec import Struct
 
 from zrep.core.errors import RefusedError, UsageError
 from zrep.core.names import check_tag
-from zrep.core.quantities import whole_number
+from zrep.core.quantities import seconds, whole_number
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.host.trust import others_may_write
 
 DEFAULTS = "/etc/default/zrep"
 # fmt: off
 SETTINGS = frozenset({
-    "SSH", "ZREPTAG", "ZREP_FENCE_CMD", "ZREP_FILTERS", "ZREP_HOOKS", "ZREP_HOST", "ZREP_INFILTER",
+    "SSH", "ZREPTAG", "ZREP_AFTER", "ZREP_FENCE_CMD", "ZREP_FILTERS", "ZREP_HOOKS", "ZREP_HOST", "ZREP_INFILTER",
     "ZREP_JOBS", "ZREP_LIBRARY", "ZREP_OUTFILTER", "ZREP_PATH", "ZREP_RUNDIR", "ZREP_SAVE_COUNT",
     "ZREP_SEND_FLAGS", "ZREP_SKIP_EXPIRE", "ZREP_SRC_HOST", "ZREP_STALL",
+    "ZREP_SYSLOG",
 })
 # fmt: on
 _LINE = re.compile(r"(?:export\s+)?([A-Z][A-Z0-9_]*)=(.*)")
@@ -83,6 +84,8 @@ def read_settings(environment: Mapping[str, str] | None = None, allowed: Sequenc
         run_directory=text("ZREP_RUNDIR", default.run_directory),
         hooks=text("ZREP_HOOKS", default.hooks),
         library=text("ZREP_LIBRARY") != "no",
+        syslog=text("ZREP_SYSLOG") != "no",
+        after=_time("ZREP_AFTER", text("ZREP_AFTER")),
         stall=_seconds("ZREP_STALL", text("ZREP_STALL", str(default.stall))),
         user=text("USER"),
         ssh=text("SSH", default.ssh),
@@ -109,6 +112,13 @@ def number(name: str, text: str, least: int, most: int = 10**9) -> int | None:
     found = whole_number(text)
     if found is None or not least <= found <= most:
         raise UsageError(f"{name} is {text!r}", evidence=f"expected a whole number of at least {least}")
+    return found
+
+
+def _time(name: str, text: str) -> int:
+    found = seconds(text or "0")
+    if found is None:
+        raise UsageError(f"{name} is {text!r}", evidence="expected a time: 90s, 15m, 2h, 1d")
     return found
 
 

@@ -16,15 +16,16 @@ class Settings(Struct, frozen=True):
 
     host: this host's name, "" for the one the kernel knows (ZREP_HOST). run_directory: what holds zrep's directory of
     locks (ZREP_RUNDIR). hooks: the directory of hooks (ZREP_HOOKS). library: whether libzfs_core may be used
-    (ZREP_LIBRARY=no: not). stall: seconds without a byte after which a stream is ended (ZREP_STALL). user: who runs it
-    (USER). ssh: the words that start ssh, as written (SSH). program: how zrep is called on a peer (ZREP_PATH).
+    (ZREP_LIBRARY=no: not). syslog: whether what happens to pairs is told to syslog (ZREP_SYSLOG=no: not). stall:
+    seconds without a byte after which a stream is ended (ZREP_STALL). user: who runs it (USER). ssh: the words that
+    start ssh, as written (SSH). program: how zrep is called on a peer (ZREP_PATH).
 
     tag: the pairs that a command works on (ZREPTAG); every_tag: nobody has named one, which to list and status means
-    all. expire: whether sync lets go of surplus snapshots
-    (ZREP_SKIP_EXPIRE: not). jobs: streams at once to each peer, as written (ZREP_JOBS). fence: the command that
-    takeover -L runs first (ZREP_FENCE_CMD). For init: savecount, as written (ZREP_SAVE_COUNT), the name by which the
-    peer reaches this host (ZREP_SRC_HOST), the flags of every send, None for those that fit (ZREP_SEND_FLAGS), and the
-    filters of the stream at both ends (ZREP_OUTFILTER, ZREP_INFILTER).
+    all. expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not). after: for how many seconds cron is
+    not told of a trouble that may heal by itself (ZREP_AFTER). jobs: streams at once to each peer, as written
+    (ZREP_JOBS). fence: the command that takeover -L runs first (ZREP_FENCE_CMD). For init: savecount, as written
+    (ZREP_SAVE_COUNT), the name by which the peer reaches this host (ZREP_SRC_HOST), the flags of every send, None for
+    those that fit (ZREP_SEND_FLAGS), and the filters of the stream at both ends (ZREP_OUTFILTER, ZREP_INFILTER).
 
     filters: the file in which root allows filters, a line each (ZREP_FILTERS). allowed: those that the file of settings
     itself names, whatever the environment says.
@@ -50,6 +51,8 @@ class Settings(Struct, frozen=True):
     every_tag: bool = True
     filters: str = FILTERS_FILE
     allowed: tuple[str, ...] = ()
+    syslog: bool = True
+    after: int = 0
 
 
 DEFAULT_SETTINGS = Settings()

@@ -16,7 +16,10 @@ FENCE_SECONDS = 120.0
 
 @carry_out.register(RunHooks)
 def run_hooks(request: RunHooks, machine: Machine) -> list[str]:
-    """A hook that cannot be run is a hook that refused; so is one that others than root may write."""
+    """A hook that cannot be run is a hook that refused; so is one that others than root may write. What has happened is
+    told to syslog too."""
+    if not request.event.startswith("before-"):
+        machine.log(_line(request))
     folder = machine.settings.hooks
     try:
         paths = [f"{folder}/{name}" for name in sorted(os.listdir(folder))]
@@ -29,6 +32,14 @@ def run_hooks(request: RunHooks, machine: Machine) -> list[str]:
         return [f"{folder} could be from others than root: {found}"]
     about = {"ZREP_EVENT": request.event, **request.about}
     return [text for path in programs if (text := _hook(path, request.event, about))]
+
+
+def _line(request: RunHooks) -> str:
+    about = request.about
+    if "ZREP_LINE" in about:
+        return f"{request.event}: {about['ZREP_LINE']}"
+    facts = " ".join(f"{name.removeprefix('ZREP_').lower()}={value}" for name, value in about.items())
+    return f"{request.event}: {facts}"
 
 
 def fence(command: str, about: Mapping[str, str]) -> tuple[int | None, str]:

@@ -9,7 +9,7 @@ from functools import singledispatch
 from typing import Any
 
 from zrep.core import place
-from zrep.core.errors import BugError, RefusedError
+from zrep.core.errors import BugError, RefusedError, one_line
 from zrep.core.requests import Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.host import locks, process
@@ -66,6 +66,15 @@ class Machine:
                 return file.read()
         except OSError:
             return ""
+
+    def log(self, text: str) -> None:
+        """Tell syslog, or the journal, a line; nobody need be listening."""
+        if not self.settings.syslog:
+            return
+        import syslog  # seldom needed
+
+        syslog.openlog("zrep", syslog.LOG_PID, syslog.LOG_DAEMON)
+        syslog.syslog(syslog.LOG_NOTICE, one_line(text))
 
     def pool_states(self) -> Mapping[str, str] | None:
         """What the kernel says of each pool that is imported (ONLINE, SUSPENDED ...), HUNG where a transaction group
