@@ -52,7 +52,7 @@ _zrep() {
         rehearse) options="--suid-dev -n --dry-run -v --verbose --json" ;;
         expire | -e) command=expire options="-L --may-be-empty -n --dry-run -v --verbose --json" ;;
         list | -l) command=list options="-L --snapshots -v --verbose $rows" takes="-o -s -S --color" ;;
-        status | -s) command=status options="-r --may-be-empty --nagios -w -c --prometheus --output $rows"
+        status | -s) command=status options="-r --may-be-empty --nagios -w -c --prometheus --html --output --watch $rows"
             takes="-o -s -S --color -w -c --output" ;;
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;

@@ -133,7 +133,9 @@ complete -c zrep -n '__zrep_command_is status -s' -l nagios -d 'As a plugin of N
 complete -c zrep -n '__zrep_command_is status -s' -s w -x -d 'With --nagios: lag for a warning'
 complete -c zrep -n '__zrep_command_is status -s' -s c -x -d 'With --nagios: lag that is critical'
 complete -c zrep -n '__zrep_command_is status -s' -l prometheus -d 'Metrics in the text format of Prometheus'
-complete -c zrep -n '__zrep_command_is status -s' -l output -r -F -d 'With --prometheus: into a file'
+complete -c zrep -n '__zrep_command_is status -s' -l output -r -F -d 'With --prometheus or --html: into a file'
+complete -c zrep -n '__zrep_command_is status -s' -l html -d 'As a page for a browser or a mail'
+complete -c zrep -n '__zrep_command_is status -s' -l watch -d 'Again and again, after 2 seconds or so many'
 
 # pause
 complete -c zrep -n '__zrep_command_is pause' -l reason -x -d 'Kept with the pause'

@@ -107,10 +107,14 @@ def test_a_run_that_could_not_look_is_unknown() -> None:
         {"output": "/tmp/x"},
         {"nagios": True, "prometheus": True},
         {"json": True, "nagios": True},
+        {"html": True, "prometheus": True},
+        {"html": True, "watch": "2"},
+        {"watch": "soon"},
     ],
 )
 def test_options_that_make_no_sense_together_are_refused(options: dict[str, str | bool]) -> None:
-    given = {"json": False, "nagios": False, "warning": "", "critical": "", "prometheus": False, "output": ""}
+    given: dict[str, str | bool] = dict.fromkeys(("warning", "critical", "output", "watch"), "")
+    given |= dict.fromkeys(("json", "nagios", "prometheus", "html"), False)
     with pytest.raises(UsageError):
         form(**(given | options))  # type: ignore[arg-type]  # one table for options of both kinds
 

@@ -17,7 +17,7 @@ import typer.main
 from zrep.cli.commands import app
 from zrep.cli.document import Document
 from zrep.cli.fields import FIELDS
-from zrep.cli.main import _GLOBAL_WITH_VALUE, _SHORT
+from zrep.cli.main import _GLOBAL_WITH_VALUE, _SHORT, _watch_seconds
 from zrep.core import errors
 from zrep.core.diagnosis import State
 from zrep.core.names import EXCLUDE, MADE, ROLE_PROPERTIES, SENT
@@ -396,7 +396,7 @@ def shown(document: Path) -> Iterator[str]:
 def test_command_lines_parse(document: Path) -> None:
     """An example in a document is a command line that zrep takes; FS, HOST and ... stand for anything."""
     for line in shown(document):
-        words = shlex.split(line)[1:]
+        words = _watch_seconds(shlex.split(line)[1:])
         while words and words[0] in _GLOBAL_WITH_VALUE:
             words = words[2:]
         if not words or words[0] in HELP | VERSION | {"COMMAND"}:

@@ -35,16 +35,21 @@ class Program:
         return str(self._directory / "pid")
 
     def run(self, host: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        base = {**os.environ, "ZREP_PATH": str(self._path), "PYTHONPATH": os.getcwd(), "SSH": SSH}
+        words, env = self.command(host, *arguments)
         return subprocess.run(
-            [str(self._path), *arguments],
-            env=environment(self._world, host, base),
+            words,
+            env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
+
+    def command(self, host: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """The words of a run on a host, and its environment."""
+        base = {"ZREP_PATH": str(self._path), "PYTHONPATH": os.getcwd(), "SSH": SSH, "ZREP_SYSLOG": "no"}
+        return [str(self._path), *arguments], dict(environment(self._world, host, {**os.environ, **base}))
 
     def wait_for_locks(self, seconds: float = 30.0) -> None:
         """Until nothing that a killed zrep has left at work has a lock."""

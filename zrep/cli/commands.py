@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -347,7 +348,11 @@ def status(
     critical: Annotated[str, typer.Option("-c", metavar="TIME", help="With --nagios: lag that is critical.")] = "",
     prometheus: Annotated[bool, typer.Option("--prometheus", help="As metrics in Prometheus's text format.")] = False,
     output: Annotated[
-        str, typer.Option(metavar="FILE", help="With --prometheus: into a file, whole or not at all.")
+        str, typer.Option(metavar="FILE", help="With --prometheus or --html: a file, whole or not at all.")
+    ] = "",
+    html: Annotated[bool, typer.Option("--html", help="As a page for a browser or a mail.")] = False,
+    watch: Annotated[
+        str, typer.Option(metavar="[SECONDS]", help="Again and again, after 2 seconds or so many; q quits.")
     ] = "",
 ) -> int:
     """How each pair is, after asking the peers. For monitoring: -H, and the exit code (0 all well, 1, 3, 5)."""
@@ -355,7 +360,10 @@ def status(
 
     names = [] if all_ else running.filesystems(filesystems or ["all"])
     style = rows.style(columns, tabs, exact, ascending, descending, colour)
-    form = status.form(json, nagios, warning, critical, prometheus, output)
+    form = status.form(json, nagios, warning, critical, prometheus, output, watch, html)
+    if form.watch:
+        begin = partial(running.silent, context.obj, may_be_empty)
+        return status.watch(begin, names, style, form, members=members)
     return status.show(running.begin(context.obj, may_be_empty=may_be_empty), names, style, form, members=members)
 
 

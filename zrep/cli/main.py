@@ -21,6 +21,8 @@ _SHORT = {
     "-e": "expire",
     "-C": "changeconfig",
 }
+# Seconds between two looks of status --watch, where none are given.
+USUAL_WATCH = 2
 _GLOBAL_WITH_VALUE = ("-t", "--tag")
 
 
@@ -74,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupt)
-        return _dispatch(_long_forms(list(arguments)))
+        return _dispatch(_watch_seconds(_long_forms(list(arguments))))
     except ZrepError as error:
         return _fail(error, arguments)
     except KeyboardInterrupt:
@@ -146,6 +148,15 @@ def _long_forms(arguments: list[str]) -> list[str]:
     if index < len(arguments):
         arguments[index] = _SHORT.get(arguments[index], arguments[index])
     return arguments
+
+
+def _watch_seconds(arguments: list[str]) -> list[str]:
+    """The seconds after --watch may be left out: its parser knows no such option."""
+    if "--watch" not in arguments:
+        return arguments
+    at = arguments.index("--watch")
+    given = arguments[at + 1 : at + 2] if arguments[at + 1 : at + 2] and arguments[at + 1].isdigit() else []
+    return [*arguments[:at], f"--watch={given[0] if given else USUAL_WATCH}", *arguments[at + 1 + len(given) :]]
 
 
 def _bug(error: Exception) -> int:

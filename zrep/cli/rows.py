@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -14,6 +14,9 @@ from zrep.core.errors import UsageError, printable, tagged
 from zrep.core.names import spoken
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
     from zrep.ops.list import Row
 
 COLOURS = ("auto", "always", "never")
@@ -65,12 +68,18 @@ def show(rows: Sequence[Row], style: Style, now: int) -> None:
     else:
         for line in aligned([_headings(style), *whole(rows, style, now)]):
             print(line)
+    for line in explained(rows):
+        print(line)
+
+
+def explained(rows: Sequence[Row]) -> Iterator[str]:
+    """Below a table: why a state is what it is, and what to do."""
     for row in rows:
         advice = [f"next: {tagged(row.advice, spoken(row.tag))}"] if row.advice else []
         if row.detail or advice:
-            print(printable(f"{row.name}: {row.state}: {'; '.join(filter(None, [row.detail, *advice]))}"))
+            yield printable(f"{row.name}: {row.state}: {'; '.join(filter(None, [row.detail, *advice]))}")
         if row.left_out:
-            print(printable(tagged(row.left_out.line(row.name), spoken(row.tag))))
+            yield printable(tagged(row.left_out.line(row.name), spoken(row.tag)))
 
 
 def with_tags(rows: Sequence[Row], style: Style) -> Style:
@@ -151,26 +160,34 @@ def _headings(style: Style) -> list[str]:
 
 def _show_on_terminal(rows: Sequence[Row], style: Style, now: int) -> None:
     from rich.console import Console
-    from rich.text import Text
 
     console = Console(
         highlight=False,
         force_terminal=True if style.colour == "always" else None,
         no_color={"always": False, "never": True}.get(style.colour),
     )
+    for line in on_terminal(rows, style, now, console):
+        console.print(line, soft_wrap=True)
+
+
+def on_terminal(rows: Sequence[Row], style: Style, now: int, console: Console) -> Iterator[Text]:
+    """The lines of a table as a terminal shows it, which it fits."""
+    from rich.text import Text
+
+    style = with_tags(rows, style)
     if style.exact:
         headings, cells = _headings(style), whole(rows, style, now)
     else:
         dots = "…" if console.encoding.startswith("utf") else "..."
         headings, cells = fitting(rows, style, now, console.width, dots)
     lines = aligned([headings, *cells])
-    console.print(Text(lines[0], style="bold"), soft_wrap=True)
+    yield Text(lines[0], style="bold")
     for row, line, cell in zip(rows, lines[1:], cells, strict=True):
         text = Text(line)
         if "STATE" in headings:
             begin = sum(width + len(_GAP) for width in _widths([headings, *cells])[: headings.index("STATE")])
             text.stylize(_colour(row), begin, begin + len(cell[headings.index("STATE")]))
-        console.print(text, soft_wrap=True)
+        yield text
 
 
 def _colour(row: Row) -> str:

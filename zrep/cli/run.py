@@ -73,6 +73,13 @@ def begin(settings: Settings, **options: Any) -> Session:
     return session
 
 
+def silent(settings: Settings, may_be_empty: bool) -> Session:
+    """A session that only looks, and says nothing by itself."""
+    from zrep.ops.pairs import Options, Session
+
+    return Session(Options(tag=settings.tag, may_be_empty=may_be_empty), settings)
+
+
 def run(
     session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name: str = "", *, only_changes: bool = False
 ) -> int:

@@ -26,7 +26,8 @@ class Row(Struct, frozen=True):
     seconds since the replica was last known to be up to date (0: nothing is missing there),
     behind: bytes written since; unsent: snapshots waiting; epoch: how many times the role has moved; left_out: what
     nobody replicates below the master; synced: when both sides were last known to be equal; moving: the stream that is
-    under way, and at: when that was asked. None: not known."""
+    under way, and at: when that was asked; arrivals: of each snapshot that both sides have, when it was made and when
+    it was known to be there. None: not known."""
 
     name: str
     role: str
@@ -42,6 +43,7 @@ class Row(Struct, frozen=True):
     synced: int | None = None
     moving: Moving | None = None
     at: int = 0
+    arrivals: tuple[tuple[int, int], ...] = ()
 
     @property
     def state(self) -> str:
@@ -141,7 +143,21 @@ def row(session: Session, member: Member, diagnosis: Diagnosis, synced: int | No
     lag = None if synced is None else 0 if behind == 0 else max(0, session.now - synced)
     kind = {True: "master", False: "replica", None: "none"}[role.master]
     peer = f"{role.peer_host}:{role.peer_fs}"
-    return Row(member.name, kind, peer, diagnosis, sent, lag, behind, unsent, session.tag, role.epoch, synced=synced)
+    arrivals = tuple((each.creation, each.sent) for each in marked if each.sent and each.sent >= each.creation)
+    return Row(
+        member.name,
+        kind,
+        peer,
+        diagnosis,
+        sent,
+        lag,
+        behind,
+        unsent,
+        session.tag,
+        role.epoch,
+        synced=synced,
+        arrivals=arrivals,
+    )
 
 
 def check(session: Session, names: Sequence[str]) -> None:

@@ -1,0 +1,68 @@
+"""The page of status --html: all of the table, nothing that anybody could have put in it as code, and its look in a
+browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tests.cli.test_rows import ALL, LONG, NOW, usual
+from zrep.cli import rows
+from zrep.cli.page import page
+from zrep.ops.list import Row
+
+ARRIVED = replace(LONG, arrivals=((NOW - 600, NOW - 590), (NOW - 300, NOW - 180)))
+
+
+def made(*found: Row) -> str:
+    return page(found, usual(), "alpha", NOW)
+
+
+def test_it_has_every_cell_of_the_table_and_every_reason() -> None:
+    text = unescape(re.sub(r"<[^>]*>", "\n", made(*ALL)))
+    for line in rows.whole(ALL, usual(), NOW):
+        assert all(cell in text for cell in line)
+    assert all(line in text for line in rows.explained(ALL))
+
+
+def test_nothing_in_it_is_code_or_from_elsewhere() -> None:
+    evil = replace(LONG, name='tank/"><script>alert(1)</script>', peer="beta:<b>&\x1b[2J")
+    text = made(evil)
+    assert "<script" not in text
+    assert "<b>" not in text
+    assert "\x1b" not in text
+    assert not re.search(r"https?:|src=|@import|url\(", text)
+
+
+def test_past_lags_are_bars() -> None:
+    text = made(ARRIVED)
+    assert re.findall(r'height="(\d+)"/>', text) == ["2", "24"]
+    assert "2 in 10m, at most 2m" in text
+    assert "<svg" not in made(LONG)
+
+
+def test_where_nothing_is_replicated_it_says_so() -> None:
+    assert "No filesystem here is replicated by zrep." in made()
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), "")
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(not BROWSER, reason="no headless Chromium is installed")
+@pytest.mark.parametrize("width", [1280, 400])
+def test_it_fits_its_window(tmp_path: Path, width: int) -> None:
+    path = tmp_path / "page.html"
+    measure = "<script>document.title = document.documentElement.scrollWidth + ' of ' + innerWidth</script>"
+    path.write_text(made(*ALL, ARRIVED).replace("</body>", f"{measure}</body>"))
+    words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},800", "--dump-dom"]
+    shown = subprocess.run([*words, path.as_uri()], capture_output=True, text=True, timeout=60, check=True).stdout
+    found = re.search(r"<title>(\d+) of (\d+)</title>", shown)
+    assert found is not None, shown
+    assert int(found[1]) <= int(found[2]) == width
