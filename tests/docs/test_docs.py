@@ -399,7 +399,7 @@ def test_command_lines_parse(document: Path) -> None:
         words = _watch_seconds(shlex.split(line)[1:])
         while words and words[0] in _GLOBAL_WITH_VALUE:
             words = words[2:]
-        if not words or words[0] in HELP | VERSION | {"COMMAND"}:
+        if not words or words[0] in HELP | VERSION | {"COMMAND", "help"}:
             continue
         name = LONG.get(words[0], words[0])
         assert name in COMMANDS, line

@@ -11,9 +11,10 @@ import typer
 from msgspec.structs import replace
 
 from zrep.cli import run as running
+from zrep.cli import words
 from zrep.cli.settings import number
 from zrep.core.errors import RefusedError, UsageError
-from zrep.core.names import check_dataset, check_tag
+from zrep.core.names import check_tag
 from zrep.core.settings import Settings
 
 app = typer.Typer(
@@ -28,7 +29,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Filesystem = Annotated[str, typer.Argument(metavar="FS", help="Filesystem or volume on this host.")]
+Filesystem = Annotated[
+    str, typer.Argument(metavar="FS", help="Filesystem or volume on this host.", callback=words.one_dataset)
+]
 Filesystems = Annotated[list[str], typer.Argument(metavar="FS...|all", help="Filesystems here, or all.")]
 ForceUnmount = Annotated[bool, typer.Option("--force-unmount", help="Go on although files of FS are open to write.")]
 Alone = Annotated[bool, typer.Option("-L", help="The master is gone: take over alone, losing what it had not sent.")]
@@ -84,7 +87,10 @@ def init(
     context: typer.Context,
     filesystem: Filesystem,
     host: Annotated[str, typer.Argument(metavar="HOST", help="The peer as ssh knows it, or localhost.")],
-    target: Annotated[str, typer.Argument(metavar="DEST_FS", help="The replica to create there; it must not exist.")],
+    target: Annotated[
+        str,
+        typer.Argument(metavar="DEST_FS", help="The replica to create there; it must not exist.", show_default=False),
+    ] = "",
     src_host: Annotated[str, typer.Option(metavar="NAME", help="The name by which HOST reaches this host.")] = "",
     savecount: Annotated[
         int | None,
@@ -101,6 +107,7 @@ def init(
     """Replicate FS to HOST as DEST_FS from now on. Interrupted, it goes on where it was when run again."""
     from zrep.ops.init import Request, init
 
+    host, target = words.peer(host, target)
     kept = savecount or number("ZREP_SAVE_COUNT", context.obj.savecount, 1) or 0
     request = Request(filesystem, host, target, src_host, kept, send_flags, recursive)
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
@@ -157,9 +164,7 @@ def failover(
     from zrep.ops.role_change import RoleChange
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    return running.run(
-        session, lambda: failover(session, check_dataset(filesystem), RoleChange(force_unmount)), filesystem
-    )
+    return running.run(session, lambda: failover(session, filesystem, RoleChange(force_unmount)), filesystem)
 
 
 @app.command()
@@ -182,7 +187,7 @@ def takeover(
     json: Json = False,
 ) -> int:
     """On the replica: become the master. Planned and without loss; with -L after a disaster."""
-    name = check_dataset(filesystem)
+    name = filesystem
     for option, given in (("--yes", yes), ("--force", force), ("--fence-cmd", fence_cmd), ("--newest", newest)):
         if given and not local:
             raise UsageError(f"{option} goes with -L", evidence="without it the master is asked")
@@ -197,6 +202,11 @@ def takeover(
 
     agree = _agreement(yes, sys.stdin.isatty() and not json)
     return running.run(session, lambda: forced_takeover(session, name, agree, insist=force, newest=newest), name)
+
+
+def _named(filesystems: list[str]) -> list[str]:
+    """The filesystems of a command that wants each named."""
+    return [words.one_dataset(name) for name in filesystems]
 
 
 def _agreement(yes: bool, ask: bool) -> Callable[[str], bool]:
@@ -229,7 +239,7 @@ def rejoin(
     from zrep.ops.rejoin import rejoin
 
     session = running.begin(context.obj, force=force, dry_run=dry_run, verbose=verbose, json=json)
-    return running.run(session, lambda: rejoin(session, check_dataset(filesystem)), filesystem)
+    return running.run(session, lambda: rejoin(session, filesystem), filesystem)
 
 
 @app.command()
@@ -246,11 +256,11 @@ def rehearse(
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
-    """Prove that the replica can be used: clone what was received last, mount it aside, check it, remove it."""
+    """Prove that the replica can be used. What was received last is cloned, mounted aside, checked and removed."""
     from zrep.ops.rehearse import rehearse
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    name = check_dataset(filesystem)
+    name = filesystem
     return running.run(session, lambda: rehearse(session, name, command or [], suid_dev=suid_dev), name)
 
 
@@ -264,7 +274,7 @@ def expire(
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
-    """Destroy zrep's surplus snapshots, each side by its own savecount. sync does this by itself."""
+    """Destroy zrep's surplus snapshots. Each side by its own savecount; sync does this by itself."""
     from zrep.ops.expire import expire
 
     session = running.begin(context.obj, may_be_empty=may_be_empty, dry_run=dry_run, verbose=verbose, json=json)
@@ -286,12 +296,12 @@ def list_(
     json: RowsJson = False,
     colour: Colour = "auto",
 ) -> int:
-    """What is replicated from and to this host, without asking any peer."""
+    """What is replicated from and to this host. No peer is asked."""
     from zrep.cli import document, output, rows
     from zrep.ops import list as listed
     from zrep.ops.every_tag import each_tag, in_order
 
-    names = [check_dataset(name) for name in filesystems or []]
+    names = [words.dataset(name) for name in filesystems or []]
     style = rows.style(columns, tabs, exact, ascending, descending, colour)
     session = running.begin(context.obj)
     with running.closing(session):
@@ -380,7 +390,7 @@ def pause(
     from zrep.ops.pause import pause
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    return running.run(session, lambda: pause(session, [check_dataset(name) for name in filesystems], reason))
+    return running.run(session, lambda: pause(session, _named(filesystems), reason))
 
 
 @app.command()
@@ -395,7 +405,7 @@ def unpause(
     from zrep.ops.pause import unpause
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    return running.run(session, lambda: unpause(session, [check_dataset(name) for name in filesystems]))
+    return running.run(session, lambda: unpause(session, _named(filesystems)))
 
 
 @app.command()
@@ -424,12 +434,12 @@ def changeconfig(
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
-    """Change what this side knows of the pair: run it on each side that is to know."""
+    """Change what this side knows of the pair. Run it on each side that is to know."""
     from zrep.ops.changeconfig import Config, changeconfig
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag, recursive, moved)
-    return running.run(session, lambda: changeconfig(session, check_dataset(filesystem), config), filesystem)
+    return running.run(session, lambda: changeconfig(session, filesystem, config), filesystem)
 
 
 @app.command()
@@ -441,11 +451,11 @@ def clear(
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
-    """End a pair on both sides: zrep's properties, holds and snapshots go, the data stays."""
+    """End a pair on both sides. zrep's properties, holds and snapshots go, the data stays."""
     from zrep.ops.clear import clear
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    return running.run(session, lambda: clear(session, check_dataset(filesystem), local), filesystem)
+    return running.run(session, lambda: clear(session, filesystem, local), filesystem)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from zrep import __version__
+from zrep.cli.words import meant
 from zrep.core.errors import BugError, CutShortError, ZrepError
 
 # The shell zrep's short forms.
@@ -145,6 +146,7 @@ def _long_forms(arguments: list[str]) -> list[str]:
     index = 0
     while index < len(arguments) and arguments[index] in _GLOBAL_WITH_VALUE:
         index += 2
+    arguments = meant(arguments, index)
     if index < len(arguments):
         arguments[index] = _SHORT.get(arguments[index], arguments[index])
     return arguments

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from zrep.cli.progress import StreamLines
 from zrep.cli.settings import number
+from zrep.cli.words import dataset
 from zrep.core.errors import UsageError, ZrepError, printable
-from zrep.core.names import check_dataset, spoken
+from zrep.core.names import spoken
 
 # sshd allows 10 sessions of a connection.
 MOST_JOBS = 8
@@ -29,7 +30,7 @@ def filesystems(words: Sequence[str]) -> list[str]:
         return []
     if "all" in words:
         raise UsageError("'all' stands alone")
-    return [check_dataset(word) for word in words]
+    return [dataset(word) for word in words]
 
 
 def sync(

@@ -13,7 +13,7 @@ from zrep.core.pair import End
 from zrep.core.place import own_and_peer
 from zrep.core.quantities import floor_bytes, seconds
 from zrep.core.relation import Unrelated, relate
-from zrep.core.requests import Lock
+from zrep.core.requests import Identify, Lock
 from zrep.core.role import Role
 from zrep.core.steps import SetProperties
 from zrep.ops.one_side import apply_here, lock_here
@@ -21,6 +21,9 @@ from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session, busy
 from zrep.ops.read import observe
 from zrep.ops.repair import prepare
+
+# No pool is so small that fewer bytes would be a floor.
+_LEAST_BYTES = 2**20
 
 
 class Config(Struct, frozen=True):
@@ -70,6 +73,11 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
         changes["minfree"] = config.minfree
         if floor_bytes(config.minfree, 0) is None:
             raise UsageError(f"{config.minfree!r} is no floor", filesystem=name, evidence="expected 2% or 10G")
+        if config.minfree.isdigit() and int(config.minfree) < _LEAST_BYTES:
+            number = config.minfree
+            raise UsageError(
+                f"{number} is {number} bytes", filesystem=name, advice=f"--minfree {number}%, or --minfree {number}G"
+            )
     if config.max_lag:
         longest = 0 if config.max_lag == "none" else seconds(config.max_lag)
         if longest is None:
@@ -90,7 +98,17 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     done = apply_here(session, name, [SetProperties(End.SOURCE, (name,), properties)], f"set {text}")
     if config.moved:
         _tell(session, name, link.role, changes)
+    elif config.peer_host:
+        _look_for(session, name, config.peer_host)
     return done
+
+
+def _look_for(session: Session, name: str, host: str) -> None:
+    """Say when nobody answers under the name that the peer has got: it may be mistyped, or be switched off."""
+    try:
+        session.host(host).ask(Identify())
+    except ZrepError as error:
+        session.warn(f"{name}: {host} is its peer now, and does not answer: {error.line()}")
 
 
 def _moved(session: Session, name: str) -> str:

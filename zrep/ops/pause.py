@@ -32,7 +32,7 @@ def unpause(session: Session, names: Sequence[str]) -> list[Outcome]:
 def _set_paused(session: Session, name: str, text: str) -> Outcome:
     role = session.link(name).role
     if bool(role.paused) == bool(text):
-        return Outcome(name, message="paused already" if text else "not paused")
+        return Outcome(name, message=f"paused already: {role.paused}" if text else "not paused")
     if text and not role.master:
         raise RefusedError(
             "it is the replica here, and only the master's sync can be paused",

@@ -1,0 +1,66 @@
+"""What tired people type: what they plainly mean is taken so, and what is gone is answered with what is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from zrep.core.errors import UsageError
+
+_HELP = ("help", "--help", "-h")
+# Words of the shell zrep that do not exist any more, and what does their work.
+_GONE = {
+    "refresh": "on the master: zrep sync FS",
+    "-R": "on the master: zrep sync FS",
+    "snaponly": "zfs snapshot FS@NAME, or zrep sync FS",
+    "synconly": "zrep sync FS",
+    "sentsync": "zrep finds out by itself what both sides have",
+    "lastsent": "zrep list --snapshots FS",
+    "uptodate": "zrep status -H -o name,lag,state FS",
+}
+# A host, an address in brackets among them, then a dataset, which may have colons itself.
+_BOTH = re.compile(r"(\[[^\]]*\]|[^:/]+):(.+)")
+
+
+def meant(arguments: Sequence[str], first: int) -> list[str]:
+    """The command line that somebody means by his. first: where its first word is that is no global option. UsageError,
+    with what to type, for a word that the shell zrep had."""
+    words = list(arguments)
+    word = words[first] if first < len(words) else ""
+    if word in _HELP:
+        rest = [other for other in words[first + 1 :] if other not in _HELP]
+        return [*words[:first], *rest[:1], "--help"]
+    if word in _GONE:
+        raise UsageError(f"zrep {word} does not exist any more", advice=_GONE[word])
+    return words
+
+
+def dataset(word: str) -> str:
+    """The dataset that a word names, with or without slashes at its end, as a shell completes a directory. UsageError,
+    also for a path."""
+    if word.startswith("/"):
+        raise UsageError(
+            f"{word} is a path", advice=f"the name of its filesystem: zfs list -H -o name {word}", evidence="not a name"
+        )
+    from zrep.core.names import check_dataset  # brings msgspec: not for printing a version
+
+    return check_dataset(word.rstrip("/"))
+
+
+def one_dataset(word: str) -> str:
+    """The same for a command that takes one. UsageError for ``all``."""
+    if word == "all":
+        raise UsageError(
+            "'all' is for sync, expire and status; this command wants its filesystems named",
+            advice="zrep list -H -o name prints the names",
+        )
+    return dataset(word)
+
+
+def peer(host: str, target: str) -> tuple[str, str]:
+    """A host and a dataset there, as two words or as HOST:DATASET. UsageError where one is missing."""
+    if not target and (both := _BOTH.fullmatch(host)):
+        host, target = both[1], both[2]
+    if not target:
+        raise UsageError("Missing argument 'DEST_FS'", advice="zrep init FS HOST DEST_FS, or zrep init FS HOST:DEST_FS")
+    return host, dataset(target)
