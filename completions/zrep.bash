@@ -18,7 +18,7 @@ _zrep_offer() {
 }
 
 _zrep() {
-    local commands="init sync failover takeover rejoin rehearse expire list status pause unpause changeconfig clear version"
+    local commands="init sync refresh failover takeover rejoin rehearse expire list status pause unpause changeconfig clear version"
     local rows="-H -p -o -s -S -j --json --color"
     local fields="name role peer state sent lag behind unsent tag epoch synced code detail moving advice left_out"
     local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
@@ -43,12 +43,13 @@ _zrep() {
 
     command=${words[index]}
     case $command in
-        init | -i) command=init options="--src-host --savecount --send-flags -r --recursive -n --dry-run -v --verbose --json"
+        init | -i) command=init options="--pull --adopt --src-host --savecount --send-flags -r --recursive -n --dry-run -v --verbose --json"
             takes="--src-host --savecount --send-flags" ;;
         sync | -S) command=sync options="-q -j -f --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
+        refresh) options="-q -j --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         failover) options="--force-unmount -n --dry-run -v --verbose --json" ;;
         takeover) options="-L -f --force --yes --newest --fence-cmd --force-unmount -n --dry-run -v --verbose --json" takes="--fence-cmd" ;;
-        rejoin) options="-f -n --dry-run -v --verbose --json" ;;
+        rejoin) options="-f --peer -n --dry-run -v --verbose --json" ;;
         rehearse) options="--suid-dev -n --dry-run -v --verbose --json" ;;
         expire | -e) command=expire options="-L --may-be-empty -n --dry-run -v --verbose --json" ;;
         list | -l) command=list options="-L --snapshots -v --verbose $rows" takes="-o -s -S --color" ;;
@@ -59,7 +60,7 @@ _zrep() {
         changeconfig | -C) command=changeconfig
             options="--own-host --savecount --lease --minfree --max-lag --moved -r --no-recursive -n --dry-run -v --verbose --json"
             takes="--own-host --savecount --lease --minfree --max-lag" ;;
-        clear) options="-L -n --dry-run -v --verbose --json" ;;
+        clear) options="-L --keep-base -n --dry-run -v --verbose --json" ;;
         version) ;;
         *) return ;;
     esac
@@ -93,10 +94,10 @@ _zrep() {
         init:0) _zrep_offer < <(zfs list -H -o name -t filesystem,volume 2>/dev/null) ;;
         init:1 | changeconfig:1) _zrep_offer < <(compgen -A hostname -- "$cur") ;;
         sync:0) _zrep_offer < <(echo all; _zrep_pairs -L) ;;
-        expire:0) _zrep_offer < <(echo all; _zrep_pairs) ;;
+        expire:0 | refresh:0) _zrep_offer < <(echo all; _zrep_pairs) ;;
         sync:* | pause:* | failover:0) _zrep_offer < <(_zrep_pairs -L) ;;
         takeover:0 | rejoin:0 | rehearse:0 | changeconfig:0 | clear:0) _zrep_offer < <(_zrep_pairs) ;;
-        expire:* | list:* | status:* | unpause:*) _zrep_offer < <(_zrep_pairs) ;;
+        expire:* | refresh:* | list:* | status:* | unpause:*) _zrep_offer < <(_zrep_pairs) ;;
     esac
 } &&
     complete -F _zrep zrep

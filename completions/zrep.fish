@@ -63,6 +63,7 @@ complete -c zrep -s h -l help -d 'Show help'
 
 complete -c zrep -n __zrep_needs_command -a init -d 'Replicate a filesystem to another host from now on'
 complete -c zrep -n __zrep_needs_command -a sync -d 'Bring replicas up to date'
+complete -c zrep -n __zrep_needs_command -a refresh -d 'On the replica: fetch what is new from the master'
 complete -c zrep -n __zrep_needs_command -a failover -d 'On the master: make the peer the master'
 complete -c zrep -n __zrep_needs_command -a takeover -d 'On the replica: become the master'
 complete -c zrep -n __zrep_needs_command -a rejoin -d 'On an old master that returned: become the replica'
@@ -77,14 +78,14 @@ complete -c zrep -n __zrep_needs_command -a clear -d 'End a pair on both sides'
 complete -c zrep -n __zrep_needs_command -a version -d 'Print the version'
 
 # options of several commands
-set -l changing init -i sync -S failover takeover rejoin rehearse expire -e pause unpause changeconfig -C clear
+set -l changing init -i sync -S refresh failover takeover rejoin rehearse expire -e pause unpause changeconfig -C clear
 complete -c zrep -n "__zrep_command_is $changing" -s n -l dry-run -d 'Print each command with its host, change nothing'
 complete -c zrep -n "__zrep_command_is $changing" -s v -l verbose -d 'Say what was done'
 complete -c zrep -n "__zrep_command_is $changing" -l json -d 'Results and errors as one JSON document'
 complete -c zrep -n '__zrep_command_is failover takeover' -l force-unmount -d 'Go on although it is in use'
 complete -c zrep -n '__zrep_command_is rehearse' -l suid-dev -d 'Let setuid programs and devices in the clone work'
 complete -c zrep -n '__zrep_command_is expire -e clear' -s L -d 'Only this side, the peer is not asked'
-complete -c zrep -n '__zrep_command_is sync -S expire -e status -s' -l may-be-empty -d 'No pair under this tag is no mistake'
+complete -c zrep -n '__zrep_command_is sync -S refresh expire -e status -s' -l may-be-empty -d 'No pair under this tag is no mistake'
 
 # how list and status print
 set -l fields name role peer state sent lag behind unsent tag epoch synced code detail moving advice left_out
@@ -99,6 +100,9 @@ complete -c zrep -n '__zrep_command_is list -l status -s' -l color -x -a 'auto a
 complete -c zrep -n '__zrep_command_is status -s' -s r -d 'The members of trees too'
 
 # init
+complete -c zrep -n '__zrep_command_is init -i' -l pull -d 'On the host of the replica: HOST SRC_FS DEST_FS'
+complete -c zrep -n '__zrep_command_is init -i' -l adopt -d 'DEST_FS is there, made by any program: go on from what both have'
+complete -c zrep -n '__zrep_command_is clear' -l keep-base -d 'Leave the base on both sides, for a later init --adopt'
 complete -c zrep -n '__zrep_command_is init -i' -l src-host -x -a '(__fish_print_hostnames)' -d 'The name by which HOST reaches this host'
 complete -c zrep -n '__zrep_command_is init -i' -s r -l recursive -d 'And everything below, as one tree'
 complete -c zrep -n '__zrep_command_is init -i' -l savecount -x -d 'Snapshots each side keeps'
@@ -107,10 +111,10 @@ complete -c zrep -n '__zrep_argument_is 1 init -i' -a '(__zrep_filesystems)' -d 
 complete -c zrep -n '__zrep_argument_is 2 init -i changeconfig -C' -a '(__fish_print_hostnames)' -d Host
 
 # sync
-complete -c zrep -n '__zrep_command_is sync -S' -s q -x -d 'Busy is no news when synced that recently, in seconds'
-complete -c zrep -n '__zrep_command_is sync -S' -s j -x -d 'Streams at once to each peer'
+complete -c zrep -n '__zrep_command_is sync -S refresh' -s q -x -d 'Busy is no news when synced that recently, in seconds'
+complete -c zrep -n '__zrep_command_is sync -S refresh' -s j -x -d 'Streams at once to each peer'
 complete -c zrep -n '__zrep_command_is sync -S' -s f -d 'Roll a replica that was changed by hand back to the base'
-complete -c zrep -n '__zrep_argument_is 1 sync -S expire -e' -a all -d 'All of them'
+complete -c zrep -n '__zrep_argument_is 1 sync -S refresh expire -e' -a all -d 'All of them'
 complete -c zrep -n '__zrep_command_is sync -S pause' -a '(__zrep_pairs -L)' -d Master
 
 # failover, takeover, rejoin
@@ -121,10 +125,11 @@ complete -c zrep -n '__zrep_command_is takeover' -l newest -d 'With -L: each mem
 complete -c zrep -n '__zrep_command_is takeover' -l yes -d 'With -L: agree to the loss without being asked'
 complete -c zrep -n '__zrep_command_is takeover' -l fence-cmd -x -d 'With -L: run first, take over only if it ends 0'
 complete -c zrep -n '__zrep_command_is rejoin' -s f -d 'In a split brain: give the role of this side up'
+complete -c zrep -n '__zrep_command_is rejoin' -l peer -d 'On the new master: the other half becomes the replica'
 complete -c zrep -n '__zrep_argument_is 1 takeover rejoin rehearse changeconfig -C clear' -a '(__zrep_pairs)' -d Filesystem
 
 # expire, list, status, unpause
-complete -c zrep -n '__zrep_command_is expire -e list -l status -s unpause' -a '(__zrep_pairs)' -d Filesystem
+complete -c zrep -n '__zrep_command_is expire -e refresh list -l status -s unpause' -a '(__zrep_pairs)' -d Filesystem
 complete -c zrep -n '__zrep_command_is list -l' -s L -d 'Masters only'
 complete -c zrep -n '__zrep_command_is list -l' -l snapshots -d 'The zrep snapshots of each'
 complete -c zrep -n '__zrep_command_is list -l' -s v -l verbose -d 'Every property zrep keeps'

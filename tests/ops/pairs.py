@@ -8,7 +8,8 @@ from zrep.ops import clear, expire, pause, rejoin, sync
 from zrep.ops import takeover_alone as disaster
 from zrep.ops.changeconfig import Config, changeconfig
 from zrep.ops.failover import failover
-from zrep.ops.init import Request, init
+from zrep.ops.init import init
+from zrep.ops.init_check import Request
 from zrep.ops.role_change import RoleChange
 from zrep.ops.takeover import takeover
 
@@ -21,6 +22,8 @@ def initialising(request: Request) -> Work:
 
 
 INIT = initialising(Request(A, "beta", B))
+# The same pair from beta, which alone dials then.
+PULL = initialising(Request(A, "alpha", B, pull=True))
 
 
 def syncing_all() -> Work:

@@ -24,7 +24,7 @@ from zrep.host.local import Host
 from zrep.ops import pairs as session
 from zrep.ops import sync
 from zrep.ops.changeconfig import Config
-from zrep.ops.init import Request
+from zrep.ops.init_check import Request
 from zrep.ops.memory import recall
 from zrep.ops.outcome import Outcome
 from zrep.ops.streams import in_sessions

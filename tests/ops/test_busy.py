@@ -11,7 +11,7 @@ from tests.ops import pairs
 from tests.ops.hosts import CLOCK, Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, A, good
 from zrep.core.requests import Lock, ReadHolders, Unlock
-from zrep.ops.init import Request
+from zrep.ops.init_check import Request
 from zrep.ops.status import status
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
-from zrep.ops.init import Request
+from zrep.ops.init_check import Request
 
 READS = ("get", "list", "holds", "sync")
 

@@ -19,8 +19,9 @@ from tests.ops.hosts import Command, Ended, Hosts, Mode, Work, assignments
 from tests.ops.judge import Sides, Watch, files, settled
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.plugin import CASES, one_in
+from zrep.ops.across import rejoin_there
 from zrep.ops.changeconfig import Config
-from zrep.ops.init import Request
+from zrep.ops.init_check import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,27 @@ def _unconverged(hosts: Hosts) -> None:
         good(hosts.run(host, pairs.changing(name, Config(savecount=1))))
 
 
+def _pulled(hosts: Hosts) -> None:
+    pairs.source(hosts)
+    good(hosts.run("beta", pairs.PULL))
+    pairs.written(hosts)
+
+
+def _pulled_and_turned(hosts: Hosts) -> None:
+    _pulled(hosts)
+    good(hosts.run("beta", pairs.taking_over(B)))
+    pairs.written(hosts, "beta", B, "three")
+
+
+def _pulled_and_forced(hosts: Hosts) -> None:
+    pairs.source(hosts)
+    good(hosts.run("beta", pairs.PULL))
+    pairs.written(hosts, key="tail")
+    hosts.wire.cut = True
+    good(hosts.run("beta", pairs.forcing(B)))
+    hosts.wire.cut = False
+
+
 def _torn_init(hosts: Hosts) -> None:
     pairs.source(hosts)
     hosts.wire.driver = "alpha"
@@ -145,6 +167,7 @@ def _neighbours(hosts: Hosts) -> None:
         pairs.written(hosts, name=name)
 
 
+REJOIN_PEER: Work = lambda session: rejoin_there(session, B)  # noqa: E731  # like the works of pairs
 TAIL = (("alpha", A, "tail0"), ("alpha", A, "tail3"))
 SCENARIOS = [
     Scenario("init", pairs.source, pairs.INIT, linked=False),
@@ -184,6 +207,12 @@ SCENARIOS = [
     Scenario("sync beside others", _neighbours, SYNC_ALL, beside=NEIGHBOURS),
     Scenario("failover of a parent beside others", _neighbours, pairs.failing_over(A), beside=NEIGHBOURS),
     Scenario("failover of a child", _neighbours, pairs.failing_over(CHILDREN[0][1]), beside=NEIGHBOURS),
+    Scenario("init --pull", pairs.source, pairs.PULL, "beta", linked=False),
+    Scenario("sync of a pulled pair", _pulled, SYNC_ALL, "beta"),
+    Scenario("takeover of a pulled pair", _pulled, pairs.taking_over(B), "beta"),
+    Scenario("failover of a pulled pair", _pulled_and_turned, pairs.failing_over(B), "beta"),
+    Scenario("takeover -L of a pulled pair", _pulled, pairs.forcing(B), "beta", forced=True, alone=True),
+    Scenario("rejoin --peer with a tail", _pulled_and_forced, REJOIN_PEER, "beta", forced=True, keep=TAIL),
     Scenario("expire", _many, pairs.expiring(A)),
     Scenario("expire after a sync that was cut", _unconverged, pairs.expiring(A)),
     Scenario("expire -L", _many, pairs.expiring(A, here_only=True)),

@@ -12,7 +12,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts, Mode, Work
 from tests.ops.judge import SIDES, base, held
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit
-from zrep.ops.init import Request
+from zrep.ops.init_check import Request
 from zrep.ops.status import status
 
 ENCRYPTED = "-o encryption=on -o keyformat=raw -o keylocation=file:///key"

@@ -10,7 +10,7 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, A, B, good
-from zrep.ops.init import Request
+from zrep.ops.init_check import Request
 from zrep.ops.list import Row, listing
 from zrep.ops.status import status
 

@@ -16,7 +16,7 @@ from zrep.core.requests import Lock
 from zrep.host.local import LocalHost
 from zrep.ops import sync
 from zrep.ops.changeconfig import Config
-from zrep.ops.init import Request
+from zrep.ops.init_check import Request
 from zrep.ops.list import listing
 from zrep.ops.status import status
 

@@ -12,7 +12,7 @@ from tests.ops.hosts import Ended, Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.ops.changeconfig import Config
 from zrep.ops.clear import clear
-from zrep.ops.init import Request
+from zrep.ops.init_check import Request
 from zrep.ops.list import listing
 from zrep.ops.status import status
 

@@ -9,7 +9,7 @@ from tests.ops.hosts import Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.trees import contents, destroy, lines, snapshots
 from zrep.ops.changeconfig import Config
-from zrep.ops.init import Request
+from zrep.ops.init_check import Request
 from zrep.ops.list import Row
 from zrep.ops.pairs import Session
 from zrep.ops.status import status

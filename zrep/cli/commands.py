@@ -85,12 +85,18 @@ def _options(
 @app.command()
 def init(
     context: typer.Context,
-    filesystem: Filesystem,
+    filesystem: Annotated[str, typer.Argument(metavar="FS", help="Filesystem or volume on this host.")],
     host: Annotated[str, typer.Argument(metavar="HOST", help="The peer as ssh knows it, or localhost.")],
     target: Annotated[
         str,
         typer.Argument(metavar="DEST_FS", help="The replica to create there; it must not exist.", show_default=False),
     ] = "",
+    pull: Annotated[
+        bool, typer.Option("--pull", help="Run on the replica's host: HOST SRC_FS DEST_FS. Only it dials, ever.")
+    ] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="DEST_FS is there, made by any program: go on from what both have.")
+    ] = False,
     src_host: Annotated[str, typer.Option(metavar="NAME", help="The name by which HOST reaches this host.")] = "",
     savecount: Annotated[
         int | None,
@@ -104,14 +110,23 @@ def init(
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
-    """Replicate FS to HOST as DEST_FS from now on. Interrupted, it goes on where it was when run again."""
-    from zrep.ops.init import Request, init
+    """Replicate FS to HOST as DEST_FS from now on. Interrupted, it goes on where it was when run again.
 
-    host, target = words.peer(host, target)
+    On the host of the replica: zrep init --pull HOST SRC_FS DEST_FS."""
+    from zrep.ops.init import init
+    from zrep.ops.init_check import Request
+
+    if pull:
+        host, filesystem, target = words.pulled(filesystem, host, target)
+    else:
+        filesystem = words.one_dataset(filesystem)
+        host, target = words.peer(host, target)
     kept = savecount or number("ZREP_SAVE_COUNT", context.obj.savecount, 1) or 0
-    request = Request(filesystem, host, target, src_host, kept, send_flags, recursive)
+    if adopt and recursive:
+        raise UsageError("--adopt is for one filesystem", evidence="a tree: adopt its root, then zrep changeconfig -r")
+    request = Request(filesystem, host, target, src_host, kept, send_flags, recursive, pull, adopt)
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    return running.run(session, lambda: init(session, request), filesystem)
+    return running.run(session, lambda: init(session, request), request.name)
 
 
 @app.command()
@@ -142,6 +157,36 @@ def sync(
         names,
         quiet=quiet,
         force=force,
+        jobs=jobs or 0,
+        may_be_empty=may_be_empty,
+        dry_run=dry_run,
+        verbose=verbose,
+        json=json,
+    )
+
+
+@app.command()
+def refresh(
+    context: typer.Context,
+    filesystems: Filesystems,
+    quiet: Annotated[
+        int, typer.Option("-q", metavar="SECONDS", min=0, help="Busy is no news when synced that recently.")
+    ] = 0,
+    jobs: Annotated[
+        int | None,
+        typer.Option("-j", metavar="N", min=1, max=running.MOST_JOBS, help="Streams at once from a peer (ZREP_JOBS)."),
+    ] = None,
+    may_be_empty: MayBeEmpty = False,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+    json: Json = False,
+) -> int:
+    """On the replica: fetch what is new from the master. Of a pair made with init --pull, sync all does so too."""
+    return running.sync(
+        context.obj,
+        running.filesystems(filesystems),
+        pull=True,
+        quiet=quiet,
         jobs=jobs or 0,
         may_be_empty=may_be_empty,
         dry_run=dry_run,
@@ -231,14 +276,18 @@ def rejoin(
     force: Annotated[
         bool, typer.Option("-f", help="In a split brain: give this side's role up; its data stays in a split copy.")
     ] = False,
+    peer: Annotated[
+        bool, typer.Option("--peer", help="Run on the new master: the other half of FS becomes the replica.")
+    ] = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
     """On an old master that returned: become the replica. What it wrote alone stays readable in a split copy."""
-    from zrep.ops.rejoin import rejoin
+    from zrep.ops.across import rejoin_here, rejoin_there
 
     session = running.begin(context.obj, force=force, dry_run=dry_run, verbose=verbose, json=json)
+    rejoin = rejoin_there if peer else rejoin_here
     return running.run(session, lambda: rejoin(session, filesystem), filesystem)
 
 
@@ -447,15 +496,20 @@ def clear(
     context: typer.Context,
     filesystem: Filesystem,
     local: Annotated[bool, typer.Option("-L", help="Only this side; the peer is not asked.")] = False,
+    keep_base: Annotated[
+        bool, typer.Option("--keep-base", help="Leave the base on both sides, for a later init --adopt.")
+    ] = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
     """End a pair on both sides. zrep's properties, holds and snapshots go, the data stays."""
+    if keep_base and local:
+        raise UsageError("--keep-base does not go with -L", evidence="what the base is, both sides say")
     from zrep.ops.clear import clear
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    return running.run(session, lambda: clear(session, filesystem, local), filesystem)
+    return running.run(session, lambda: clear(session, filesystem, local, keep_base=keep_base), filesystem)
 
 
 @app.command()

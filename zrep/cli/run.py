@@ -37,6 +37,7 @@ def sync(
     settings: Settings,
     names: Sequence[str],
     *,
+    pull: bool = False,
     quiet: int = 0,
     force: bool = False,
     jobs: int = 0,
@@ -45,7 +46,7 @@ def sync(
     verbose: bool = False,
     json: bool = False,
 ) -> int:
-    """zrep sync, of all masters here when no names are given; the exit code."""
+    """zrep sync, of all pairs driven from here when no names are given, with pull zrep refresh; the exit code."""
     from zrep.ops.sync import sync
 
     jobs = jobs or number("ZREP_JOBS", settings.jobs, 1, MOST_JOBS) or 0
@@ -53,7 +54,7 @@ def sync(
     session = begin(settings, jobs=jobs, dry_run=dry_run, verbose=verbose, **options)
     # A person wants to hear it again, cron does not.
     cron = not (names or verbose or dry_run or json or sys.stderr.isatty())
-    return run(session, lambda: sync(session, names), only_changes=cron)
+    return run(session, lambda: sync(session, names, pull=pull), only_changes=cron)
 
 
 def begin(settings: Settings, **options: Any) -> Session:

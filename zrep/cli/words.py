@@ -10,8 +10,7 @@ from zrep.core.errors import UsageError
 _HELP = ("help", "--help", "-h")
 # Words of the shell zrep that do not exist any more, and what does their work.
 _GONE = {
-    "refresh": "on the master: zrep sync FS",
-    "-R": "on the master: zrep sync FS",
+    "-R": "zrep refresh FS",
     "snaponly": "zfs snapshot FS@NAME, or zrep sync FS",
     "synconly": "zrep sync FS",
     "sentsync": "zrep finds out by itself what both sides have",
@@ -64,3 +63,13 @@ def peer(host: str, target: str) -> tuple[str, str]:
     if not target:
         raise UsageError("Missing argument 'DEST_FS'", advice="zrep init FS HOST DEST_FS, or zrep init FS HOST:DEST_FS")
     return host, dataset(target)
+
+
+def pulled(host: str, source: str, target: str) -> tuple[str, str, str]:
+    """A host, a dataset there and one here, the first two as one word or as two. UsageError where one is missing."""
+    if not target and (both := _BOTH.fullmatch(host)):
+        host, source, target = both[1], both[2], source
+    if not target:
+        advice = "zrep init --pull HOST SRC_FS DEST_FS, or zrep init --pull HOST:SRC_FS DEST_FS"
+        raise UsageError("Missing argument 'DEST_FS'", advice=advice)
+    return host, dataset(source), dataset(target)

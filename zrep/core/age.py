@@ -36,26 +36,30 @@ def judge_age(
     limit = longest_lag(*roles)
     if not limit or found.state is State.SPLIT_COPY or worst((found.code, FailedError.exit_code)) == found.code:
         return found
-    here = mine.role.master is True
-    start, name = ("", mine.name) if here else (f"on {mine.role.peer_host}: ", mine.role.peer_fs)
     if found.state is State.PAUSED:
         if paused is not None and now - paused <= limit:
             return found
         age = "for a time that is not known" if paused is None else f"for {duration(now - paused)}"
-        what, why, advice = f"it is paused {age}", found.evidence, f"{start}zrep unpause {quote(name)}"
+        what, why, advice = f"it is paused {age}", found.evidence, _on(mine, "unpause", here=bool(mine.role.paused))
     elif synced is not None and now - synced <= limit:
         return found
     else:
         age = "is not known to have been synced" if synced is None else f"was not synced for {duration(now - synced)}"
-        what, why = f"it {age}", _reason(found, behind, mine.role.src_host)
-        advice = found.advice or f"{start}zrep sync {quote(name)}"
+        what, why = f"it {age}", _reason(found, behind, mine.role)
+        advice = found.advice or _on(mine, "sync", here=mine.role.drives)
     evidence = f"{what}, longer than its --max-lag of {duration(limit)}{f': {why}' if why else ''}"
     return replace(found, state=State.LATE, what="the replica is too old", evidence=evidence, advice=advice, unasked=0)
 
 
-def _reason(found: Diagnosis, behind: int | None, master: str) -> str:
-    """What is known of why it was not synced. master: the host whose cron should."""
+def _on(mine: Member, command: str, *, here: bool) -> str:
+    """A command for the host of this half, or for that of the other."""
+    there = f"on {mine.role.peer_host}: zrep {command} {quote(mine.role.peer_fs)}"
+    return f"zrep {command} {quote(mine.name)}" if here else there
+
+
+def _reason(found: Diagnosis, behind: int | None, role: Role) -> str:
+    """What is known of why it was not synced. role: of the half here."""
     if found.state is not State.OK:
         return f"{found.state.word}: {found.evidence or found.what}"
     written = "" if behind is None else f"{size(behind)} written since; " if behind else "nothing was written since; "
-    return f"{written}does cron on {master} run zrep sync all?"
+    return f"{written}does cron on {role.own_host if role.drives else role.peer_host} run zrep sync all?"

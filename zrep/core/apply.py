@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from zrep.core import steps
 from zrep.core.dataset import NO_HOLDS, Member, Snapshot, Value, build_member, role_of
 from zrep.core.errors import FailedError
-from zrep.core.names import MADE, SENT
+from zrep.core.names import MADE, RELAYED, SENT
 from zrep.core.pair import End, Pair, Tree
 
 # In the place of a guid that only ZFS can make.
@@ -196,7 +196,10 @@ class _Host:
                 if key == f"{self.tag}:{SENT}":
                     self._each((target,), lambda found, at=int(value): replace(found, sent=at))  # type: ignore[misc]  # bound now
                 elif key == f"{self.tag}:{MADE}":
-                    self._each((target,), lambda found: replace(found, made=True))
+                    self._each(
+                        (target,),
+                        lambda found, how=value: replace(found, made=True, relayed=how == RELAYED),  # type: ignore[misc]  # bound now
+                    )
             return
         given = {key: Value(value, "local") for key, value in properties}
         if "readonly" in given:
@@ -211,7 +214,7 @@ class _Host:
             if key == f"{self.tag}:{SENT}":
                 self._each((target,), lambda found: replace(found, sent=None))
             elif key == f"{self.tag}:{MADE}":
-                self._each((target,), lambda found: replace(found, made=False))
+                self._each((target,), lambda found: replace(found, made=False, relayed=False))
             return
         if as_received:  # there is one, or nobody would ask for it; which it is, only ZFS knows
             now = self._get(target).properties.get(key, _UNSET)

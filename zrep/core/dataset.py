@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from zrep.core.names import MADE, SENT, sequence_of
 from zrep.core.place import NOWHERE, PLACES
 from zrep.core.quantities import floor_bytes, whole_number
-from zrep.core.role import UNKNOWN, Intent, Role
+from zrep.core.role import HERE, PEER, UNKNOWN, Intent, Role
 
 # One for all snapshots without any: Python makes a new one of 216 bytes each time.
 NO_HOLDS: frozenset[str] = frozenset()
@@ -30,7 +30,7 @@ class Value(Struct, frozen=True, array_like=True):
 
 class Snapshot(Struct, frozen=True, array_like=True):
     """One snapshot of one dataset. guid is its identity, createtxg its place in order; sent and creation in seconds;
-    made: it has the mark of a snapshot that zrep made."""
+    made: it has the mark of a snapshot that zrep made, relayed: that of one which a relay has passed on."""
 
     name: str
     guid: str
@@ -42,11 +42,15 @@ class Snapshot(Struct, frozen=True, array_like=True):
     sent: int | None = None
     clones: tuple[str, ...] = ()
     made: bool = False
+    relayed: bool = False
 
     def own(self, tag: str) -> bool:
         """Whether zrep has made it, under a tag: by its name and a mark. The mark of its making does not travel with an
-        increment; what has arrived is held, and marked as sent."""
-        return sequence_of(tag, self.name) is not None and (self.made or self.sent is not None or tag in self.holds)
+        increment; what has arrived is held, and marked as sent. What a relay has brought has the name that it was given
+        under another tag."""
+        return self.relayed or (
+            sequence_of(tag, self.name) is not None and (self.made or self.sent is not None or tag in self.holds)
+        )
 
 
 class PoolSpace(Struct, frozen=True):
@@ -196,6 +200,7 @@ class Member(Struct, frozen=True):
         goes before and after a snapshot that is known in one sequence is too."""
         named = [snapshot for snapshot in self.snapshots if sequence_of(tag, snapshot.name) is not None]
         own = {snapshot.guid for snapshot in named if snapshot.own(tag) or snapshot.guid in known}
+        own |= {snapshot.guid for snapshot in self.snapshots if snapshot.relayed}
         if self.role.paired and not self.role.gen:
             own |= _in_sequence(tag, self.snapshots, own) | _in_sequence(tag, self.snapshots[::-1], own)
         return tuple(snapshot for snapshot in self.snapshots if snapshot.guid in own)
@@ -234,6 +239,7 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "recursive": re.compile(r"on|off").fullmatch,
     "gone": lambda text: whole_number(text) is not None,
     "places": PLACES.fullmatch,
+    "driver": re.compile(f"{HERE}|{PEER}").fullmatch,
     "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
 }
 
@@ -299,6 +305,7 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         coming=tuple(filter(None, local("coming").split(","))),
         excluded=local("exclude").lower() not in ("", "off", "no"),
         gone=whole_number(local("gone")),
+        driver=local("driver"),
     )
 
 
@@ -321,4 +328,7 @@ def _own_marks(tag: str, properties: Mapping[str, Value], snapshots: Sequence[Sn
     if set(given.values()) <= {"-"}:
         return snapshots
     made, sent = given.get(MADE, "-") == "-", whole_number(given.get(SENT, "-"))
-    return [replace(s, made=s.made and made, sent=None if s.sent == sent else s.sent) for s in snapshots]
+    return [
+        replace(s, made=s.made and made, relayed=s.relayed and made, sent=None if s.sent == sent else s.sent)
+        for s in snapshots
+    ]

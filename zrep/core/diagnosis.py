@@ -239,7 +239,7 @@ def _decided(name: str, role: Role, host: str) -> Diagnosis | None:
             State.REJOIN_UNFINISHED,
             f"the rejoin of {rejoining}{where} is unfinished",
             "it was cut on the way",
-            _command(host, "rejoin", rejoining),
+            _rejoin_again(host, role, rejoining),
         )
     if role.split:
         return Diagnosis(State.SPLIT_COPY, "this is a split copy kept by rejoin, not part of a pair", role.split)
@@ -268,7 +268,7 @@ def _decided(name: str, role: Role, host: str) -> Diagnosis | None:
             State.INIT_UNFINISHED,
             f"its init{where} was interrupted",
             "it goes on where it was",
-            _command(host, "init", name, *peer),
+            _init_again(host, role, name, *peer),
         )
     return None
 
@@ -276,7 +276,7 @@ def _decided(name: str, role: Role, host: str) -> Diagnosis | None:
 def _by_its_intent(name: str, role: Role) -> Diagnosis:
     intent = role.intent
     if intent is not None and intent.operation == "stopped":
-        return Diagnosis(State.STOPPED, "it was made read-only", advice=_on_master(name, role, "sync"))
+        return Diagnosis(State.STOPPED, "it was made read-only", advice=_of_pair(name, role, "sync"))
     if intent is not None and not intent.completed:
         what = "a role change is unfinished"
         if role.master and role.alone:
@@ -286,7 +286,7 @@ def _by_its_intent(name: str, role: Role) -> Diagnosis:
                 "promoted alone, not opened yet",
                 _command("", "takeover", "-L", name),
             )
-        return Diagnosis(State.ROLE_CHANGE_UNFINISHED, what, advice=_on_master(name, role, "sync"))
+        return Diagnosis(State.ROLE_CHANGE_UNFINISHED, what, advice=_of_pair(name, role, "sync"))
     return Diagnosis(State.PAUSED, "it is paused", role.paused) if role.paused else Diagnosis(State.OK)
 
 
@@ -410,7 +410,7 @@ def _related(mine: Member, theirs: Member, elsewhere: Mapping[str, Role]) -> Dia
             what, advice = f"the master role has moved to {other} on {host}", _command("", "rejoin", name)
         case PeerStale():
             state, what = State.PEER_STALE, f"the old master {other} on {host} has not rejoined"
-            advice = _command(host, "rejoin", other)
+            advice = _of_half(host, theirs.role, other, "rejoin")
         case SplitBrain():
             state, what, advice = State.SPLIT_BRAIN, "split brain: both sides were made master", _give_up(mine, theirs)
         case Interrupted():
@@ -446,8 +446,8 @@ def _unfinished(mine: Member, theirs: Member, repair: Repair) -> Diagnosis:
 
 
 def _sync(mine: Member) -> str:
-    """What finishes or undoes it: a sync where a side says it is master."""
-    return _on_master(mine.name, mine.role, "sync")
+    """What finishes or undoes it: a sync where a side says it is master, or where the pair is driven."""
+    return _of_pair(mine.name, mine.role, "sync")
 
 
 def _give_up(mine: Member, theirs: Member) -> str:
@@ -455,7 +455,7 @@ def _give_up(mine: Member, theirs: Member) -> str:
     host = mine.role.peer_host
     ways = [
         *([f"{_command('', 'rejoin', '-f', mine.name)} here"] if theirs.role.master else []),
-        *([_command(host, "rejoin", "-f", theirs.name)] if mine.role.master else []),
+        *([_of_half(host, theirs.role, theirs.name, "rejoin", "-f")] if mine.role.master else []),
     ]
     if not ways:
         return _promote(mine)
@@ -481,14 +481,13 @@ def diagnose_data(tag: str, mine: Member, theirs: Member) -> Diagnosis | None:
         return None
     base = newest_common(master, replica)
     if base is None:
-        start = "" if master is mine else mine.role.peer_host
         if master.role.within:
             return _taken(mine, master, replica)
         return Diagnosis(
             State.NO_COMMON_SNAPSHOT,
             "the two sides have no common snapshot",
             f"{len(mine.snapshots)} snapshots here, {len(theirs.snapshots)} there",
-            f"{_command(start, 'clear', master.name)}, then zrep init to a new target",
+            f"{_of_master(mine, master, 'clear')}, then zrep init to a new target",
         )
     own = replica.by_guid(base.guid)
     assert own is not None
@@ -544,14 +543,14 @@ def _allowing(where: str, filters: Sequence[str]) -> str:
 def _quotas_set(mine: Member, theirs: Member, base: Snapshot) -> Diagnosis:
     """Quotas are in what is replicated. Whoever sets them on the replica makes it differ, and would lose them."""
     master, replica = _by_role(mine, theirs)
-    start, there = ("", f" on {mine.role.peer_host}") if master is mine else (mine.role.peer_host, "")
+    there = f" on {mine.role.peer_host}" if master is mine else ""
     return Diagnosis(
         State.REPLICA_MODIFIED,
         f"user, group or project quotas were set or cleared on the replica {replica.name}",
         f"nothing else was written there since @{base.name}; see: zfs userspace {quote(replica.name)}{there}; "
         "a takeover -L that was cut does so too",
         "quotas come with the master's data, so set them there; then, to drop the replica's: "
-        + _command(start, "sync", "-f", master.name),
+        + _of_master(mine, master, "sync", "-f"),
     )
 
 
@@ -590,12 +589,11 @@ def _taken(mine: Member, master: Member, replica: Member) -> Diagnosis:
 def modified(mine: Member, theirs: Member, evidence: str) -> Diagnosis:
     """The replica is not what was received, by whatever evidence."""
     master, replica = _by_role(mine, theirs)
-    start = "" if master is mine else mine.role.peer_host
     return Diagnosis(
         State.REPLICA_MODIFIED,
         f"the replica {replica.name} was changed by hand",
         evidence + _whose(master, replica),
-        f"to throw that away: {_command(start, 'sync', '-f', master.name)}",
+        f"to throw that away: {_of_master(mine, master, 'sync', '-f')}",
     )
 
 
@@ -624,6 +622,37 @@ def _command(host: str, *words: str) -> str:
     return f"{f'on {host}: ' if host else ''}zrep {join(words)}"
 
 
-def _on_master(name: str, role: Role, command: str) -> str:
-    """A command for the side that says it is master, seen from one with this role."""
-    return _command("", command, name) if role.master else _command(role.peer_host, command, role.peer_fs)
+def _of_pair(name: str, role: Role, *words: str) -> str:
+    """A command for the side that drives, seen from one with this role."""
+    return _command("", *words, name) if role.drives else _command(role.peer_host, *words, role.peer_fs)
+
+
+def _of_master(mine: Member, master: Member, *words: str) -> str:
+    """A command for the master, or where the other side drives for that one, seen from mine."""
+    if mine.role.driver:
+        return _of_pair(mine.name, mine.role, *words)
+    return _command("" if master is mine else mine.role.peer_host, *words, master.name)
+
+
+def _of_half(host: str, role: Role, name: str, *words: str) -> str:
+    """A command that is about one half of a pair, with this role and name on host ("": here). Where its host never
+    dials the other, that one does it, under the name there."""
+    if not role.only_dialled:
+        return _command(host, *words, name)
+    return _command("" if host else role.peer_host, *words, "--peer", role.peer_fs)
+
+
+def _rejoin_again(host: str, role: Role, name: str) -> str:
+    """The rejoin that goes on with one that was cut. role: that of the dataset on host that has the record; its links
+    are no longer those of the pair."""
+    known = role.intent.detail if role.intent else {}
+    if not role.only_dialled or "peer" not in known:
+        return _of_half(host, role, name, "rejoin")
+    return _command("" if host else known.get("host", ""), "rejoin", "--peer", known["peer"])
+
+
+def _init_again(host: str, role: Role, name: str, peer: str, target: str) -> str:
+    """The init that goes on with one that was cut, of a source with this role and name on host."""
+    if not role.only_dialled:
+        return _command(host, "init", name, peer, target)
+    return _command("" if host else role.dest_host, "init", "--pull", role.src_host, name, target)

@@ -49,11 +49,14 @@ ROLE_PROPERTIES = (
     "coming",
     "exclude",
     "gone",
+    "driver",
 )
 
 # The user properties TAG:NAME of a snapshot: zrep made it, and when it was known to be on both sides.
 MADE = "made"
 SENT = "sent"
+# The value of MADE at the target of a relay: made under another tag, and brought here under this one.
+RELAYED = "relayed"
 # One that an administrator sets, on what need not be replicated with the filesystem it is below.
 EXCLUDE = "exclude"
 

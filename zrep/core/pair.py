@@ -51,12 +51,14 @@ class Tree(Struct, frozen=True):
 class Lane(Struct, frozen=True):
     """One dataset at the source and the one at the target that its streams go to, each with its own snapshots, holds
     and resume token. tag: that of the pair; taken: the highest number of a snapshot of the pair's other lanes: those of
-    one moment have one name."""
+    one moment have one name. upstream: the tag under which the source is itself a replica, "" where it is none: then
+    it is a relay, which makes no snapshots, and passes on what it has received whole."""
 
     tag: str
     source: Member
     target: Member
     taken: int = 0
+    upstream: str = ""
 
     def at(self, end: End) -> Member:
         return self.source if end is End.SOURCE else self.target
@@ -73,8 +75,9 @@ class Lane(Struct, frozen=True):
 
     @property
     def pending(self) -> Snapshot | None:
-        """The newest snapshot of ours that the target has still to get."""
-        ours = self.ours(End.SOURCE)
+        """The newest snapshot of ours that the target has still to get; of a relay, the newest base of the pair that it
+        is the replica of."""
+        ours = received_whole(self.source, self.upstream) if self.upstream else self.ours(End.SOURCE)
         base = self.base
         return ours[-1] if ours and (base is None or ours[-1].createtxg > base.createtxg) else None
 
@@ -90,12 +93,13 @@ class Lane(Struct, frozen=True):
 
 class Pair(Struct, frozen=True):
     """The tree at the source and the one at the target, and the tag that links them. The source is the master until the
-    role has moved. taken: as of its lanes, where it is itself one of a tree."""
+    role has moved. taken: as of its lanes, where it is itself one of a tree; upstream: as of its lanes."""
 
     tag: str
     source: Tree
     target: Tree
     taken: int = 0
+    upstream: str = ""
 
     def at(self, end: End) -> Tree:
         return self.source if end is End.SOURCE else self.target
@@ -107,7 +111,7 @@ class Pair(Struct, frozen=True):
     @property
     def turned(self) -> Pair:
         """The same trees with the streams going the other way: after the role has moved."""
-        return replace(self, source=self.target, target=self.source)
+        return replace(self, source=self.target, target=self.source, upstream="")
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -148,13 +152,14 @@ class Pair(Struct, frozen=True):
 
     def _lane(self, source: Member, target: Member | None, taken: int) -> Lane:
         if source.name == self.source.name and target is not None:
-            return Lane(self.tag, source, target, taken)
+            return Lane(self.tag, source, target, taken, self.upstream)
         there = target or Member(self.place(source), {}, Role())
         links = {"src_fs": source.name, "dest_fs": there.name}
         if not self.source.role.master:
             links = {"src_fs": there.name, "dest_fs": source.name}
         source_root, target_root = self.source.members[0], self.target.members[0]
-        return Lane(self.tag, _in_lane(source, source_root, links), _in_lane(there, target_root, links), taken)
+        ends = _in_lane(source, source_root, links), _in_lane(there, target_root, links)
+        return Lane(self.tag, *ends, taken, self.upstream)
 
 
 def _in_lane(member: Member, root: Member, links: Mapping[str, str]) -> Member:
@@ -201,6 +206,11 @@ def next_number(tag: str, *members: Member) -> int:
     taken by none."""
     own = [snapshot.name for member in members for snapshot in member.ours(tag)]
     return next_sequence(tag, own, [snapshot.name for member in members for snapshot in member.snapshots])
+
+
+def received_whole(member: Member, upstream: str) -> tuple[Snapshot, ...]:
+    """The snapshots of a replica that are, or were last, the base of its pair under a tag: that hold them."""
+    return tuple(snapshot for snapshot in member.snapshots if upstream in snapshot.holds)
 
 
 def newest_common(one: Member, other: Member) -> Snapshot | None:

@@ -28,6 +28,7 @@ def plan_clear(
     half: bool = False,
     others: Roles = NO_ROLES,
     tree: Tree | None = None,
+    keep: str = "",
 ) -> tuple[Step, ...]:
     """Take all that is zrep's from one half: holds first (nothing held can be destroyed), then snapshots of ours
     without clones, properties last: a run that is cut finds the role and goes on. A former replica stays read-only: to
@@ -35,7 +36,7 @@ def plan_clear(
 
     ours: which of its snapshots are zrep's own; half: what is half received is so too. A replica's always is.
     others: its roles under other tags, which may keep it read-only too; tree: that of which it is the root, if it is
-    one."""
+    one; keep: the guid of a snapshot that stays, without anything of zrep's, "" for none."""
     name, end = member.name, End.SOURCE
     plan: list[Step] = []
     intent = member.role.intent
@@ -47,14 +48,16 @@ def plan_clear(
     held = tuple(f"{name}@{s.name}" for s in member.snapshots if tag in s.holds)
     if held:
         plan.append(Release(end, tag, held))
-    free = tuple(s.name for s in ours if not s.clones and not s.holds - {tag})
+    free = tuple(s.name for s in ours if s.guid != keep and not s.clones and not s.holds - {tag})
     if free:
         plan.append(DestroySnapshots(end, name, free))
     for key in (f"{tag}:{prop}" for prop in (*ROLE_PROPERTIES, MADE, SENT)):
         value = member.properties.get(key)
         if value is not None and (value.local or value.source == "received"):
             plan.append(InheritProperty(end, (name,), key))
-    kept = [snapshot for snapshot in ours if snapshot.name not in free]
+    # What stays and is no longer zrep's: a base that another program had made has a mark too.
+    kept = [snapshot for snapshot in member.snapshots if snapshot.guid == keep or snapshot in ours]
+    kept = [snapshot for snapshot in kept if snapshot.name not in free]
     for mark, marked in ((SENT, [s for s in kept if s.sent is not None]), (MADE, [s for s in kept if s.made])):
         if marked:
             plan.append(InheritProperty(end, tuple(f"{name}@{s.name}" for s in marked), f"{tag}:{mark}"))

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.diagnosis import diagnose_data
-from zrep.core.names import SENT, sequence_of
+from zrep.core.names import MADE, RELAYED, SENT, sequence_of
 from zrep.core.pair import End, Lane, Pair, newest_common
 from zrep.core.plan_first import member_stream
 from zrep.core.plan_record import clear_intent, plan_complete_role
@@ -57,13 +57,13 @@ class Advance(Struct, frozen=True):
         return self.pending is None and self.written == 0
 
 
-def plan_advance(lane: Lane) -> Advance:
+def plan_advance(lane: Lane, here: End = End.SOURCE) -> Advance:
     """Work out what sync has to do for one lane of a linked pair. RefusedError when there is no base, or when the
-    replica was changed."""
+    replica was changed. here: the end at which a person reads of that."""
     source, target = lane.source, lane.target
-    trouble = diagnose_data(lane.tag, source, target)
+    trouble = diagnose_data(lane.tag, lane.at(here), lane.at(here.other))
     if trouble is not None:
-        raise trouble.error(source.name)
+        raise trouble.error(lane.at(here).name)
     base = lane.base
     if base is None:
         return Advance(None, lane.pending, max(1, source.number("referenced")))
@@ -71,7 +71,7 @@ def plan_advance(lane: Lane) -> Advance:
     since = pending or base
     sent = {snapshot.guid for snapshot in (*source.snapshots, *lane.ours(End.TARGET))}
     foreign = tuple(snapshot.name for snapshot in target.snapshots if snapshot.guid not in sent)
-    return Advance(base, pending, source.written_since(since), foreign)
+    return Advance(base, pending, 0 if lane.upstream else source.written_since(since), foreign)
 
 
 def plan_stream(
@@ -171,7 +171,7 @@ def plan_another_name(lane: Lane, pending: Snapshot) -> tuple[Step, ...]:
     """A snapshot still to be sent whose name another one has on the replica gets the next number: two sides that each
     went on alone number alike."""
     namesake = lane.target.by_name(pending.name)
-    if namesake is None or namesake.guid == pending.guid:
+    if namesake is None or namesake.guid == pending.guid or lane.upstream:
         return ()
     return (RenameSnapshot(End.SOURCE, f"{lane.source.name}@{pending.name}", lane.next_snapshot),)
 
@@ -204,6 +204,9 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
         steps.append(Hold(End.TARGET, lane.tag, (received,)))
     sent = ((f"{lane.tag}:{SENT}", str(now)),)
     steps += [SetProperties(end, names, sent) for end in (End.TARGET, End.SOURCE) if (names := _unmarked(lane, end))]
+    if lane.upstream and not at_target.relayed and sequence_of(lane.tag, base.name) is None:
+        # By its name it would be nobody's, and stay for ever.
+        steps.append(SetProperties(End.TARGET, (received,), ((f"{lane.tag}:{MADE}", RELAYED),)))
     if not target.readonly:
         # Somebody, or a forced takeover that was cut, left it writable: a replica is read-only until promoted.
         steps.append(SetProperties(End.TARGET, (target.name,), (("readonly", "on"),)))

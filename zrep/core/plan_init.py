@@ -5,12 +5,12 @@ Each step may be the last one of a run: what is there tells the next run where t
 
 from __future__ import annotations
 
-from zrep.core.dataset import Member, TokenContents
+from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.pair import End
 from zrep.core.place import NOWHERE
 from zrep.core.retention import DEFAULT_SAVECOUNT
-from zrep.core.role import Intent, Role, intent_property, named, role_values
-from zrep.core.steps import CreateParent, SetProperties
+from zrep.core.role import HERE, PEER, Intent, Role, intent_property, named, role_values
+from zrep.core.steps import CreateParent, Hold, SetProperties, Step
 from zrep.core.tags import NO_ROLES, Roles
 
 _Properties = tuple[tuple[str, str], ...]
@@ -26,9 +26,15 @@ def is_announced(source: Member) -> bool:
     return is_begun(source) and source.role.savecount is not None
 
 
+def begun_with(source: Member, tag: str) -> set[str]:
+    """The guids of the snapshots of which one is that of an init: those that zrep made, and, of a relay, what it has
+    received and holds for it."""
+    return {snapshot.guid for snapshot in (*source.ours(tag), *(s for s in source.snapshots if tag in s.holds))}
+
+
 def of_init(source: Member, tag: str, half: TokenContents) -> bool:
     """Whether what is half received at a target is the stream of an init of the source: by the snapshot it ends at."""
-    return half.to_guid in {snapshot.guid for snapshot in source.ours(tag)}
+    return half.to_guid in begun_with(source, tag)
 
 
 def plan_parents(missing: tuple[str, ...]) -> tuple[CreateParent, ...]:
@@ -42,6 +48,8 @@ def plan_announce(tag: str, source: str, role: Role) -> SetProperties:
     that lands in part is ours, and is made again."""
     properties = (
         intent_property(tag, Intent("init", role.gen)),
+        # Before the links: an init that is begun anew is known by both.
+        *(((f"{tag}:driver", PEER),) if role.only_dialled else ()),
         *_role(tag, role, master=True),
         *_shape(tag, role),
         _savecount(tag, role),
@@ -52,15 +60,31 @@ def plan_announce(tag: str, source: str, role: Role) -> SetProperties:
 def plan_link(
     tag: str, source: Member, role: Role, places: tuple[str, str] = (NOWHERE, NOWHERE), others: Roles = NO_ROLES
 ) -> tuple[SetProperties, SetProperties]:
-    """Link the replica first, then end the intent on the master: only then is it a pair that sync acts on. others: the
-    roles of the source under its other tags: where it is a replica itself, what its canmount is says nothing."""
+    """Link the replica first, then end the intent on the master: only then is it a pair that sync acts on. role: the
+    master's; others: the roles of the source under its other tags: where it is a replica itself, what its canmount is
+    says nothing."""
     canmount = next((each.canmount for each in others.values() if each.canmount), source.get("canmount"))
     remembered = () if source.volume else ((f"{tag}:canmount", canmount),)
-    properties = (*_role(tag, role, master=False), _savecount(tag, role), *_shape(tag, role), *remembered)
+    driver = ((f"{tag}:driver", HERE),) if role.only_dialled else ()
+    properties = (*_role(tag, role, master=False), _savecount(tag, role), *_shape(tag, role), *driver, *remembered)
     here, there = places
     return (
         SetProperties(End.TARGET, (role.dest_fs,), (*properties, (f"{tag}:places", f"{there} {here}"))),
         SetProperties(End.SOURCE, (source.name,), (intent_property(tag, None), (f"{tag}:places", f"{here} {there}"))),
+    )
+
+
+def plan_take_up(tag: str, source: Member, target: Member, base: Snapshot) -> tuple[Step, ...]:
+    """Make what is at the target already a replica at a base: held on both sides first, so that nobody's expiry takes
+    it away; then read-only, and it mounts itself no more."""
+    own = target.by_guid(base.guid)
+    assert own is not None
+    ends = ((End.SOURCE, f"{source.name}@{base.name}", base), (End.TARGET, f"{target.name}@{own.name}", own))
+    quiet = () if target.volume else (SetProperties(End.TARGET, (target.name,), (("canmount", "noauto"),)),)
+    return (
+        *(Hold(end, tag, (name,)) for end, name, snapshot in ends if tag not in snapshot.holds),
+        SetProperties(End.TARGET, (target.name,), (("readonly", "on"),)),
+        *quiet,
     )
 
 

@@ -123,6 +123,7 @@ def _settings(tag: str, member: Member) -> dict[str, str]:
         "lease": role.lease,
         "minfree": role.minfree,
         "maxlag": role.max_lag,
+        "driver": role.driver,
     }
     return {f"{tag}:{key}": str(value) for key, value in kept.items() if value}
 

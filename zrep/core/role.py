@@ -23,6 +23,9 @@ UNKNOWN = "unknown"
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
+# Who drives a pulled pair: the host of this half, which dials the other, or that of the other half.
+HERE, PEER = "here", "peer"
+
 
 class Intent(Struct, frozen=True):
     """A role change, init or rejoin under way, as ``zrep:inprogress`` keeps it.
@@ -89,8 +92,9 @@ class Role(Struct, frozen=True):
     recursive: the pair is that of a tree, everything below the dataset with it; complete: the snapshot of the newest
     moment of which a replica has every member; coming: those that were about to be sent last. excluded and gone are
     those of a dataset below: left out of a tree with all below it, and set aside since so many seconds after 1970,
-    because its source has gone. within: it is that of the root of a tree, for a lane of one of its members;
-    within_encrypted: that root is encrypted."""
+    because its source has gone. driver: HERE or PEER in a pulled pair, one of whose hosts alone dials the other,
+    whatever their roles; "": each can dial the other. within: it is that of the root of a tree, for a lane of one of
+    its members; within_encrypted: that root is encrypted."""
 
     src_host: str = ""
     src_fs: str = ""
@@ -121,6 +125,7 @@ class Role(Struct, frozen=True):
     coming: tuple[str, ...] = ()
     excluded: bool = False
     gone: int | None = None
+    driver: str = ""
     within: bool = False
     within_encrypted: bool = False
 
@@ -160,6 +165,16 @@ class Role(Struct, frozen=True):
     @property
     def peer_fs(self) -> str:
         return self.dest_fs if self.master else self.src_fs
+
+    @property
+    def drives(self) -> bool:
+        """Whether runs over the pair begin on this half's host: the master's, of a pulled pair the one that dials."""
+        return self.driver == HERE or (self.master is True and not self.only_dialled)
+
+    @property
+    def only_dialled(self) -> bool:
+        """Whether this half's host never dials the other half's."""
+        return self.driver == PEER
 
     @property
     def rejoining(self) -> str:

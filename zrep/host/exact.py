@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from zrep.core.dataset import Snapshot, Value
+from zrep.core.names import RELAYED
 from zrep.core.quantities import whole_number
 from zrep.host.machine import Machine
 from zrep.host.process import COMMAND_SECONDS
@@ -124,7 +125,7 @@ def _one_by_one(machine: Machine, tag: str, datasets: Sequence[str]) -> Iterator
 
 def _with_marks(snapshot: Snapshot, marks: Sequence[str], own: Mapping[str, Value]) -> Snapshot:
     sent, made = (own.get(mark, _NONE).value for mark in marks)
-    return replace(snapshot, sent=whole_number(sent), made=made not in ("", "-"))
+    return replace(snapshot, sent=whole_number(sent), made=made not in ("", "-"), relayed=made == RELAYED)
 
 
 def holds(machine: Machine, counts: Mapping[str, int]) -> Mapping[str, frozenset[str]]:

@@ -94,7 +94,7 @@ def _below_floor(session: Session, pool: str, views: list[View], space: PoolSpac
 def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
     """One round for one freshly read pair: snapshot if written, send, converge. The view after the stream, and
     what was sent (None: there was nothing)."""
-    advance = plan_advance(view.lane)
+    advance = plan_advance(view.lane, view.here)
     if advance.idle:
         return view, None
     if advance.pending is None:

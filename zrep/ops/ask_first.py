@@ -57,7 +57,7 @@ def _answer(session: Session, member: Member) -> Member | None:
     role = member.role
     session.say(f"{member.name}: asking {role.peer_host} whether it is still there")
     try:
-        found = in_time(lambda: observe(session.host(role.peer_host), session.tag, [role.peer_fs]), _ANSWER_SECONDS)
+        found = in_time(lambda: observe(session.peer(role), session.tag, [role.peer_fs]), _ANSWER_SECONDS)
     except ZrepError as error:
         session.say(f"{member.name}: {error.line()}")
         return None

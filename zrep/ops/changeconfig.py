@@ -142,7 +142,7 @@ def _change_tree(session: Session, name: str, *, recursive: bool) -> None:
     """Make a pair that of a tree, or of one dataset again, on both sides. What has arrived is not sent again, and what
     is below the replica stays. The replica learns of a tree first, and of its end last: a member that it has is never
     taken for somebody else's."""
-    view = prepare(session, session.open(name))
+    view = prepare(session, session.open(name, there="changeconfig -r" if recursive else "changeconfig --no-recursive"))
     ends = (End.TARGET, End.SOURCE) if recursive else (End.SOURCE, End.TARGET)
     mark = ((f"{session.tag}:recursive", "on" if recursive else "off"),)
     view.do([SetProperties(end, (view.pair.at(end).name,), mark) for end in ends])

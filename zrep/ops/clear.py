@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from shlex import quote
 
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot, TokenContents
 from zrep.core.diagnosis import met_elsewhere, misplaced
-from zrep.core.errors import RefusedError, UnreachableError
+from zrep.core.errors import RefusedError, UnreachableError, UsageError
 from zrep.core.names import sequence_of
-from zrep.core.pair import Tree, plain_tree
+from zrep.core.pair import Tree, newest_common, plain_tree
 from zrep.core.plan_clear import plan_clear, plan_clear_below
 from zrep.core.plan_init import is_begun, of_init
 from zrep.core.relation import Unrelated, relate
@@ -22,11 +23,12 @@ from zrep.ops.read import observe, observe_tree, read_token
 from zrep.ops.tags import other_roles
 
 
-def clear(session: Session, name: str, here_only: bool) -> Outcome:
+def clear(session: Session, name: str, here_only: bool, *, keep_base: bool = False) -> Outcome:
     """Undo the link: properties, holds and snapshots of ours go; the data stays, on both sides.
 
     The peer's half goes too, if it is this pair's; here_only (-L) leaves it. UnreachableError, and nothing
-    changed, when the peer does not answer.
+    changed, when the peer does not answer. keep_base: the newest snapshot that both have stays on both, so that init
+    --adopt makes a pair of them again without a full stream.
     """
     member = observe(session.local, session.tag, [name]).get(name)
     if member is None:
@@ -34,29 +36,47 @@ def clear(session: Session, name: str, here_only: bool) -> Outcome:
     if not member.role.paired and not _traces(session, member):
         return Outcome(name, message="nothing of zrep is on it")
     if member.role.paired and not here_only:
+        _check_driving(session, member)
         # Both before anything is changed: what is seen of the roles now may be over when the locks are free.
         _lock_both(session, Link(session.tag, name, member.role))
         member = lock_here(session, name, member.role)
         if moved := misplaced(member):  # a copy ends nothing on the peer
             raise moved.error(name)
-        theirs = _clear_peer(session, Link(session.tag, name, member.role), member)
+        if keep_base and member.role.recursive:
+            raise UsageError("--keep-base is for one filesystem, and this is a tree", filesystem=name)
+        theirs = _clear_peer(session, Link(session.tag, name, member.role), member, keep_base=keep_base)
     else:
         member, theirs = lock_here(session, name), None
     tree = _tree(session, session.local, member)
     known = _guids(theirs.ours(session.tag)) if theirs else set()
     ours = member.ours(session.tag, known)
     others = _others(session.local, session.tag, member)
-    session.alone().do_all(
-        (*plan_clear_below(tree, session.tag), *plan_clear(member, session.tag, ours, others=others, tree=tree))
-    )
+    base = newest_common(member, theirs) if keep_base and theirs else None
+    last = plan_clear(member, session.tag, ours, others=others, tree=tree, keep=base.guid if base else "")
+    session.alone().do_all((*plan_clear_below(tree, session.tag), *last))
     for each in tree.members:
         own = ours if each.name == name else each.ours(session.tag)
         for snapshot in each.snapshots:
             if snapshot.clones and snapshot in own:
                 session.say(f"{each.name}: @{snapshot.name} stays, {', '.join(snapshot.clones)} is its clone")
+            elif base is not None and snapshot.guid == base.guid:
+                session.say(f"{each.name}: @{snapshot.name} stays on both sides, for zrep init --adopt; or destroy it")
             elif snapshot not in own and sequence_of(session.tag, snapshot.name) is not None:
                 session.say(f"{each.name}: @{snapshot.name} stays: nothing shows that zrep made it")
     return Outcome(name, message="cleared; the data is untouched")
+
+
+def _check_driving(session: Session, member: Member) -> None:
+    """RefusedError where the peer cannot be asked from here. Of an init that was not ended it knows nothing yet."""
+    role = member.role
+    if role.only_dialled and is_begun(member):
+        raise RefusedError(
+            f"its init from {role.peer_host} is unfinished, and that is not dialled from here",
+            filesystem=member.name,
+            advice=f"zrep clear -L {quote(member.name)}; and remove what {role.peer_host} has received of "
+            f"{quote(role.peer_fs)}",
+        )
+    session.check_driving(member.name, role, "clear")
 
 
 def _traces(session: Session, member: Member) -> bool:
@@ -82,9 +102,9 @@ def _uncleared(link: Link, error: UnreachableError) -> UnreachableError:
     )
 
 
-def _clear_peer(session: Session, link: Link, mine: Member) -> Member | None:
+def _clear_peer(session: Session, link: Link, mine: Member, *, keep_base: bool) -> Member | None:
     """Clear the other half, if it is this pair's: how it was before, None where there is none."""
-    peer = session.host(link.peer_host)
+    peer = session.peer(link.role)
     try:
         found = observe(peer, link.tag, [link.peer_name])
     except UnreachableError as error:
@@ -108,7 +128,8 @@ def _clear_peer(session: Session, link: Link, mine: Member) -> Member | None:
         raise elsewhere.error(link.name)
     others = _others(peer, link.tag, member)
     tree = _tree(session, peer, member)
-    last = plan_clear(member, link.tag, ours, half=half, others=others, tree=tree)
+    base = newest_common(mine, member) if keep_base else None
+    last = plan_clear(member, link.tag, ours, half=half, others=others, tree=tree, keep=base.guid if base else "")
     session.alone(peer).do_all((*plan_clear_below(tree, link.tag), *last))
     return member
 

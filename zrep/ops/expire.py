@@ -32,8 +32,8 @@ def expire(session: Session, names: Sequence[str], here_only: bool) -> list[Outc
 
 
 def _expire(session: Session, name: str, here_only: bool, everything: bool) -> Outcome:
-    link = session.link(name)
-    if here_only or (everything and not link.is_master):
+    link = session.link(name, there="" if here_only or everything else "expire")
+    if here_only or (everything and not link.drives):
         return _expire_here(session, name)
     try:
         view = session.open(name)

@@ -12,7 +12,7 @@ from zrep.ops.role_change import RoleChange, move_role
 
 def failover(session: Session, name: str, change: RoleChange) -> Outcome:
     """Planned, run on the master: the peer becomes master."""
-    link = session.link(name)
+    link = session.link(name, there="takeover")
     if not link.is_master:
         raise RefusedError(
             "it is the replica here",

@@ -77,7 +77,7 @@ def listing(session: Session, masters_only: bool) -> list[Row]:
     rows: list[Row] = []
     parents: list[Member] = []
     for member in survey(session.driver, session.tag, names):
-        rows.append(_row(session, member, recalled[member.name]))
+        rows.append(known_here(session, member, recalled[member.name]))
         if member.role.master and member.has_children:
             parents.append(replace(member, snapshots=()))
     found = find_left_out(session.local, session.tag, parents)
@@ -93,7 +93,8 @@ def lost_rows(session: Session) -> list[Row]:
     ]
 
 
-def _row(session: Session, member: Member, recalled: Memory) -> Row:
+def known_here(session: Session, member: Member, recalled: Memory) -> Row:
+    """What is known of one filesystem without asking its peer."""
     synced = max(moments(member.snapshots, recalled, "synced"), default=None)
     found = row(session, member, diagnose_alone(member.name, member.role), synced)
     role = member.role

@@ -100,6 +100,11 @@ class Link(Struct, frozen=True):
     def peer_name(self) -> str:
         return self.role.peer_fs
 
+    @property
+    def drives(self) -> bool:
+        """Whether a sync of the pair begins on this host."""
+        return self.role.drives
+
 
 class View(Struct, frozen=True):
     """One pair as read under its locks, and the hosts of its two ends. The ends are those of the roles its links had
@@ -127,6 +132,16 @@ class View(Struct, frozen=True):
         return self.pair.at(self.here.other)
 
     @property
+    def sending(self) -> bool:
+        """Whether its streams go from here to the peer."""
+        return self.here is End.SOURCE
+
+    @property
+    def way(self) -> str:
+        """Where its streams go to or come from, for a person here."""
+        return f"{'to' if self.sending else 'from'} {self.link.peer_host}:{self.theirs.name}"
+
+    @property
     def lane(self) -> Lane:
         """The one lane of a pair that is no tree."""
         [lane] = self.pair.lanes
@@ -141,7 +156,7 @@ class View(Struct, frozen=True):
 
     def _lane(self, lane: Lane) -> View:
         own = lane.at(self.here)
-        pair = Pair(self.tag, plain_tree(lane.source), plain_tree(lane.target), lane.taken)
+        pair = Pair(self.tag, plain_tree(lane.source), plain_tree(lane.target), lane.taken, lane.upstream)
         role = replace(own.role, recursive=False)
         return View(
             Link(self.tag, own.name, role, self.name), self.here, pair, self.executor.within(self.pair.target.name)
@@ -276,7 +291,7 @@ class Session:
     def _unlock(self, links: Sequence[Link]) -> None:
         self.local.ask(Unlock(tuple(link.name for link in links)))
         with suppress(ZrepError):
-            self.host(links[0].peer_host).ask(Unlock(tuple(link.peer_name for link in links)))
+            self.peer(links[0].role).ask(Unlock(tuple(link.peer_name for link in links)))
 
     def cancel(self) -> None:
         """Interrupted: end what runs in other threads, so that they end."""
@@ -295,6 +310,16 @@ class Session:
         for remote in self._remotes.values():
             remote.close()
         self.local.close()
+
+    def peer(self, role: Role) -> Host:
+        """The host of the other half of a pair with this role here. RefusedError where that one is never dialled."""
+        if role.only_dialled:
+            raise RefusedError(
+                f"{role.peer_host} pulls this pair, and is never dialled from here",
+                evidence=f"{self.tag}:driver is {role.driver}",
+                advice=f"the same on {role.peer_host}, where it is {quote(role.peer_fs)}",
+            )
+        return self.host(role.peer_host)
 
     # --- finding ---
 
@@ -320,13 +345,27 @@ class Session:
             advice="zrep init FS HOST DEST_FS; or, if that is how it should be, --may-be-empty",
         )
 
-    def link(self, name: str, *, strict: bool = True) -> Link:
+    def link(self, name: str, *, strict: bool = True, there: str = "") -> Link:
         """The link of one dataset here. RefusedError when it is not there, in no pair, or (if strict) when it was
-        renamed, its rejoin was cut or its properties hold what zrep never writes."""
+        renamed, its rejoin was cut or its properties hold what zrep never writes. there: the command that does the same
+        on the other host, for where only that one dials."""
         role = find_role(self.local, self.tag, name)
         if role is None:
             raise RefusedError("no such filesystem here", filesystem=name, advice="see: zrep list")
-        return self.accept(name, role, strict=strict)
+        link = self.accept(name, role, strict=strict)
+        self.check_driving(name, role, there)
+        return link
+
+    def check_driving(self, name: str, role: Role, there: str) -> None:
+        """RefusedError for a command that asks the other half of a pair, where only that one's host dials this one.
+        there: the command that does it there, "" for one that asks nobody."""
+        if there and role.only_dialled:
+            raise RefusedError(
+                f"this pair is pulled by {role.peer_host}, which is never dialled from here",
+                filesystem=name,
+                evidence=f"{self.tag}:driver is {role.driver}",
+                advice=f"on {role.peer_host}: zrep {there} {quote(role.peer_fs)}",
+            )
 
     def accept(self, name: str, role: Role, *, strict: bool = True) -> Link:
         """The link of a dataset here that has this role; refused as link does."""
@@ -346,7 +385,7 @@ class Session:
 
     def executor(self, link: Link) -> Executor:
         """The hosts of a pair's two ends. The only place that knows which of them drives: this one."""
-        hosts = {link.end: self.local, link.end.other: self.host(link.peer_host)}
+        hosts = {link.end: self.local, link.end.other: self.peer(link.role)}
         return self._executor(hosts[End.SOURCE], hosts[End.TARGET])
 
     def alone(self, host: Host | None = None) -> Executor:
@@ -394,7 +433,7 @@ class Session:
         two runs from both ends cannot hold half each for ever). Returns the names here that are busy."""
         if not links:
             return []
-        peer = self.host(links[0].peer_host)
+        peer = self.peer(links[0].role)
         mine = {link.name: link for link in links}
         theirs = {link.peer_name: link for link in links}
         sides: list[tuple[Host, dict[str, Link]]] = [(self.local, mine), (peer, theirs)]
@@ -412,7 +451,7 @@ class Session:
 
     def views(self, links: Sequence[Link], *, sync_txg: bool = True) -> list[View | Outcome]:
         """Both sides of links with one peer, read at the same time; an Outcome where one cannot be worked on."""
-        peer = self.host(links[0].peer_host)
+        peer = self.peer(links[0].role)
         halves: list[tuple[Host, str, bool]] = [(self.local, link.name, link.role.recursive) for link in links]
         halves += [(peer, link.peer_name, link.role.recursive) for link in links]
         found = self._read(halves, sync_txg)
@@ -442,7 +481,7 @@ class Session:
         What is locked here is read while the peer is still being dialled: nobody else changes it now, and whoever
         wants both halves begins with the master's.
         """
-        peer = self.host(links[0].peer_host)
+        peer = self.peer(links[0].role)
         if peer is self.local or not links[0].is_master:
             busy_here = self.lock(links, wait)
             free = [link for link in links if link.name not in busy_here]
@@ -473,9 +512,9 @@ class Session:
         """Both sides of one link; the error of an unusable one is raised."""
         return _usable(*self.views([link], sync_txg=sync_txg))
 
-    def open(self, name: str) -> View:
-        """Find, lock and read one pair. BusyError when either side is being worked on."""
-        taken, found = self.lock_and_read([self.link(name)])
+    def open(self, name: str, *, there: str = "") -> View:
+        """Find, lock and read one pair. BusyError when either side is being worked on. there: see link."""
+        taken, found = self.lock_and_read([self.link(name, there=there)])
         if taken:
             raise busy(name)
         return _usable(*found)
@@ -504,10 +543,10 @@ class Session:
         roles there: its rejoin may have been cut, or it was renamed. Raises what keeps the peer from saying so."""
         shell = self._living_shell(mine, self.local)
         if not shell and isinstance(theirs, Member):
-            shell = self._living_shell(theirs, self.host(mine.role.peer_host))
+            shell = self._living_shell(theirs, self.peer(mine.role))
         found = diagnose(self.tag, mine, theirs, shell=shell)
         if found.state in ELSEWHERE:
-            roles = find_roles(self.host(mine.role.peer_host), self.tag)
+            roles = find_roles(self.peer(mine.role), self.tag)
             found = diagnose(self.tag, mine, theirs, elsewhere=roles, shell=shell)
         return found
 

@@ -33,7 +33,7 @@ def _set_paused(session: Session, name: str, text: str) -> Outcome:
     role = session.link(name).role
     if bool(role.paused) == bool(text):
         return Outcome(name, message=f"paused already: {role.paused}" if text else "not paused")
-    if text and not role.master:
+    if text and not (role.master or role.drives):
         raise RefusedError(
             "it is the replica here, and only the master's sync can be paused",
             filesystem=name,

@@ -197,7 +197,7 @@ def cannot_insist(view: View) -> list[RefusedError]:
 
 def _gaps(session: Session, view: View) -> list[str]:
     """Clocks and versions that differ: neither stops anything, both are worth knowing."""
-    here, there = session.local.ask(Identify()), session.host(view.link.peer_host).ask(Identify())
+    here, there = (view.executor.host(end).ask(Identify()) for end in (view.here, view.here.other))
     notes = []
     ahead = there.clock - here.clock
     if abs(ahead) > _CLOCK_SECONDS:
@@ -214,7 +214,7 @@ def _gaps(session: Session, view: View) -> list[str]:
 
 def _left(view: View) -> int:
     """Bytes that one lane has still to send."""
-    advance = plan_advance(view.lane)
+    advance = plan_advance(view.lane, view.here)
     if not advance.pending:
         return advance.written
     *_, stream = plan_stream(view.lane, advance.base, advance.pending, NO_TOKEN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shlex import quote
 
-from zrep.core.diagnosis import DATA, Action, Diagnosis, Repair, next_repair
+from zrep.core.diagnosis import DATA, Action, Diagnosis, Repair, State, next_repair
 from zrep.core.errors import FailedError, UnreachableError
 from zrep.core.pair import End, Tree
 from zrep.core.plan_data import plan_adopt
@@ -155,16 +155,25 @@ def adopt(session: Session, view: View) -> View:
 
 
 def _stop(session: Session, view: View, found: Diagnosis) -> str:
-    """Make my side read-only if it claims to be master and cannot be shown to be the right one; what to add to the
-    evidence."""
-    if found.state.action is not Action.STOP_WRITES or not view.mine.role.master:
-        return ""
-    plan = plan_stop(End.SOURCE, view.mine, view.tag, roles_at(view, view.here))
+    """Make a side read-only that claims to be master and cannot be shown to be the right one; what to add to the
+    evidence. Each host does so for its own; for one that never dials, the other one does."""
+    ends = [view.here] if found.state.action is Action.STOP_WRITES and view.mine.role.master else []
+    doubted = found.state is State.PEER_STALE or found.state is State.SPLIT_BRAIN
+    if doubted and view.theirs.role.master and view.theirs.role.only_dialled:
+        ends.append(view.here.other)
+    return "".join(_stop_at(session, view, end) for end in ends)
+
+
+def _stop_at(session: Session, view: View, end: End) -> str:
+    tree, host = view.pair.at(end), view.executor.host(end)
+    plan = plan_stop(End.SOURCE, tree, view.tag, roles_at(view, end))
     if not plan:
         return ""
-    if view.mine.members[0].readonly:  # by another tag
-        session.alone().do_all(plan)
-        return ""
-    keep(session, session.alone(), End.SOURCE, view.mine, "on")
-    session.alone().do_all(plan)
-    return "; it would become read-only here" if session.options.dry_run else "; it is read-only here now"
+    own = session.alone(host)
+    stopped = tree.members[0].readonly  # by another tag
+    if not stopped:
+        keep(session, own, End.SOURCE, tree, "on")
+    own.do_all(plan)
+    where = "here" if end is view.here else f"on {host.name}"
+    would = f"; it would become read-only {where}" if session.options.dry_run else f"; it is read-only {where} now"
+    return "" if stopped else would

@@ -156,7 +156,7 @@ def _presync(session: Session, view: View) -> View:
         for blocker in blockers(view):
             raise blocker.about(view.name)
     for _ in range(_PRESYNC_ROUNDS):
-        advances = [plan_advance(lane.lane) for lane in view.lanes]
+        advances = [plan_advance(lane.lane, lane.here) for lane in view.lanes]
         if all(x.pending is None for x in advances) and sum(x.written for x in advances) <= _SMALL_DELTA:
             break
         if view.link.role.recursive:
@@ -215,7 +215,8 @@ def _undo(session: Session, view: View, error: BaseException) -> None:
                 view.do(plan_restore(End.SOURCE, view.pair.source, view.tag, begun))
             hooks.take_back(session, view)
         elif isinstance(error, ZrepError):
-            error.advice = f"on {view.link.peer_host}: zrep sync '{view.theirs.name}' makes it writable again"
+            start, own = ("", view.name) if view.link.drives else (f"on {view.link.peer_host}: ", view.theirs.name)
+            error.advice = f"{start}zrep sync '{own}' makes it writable again"
         if isinstance(error, ZrepError) and not isinstance(error, UnreachableError):
             raise lost.about(view.name) from error
 

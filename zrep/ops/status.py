@@ -21,7 +21,7 @@ from zrep.core.role import Role
 from zrep.host.local import Host
 from zrep.host.parallel import start
 from zrep.ops.children import find_left_out
-from zrep.ops.list import Row, aged, fold, lost_rows, of_zrep, relays_named, row, unsent_since
+from zrep.ops.list import Row, aged, fold, known_here, lost_rows, of_zrep, relays_named, row, unsent_since
 from zrep.ops.memory import Memory, moments, recall
 from zrep.ops.pairs import Session
 from zrep.ops.read import find_roles, observe_trees
@@ -47,7 +47,7 @@ def status(session: Session, names: Sequence[str], *, members: bool = False) -> 
     found = _observe(session, session.local, {name: roles[name].recursive for name in chosen})
     trees = {name: tree for name, tree in found.items() if isinstance(tree, Tree)}
     recalled = _recall(session, trees.values(), *chosen)
-    peers = _ask(session, [tree for tree in trees.values() if tree.role.paired])
+    peers = _ask(session, [tree for tree in trees.values() if tree.role.paired and not tree.role.only_dialled])
     masters = [tree.members[0] for tree in trees.values() if tree.role.master]
     left = find_left_out(session.local, session.tag, masters)
     rows = [
@@ -200,6 +200,8 @@ def _rows(
     session: Session, mine: Tree, theirs: _Other | ZrepError | None, recalled: _Recalled, *, members: bool
 ) -> list[Row]:
     """The row of a pair; of a tree that of its worst member, with members each of theirs after it."""
+    if mine.role.only_dialled:
+        return [_pulled(known_here(session, mine.members[0], recalled.memories[mine.name]), mine.role)]
     if not isinstance(theirs, _Other) or not mine.role.recursive:
         return [_row(session, mine.members[0], theirs, recalled, mine.name)]
     ends = (mine, theirs.half) if mine.role.master else (theirs.half, mine)
@@ -215,6 +217,14 @@ def _rows(
         for lane in Pair(session.tag, *ends).lanes
     ]
     return [fold(rows, mine.aside or theirs.half.aside), *(rows if members else ())]
+
+
+def _pulled(found: Row, role: Role) -> Row:
+    """The row of a pair whose other half this host never dials: it is from there that both sides are seen."""
+    if found.diagnosis.state is not State.OK:
+        return found
+    evidence = f"as known here: {role.peer_host} pulls it, and is never dialled"
+    return replace(found, diagnosis=replace(found.diagnosis, evidence=evidence))
 
 
 def _row(session: Session, mine: Member, other: _Other | ZrepError | None, recalled: _Recalled, root: str) -> Row:

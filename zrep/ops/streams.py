@@ -45,7 +45,7 @@ def in_sessions(views: Sequence[View], most: int, coming: Mapping[str, object]) 
 def ready(session: Session, view: View, *, hold: bool = True) -> Ready:
     """Prepare for the stream of the master's newest unsent snapshot on top of the base: it has a name that is free
     there, it is held, and what is half received of anything else is gone."""
-    advance = plan_advance(view.lane)
+    advance = plan_advance(view.lane, view.here)
     if advance.pending is None:
         raise FailedError("the snapshot that was just made is gone", filesystem=view.name)
     rename = plan_another_name(view.lane, advance.pending)
@@ -98,7 +98,7 @@ def _explained(session: Session, due: Ready, error: ZrepError) -> ZrepError | No
     try:
         match error:
             case zfs_errors.StaleTokenError() if due.stream.step.token:
-                anew = _stream(view, plan_advance(view.lane).base, due.sent, NO_TOKEN)
+                anew = _stream(view, plan_advance(view.lane, view.here).base, due.sent, NO_TOKEN)
                 [other] = view.executor.stream([anew])
                 return other and _explained(session, replace(due, stream=anew), other)
             case zfs_errors.ModifiedError():

@@ -40,6 +40,7 @@ from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View, busy
 from zrep.ops.repair import prepare
 from zrep.ops.streams import Ready, bring, in_sessions, pools, ready
+from zrep.ops.tags import relaying
 from zrep.ops.tree import Arrival, announce_set, folded, lock_lanes, record_set, shaped, wait_for_parent
 from zrep.zfs.errors import PoolError
 
@@ -58,8 +59,9 @@ _OF_MANY = (UnreachableError, PoolError)
 _STREAMS = 4
 
 
-def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
-    """Sync the named filesystems, or every master here when names is empty (``all``)."""
+def sync(session: Session, names: Sequence[str], *, pull: bool = False) -> list[Outcome]:
+    """Sync the named filesystems, or when names is empty (``all``) every pair that is driven from here. pull: those
+    that are replicas here, and no others, whoever drives them otherwise (refresh)."""
     everything = not names
     outcomes: list[Outcome] = []
     links: list[Link] = []
@@ -75,15 +77,18 @@ def sync(session: Session, names: Sequence[str]) -> list[Outcome]:
                 not_reached(session, [Link(session.tag, name, role)])
                 outcomes.append(Outcome(name, error=error.about(name)))
             else:
-                links += [link] if link.is_master else []
+                links += [link] if _is_due(link, pull=pull) else []
+                if link.is_master and not pull and not link.drives:  # whoever drives it has to have come by
+                    not_reached(session, [link])
     for name in dict.fromkeys(names):
         try:
-            links.append(_master_link(session, name))
+            links.append(_named_link(session, name, pull=pull))
         except ZrepError as error:
             outcomes.append(Outcome(name, error=error.about(name)))
-    by_peer: dict[str, list[Link]] = {}
+    # Locks are taken in an order that the direction says: what comes from a peer is another group than what goes there.
+    by_peer: dict[tuple[str, bool], list[Link]] = {}
     for link in links:
-        by_peer.setdefault(link.peer_host, []).append(link)
+        by_peer.setdefault((link.peer_host, link.is_master), []).append(link)
     jobs = session.options.jobs or _share(len(os.sched_getaffinity(0)), len(by_peer))
     # No peer waits for another: one that is down or slow delays only its own.
     peers = [partial(_sync_peer, session, group, everything, jobs) for group in by_peer.values()]
@@ -99,31 +104,38 @@ def _share(processors: int, peers: int) -> int:
     return max(2, min(_STREAMS, _STREAMS * processors // max(1, peers)))
 
 
-def _master_link(session: Session, name: str) -> Link:
-    link = session.link(name)
-    if not link.is_master:
+def _is_due(link: Link, *, pull: bool) -> bool:
+    """Whether it is one of all: with pull the replicas whose master can be dialled."""
+    return not (link.is_master or link.role.only_dialled) if pull else link.drives
+
+
+def _named_link(session: Session, name: str, *, pull: bool) -> Link:
+    link = session.link(name, there="sync")
+    if pull and link.is_master:
+        raise RefusedError(
+            "it is the master here, and there is nothing to fetch",
+            filesystem=name,
+            advice=f"to send what is new: zrep sync {quote(name)}",
+        )
+    if not (pull or link.drives):
         raise RefusedError(
             "it is a replica here",
             filesystem=name,
             evidence=f"{session.tag}:master is not yes",
-            advice=f"on {link.peer_host}: zrep sync {quote(link.peer_name)}, or make this side the master: "
+            advice=f"on {link.peer_host}: zrep sync {quote(link.peer_name)}, or here: zrep refresh {quote(name)}; to "
+            "make this side the master: "
             f"zrep takeover {quote(name)}",
         )
     return link
 
 
-def _paused(link: Link, everything: bool) -> Outcome:
+def _paused(link: Link, everything: bool, reason: str) -> Outcome:
     """A pause stops streams, never the check of who is master: that is made before this is said."""
-    return Outcome(
-        link.name,
-        message=f"paused: {link.role.paused}",
-        error=None
-        if everything
-        else RefusedError(
-            "it is paused", filesystem=link.name, evidence=link.role.paused, advice=f"zrep unpause {quote(link.name)}"
-        ),
-        skipped=everything,
+    start, name = ("", link.name) if link.role.paused else (f"on {link.peer_host}: ", link.peer_name)
+    refusal = RefusedError(
+        "it is paused", filesystem=link.name, evidence=reason, advice=f"{start}zrep unpause {quote(name)}"
     )
+    return Outcome(link.name, message=f"paused: {reason}", error=None if everything else refusal, skipped=everything)
 
 
 def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int) -> list[Outcome]:
@@ -152,7 +164,7 @@ def _of_other_tags(session: Session, links: Sequence[Link]) -> dict[str, str]:
 def _holder(session: Session, link: Link) -> Holder | None:
     """Who has a filesystem locked, here or on its peer; None: nobody any more, or it is not known."""
     with suppress(ZrepError):
-        for host, name in ((session.local, link.name), (session.host(link.peer_host), link.peer_name)):
+        for host, name in ((session.local, link.name), (session.peer(link.role), link.peer_name)):
             if holder := host.ask(ReadHolders((name,))).get(name):
                 return holder
     return None
@@ -175,19 +187,20 @@ def _round(
     except ZrepError as error:
         not_reached(session, links)
         waiting = [link for link in links if not link.role.paused]
-        paused = [_paused(link, everything) for link in links if link.role.paused]
-        return [], [*_once(_each_failed(waiting, error), ", no snapshot was made"), *paused]
+        resting = [_paused(link, everything, link.role.paused) for link in links if link.role.paused]
+        return [], [*_once(_each_failed(waiting, error), ", no snapshot was made"), *resting]
     outcomes = [item for item in found if isinstance(item, Outcome)]
     ready: list[View] = []
     for view in (item for item in found if isinstance(item, View)):
         try:
+            was_master = view.link.is_master
             view = prepare(session, view)
-            if not view.link.is_master:
-                outcomes.append(_now_replica(session, view))
-            elif view.link.role.paused:
-                outcomes.append(_paused(view.link, everything))
+            if view.link.is_master is not was_master:
+                outcomes.append(_role_moved(session, view))
+            elif paused := view.pair.source.role.paused or view.link.role.paused:
+                outcomes.append(_paused(view.link, everything, paused))
             else:
-                ready.append(view)
+                ready.append(relaying(view))
         except ZrepError as error:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
     outcomes += _left_out(session, ready)
@@ -206,8 +219,12 @@ def _round(
 
 def _left_out(session: Session, views: Sequence[View]) -> list[Outcome]:
     """What nobody replicates below the masters: worth a line, and no failure of theirs."""
-    found = find_left_out(session.local, session.tag, [view.mine.members[0] for view in views])
-    session.left_out.update(found)
+    if not views:
+        return []
+    master, names = views[0].executor.source, {view.pair.source.name: view.name for view in views}
+    masters = [view.pair.source.members[0] for view in views]
+    found = find_left_out(master, session.tag, masters, here=views[0].sending)
+    session.left_out.update({names[name]: what for name, what in found.items()})
     return [Outcome(name, error=what.error(name), harmless=True, about=f"below {name}") for name, what in found.items()]
 
 
@@ -306,10 +323,11 @@ def _once(outcomes: list[Outcome], also: str = "") -> list[Outcome]:
     return outcomes + told
 
 
-def _now_replica(session: Session, view: View) -> Outcome:
-    """Finishing what was cut has made this side the replica: the other one's sync sends from now on."""
+def _role_moved(session: Session, view: View) -> Outcome:
+    """Finishing what was cut has turned the streams round: the next sync of whoever drives sends the other way."""
     converge_all(session, view)
-    return Outcome(view.name, message=f"finished the role change: {view.link.peer_host}:{view.theirs.name} is master")
+    where = view.name if view.link.is_master else f"{view.link.peer_host}:{view.theirs.name}"
+    return Outcome(view.name, message=f"finished the role change: {where} is master")
 
 
 def _busy(session: Session, link: Link, everything: bool) -> Outcome:
@@ -373,7 +391,7 @@ def _advance_all(session: Session, views: list[View], limits: _Limits) -> list[O
                 # Nothing is written to it now. ZFS may count some all the same, 8192 bytes where an intent log was
                 # claimed after a power loss (seen on OpenZFS 2.3.2).
                 view = session.again(view, End.TARGET).after(back[-1])
-            advance = plan_advance(view.lane)
+            advance = plan_advance(view.lane, view.here)
             # After a rollback something is sent even if nothing was written: only a stream makes ZFS count from 0.
             plans.append((view, replace(advance, written=max(1, advance.written)) if back else advance))
         except ZrepError as error:
@@ -416,7 +434,7 @@ def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Ou
     for view, advance in plans:
         if view.name not in failed:
             well.append(view)
-            message = f"nothing written since the last sync to {_target(view)}"
+            message = f"nothing written since the last sync {view.way}"
             outcomes.append(Outcome(view.name, message=message, notes=_foreign(view, advance)))
     try:
         remember_synced(session, [view for view in well if not view.link.within])
@@ -539,7 +557,7 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
             f"the replica has snapshots newer than the base @{back.base.name}",
             filesystem=view.name,
             evidence=", ".join(back.foreign),
-            advice=f"zrep destroys nothing it did not make: remove them on {view.link.peer_host} yourself",
+            advice=f"zrep destroys nothing it did not make: remove them on {view.executor.target.name} yourself",
         )
     gone = f", and with them zrep's own {', '.join(back.own)}" if back.own else ""
     session.say(
@@ -561,13 +579,9 @@ def _complete(session: Session, due: _Due, arrived: _Arrived, shared: _Shared) -
                 break
             sent = more
         remember_synced(session, [view])
-    message = f"sent @{sent.name} to {_target(view)}"
+    message = f"{'sent' if view.sending else 'received'} @{sent.name} {view.way}"
     return Outcome(view.name, message=message, notes=_foreign(view, due.advance), moved=True)
 
 
 def _foreign(view: View, advance: Advance) -> tuple[str, ...]:
     return tuple(f"{view.name}: foreign snapshot on the replica: {name}" for name in advance.foreign)
-
-
-def _target(view: View) -> str:
-    return f"{view.link.peer_host}:{view.theirs.name}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from zrep.core.errors import RefusedError
 from zrep.core.pair import End
-from zrep.core.tags import Roles, refuse_following, refuse_giving, refuse_taking
+from zrep.core.tags import Roles, refuse_following, refuse_giving, refuse_taking, replica_under
 from zrep.host.local import Host
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import read_other_roles
@@ -36,6 +38,16 @@ def check_following(session: Session, name: str) -> None:
     """The refusal of a second master to follow."""
     if error := refuse_following(name, session.local.name, session.tag, other_roles(session.local, session.tag, name)):
         raise error
+
+
+def relaying(view: View) -> View:
+    """The same, known to pass on what it receives where its source is a replica under another tag. Only what is
+    read-only can be: of any other nothing is asked."""
+    source = view.pair.source.members[0]
+    if not (source.readonly and source.role.master):
+        return view
+    upstream = replica_under(roles_at(view, End.SOURCE))
+    return replace(view, pair=replace(view.pair, upstream=upstream)) if upstream else view
 
 
 def roles_at(view: View, end: End) -> Roles:

@@ -11,7 +11,7 @@ from zrep.ops.role_change import RoleChange, move_role
 def takeover(session: Session, name: str, change: RoleChange) -> Outcome:
     """Planned, run on the replica: this side becomes master. On the master, what is left of an earlier role change
     is finished, if the peer can be asked."""
-    link = session.link(name)
+    link = session.link(name, there="failover")
     already = Outcome(name, message="it is the master here already")
     if not link.is_master:
         return move_role(session, name, change, become_master=True)

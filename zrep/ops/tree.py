@@ -28,7 +28,9 @@ def wait_for_parent(view: View, coming: Mapping[str, Arrival]) -> None:
         if parent in coming:
             coming[parent].over.wait()
             if not coming[parent].arrived:
-                raise FailedError("what it lies below has not arrived", evidence=f"{parent} on {view.link.peer_host}")
+                raise FailedError(
+                    "what it lies below has not arrived", evidence=f"{parent} on {view.executor.target.name}"
+                )
             return
 
 
@@ -40,7 +42,7 @@ def shaped(session: Session, view: View) -> View:
         if change is None:
             return view
         view.do([change.step])
-        session.say(f"{view.name}: on {view.link.peer_host}: {change.text}")
+        session.say(f"{view.name}: on {view.executor.target.name}: {change.text}")
         view = session.again(view)
     raise FailedError("the replica's tree does not come into the shape of the master's", filesystem=view.name)
 
@@ -66,7 +68,7 @@ def _next(lane: Lane) -> str:
     if lane.pending is not None:
         return lane.pending.name
     base = lane.base
-    written = base is None or lane.source.written_since(base) > 0
+    written = not lane.upstream and (base is None or lane.source.written_since(base) > 0)
     return lane.next_snapshot.partition("@")[2] if written else ""
 
 
@@ -88,9 +90,8 @@ def folded(view: View, outcomes: Iterable[Outcome]) -> list[Outcome]:
         return wrong
     moved = [outcome for outcome in outcomes if outcome.moved]
     whole = f"{len(view.pair.source.members)} members"
-    where = f"{view.link.peer_host}:{view.theirs.name}"
     if not moved:
-        message = f"nothing written to its {whole} since the last sync to {where}"
+        message = f"nothing written to its {whole} since the last sync {view.way}"
     else:
-        message = f"sent {len(moved)} of its {whole} to {where}"
+        message = f"{'sent' if view.sending else 'received'} {len(moved)} of its {whole} {view.way}"
     return [Outcome(view.name, message=message, notes=notes)]

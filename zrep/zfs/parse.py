@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from zrep.core.dataset import NO_HOLDS, PoolSpace, Snapshot, TokenContents, Value
 from zrep.core.errors import FailedError
 from zrep.core.mounts import MountEntry
-from zrep.core.names import EXCLUDE, ancestors
+from zrep.core.names import EXCLUDE, RELAYED, ancestors
 from zrep.core.neighbours import Child
 from zrep.core.quantities import whole_number
 from zrep.zfs.commands import FOUND_BY, MADE_ALONE, MASTER, PAIRED, SNAPSHOT_COLUMNS
@@ -251,6 +251,7 @@ def _snapshot(row: Sequence[str], columns: int) -> Snapshot:
         sent=whole_number(marks[0]) if marks else None,
         clones=tuple(clones.split(",")) if clones not in ("", "-") else (),
         made=bool(marks) and marks[1] not in ("", "-"),
+        relayed=bool(marks) and marks[1] == RELAYED,
     )
 
 

@@ -1,0 +1,142 @@
+"""A relay passes on what it receives, and makes no snapshots: alpha to beta under zrep, beta to gamma under onward."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.model import World
+from tests.ops import pairs
+from tests.ops.hosts import Hosts, Mode
+from tests.ops.judge import Sides, base, find, held
+from tests.ops.pairs import SYNC_ALL, A, B, good, value
+from zrep.ops.changeconfig import Config
+from zrep.ops.init_check import Request
+
+C = "tank/c"
+ONWARD = "onward"
+ALPHA_BETA: Sides = (("alpha", A), ("beta", B))
+BETA_GAMMA: Sides = (("beta", B), ("gamma", C))
+INIT_C = pairs.initialising(Request(B, "gamma", C))
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Hosts:
+    hosts = Hosts(tmp_path, World(hosts=("alpha", "beta", "gamma")))
+    pairs.source(hosts)
+    good(hosts.run("alpha", pairs.INIT))
+    good(hosts.run("beta", INIT_C, tag=ONWARD))
+    return hosts
+
+
+def passed_on(hosts: Hosts, key: str) -> None:
+    pairs.written(hosts, key=key)
+    good(hosts.run("alpha", SYNC_ALL))
+    good(hosts.run("beta", SYNC_ALL, tag=ONWARD))
+
+
+def data(hosts: Hosts, host: str, name: str) -> dict[str, bytes]:
+    found = find(hosts, host, name)
+    assert found is not None
+    return dict(found.data)
+
+
+def names(hosts: Hosts, host: str, name: str) -> list[str]:
+    found = find(hosts, host, name)
+    assert found is not None
+    return [snapshot.name for snapshot in found.snapshots]
+
+
+def full_streams(hosts: Hosts) -> list[str]:
+    return [str(command) for command in hosts.wire.log if command.stream and "-i" not in command.argv]
+
+
+def test_it_makes_no_snapshot_of_its_own(chain: Hosts) -> None:
+    for number in range(3):
+        passed_on(chain, f"n{number}")
+    assert not [name for name in names(chain, "beta", B) if name.startswith("onward_")]
+    assert names(chain, "gamma", C)[-1] == names(chain, "alpha", A)[-1]
+    assert data(chain, "gamma", C) == data(chain, "alpha", A)
+
+
+def test_with_nothing_received_there_is_nothing_to_pass_on(chain: Hosts) -> None:
+    pairs.written(chain)
+    before = chain.world.view()
+    good(chain.run("beta", SYNC_ALL, tag=ONWARD))
+    assert chain.world.view() == before
+
+
+def test_what_it_has_passed_on_is_held_on_both_sides_and_expires_there(chain: Hosts) -> None:
+    good(chain.run("gamma", pairs.changing(C, Config(savecount=2)), tag=ONWARD))
+    for number in range(5):
+        passed_on(chain, f"n{number}")
+    assert held(chain, "beta", B, ONWARD) == held(chain, "gamma", C, ONWARD) == {base(chain, BETA_GAMMA)}
+    assert len(names(chain, "gamma", C)) <= 3  # with the administrator's, which the first stream brought
+
+
+def test_expire_on_it_never_takes_the_base_of_the_next(chain: Hosts) -> None:
+    for host, name in ALPHA_BETA:
+        good(chain.run(host, pairs.changing(name, Config(savecount=1))))
+    kept = base(chain, BETA_GAMMA)
+    for number in range(4):
+        pairs.written(chain, key=f"n{number}")
+        good(chain.run("alpha", SYNC_ALL))
+    good(chain.run("beta", pairs.expiring(B)))
+    assert base(chain, BETA_GAMMA) == kept
+    chain.wire.reset()
+    good(chain.run("beta", SYNC_ALL, tag=ONWARD))
+    assert full_streams(chain) == []
+    assert data(chain, "gamma", C) == data(chain, "alpha", A)
+
+
+def test_a_role_change_of_the_first_two_costs_the_third_no_resend(chain: Hosts) -> None:
+    passed_on(chain, "before")
+    chain.wire.reset()
+    good(chain.run("alpha", pairs.failing_over(A)))
+    pairs.written(chain, "beta", B, "there")
+    good(chain.run("beta", SYNC_ALL))
+    good(chain.run("beta", SYNC_ALL, tag=ONWARD))
+    assert data(chain, "gamma", C) == data(chain, "beta", B)
+    good(chain.run("beta", pairs.failing_over(B)))
+    passed_on(chain, "back")
+    assert data(chain, "gamma", C) == data(chain, "alpha", A)
+    assert full_streams(chain) == []
+
+
+@pytest.mark.parametrize("mode", [Mode.KILL_BEFORE, Mode.KILL_AFTER, Mode.FAIL, Mode.LOST])
+def test_cut_anywhere_it_goes_on(chain: Hosts, mode: Mode) -> None:
+    pairs.written(chain)
+    good(chain.run("alpha", SYNC_ALL))
+    dumped = chain.world.dump()
+    chain.wire.reset()
+    good(chain.run("beta", SYNC_ALL, tag=ONWARD))
+    for at in range(len(chain.wire.log)):
+        chain.load(dumped)
+        chain.wire.reset(mode, at)
+        chain.run("beta", SYNC_ALL, tag=ONWARD)
+        chain.wire.heal()
+        good(chain.run("beta", SYNC_ALL, tag=ONWARD))
+        assert data(chain, "gamma", C) == data(chain, "alpha", A)
+        assert held(chain, "beta", B, ONWARD) == held(chain, "gamma", C, ONWARD) == {base(chain, BETA_GAMMA)}
+        assert value(chain, "gamma", f"{C}@{names(chain, 'gamma', C)[-1]}", "onward:made") == "relayed"
+
+
+def test_an_init_from_a_relay_goes_on_where_it_was(tmp_path: Path) -> None:
+    hosts = Hosts(tmp_path, World(hosts=("alpha", "beta", "gamma")))
+    pairs.source(hosts)
+    good(hosts.run("alpha", pairs.INIT))
+    pairs.hit(hosts, "beta", INIT_C, Mode.TORN_CUT, "zfs", "send", tag=ONWARD)
+    hosts.wire.heal()
+    pairs.written(hosts)
+    good(hosts.run("alpha", SYNC_ALL))
+    good(hosts.run("beta", INIT_C, tag=ONWARD))
+    good(hosts.run("beta", SYNC_ALL, tag=ONWARD))
+    assert data(hosts, "gamma", C) == data(hosts, "alpha", A)
+
+
+def test_what_somebody_made_on_it_is_not_passed_on(chain: Hosts) -> None:
+    passed_on(chain, "one")
+    chain["beta"].sh(f"zfs snapshot {B}@by-hand")
+    good(chain.run("beta", SYNC_ALL, tag=ONWARD))
+    assert "by-hand" not in names(chain, "gamma", C)

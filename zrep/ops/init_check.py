@@ -1,0 +1,405 @@
+"""What init checks, on both hosts, before it changes either: from where to where, and what stands in the way."""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from zrep.core.dataset import NO_TOKEN, Member, Snapshot
+from zrep.core.diagnosis import diagnose_filters
+from zrep.core.errors import FailedError, RefusedError, UsageError, ZrepError
+from zrep.core.names import ancestors, check_host, pool_of
+from zrep.core.pair import newest_common, plain_tree
+from zrep.core.plan_init import (
+    begun_with,
+    is_announced,
+    is_begun,
+    of_init,
+)
+from zrep.core.quantities import size
+from zrep.core.requests import Dial, Identity, IsUnmodified, ReadUsers, Users
+from zrep.core.retention import DEFAULT_SAVECOUNT
+from zrep.core.role import HERE, PEER, Role
+from zrep.host.local import Host
+from zrep.ops.children import refused_change
+from zrep.ops.execute import Executor
+from zrep.ops.pairs import Link, Session
+from zrep.ops.read import observe, read_token
+from zrep.zfs.errors import PoolAbsentError
+
+
+class Request(Struct, frozen=True):
+    """What init was asked for: filesystem, the master, and target, the replica; one of them is on this host and the
+    other one on host: the target, with pull the filesystem. src_host: the name the peer dials back; flags: for every
+    ``zfs send`` of this pair, None for the default; savecount: snapshots each side keeps, 0 for the default; recursive:
+    everything below the filesystem with it; adopt: the target is there already, made by whatever program."""
+
+    filesystem: str
+    host: str
+    target: str
+    src_host: str = ""
+    savecount: int = 0
+    flags: str | None = None
+    recursive: bool = False
+    pull: bool = False
+    adopt: bool = False
+
+    @property
+    def name(self) -> str:
+        """What of the two is here."""
+        return self.target if self.pull else self.filesystem
+
+
+class Way(Struct, frozen=True):
+    """From where to where. role: the master's; there: the replica's host, for a person; start: what a command for the
+    master's host begins with."""
+
+    request: Request
+    link: Link
+    executor: Executor
+    role: Role
+    there: str
+    start: str
+
+    @property
+    def where(self) -> str:
+        """Where the streams go to or come from, for a person here."""
+        request = self.request
+        return f"from {request.host}:{request.filesystem}" if request.pull else f"to {request.host}:{request.target}"
+
+    @property
+    def source(self) -> Host:
+        return self.executor.source
+
+    @property
+    def target(self) -> Host:
+        return self.executor.target
+
+
+class Ground(Struct, frozen=True):
+    """Both sides as the checks found them: the target (None: not there yet), the parents it lacks, the role that the
+    master will have, and the places of both. inherits: what arrives is encrypted as its parent is; base: the newest
+    snapshot of the source that a target which is adopted has too."""
+
+    source: Member
+    target: Member | None
+    parents: tuple[str, ...]
+    role: Role
+    inherits: bool
+    places: tuple[str, str]
+    base: Snapshot | None = None
+
+
+def find_way(session: Session, request: Request) -> Way:
+    own = check_host(request.src_host or session.settings.src_host or session.local.name)
+    if not request.pull:
+        role = Role(own, request.filesystem, request.host, request.target, master=True)
+        link = Link(session.tag, request.filesystem, role)
+        return Way(request, link, session.executor(link), role, request.host, "")
+    role = Role(request.host, request.filesystem, own, request.target, master=True, driver=PEER)
+    link = Link(session.tag, request.target, replace(role, master=False, driver=HERE))
+    there, start = session.local.name, f"on {request.host}: "
+    return Way(request, link, session.executor(link), role, there, start)
+
+
+def same_pair(role: Role, wanted: Role) -> bool:
+    """Whether a role is that of the pair that is asked for, as far as init decides it."""
+    return role.links == wanted.links and role.driver == wanted.driver
+
+
+def check_hosts(session: Session, way: Way, here: Identity, there: Identity) -> None:
+    """Versions, one host or two, and the way back."""
+    request = way.request
+    if here.zrep != there.zrep:
+        raise RefusedError(
+            f"zrep on {request.host} is another version",
+            evidence=f"{there.zrep} there, {here.zrep} here",
+            advice="install the same zrep on both hosts",
+        )
+    same = here.boot == there.boot and here.host == there.host
+    if same and request.pull:
+        raise UsageError(
+            f"{request.host} is this host: there is nobody to pull from",
+            filesystem=request.name,
+            advice=f"zrep init {quote(request.filesystem)} localhost {quote(request.target)}",
+        )
+    if same and _overlap(request.filesystem, request.target):
+        raise UsageError(
+            "source and target cannot be the same filesystem or lie within each other",
+            filesystem=request.filesystem,
+            evidence=f"{request.host} is this host",
+        )
+    if session.host(request.host) is session.local or request.pull:
+        return
+    back = way.role.src_host
+    pulled = f"{back} {quote(request.filesystem)} {quote(request.target)}"
+    try:
+        answered = session.host(request.host).ask(Dial(back))
+    except ZrepError as error:
+        raise RefusedError(
+            f"{request.host} cannot dial back to this host as {back}, so it could never take over properly",
+            filesystem=request.filesystem,
+            evidence=error.line(),
+            advice=f"make 'ssh {back} zrep version' work on {request.host}, or give --src-host NAME; or let "
+            f"{request.host} do it all, there: zrep init --pull {pulled}",
+        ) from None
+    if answered.boot != here.boot:
+        raise RefusedError(
+            f"{back}, as {request.host} dials it, is another machine ({answered.host})",
+            filesystem=request.filesystem,
+            advice=f"give --src-host NAME: the name by which {request.host} reaches this host",
+        )
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one.startswith(other + "/") or other.startswith(one + "/")
+
+
+def check(session: Session, way: Way) -> Ground:
+    request, tag = way.request, session.tag
+    name, target_name = request.filesystem, request.target
+    source = observe(way.source, tag, [name], sync_txg=True).get(name)
+    if source is None:
+        where = f"on {request.host}" if request.pull else "here"
+        raise RefusedError(f"no such filesystem {where}", filesystem=name, advice=f"{way.start or 'see: '}zfs list")
+    parents = ancestors(target_name)
+    found = _observe_target(way, tag, [target_name, *parents])
+    role = _settled_role(session, way, source, found.get(target_name) if request.adopt else None)
+    if source.role.paired and not (same_pair(source.role, role) and is_begun(source)):
+        kind = "master" if source.role.master else "replica"
+        raise RefusedError(
+            f"it is already {kind} in a pair under the tag {tag!r}",
+            filesystem=name,
+            evidence=f"{source.role.src_host}:{source.role.src_fs} to {source.role.dest_host}:{source.role.dest_fs}",
+            advice=f"another destination: zrep -t OTHERTAG init …; to start over: {way.start}zrep clear {quote(name)}",
+        )
+    if source.key_missing and not role.raw:
+        raise RefusedError("its key is not loaded", filesystem=name, advice=f"{way.start}{source.load_key}")
+    target = found.get(target_name)
+    if request.adopt:
+        return _check_adopted(session, way, source, target, role)
+    if target is not None:
+        _check_target(session, way, source, target)
+    if not parents or parents[0] not in found:
+        raise RefusedError(
+            f"there is no pool {pool_of(target_name)} on {way.there}",
+            filesystem=name,
+            advice="a target is POOL/NAME: a whole pool cannot be a replica"
+            if not parents
+            else "see: zpool list there",
+        )
+    nearest = found[next(parent for parent in reversed(parents) if parent in found)]
+    if nearest.volume:
+        raise RefusedError(
+            f"{nearest.name} on {way.there} is a volume: nothing can be below it",
+            filesystem=name,
+            advice="choose another target",
+        )
+    if barred := diagnose_filters(role, source.filters, nearest.filters, way.there):
+        raise barred.error(name)
+    _check_space(way, source, nearest, target)
+    missing = tuple(parent for parent in parents if parent not in found)
+    role = _below_encrypted(session, way, source, nearest, role) if nearest.encrypted else role
+    if nearest.key_missing and (missing or not role.raw):
+        raise RefusedError(
+            f"the key of {nearest.name} on {way.there} is not loaded, and nothing can be made below it",
+            filesystem=name,
+            advice=f"on {way.there}: {nearest.load_key}",
+        )
+    inherits = nearest.encrypted and not role.raw
+    return Ground(source, target, missing, role, inherits, (source.place, nearest.place))
+
+
+def _below_encrypted(session: Session, way: Way, source: Member, parent: Member, role: Role) -> Role:
+    """The role where the target is below an encrypted dataset, which takes no embedded data but from raw streams."""
+    embedded = {"-e", "--embed"} & set((role.flags or "").split())
+    if role.raw or not embedded or is_announced(source):
+        return role
+    if way.request.flags is not None or session.settings.send_flags is not None:
+        raise RefusedError(
+            f"embedded data ({embedded.pop()}) cannot be received below {parent.name} on {way.there}",
+            filesystem=way.request.filesystem,
+            evidence="that is encrypted",
+            advice="leave that flag out, or all of them",
+        )
+    return replace(role, flags=" ".join(word for word in (role.flags or "").split() if word not in embedded))
+
+
+def _observe_target(way: Way, tag: str, names: list[str]) -> dict[str, Member]:
+    """What is there of a target and its parents; nothing where not even its pool is."""
+    try:
+        return observe(way.target, tag, names)
+    except PoolAbsentError:
+        return {}
+
+
+def _check_target(session: Session, way: Way, source: Member, target: Member) -> None:
+    """An existing target is taken up only when it is provably what an interrupted init of this pair left."""
+    request = way.request
+    ours = begun_with(source, session.tag)
+    half = read_token(way.source, target.token) if target.token else NO_TOKEN
+    if target.token and not of_init(source, session.tag, half):
+        raise RefusedError(
+            f"something else is half received into {request.target} on {way.there}",
+            filesystem=request.filesystem,
+            evidence=f"{size(half.received)}, of no snapshot that zrep made of {source.name}",
+            advice=f"choose another target; or, if nobody needs it, on {way.there}: "
+            f"zfs receive -A {quote(request.target)}",
+        )
+    if is_begun(source) and (target.token or any(snapshot.guid in ours for snapshot in target.snapshots)):
+        return
+    raise RefusedError(
+        f"{request.target} already exists on {way.there}",
+        filesystem=request.filesystem,
+        evidence=f"{len(target.snapshots)} snapshots, {size(target.number('used'))}; zrep destroys only what it made",
+        advice="choose another target, or remove it yourself",
+    )
+
+
+def _check_adopted(session: Session, way: Way, source: Member, target: Member | None, role: Role) -> Ground:
+    """A target that is there already can be gone on with from the newest snapshot that both have, by guid, if nothing
+    was written to it since; RefusedError, with what was found, where it cannot."""
+    request, tag = way.request, session.tag
+    name, there = request.filesystem, f"{request.target} on {way.there}"
+    if target is None or "/" not in target.name:
+        why = "is a pool's root, which cannot be a replica" if target else "does not exist: there is nothing to adopt"
+        raise RefusedError(f"{there} {why}", filesystem=name, advice="without --adopt init makes it")
+    known = target.role.links == role.links and not target.role.master
+    if target.role.paired and not known:
+        raise RefusedError(
+            f"{there} is in a pair already",
+            filesystem=name,
+            evidence=f"it follows {target.role.peer_host}:{target.role.peer_fs} under the tag {tag}",
+            advice=f"to let it follow {role.src_host} instead, on {way.there}: "
+            f"zrep -t {tag} changeconfig {quote(target.name)} {role.src_host} {quote(name)}; then this again",
+        )
+    if target.token:
+        raise RefusedError(
+            f"something is half received into {there}",
+            filesystem=name,
+            advice=f"let it end, or discard it, on {way.there}: zfs receive -A {quote(target.name)}",
+        )
+    base = newest_common(source, target)
+    if base is None:
+        raise RefusedError(
+            f"{there} has no snapshot in common with it",
+            filesystem=name,
+            evidence=f"by guid, of {_counted(source)} here and {_counted(target)} there",
+            advice="without --adopt init sends everything, to a name that is free",
+        )
+    refuse_written(way, target, base)
+    users = way.target.ask(ReadUsers(target.name)) if target.mounted else Users()
+    if users.writing:
+        raise RefusedError(
+            f"{there} is being written, and would become read-only",
+            filesystem=name,
+            evidence=", ".join(users.writing),
+            advice="stop that and run this again",
+        )
+    for refusal in refused_change(way.target, tag, plain_tree(target), "on"):
+        raise refusal.about(name)
+    epoch = max(1, target.role.epoch or 0)
+    return Ground(source, target, (), replace(role, epoch=epoch), False, (source.place, target.place), base)
+
+
+def refuse_written(way: Way, target: Member, base: Snapshot) -> None:
+    """RefusedError where a target was written to after the base. What only the header of an intent log makes look so
+    is nothing."""
+    own = target.by_guid(base.guid)
+    assert own is not None
+    written, later = target.written_since(own), target.after(own)
+    if not written or (not later and way.target.ask(IsUnmodified(f"{target.name}@{own.name}", target.name))):
+        return
+    newer = f", with {', '.join(f'@{snapshot.name}' for snapshot in later)}" if later else ""
+    raise RefusedError(
+        f"{target.name} on {way.there} was written to after the newest snapshot that both have",
+        filesystem=way.request.filesystem,
+        evidence=f"{size(written)} since @{own.name}{newer}",
+        advice=f"if nobody needs that, on {way.there}: zfs rollback -r {quote(f'{target.name}@{own.name}')}; then this "
+        "again",
+    )
+
+
+def _counted(member: Member) -> str:
+    """How many snapshots it has, and the newest of them."""
+    newest = f", the newest @{member.snapshots[-1].name}" if member.snapshots else ""
+    return f"{len(member.snapshots)}{newest}"
+
+
+def _check_space(way: Way, source: Member, parent: Member, target: Member | None) -> None:
+    needed = source.number("referenced") - (target.number("used") if target else 0)
+    if needed > parent.number("available"):
+        raise FailedError(
+            f"not enough room on {way.there}",
+            filesystem=way.request.filesystem,
+            evidence=f"{size(needed)} needed, {size(parent.number('available'))} available in {parent.name}",
+            advice="make room there, or choose another target",
+        )
+
+
+def _settled_role(session: Session, way: Way, source: Member, adopted: Member | None) -> Role:
+    """The role the master will have: what shapes the stream is settled now and kept in properties. adopted: the replica
+    that is there already."""
+    request = way.request
+    if is_announced(source) and same_pair(source.role, way.role):
+        _refuse_other_wishes(session, way, source)
+        return source.role
+    flags = request.flags if request.flags is not None else session.settings.send_flags
+    if flags is None:
+        # Properties travel (-p). An encrypted source goes raw: its key never leaves this host. Anything else keeps
+        # large blocks, embedded data and compression as they are on disk.
+        raw = source.encrypted and (adopted is None or adopted.encrypted)
+        flags = "-p -w" if raw else "-p -L -e -c"
+    for word in flags.split():
+        if word not in ("-p", "-w", "-L", "-e", "-c", "--props", "--raw", "--large-block", "--embed", "--compressed"):
+            raise UsageError(f"send flag {word!r} is not one zrep can keep a pair with", evidence="-p -w -L -e -c are")
+    savecount = request.savecount or DEFAULT_SAVECOUNT
+    return replace(
+        way.role,
+        flags=flags,
+        outfilter=_filter("ZREP_OUTFILTER", session.settings.outfilter),
+        infilter=_filter("ZREP_INFILTER", session.settings.infilter),
+        savecount=savecount,
+        recursive=request.recursive,
+        gen=session.new_identity(),
+        epoch=1,
+    )
+
+
+def _refuse_other_wishes(session: Session, way: Way, source: Member) -> None:
+    """An init goes on as it was begun: what is half received cannot be changed, and what is asked for is not to be
+    ignored."""
+    request, role = way.request, source.role
+    flags = request.flags if request.flags is not None else session.settings.send_flags
+    settings = session.settings
+    asked = (
+        ("--send-flags", flags if flags is not None else role.flags or "", role.flags or ""),
+        ("--savecount", str(request.savecount or role.savecount), str(role.savecount)),
+        ("ZREP_OUTFILTER", settings.outfilter or role.outfilter, role.outfilter),
+        ("ZREP_INFILTER", settings.infilter or role.infilter, role.infilter),
+    )
+    other = [f"{name} {now!r} now, {begun!r} then" for name, now, begun in asked if now.split() != begun.split()]
+    if not other:
+        return
+    name, target = quote(source.name), quote(role.dest_fs)
+    src_host = "" if role.own_host == session.local.name else f" --src-host {role.src_host}"
+    clear = f"{way.start}zrep clear{' -L' if request.pull else ''} {name}"
+    again = f"--pull {role.src_host} {name} {target}" if request.pull else f"{name} {role.dest_host} {target}{src_host}"
+    raise RefusedError(
+        "its init was begun in another way, and goes on as it was begun",
+        filesystem=source.name,
+        evidence="; ".join(other),
+        advice=f"zrep init {again} --savecount {role.savecount} "
+        f"--send-flags {quote(role.flags or '')}; zrep changeconfig changes how many are kept. To begin anew: "
+        f"{clear}, and on {role.dest_host} remove what is received of {target}",
+    )
+
+
+def _filter(name: str, text: str) -> str:
+    if set(text) & set("'!\\\n"):
+        raise UsageError(
+            f"{name} cannot hold single quotes, ! or \\", evidence="it passes through the peer's login shell"
+        )
+    return text
