@@ -18,7 +18,7 @@ _zrep_offer() {
 }
 
 _zrep() {
-    local commands="init sync refresh failover takeover rejoin rehearse expire list status pause unpause changeconfig clear version"
+    local commands="init sync refresh failover takeover rejoin rehearse expire list status pause unpause changeconfig clear allow gate version"
     local rows="-H -p -o -s -S -j --json --color"
     local fields="name role peer state sent lag behind unsent tag epoch synced code detail moving advice left_out"
     local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
@@ -61,6 +61,8 @@ _zrep() {
             options="--own-host --savecount --lease --minfree --max-lag --moved -r --no-recursive -n --dry-run -v --verbose --json"
             takes="--own-host --savecount --lease --minfree --max-lag" ;;
         clear) options="-L --keep-base -n --dry-run -v --verbose --json" ;;
+        allow) options="--send --receive --apply" ;;
+        gate) options="--tree --send --receive --keep" takes="--tree" ;;
         version) ;;
         *) return ;;
     esac
@@ -79,6 +81,7 @@ _zrep() {
         '') ;;
         --src-host | --own-host) _zrep_offer < <(compgen -A hostname -- "$cur") ; return ;;
         -o | -s | -S) [[ $takes == *-S* ]] && _zrep_offer <<<"${fields// /$'\n'}"; return ;;
+        --tree) _zrep_offer < <(zfs list -H -o name -t filesystem,volume 2>/dev/null) ; return ;;
         --output) _zrep_offer < <(compgen -f -- "$cur") ; return ;;
         --color) _zrep_offer < <(printf '%s\n' auto always never) ; return ;;
         *) return ;;
@@ -92,6 +95,8 @@ _zrep() {
 
     case $command:$position in
         init:0) _zrep_offer < <(zfs list -H -o name -t filesystem,volume 2>/dev/null) ;;
+        allow:0) _zrep_offer < <(compgen -u -- "$cur") ;;
+        allow:1) _zrep_offer < <(zfs list -H -o name -t filesystem,volume 2>/dev/null) ;;
         init:1 | changeconfig:1) _zrep_offer < <(compgen -A hostname -- "$cur") ;;
         sync:0) _zrep_offer < <(echo all; _zrep_pairs -L) ;;
         expire:0 | refresh:0) _zrep_offer < <(echo all; _zrep_pairs) ;;

@@ -75,6 +75,8 @@ complete -c zrep -n __zrep_needs_command -a pause -d 'Let sync leave filesystems
 complete -c zrep -n __zrep_needs_command -a unpause -d 'End a pause'
 complete -c zrep -n __zrep_needs_command -a changeconfig -d 'Change what this side knows of the pair'
 complete -c zrep -n __zrep_needs_command -a clear -d 'End a pair on both sides'
+complete -c zrep -n __zrep_needs_command -a allow -d 'Print what a user needs to replicate without being root'
+complete -c zrep -n __zrep_needs_command -a gate -d 'For authorized_keys: all that a key is good for'
 complete -c zrep -n __zrep_needs_command -a version -d 'Print the version'
 
 # options of several commands
@@ -116,6 +118,17 @@ complete -c zrep -n '__zrep_command_is sync -S refresh' -s j -x -d 'Streams at o
 complete -c zrep -n '__zrep_command_is sync -S' -s f -d 'Roll a replica that was changed by hand back to the base'
 complete -c zrep -n '__zrep_argument_is 1 sync -S refresh expire -e' -a all -d 'All of them'
 complete -c zrep -n '__zrep_command_is sync -S pause' -a '(__zrep_pairs -L)' -d Master
+
+# allow, gate
+complete -c zrep -n '__zrep_command_is allow' -l send -d 'Streams go from here'
+complete -c zrep -n '__zrep_command_is allow' -l receive -d 'Streams come here'
+complete -c zrep -n '__zrep_command_is allow' -l apply -d 'Set it'
+complete -c zrep -n '__zrep_argument_is 1 allow' -a '(__fish_complete_users)' -d User
+complete -c zrep -n '__zrep_argument_is 2 allow' -a '(__zrep_filesystems)' -d Filesystem
+complete -c zrep -n '__zrep_command_is gate' -l tree -x -a '(__zrep_filesystems)' -d 'What the peer may work in'
+complete -c zrep -n '__zrep_command_is gate' -l send -d 'The peer may take streams from here'
+complete -c zrep -n '__zrep_command_is gate' -l receive -d 'The peer may bring streams here'
+complete -c zrep -n '__zrep_command_is gate' -l keep -d 'What has arrived stays, whatever the peer asks'
 
 # failover, takeover, rejoin
 complete -c zrep -n '__zrep_argument_is 1 failover' -a '(__zrep_pairs -L)' -d Master

@@ -20,9 +20,9 @@ ALLOWED = {
     "wire": {"core", "zfs", "host", "wire"},
     "ops": {"core", "zfs", "host", "wire", "ops"},
 }
-# client.py talks to the one child that process.start made for it: the constants and types, never a start.
+# These talk to a child that process.start made for them: the constants and types, never a start.
 STARTS_PROCESSES = {"host/process.py"}
-MAY_NAME_SUBPROCESS = STARTS_PROCESSES | {"wire/client.py"}
+MAY_NAME_SUBPROCESS = STARTS_PROCESSES | {"wire/client.py", "wire/gate.py"}
 
 
 def modules() -> list[Path]:

@@ -1,4 +1,4 @@
-"""A million broken inputs each way: into the helper, out of it, and as command lines for ssh.
+"""A million broken inputs each way: into the helper, out of it, as command lines for ssh, and through a gate.
 
     python -m tests.wire.fuzz --inputs 1000000 --seed 1
 
@@ -9,20 +9,30 @@ this with the input. Printed at the end, for each way: how many were taken, how 
 from __future__ import annotations
 
 import argparse
+import re
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
+
+from msgspec import to_builtins
 
 from tests.wire import samples
 from tests.wire.mutate import mutated
 from tests.wire.test_ssh import LINES as COMMAND_LINES
+from zrep.core.admission import SEND_FLAGS, Gate, refusal, refused_receive, refused_send
 from zrep.core.errors import RefusedError
+from zrep.core.requests import CarryOut, Grant, ReadStreamSize, Recall, Remember
 from zrep.wire import messages, ssh
 from zrep.wire.messages import Answered, Ask, Failed, MalformedError
 from zrep.zfs.errors import as_error
+from zrep.zfs.stream_words import Receiving, Sending
 
 _REQUESTS = [messages.encode(Ask(7, request)).removesuffix(b"\n") for request, _ in samples.EXCHANGES]
+_ONE_EACH = [
+    *_REQUESTS,
+    *(messages.encode(Ask(7, CarryOut((step,)))).removesuffix(b"\n") for step in samples.STEPS),
+]
 _ANSWERS = [messages.encode_answer(7, answer).removesuffix(b"\n") for _, answer in samples.EXCHANGES]
 _FAILED = messages.encode(Failed(7, samples.FAILURE)).removesuffix(b"\n")
 _COMMANDS = [line.encode() for line, _ in COMMAND_LINES]
@@ -63,7 +73,124 @@ def command_line(random: Random) -> bool:
     return True
 
 
-WAYS: Sequence[Callable[[Random], bool]] = (to_helper, from_helper, command_line)
+# --- a gate ---
+
+_TREE = "tank/data"
+_INSIDE = (_TREE, f"{_TREE}/a", f"{_TREE}/a/b c")
+_OUTSIDE = (
+    "tank",
+    "tank/other",
+    "tank/data2",
+    "tank/data/../other",
+    "tank/data//x",
+    "rpool/tank/data",
+    "/etc",
+    "-r",
+    "",
+)
+_PARTS = ("zrep_000001", "daily", "..", "", "zrep_000001 x")
+_GATES = (
+    Gate((_TREE,), receive=True),
+    Gate((_TREE,), send=True),
+    Gate((_TREE,), send=True, receive=True),
+    Gate((_TREE,), receive=True, keep=True),
+)
+_NAME = re.compile(rb"tank/(?:a|b c)(?:@[^\"]*)?(?=\"|')")
+# What in a request names no dataset of the host that is asked.
+_NO_NAMES = frozenset({"properties", "override", "about", "mountpoint", "identity", "expected", "tag", "event", "host"})
+
+
+def _with_names(line: bytes, random: Random) -> bytes:
+    """The same, about others: mostly those of the tree."""
+
+    def other(found: re.Match[bytes]) -> bytes:
+        name = random.choice(_INSIDE if random.random() < 0.9 else _OUTSIDE)
+        if b"@" in found.group():
+            name += f"@{random.choice(_PARTS) if random.random() < 0.2 else 'zrep_000001'}"
+        return name.encode()
+
+    return _NAME.sub(other, line)
+
+
+def _names(value: object) -> Iterator[str]:
+    """Every text in what was read that could name a dataset: it has a slash in it."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _names(key)
+            if key not in _NO_NAMES:
+                yield from _names(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _names(each)
+    elif isinstance(value, str) and "/" in value:
+        yield value
+
+
+def through_gate(random: Random) -> bool:
+    """One request to a helper behind a gate; whether it was admitted. Then nothing in it is outside the tree."""
+    line = _with_names(random.choice(_ONE_EACH), random)
+    if random.random() < 0.5:
+        line = mutated(line, random)
+    try:
+        asked = messages.read_for_helper(line)
+    except MalformedError:
+        return False
+    gate = random.choice(_GATES)
+    if not isinstance(asked, Ask) or refusal(gate, asked.request, lambda dataset: bool(len(dataset) % 2)):
+        return False
+    told = to_builtins(asked.request)
+    if isinstance(asked.request, ReadStreamSize):
+        del told["step"]["target"]  # on the other host
+    elif isinstance(asked.request, Grant):
+        told["generations"] = list(told["generations"])
+    elif isinstance(asked.request, Remember):
+        told = dict.fromkeys(told["records"])
+    for text in _names(told):
+        name = text.partition(" ")[2] if isinstance(asked.request, Remember | Recall) else text
+        assert f"{name.partition('@')[0]}/".startswith(f"{_TREE}/"), asked
+        assert ".." not in name.split("/"), asked
+    return True
+
+
+def line_through_gate(random: Random) -> bool:
+    """The same of a command line: what is admitted is about the tree, and asks for nothing but what zrep does."""
+    line = _with_names(random.choice(_COMMANDS), random)
+    if random.random() < 0.5:
+        line = mutated(line, random)
+    try:
+        found = ssh.parse(line.decode(errors="surrogateescape"))
+    except RefusedError:
+        return False
+    gate = random.choice(_GATES)
+    match found:
+        case ssh.Receiver(streams=streams):
+            return all(_received(gate, admitted.receiving) for admitted in streams)
+        case ssh.Sender(streams=sendings):
+            return all(_sent(gate, sending) for sending in sendings)
+    return True
+
+
+def _received(gate: Gate, receiving: Receiving) -> bool:
+    if refused_receive(gate, receiving.target, receiving.override):
+        return False
+    assert gate.receive
+    assert f"{receiving.target}/".startswith(f"{_TREE}/")
+    assert {name.rpartition(":")[2] for name, _ in receiving.override} <= {"readonly", "canmount"}
+    return True
+
+
+def _sent(gate: Gate, sending: Sending) -> bool:
+    names = [name for name in (sending.snapshot, sending.base) if name]
+    if refused_send(gate, names, sending.options, encrypted=False, raw=False):
+        return False
+    assert gate.send
+    assert all(f"{name.partition('@')[0]}/".startswith(f"{_TREE}/") for name in names)
+    assert set(sending.options) <= SEND_FLAGS
+    return True
+
+
+Way = Callable[[Random], bool]
+WAYS: Sequence[Way] = (to_helper, from_helper, command_line, through_gate, line_through_gate)
 
 
 def fuzz(way: Callable[[Random], bool], inputs: int, seed: int) -> tuple[int, int]:
@@ -86,8 +213,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--way", default="", help="only this one")
     options = parser.parse_args()
-    for way in WAYS:
+    for way in [way for way in WAYS if options.way in ("", way.__name__)]:
         started = time.monotonic()
         taken, grown = fuzz(way, options.inputs, options.seed)
         seconds = time.monotonic() - started

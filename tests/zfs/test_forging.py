@@ -80,3 +80,11 @@ def test_honest_answers_are_believed() -> None:
     random = Random(1)
     for way in (fuzz.properties, fuzz.found, fuzz.snapshots, fuzz.holds):
         assert 20 < sum(way(random) for _ in range(200)) < 200, way.__name__
+
+
+def test_a_tag_that_repeats_another_in_its_rows_is_not_believed() -> None:
+    """Of two holds, one has a tag that looks like two rows, the first of which is the other hold's."""
+    text = "tank/a@1\tx\tSat\ntank/a@1\tx\t\ntank/a@1\tzrep\tSat\tSat\n"
+    with pytest.raises(AmbiguousError):
+        parse.parse_holds(text, {"tank/a@1": 2})
+    assert parse.parse_holds_of(text, "tank/a@1") != {"x", "zrep"}

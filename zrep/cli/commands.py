@@ -492,6 +492,39 @@ def changeconfig(
 
 
 @app.command()
+def allow(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(metavar="USER", help="Who is to replicate FS without being root.")],
+    filesystem: Filesystem,
+    send: Annotated[bool, typer.Option("--send", help="Streams go from here.")] = False,
+    receive: Annotated[bool, typer.Option("--receive", help="Streams come here.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Set it, instead of only printing the commands.")] = False,
+) -> int:
+    """Print what lets a user replicate a filesystem."""
+    from zrep.ops.allow import allow
+
+    if send and receive:
+        raise UsageError("--send or --receive: run it once for each")
+    session = running.begin(context.obj)
+    with running.closing(session):
+        found = allow(session, user, filesystem, receive=receive if send or receive else None, apply=apply)
+        for line in found:
+            print(line)
+    return 0
+
+
+@app.command()
+def gate(
+    tree: Annotated[list[str], typer.Option("--tree", metavar="FS", help="What the peer may work in; several.")] = [],  # noqa: B006  # typer copies it
+    send: Annotated[bool, typer.Option("--send", help="The peer may take streams from here.")] = False,
+    receive: Annotated[bool, typer.Option("--receive", help="The peer may bring streams here.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="What has arrived stays, whatever the peer asks.")] = False,
+) -> int:
+    """For authorized_keys: all that a peer may do, and with what."""
+    raise UsageError("a gate needs a --tree, and --send, --receive or both", advice="see FORCED COMMAND in zrep(8)")
+
+
+@app.command()
 def clear(
     context: typer.Context,
     filesystem: Filesystem,

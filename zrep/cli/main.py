@@ -121,6 +121,8 @@ def _dispatch(arguments: list[str]) -> int:
         from zrep.wire.server import serve
 
         return serve(read_settings(allowed=load_defaults().filters))
+    if arguments[:1] == ["gate"] and (code := _gate(arguments[1:])) is not None:
+        return code
     defaults = load_defaults()
     for unknown in defaults.unknown if sys.stderr.isatty() else ():
         print(f"zrep: {unknown}", file=sys.stderr)
@@ -133,6 +135,20 @@ def _dispatch(arguments: list[str]) -> int:
     from zrep.cli.commands import invoke
 
     return invoke(arguments, settings)
+
+
+def _gate(words: list[str]) -> int | None:
+    """A session of a peer behind a gate; None where its words are for the command line parser. What the peer may have
+    brought along in the environment counts for nothing."""
+    from zrep.cli.settings import SETTINGS, load_defaults, read_settings
+    from zrep.wire.gate import gate_of, run
+
+    gate = gate_of(words)
+    if gate is None:
+        return None
+    for name in SETTINGS:
+        os.environ.pop(name, None)
+    return run(gate, read_settings(allowed=load_defaults().filters))
 
 
 def _plain_sync(arguments: Sequence[str]) -> bool:

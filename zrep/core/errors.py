@@ -8,7 +8,7 @@ from collections.abc import Iterable
 # A command line of zrep in an advice: its command works on the pairs of a tag. One after -t names its own.
 _COMMAND = re.compile(
     r"(?<!-t )\bzrep (?="
-    r"(?:init|sync|failover|takeover|rejoin|rehearse|expire|list|status|pause|unpause|changeconfig|clear)\b)"
+    r"(?:init|sync|failover|takeover|rejoin|rehearse|expire|list|status|pause|unpause|changeconfig|clear|allow)\b)"
 )
 
 
@@ -18,7 +18,7 @@ def tagged(advice: str, tag: str) -> str:
 
 
 # What a terminal could take for a command: control characters, and what changes the direction of writing.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:

@@ -183,10 +183,13 @@ def _bounded(properties: Iterable[tuple[str, str]]) -> list[list[tuple[str, str]
 
 
 def find_split(tag: str, name: str, roles: Iterable[tuple[str, Role]]) -> Split | None:
-    """Find a rejoin of a dataset that was cut after the record was made, on the dataset or on its copy. roles: those of
-    all datasets of its host, by name."""
+    """Find a rejoin of a dataset that was cut after the record was made, on the dataset or on its copy, which is beside
+    it: a record that is anywhere else is of somebody who may set properties there. roles: those of all datasets of its
+    host, by name."""
     for dataset, role in roles:
         intent = role.intent
+        if dataset.rpartition("/")[0] != name.rpartition("/")[0]:
+            continue
         if intent and intent.operation == "rejoin" and intent.detail.get("fs") == name:
             copy = dataset if dataset != name else intent.detail.get("copy", "")
             return Split(tag, name, copy, intent.detail.get("clone", ""), intent)

@@ -17,26 +17,37 @@ from zrep.host.process import runs
 @carry_out.register(EndReceive)
 def end_receive(request: EndReceive, machine: Machine) -> int:
     ended = 0
-    for pid in processes():
-        words = read(f"/proc/{pid}/cmdline").split("\0")
-        if words[1:2] == ["receive"] and os.path.basename(words[0]) == "zfs" and request.dataset in words:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGTERM)
-                ended += 1
+    for pid in _receives({request.dataset}):
+        with suppress(OSError):
+            os.kill(pid, signal.SIGTERM)
+            ended += 1
     return ended
 
 
 def runs_of_receives(datasets: Collection[str]) -> int:
     """How often processes that receive into these datasets have waited and gone on: as long as bytes of their streams
     arrive, that number grows."""
-    if not datasets:
-        return 0
-    found = ((pid, read(f"/proc/{pid}/cmdline").split("\0")) for pid in processes())
-    return sum(
-        runs(pid)
-        for pid, words in found
-        if words[1:2] == ["receive"] and os.path.basename(words[0]) == "zfs" and not set(datasets).isdisjoint(words)
-    )
+    return sum(map(runs, _receives(datasets)))
+
+
+def _receives(datasets: Collection[str]) -> list[int]:
+    """The processes that receive into one of these datasets. Anybody may call one of his own like that: those of others
+    than root and this user are none."""
+    return [
+        pid
+        for pid in (processes() if datasets else ())
+        if _owner(pid) in (0, os.geteuid())
+        and (words := read(f"/proc/{pid}/cmdline").split("\0"))[1:2] == ["receive"]
+        and os.path.basename(words[0]) == "zfs"
+        and not set(datasets).isdisjoint(words)
+    ]
+
+
+def _owner(pid: int) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:  # it has ended
+        return None
 
 
 def read(path: str) -> str:

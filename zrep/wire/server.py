@@ -41,12 +41,22 @@ _MOST_AT_ONCE = 256
 
 
 class Server:
-    """The helper's life: requests come in from one descriptor, answers go out to another."""
+    """The helper's life: requests come in from one descriptor, answers go out to another. most_bytes: of one request;
+    most_at_once: requests under way."""
 
-    def __init__(self, host: LocalHost, reader: int = 0, writer: int = 1) -> None:
+    def __init__(
+        self,
+        host: LocalHost,
+        reader: int = 0,
+        writer: int = 1,
+        most_bytes: int = REQUEST_BYTES,
+        most_at_once: int = _MOST_AT_ONCE,
+    ) -> None:
         self._host = host
         self._reader = reader
         self._writer = writer
+        self._most_bytes = most_bytes
+        self._most_at_once = most_at_once
         self._write = threading.Lock()
         self._asked: queue.SimpleQueue[Ask | None] = queue.SimpleQueue()
         self._counting = threading.Lock()
@@ -77,7 +87,7 @@ class Server:
         """A thread of its own, so that beats count as heard while a long request is being carried out."""
         try:
             with suppress(OSError):
-                for line in Lines(self._reader, REQUEST_BYTES, self._hear):
+                for line in Lines(self._reader, self._most_bytes, self._hear):
                     self._accept(read_for_helper(line))
         except MalformedError as error:
             error.what = f"{self._host.name} was sent what is no request: {error.what}"
@@ -93,8 +103,8 @@ class Server:
             return
         with self._counting:
             self._under_way += 1
-        if self._under_way > _MOST_AT_ONCE:
-            raise MalformedError("too much was asked at once", evidence=f"more than {_MOST_AT_ONCE} requests")
+        if self._under_way > self._most_at_once:
+            raise MalformedError("too much was asked at once", evidence=f"more than {self._most_at_once} requests")
         self._asked.put(message)
 
     def _carry_out(self, ask: Ask) -> None:

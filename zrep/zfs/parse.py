@@ -328,13 +328,13 @@ def parse_differences(text: str) -> list[tuple[str, str]]:
 
 def parse_holds(text: str, counts: Mapping[str, int]) -> dict[str, frozenset[str]]:
     """``zfs holds -H``: snapshot → tags. counts: how many holds each of the snapshots that were asked about has."""
-    table: dict[str, set[str]] = {name: set() for name in counts}
+    table: dict[str, list[str]] = {name: [] for name in counts}  # as rows: a tag that looks like two may repeat another
     for line in _lines(text):
         name, _, rest = line.partition("\t")
         tag, tab, _ = rest.rpartition("\t")
         if name not in table or not tab:
             raise _ambiguous("zfs holds", line)
-        table[name].add(tag)
+        table[name].append(tag)
     for name, count in counts.items():
         if len(table[name]) != count:
             raise _ambiguous("zfs holds", f"{len(table[name])} of {count} of {name}")

@@ -1,0 +1,228 @@
+"""What a gate lets through, request by request: each of them is in this table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zrep.core import requests as asked
+from zrep.core import steps
+from zrep.core.admission import Gate, refusal, refused_receive, refused_send, refused_step, trimmed
+from zrep.core.dataset import Member, Value
+from zrep.core.pair import End
+from zrep.core.requests import NO_GENERATION, Request
+from zrep.core.role import Role
+
+TREE = "tank/data"
+A, B, OUT = "tank/data/a", "tank/data/b", "tank/other"
+AT, NEXT = f"{A}@zrep_000001", f"{A}@zrep_000002"
+T, S = End.TARGET, End.SOURCE
+
+RECEIVE, SEND = Gate((TREE,), receive=True), Gate((TREE,), send=True)
+BOTH, KEEP = Gate((TREE,), send=True, receive=True), Gate((TREE,), receive=True, keep=True)
+GATES = {"r": RECEIVE, "s": SEND, "b": BOTH, "k": KEEP}
+
+
+def letters(admitted: Any) -> str:
+    return "".join(letter for letter, gate in GATES.items() if not admitted(gate))
+
+
+def one(dataset: str = A) -> list[tuple[Request[Any], str]]:
+    """Requests about one dataset, each with the gates that admit it: receive, send, both, keep."""
+    at = f"{dataset}@zrep_000001"
+    stream = steps.SendStream(S, at, OUT, at, options=("-w", "-L"))
+    return [
+        (asked.Lock((dataset,), 5.0, "zrep"), "rsbk"),
+        (asked.Unlock((dataset,)), "rsbk"),
+        (asked.ReadHolders((dataset,)), "rsbk"),
+        (asked.ReadMembers("zrep", (dataset,), True, trees=(dataset,)), "rsbk"),
+        (asked.ReadSnapshots((at,)), "rsbk"),
+        (asked.ReadRole("zrep", dataset), "rsbk"),
+        (asked.ReadChildren(dataset), "rsbk"),
+        (asked.ReadBelow("zrep", (dataset,)), "rsbk"),
+        (asked.ReadOtherRoles("zrep", (dataset,)), "rsbk"),
+        (asked.ReadAllProperties(dataset), "rsbk"),
+        (asked.ReadDelegations(dataset), "rsbk"),
+        (asked.ReadPropertyNames(dataset), "rsbk"),
+        (asked.IsUnmodified(at, dataset), "rsbk"),
+        (asked.Remember({f"zrep {dataset}": {"synced": 1}}), "rsbk"),
+        (asked.Recall((f"zrep {dataset}",)), "rsbk"),
+        (asked.Grant("zrep", {dataset: "0" * 16}, {dataset: dataset}), "rbk"),
+        (asked.Grant("zrep", {dataset: NO_GENERATION}, {dataset: dataset}), "rbk"),
+        (asked.Revoke((dataset,)), "rbk"),
+        (asked.EndReceive(dataset), "rbk"),
+        (asked.ReadStreamSize(stream), "sb"),
+        (asked.ReadDifferences(at, dataset), "sb"),
+        (asked.ReadUsers(dataset), "b"),
+        (asked.IsInUse(at, dataset), "b"),
+        (asked.IsReadable(at), "b"),
+        (asked.RunHooks("before-promote", {"ZREP_FS": dataset, "ZREP_TAG": "zrep", "ZREP_EPOCH": "2"}), "b"),
+        (asked.TakeRole("zrep", steps.TakeRole(T, dataset, "", "1" * 16, (("zrep:master", "yes"),))), "b"),
+    ]
+
+
+# Of the host, whatever the trees; what lies outside them is not in the answers.
+HOST: list[tuple[Request[Any], str]] = [
+    (asked.Identify(), "rsbk"),
+    (asked.Dial("alpha"), "rsbk"),
+    (asked.FindRoles("zrep"), "rsbk"),
+    (asked.ReadTags(), "rsbk"),
+    (asked.ReadOwnProperties("zrep"), "rsbk"),
+    (asked.ReadMarked("zrep:rehearse"), "rsbk"),
+    (asked.ReadLostPools(), "rsbk"),
+    (asked.IsRunning(1), "rsbk"),
+    (asked.ReadMounts(), "b"),
+    (asked.ReadPoolSpace("tank"), "rsbk"),
+    (asked.ReadPoolSpace("rpool"), ""),
+    (asked.ReadToken("1-ab"), "sb"),
+    (asked.CarryOut(()), "rsbk"),
+]
+
+# Of a dataset in the tree that is in no pair yet.
+STEPS: list[tuple[steps.Change, str]] = [
+    (steps.Hold(T, "zrep", (AT,)), "rsbk"),
+    (steps.Release(T, "zrep", (AT,)), "rsbk"),
+    (steps.CloseTransactionGroup(T, "tank"), "rsbk"),
+    (steps.CloseTransactionGroup(T, "rpool"), ""),
+    (steps.SetProperties(T, (AT,), (("zrep:sent", "1"),)), "rsbk"),
+    (steps.SetProperties(T, (AT,), (("zrep:made", "yes"),)), "rsbk"),
+    (steps.SetProperties(T, (AT,), (("zrep:master", "no"),)), ""),
+    (steps.SetProperties(T, (A,), (("zrep:inprogress", "x"),)), "rsbk"),
+    (steps.SetProperties(T, (A,), (("zrep:master", "no"), ("zrep:savecount", "5"))), "rbk"),
+    (steps.SetProperties(T, (A,), (("zrep:master", "yes"),)), "sb"),
+    (steps.SetProperties(T, (A,), (("readonly", "on"),)), "rbk"),
+    (steps.SetProperties(T, (A,), (("readonly", "off"),)), "b"),
+    (steps.SetProperties(T, (A,), (("canmount", "noauto"),)), "rbk"),
+    (steps.SetProperties(T, (A,), (("canmount", "on"),)), "b"),
+    *((steps.SetProperties(T, (A,), ((name, value),)), "") for name, value in (
+        ("mountpoint", "/etc"), ("setuid", "on"), ("sharenfs", "on"), ("exec", "on"), ("devices", "on"), ("quota", "1"),
+        ("org.openzfs.systemd:required-by", "x"), ("com.sun:auto-snapshot", "true"), ("zrep:other", "x"),
+        ("evil", "x"), (":sent", "x"), ("canmount", "x"),
+    )),
+    (steps.InheritProperty(T, (A,), "zrep:inprogress"), "rsbk"),
+    (steps.InheritProperty(T, (A,), "zrep:canmount"), "rsbk"),
+    (steps.InheritProperty(T, (A,), "zrep:src-fs"), "b"),
+    (steps.InheritProperty(T, (A,), "zrep:savecount"), "b"),
+    (steps.InheritProperty(T, (A,), "readonly"), "b"),
+    (steps.InheritProperty(T, (A,), "mountpoint", received=True), ""),
+    (steps.DestroySnapshots(T, A, ("zrep_000001",)), "rsb"),
+    (steps.DestroySnapshots(T, A, ("daily",)), ""),
+    (steps.DestroySnapshots(T, A, ("zrep_000001", "daily")), ""),
+    (steps.TakeSnapshot(S, "zrep", (AT,)), "sb"),
+    (steps.TakeSnapshot(S, "zrep", (f"{A}@mine",)), ""),
+    (steps.RenameSnapshot(S, AT, NEXT), "sb"),
+    (steps.RenameSnapshot(S, f"{A}@daily", NEXT), ""),
+    (steps.RenameSnapshot(S, AT, f"{OUT}@zrep_000002"), ""),
+    (steps.CreateParent(T, A), "rbk"),
+    (steps.DiscardPartial(T, A), "rbk"),
+    (steps.Rename(T, A, B), "rbk"),
+    (steps.Rename(T, A, OUT), ""),
+    (steps.Rename(T, OUT, A), ""),
+    (steps.Rename(T, TREE, A), ""),
+    (steps.RemountReadOnly(S, A, "/a"), "b"),
+    (steps.RemountWritable(S, A, "/a"), "b"),
+    (steps.Mount(S, A, "/a"), "b"),
+    (steps.Unmount(S, A, True, "/a"), "b"),
+    (steps.Share(S, A), "b"),
+    (steps.Clone(T, AT, B, ()), ""),
+    (steps.DestroyClone(T, A), ""),
+    (steps.PromoteClone(T, A), ""),
+    (steps.Allow(T, A, ("-u", "evil", "destroy")), ""),
+    (steps.Rollback(T, AT), ""),
+    (steps.Dirty(T, A, "1K"), ""),
+]  # fmt: skip
+
+
+def nobody(dataset: str) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(("request_", "admitting"), [*one(), *HOST], ids=lambda value: type(value).__name__)
+def test_requests_go_through_the_gates_meant_for_them(request_: Request[Any], admitting: str) -> None:
+    assert letters(lambda gate: refusal(gate, request_, nobody)) == admitting
+
+
+@pytest.mark.parametrize(("step", "admitting"), STEPS, ids=lambda value: type(value).__name__)
+def test_steps_go_through_the_gates_meant_for_them(step: steps.Change, admitting: str) -> None:
+    assert letters(lambda gate: refused_step(gate, step, nobody)) == admitting
+    assert letters(lambda gate: refusal(gate, asked.CarryOut((step,)), nobody)) == admitting
+
+
+OUTSIDE = ("tank", "tank/other", "tank/data2", "tank/data/../other", "tank/data//x", "tank/data/.", "rpool/tank/data")
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_nothing_outside_goes_through_any(name: str) -> None:
+    for request, _ in one(name):
+        if isinstance(request, asked.ReadMembers) and name == "tank":
+            continue  # as one of its trees it does not either
+        assert letters(lambda gate, request=request: refusal(gate, request, nobody)) == "", request
+
+
+def test_the_table_knows_every_request_and_every_step() -> None:
+    assert {type(request) for request, _ in [*one(), *HOST]} == set(Request.__subclasses__())
+    assert {type(step) for step, _ in STEPS} == set(steps.Change.__subclasses__())
+
+
+def test_what_is_in_a_pair_is_nothing_new() -> None:
+    assert refusal(RECEIVE, asked.Grant("x", {A: NO_GENERATION}, {}), lambda dataset: dataset == A)
+    assert not refusal(RECEIVE, asked.Grant("x", {A: "1" * 16}, {}), lambda dataset: True)
+
+
+def test_who_keeps_decides_how_much_once_it_is_in_a_pair() -> None:
+    for name in ("savecount", "minfree", "src-host", "master", "paused"):
+        step = steps.SetProperties(T, (A,), ((f"zrep:{name}", "no"),))
+        assert not refused_step(RECEIVE, step, lambda dataset: True)
+        assert refused_step(KEEP, step, lambda dataset: True) == f"to set what {A} is kept by"
+    assert not refused_step(KEEP, steps.SetProperties(T, (A,), (("zrep:coming", "x"),)), lambda dataset: True)
+
+
+def test_hooks_hear_what_zrep_tells_and_nothing_else() -> None:
+    for about in ({"LD_PRELOAD": "/x", "ZREP_FS": A}, {"ZREP_FS": A, "ZREP_PEER": "$(reboot)"}, {}, {"ZREP_FS": OUT}):
+        assert refusal(BOTH, asked.RunHooks("after-promote", about), nobody)
+    assert refusal(BOTH, asked.RunHooks("../x", {"ZREP_FS": A}), nobody)
+
+
+def test_notes_are_about_filesystems_and_short() -> None:
+    wrong: list[dict[str, Any]] = [
+        {"zrep@news": {}},
+        {"../x": {}},
+        {f"zrep {OUT}": {}},
+        {f"zrep {A}": {"x": ["y" * 99999]}},
+    ]
+    for records in wrong:
+        assert refusal(RECEIVE, asked.Remember(records), nobody)
+
+
+def test_nobody_waits_for_long() -> None:
+    assert refusal(RECEIVE, asked.Lock((A,), 1e9), nobody)
+
+
+def test_a_stream_brings_what_zrep_gives_it() -> None:
+    good = (("readonly", "on"), ("canmount", "noauto"), ("zrep:canmount", "on"))
+    assert refused_receive(RECEIVE, A, good) == ""
+    for name, value in (("mountpoint", "/etc"), ("canmount", "on"), ("x:y", "z"), ("zrep:canmount", "x\ny")):
+        assert refused_receive(RECEIVE, A, ((name, value),))
+    assert refused_receive(SEND, A, good)
+    assert refused_receive(RECEIVE, OUT, good)
+
+
+def test_a_stream_goes_out_as_init_lets_it() -> None:
+    assert refused_send(SEND, (AT,), ("-p", "-w", "-L", "-e", "-c"), encrypted=True, raw=True) == ""
+    assert refused_send(SEND, (AT,), ("-p",), encrypted=True, raw=False)
+    for word in ("-R", "-I", "--replicate", "-b", "-h", "-V"):
+        assert refused_send(SEND, (AT,), (word,), encrypted=False, raw=False)
+    assert refused_send(RECEIVE, (AT,), (), encrypted=False, raw=False)
+    assert refused_send(SEND, (AT, f"{OUT}@zrep_000001"), (), encrypted=False, raw=False)
+
+
+def test_answers_tell_of_the_trees_alone() -> None:
+    roles = {A: Role(), OUT: Role(), "tank/data2": Role()}
+    assert trimmed(RECEIVE, asked.FindRoles("zrep"), roles) == {A: Role()}
+    assert trimmed(RECEIVE, asked.ReadMarked("x:y"), [(A, "1"), (OUT, "2")]) == [(A, "1")]
+    assert trimmed(RECEIVE, asked.ReadTags(), ["zrep", "secret"]) == []
+    properties = {"type": Value("filesystem", "-"), "available": Value("9", "-"), "mountpoint": Value("/x", "local")}
+    above = Member("tank", {**properties, "secret:x": Value("1", "local")}, Role("a", "b", "c", "d"))
+    found = trimmed(RECEIVE, asked.ReadMembers("zrep", ("tank", A)), asked.Found({"tank": above}))
+    assert found.members == {"tank": Member("tank", properties, Role())}

@@ -1,0 +1,306 @@
+"""What a gate lets through: which requests and which steps of a peer that is not trusted with the whole host, within
+which datasets, in which direction. What is not named here is refused.
+
+A peer that only sends to this host (receive) has replicas here; one that only takes from it (send) has masters here;
+one that does both shares pairs whose role moves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from zrep.core import requests as asked
+from zrep.core import steps
+from zrep.core.dataset import Member
+from zrep.core.errors import UsageError
+from zrep.core.names import MADE, ROLE_PROPERTIES, SENT, ancestors, check_dataset, is_tag, pool_of
+from zrep.core.role import Role
+
+# The flags that init can settle.
+SEND_FLAGS = frozenset({"-p", "-w", "-L", "-e", "-c", "--props", "--raw", "--large-block", "--embed", "--compressed"})
+RAW = frozenset({"-w", "--raw"})
+LOCK_SECONDS = 60.0
+# What is remembered of a filesystem is a few numbers and names.
+_NOTES_LENGTH = 64 << 10
+_OWN_SNAPSHOT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}_[0-9a-f]{6,12}")
+_EVENTS = frozenset({"before-demote", "before-promote", "after-demote", "after-promote", "not-demoted", "not-promoted"})
+_ABOUT = frozenset({"ZREP_FS", "ZREP_TAG", "ZREP_EPOCH", "ZREP_PEER", "ZREP_PEER_FS"})
+_ABOUT_VALUE = re.compile(r"[A-Za-z0-9_.:@%/ \[\]-]{0,300}")
+# What a replica is told with each stream; all the rest of its role is settled once where the side that stores decides.
+_WITH_STREAMS = frozenset({"inprogress", "set", "coming", "gone", "canmount", "alone", "epoch", "gen", "parent"})
+# What of a dataset above a tree has to be known to whoever makes something in the tree.
+_OF_ANCESTORS = ("type", "available", "readonly", "encryption", "encryptionroot", "keystatus", "mountpoint")
+
+
+class Gate(Struct, frozen=True):
+    """What a peer may do. trees: datasets, each with all below it; send: take streams from here; receive: bring streams
+    here; keep: what has arrived stays, whatever the peer asks for: this side alone lets snapshots go."""
+
+    trees: tuple[str, ...]
+    send: bool = False
+    receive: bool = False
+    keep: bool = False
+
+    @property
+    def both(self) -> bool:
+        """Whether roles move through it."""
+        return self.send and self.receive
+
+    @property
+    def pools(self) -> frozenset[str]:
+        return frozenset(map(pool_of, self.trees))
+
+    def has(self, name: str) -> bool:
+        """Whether a dataset, or a snapshot's, is in one of the trees."""
+        dataset = name.partition("@")[0]
+        try:
+            check_dataset(dataset)
+        except UsageError:  # zfs takes other names too, but none that leads out of a tree
+            return False
+        return any(f"{dataset}/".startswith(f"{tree}/") for tree in self.trees)
+
+    def above(self, name: str) -> bool:
+        """Whether one of the trees is below a dataset."""
+        return any(name in ancestors(tree) for tree in self.trees)
+
+
+# Whether a dataset is in a pair, under any tag.
+Paired = Callable[[str], bool]
+
+
+def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
+    """Why a gate does not admit a request, in words; "" where it does."""
+    match request:
+        case (
+            asked.Identify() | asked.Dial() | asked.FindRoles() | asked.ReadTags() | asked.ReadOwnProperties()
+            | asked.ReadMarked() | asked.ReadLostPools() | asked.IsRunning()
+        ):  # fmt: skip
+            return ""  # see trimmed
+        case asked.Lock(datasets=names, wait=wait):
+            return _outside(gate, names) or ("" if wait <= LOCK_SECONDS else f"a wait of {wait} s")
+        case asked.Unlock(datasets=names) | asked.ReadHolders(datasets=names):
+            return _outside(gate, names)
+        case asked.ReadBelow(datasets=names) | asked.ReadOtherRoles(datasets=names):
+            return _outside(gate, names)
+        case asked.ReadMembers(datasets=names, trees=trees):
+            return _outside(gate, [name for name in names if not gate.above(name)]) or _outside(gate, trees)
+        case asked.ReadSnapshots(snapshots=names):
+            return _outside(gate, names)
+        case (
+            asked.ReadRole(dataset=name) | asked.ReadChildren(dataset=name) | asked.ReadAllProperties(dataset=name)
+            | asked.ReadDelegations(dataset=name) | asked.ReadPropertyNames(dataset=name)
+            | asked.IsUnmodified(dataset=name)
+        ):  # fmt: skip
+            return _outside(gate, [name, *_snapshot_of(request)])
+        case asked.ReadPoolSpace(pool=pool):
+            return _pool(gate, pool)
+        case asked.Remember(records=records):
+            return _notes(gate, records) or ("" if len(repr(records)) <= _NOTES_LENGTH else "too much to remember")
+        case asked.Recall(keys=keys):
+            return _notes(gate, keys)
+        case asked.Grant():
+            return _needs(gate, "receive") or _grant(gate, request, paired)
+        case asked.Revoke(datasets=names):
+            return _needs(gate, "receive") or _outside(gate, names)
+        case asked.EndReceive(dataset=name):
+            return _needs(gate, "receive") or _outside(gate, [name])
+        case asked.ReadToken():
+            return _needs(gate, "send")
+        case asked.ReadStreamSize(step=step):
+            return _needs(gate, "send") or _sending(gate, step)
+        case asked.ReadDifferences(dataset=name):
+            return _needs(gate, "send") or _outside(gate, [name, *_snapshot_of(request)])
+        case asked.ReadUsers(dataset=name) | asked.IsInUse(dataset=name):
+            return _needs(gate, "send", "receive") or _outside(gate, [name, *_snapshot_of(request)])
+        case asked.IsReadable(snapshot=name):
+            return _needs(gate, "send", "receive") or _outside(gate, [name])
+        case asked.ReadMounts():
+            return _needs(gate, "send", "receive")
+        case asked.RunHooks(event=event, about=about):
+            return _needs(gate, "send", "receive") or _hooks(gate, event, about)
+        case asked.TakeRole(step=step):
+            return (
+                _needs(gate, "send", "receive")
+                or _outside(gate, [step.dataset])
+                or _role_set(gate, (step.dataset,), step.properties, paired)
+            )
+        case asked.CarryOut(steps=plan):
+            return next(filter(None, (refused_step(gate, step, paired) for step in plan)), "")
+    return f"a {type(request).__name__}"
+
+
+def refused_step(gate: Gate, step: steps.Step, paired: Paired) -> str:
+    """The same for a step."""
+    if outside := _outside(gate, step.datasets):
+        return outside
+    match step:
+        case steps.Hold() | steps.Release():
+            return ""
+        case steps.CloseTransactionGroup(pool=pool):
+            return _pool(gate, pool)
+        case steps.SetProperties(targets=targets, properties=properties):
+            return _role_set(gate, targets, properties, paired)
+        case steps.InheritProperty(targets=targets, name=name):
+            return _inherited(gate, targets, name)
+        case steps.DestroySnapshots(names=names):
+            return "to destroy anything: this side keeps it" if gate.keep else _own(names)
+        case steps.TakeSnapshot(snapshots=names):
+            return _needs(gate, "send") or _own(name.partition("@")[2] for name in names)
+        case steps.RenameSnapshot(snapshot=name, new=new):
+            same = name.partition("@")[0] == new.partition("@")[0]
+            own = _own((name.partition("@")[2], new.partition("@")[2]))
+            return _needs(gate, "send") or own or ("" if same else "a snapshot of another dataset")
+        case steps.CreateParent() | steps.DiscardPartial():
+            return _needs(gate, "receive")
+        case steps.Rename(dataset=name, new=new):
+            root = next((each for each in (name, new) if each in gate.trees), "")
+            return _needs(gate, "receive") or _outside(gate, [new]) or (f"to rename {root}" if root else "")
+        case steps.RemountReadOnly() | steps.RemountWritable() | steps.Mount() | steps.Unmount() | steps.Share():
+            return _needs(gate, "send", "receive")
+    return f"a {type(step).__name__}"
+
+
+def trimmed(gate: Gate, request: asked.Request[Any], answer: Any) -> Any:
+    """The answer to a request that was admitted, without what lies outside the trees."""
+    match request:
+        case asked.FindRoles() | asked.ReadOwnProperties():
+            return {name: own for name, own in answer.items() if gate.has(name)}
+        case asked.ReadMarked():
+            return [(name, value) for name, value in answer if gate.has(name)]
+        case asked.ReadLostPools():
+            return {pool: why for pool, why in answer.items() if pool in gate.pools}
+        case asked.ReadTags():
+            return []
+        case asked.ReadMembers():
+            return replace(answer, members={name: _bare(gate, member) for name, member in answer.members.items()})
+    return answer
+
+
+def refused_receive(gate: Gate, target: str, override: Iterable[tuple[str, str]]) -> str:
+    """Why a gate does not admit a stream into a target, with properties that it is to get."""
+    return _needs(gate, "receive") or _outside(gate, [target]) or next(filter(None, map(_override, override)), "")
+
+
+def refused_send(gate: Gate, names: Iterable[str], options: Iterable[str], *, encrypted: bool, raw: bool) -> str:
+    """Why a gate does not admit a stream of snapshots. encrypted: what they are of is; raw: it goes as it is on
+    disk."""
+    if encrypted and not raw:
+        return "an encrypted dataset other than raw"
+    return _needs(gate, "send") or _outside(gate, names) or _flags(options)
+
+
+# --- parts ---
+
+
+def _needs(gate: Gate, *directions: str) -> str:
+    missing = [f"--{name}" for name in directions if not getattr(gate, name)]
+    return f"it without {' and '.join(missing)}" if missing else ""
+
+
+def _outside(gate: Gate, names: Iterable[str]) -> str:
+    return next((f"anything of {name!r:.100}" for name in names if not gate.has(name)), "")
+
+
+def _pool(gate: Gate, pool: str) -> str:
+    return "" if pool in gate.pools else f"anything of the pool {pool}"
+
+
+def _own(names: Iterable[str]) -> str:
+    """Snapshots that are not called as zrep's own are."""
+    return next((f"anything with @{name:.100}" for name in names if not _OWN_SNAPSHOT.fullmatch(name)), "")
+
+
+def _snapshot_of(request: asked.Request[Any]) -> list[str]:
+    snapshot = getattr(request, "snapshot", "")
+    return [snapshot] if snapshot else []
+
+
+def _notes(gate: Gate, keys: Iterable[str]) -> str:
+    for key in keys:
+        tag, _, dataset = key.partition(" ")
+        if not is_tag(tag) or not gate.has(dataset):
+            return f"notes about {key[:80]!r}"
+    return ""
+
+
+def _grant(gate: Gate, request: asked.Grant, paired: Paired) -> str:
+    """A dataset that has no role is received into only as long as it has none under any tag."""
+    new = [name for name, generation in request.generations.items() if generation == asked.NO_GENERATION]
+    taken = next((name for name in new if gate.has(name) and paired(name)), "")
+    named = [*request.generations, *request.roots, *request.roots.values()]
+    return _outside(gate, named) or (f"{taken} as a new one: it is in a pair" if taken else "")
+
+
+def _sending(gate: Gate, step: steps.SendStream) -> str:
+    return _outside(gate, [step.snapshot, *([step.base] if step.base else [])]) or _flags(step.options)
+
+
+def _flags(options: Iterable[str]) -> str:
+    return next((f"zfs send {word:.20}" for word in options if word not in SEND_FLAGS), "")
+
+
+def _hooks(gate: Gate, event: str, about: Mapping[str, str]) -> str:
+    """Hooks run as root: what they are told is what zrep tells them."""
+    if event not in _EVENTS or not set(about) <= _ABOUT or not all(map(_ABOUT_VALUE.fullmatch, about.values())):
+        return "such a word to hooks"
+    return _outside(gate, [about.get("ZREP_FS", "")])
+
+
+def _role_set(gate: Gate, targets: Iterable[str], properties: Iterable[tuple[str, str]], paired: Paired) -> str:
+    """Properties that are set: zrep's own, and what a role change has to set beside them."""
+    targets = tuple(targets)
+    for name, value in properties:
+        if reason := _one_set(gate, name, value, on_snapshots=all("@" in target for target in targets)):
+            return reason
+    names = {name.rpartition(":")[2] for name, _ in properties if ":" in name} - {SENT, MADE}
+    if gate.keep and not names <= _WITH_STREAMS and (held := next(filter(paired, targets), "")):
+        return f"to set what {held} is kept by"
+    return ""
+
+
+def _one_set(gate: Gate, name: str, value: str, *, on_snapshots: bool) -> str:
+    tag, colon, own = name.rpartition(":")
+    if colon and is_tag(tag):
+        if own in (SENT, MADE) if on_snapshots else own in ROLE_PROPERTIES:
+            # Who has only replicas here makes none of them a master, who has only masters none of them a replica.
+            wrong = own == "master" and not gate.both and value != ("no" if gate.receive else "yes")
+            return f"{name}={value}" if wrong else ""
+    elif (name, value) in (("readonly", "on"), ("canmount", "noauto")):
+        return _needs(gate, "receive")
+    elif (name, value) in (("readonly", "off"), ("canmount", "on"), ("canmount", "off")):
+        return _needs(gate, "send", "receive")
+    return f"to set {name}"
+
+
+def _inherited(gate: Gate, targets: Iterable[str], name: str) -> str:
+    tag, colon, own = name.rpartition(":")
+    if name == "readonly":
+        return _needs(gate, "send", "receive")
+    if not (colon and is_tag(tag) and own in ROLE_PROPERTIES):
+        return f"to inherit {name}"
+    if gate.both or own in _WITH_STREAMS - {"gen", "epoch", "parent"}:
+        return ""
+    return f"to end what is in {name}"
+
+
+def _override(prop: tuple[str, str]) -> str:
+    """What a stream may be received with: zrep's own."""
+    name, value = prop
+    if prop in (("readonly", "on"), ("canmount", "noauto")):
+        return ""
+    tag, colon, own = name.rpartition(":")
+    remembered = colon and is_tag(tag) and own == "canmount" and value in ("on", "off", "noauto")
+    return "" if remembered else f"a stream with {name}={value}"
+
+
+def _bare(gate: Gate, member: Member) -> Member:
+    """A dataset above the trees, as far as whoever makes something in them has to know it."""
+    if gate.has(member.name):
+        return member
+    known = {name: member.properties[name] for name in _OF_ANCESTORS if name in member.properties}
+    return Member(member.name, known, Role(), filters=member.filters)
