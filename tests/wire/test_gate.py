@@ -13,8 +13,11 @@ import pytest
 from tests.host.test_wrapping import BEGIN, END, record, wrapping
 from tests.wire import fuzz
 from zrep.core.admission import Gate
-from zrep.core.errors import UsageError, ZrepError
+from zrep.core.errors import RefusedError, UsageError, ZrepError
+from zrep.core.pair import End
+from zrep.core.requests import CarryOut
 from zrep.core.settings import Settings
+from zrep.core.steps import DestroySnapshots
 from zrep.host.locks import Locks
 from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED
 from zrep.wire import gate, ssh
@@ -162,3 +165,15 @@ def test_a_token_lets_one_stream_in_and_a_lock_keeps_it_out(behind: Behind) -> N
     assert behind.run(line, record(BEGIN))[0::2] == (RECEIVE_BUSY, [])
     behind.locks.drop(A)
     assert behind.run(line, record(BEGIN))[0::2] == (RECEIVE_NOT_ADMITTED, [])
+
+
+def test_many_refusals_are_each_answered_and_not_all_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a sync of hundreds of filesystems, none of which may expire anything, none fails for the number of them."""
+    logged: list[str] = []
+    monkeypatch.setattr(gate, "log", lambda client, reason: logged.append(reason))
+    host = gate.GatedHost(Gate(("tank/data",), receive=True, keep=True), Settings(library=False), "10.0.0.1")
+    step = DestroySnapshots(End.TARGET, "tank/data/a", ("zrep_000001",))
+    for _ in range(3 * gate.REFUSALS):
+        with pytest.raises(RefusedError, match="this side keeps it"):
+            host.ask(CarryOut((step,)))
+    assert len(logged) == gate.REFUSALS

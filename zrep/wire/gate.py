@@ -30,9 +30,9 @@ from zrep.zfs import commands, stream_words
 from zrep.zfs.errors import AbsentError
 
 # What one peer may have under way: far less than a whole host's other half.
-REQUEST_BYTES = 1 << 20
-REQUESTS_AT_ONCE = 64
-# After so many refusals it is no mistake any more.
+REQUEST_BYTES = 4 << 20
+REQUESTS_AT_ONCE = 32
+# So many refusals of one connection are told to syslog.
 REFUSALS = 100
 _NOISE_BYTES = 64 << 10
 _LOGGED = 300
@@ -49,10 +49,9 @@ class GatedHost(LocalHost):
 
     def ask(self, request: Request[Answer]) -> Answer:
         if reason := refusal(self._gate, request, self._paired):
-            log(self._client, reason)
             self._refused += 1
-            if self._refused > REFUSALS:
-                os._exit(1)
+            if self._refused <= REFUSALS:
+                log(self._client, reason)
             raise RefusedError(
                 f"the gate of {self.name} does not admit {reason}",
                 advice=f"see the zrep gate line in authorized_keys on {self.name}, and FORCED COMMAND in zrep(8)",
