@@ -51,15 +51,15 @@ _zrep() {
         takeover) options="-L -f --force --yes --newest --fence-cmd --force-unmount -n --dry-run -v --verbose --json" takes="--fence-cmd" ;;
         rejoin) options="-f --peer -n --dry-run -v --verbose --json" ;;
         rehearse) options="--suid-dev -n --dry-run -v --verbose --json" ;;
-        expire | -e) command=expire options="-L --may-be-empty -n --dry-run -v --verbose --json" ;;
+        expire | -e) command=expire options="-L --yes --may-be-empty -n --dry-run -v --verbose --json" ;;
         list | -l) command=list options="-L --snapshots -v --verbose $rows" takes="-o -s -S --color" ;;
         status | -s) command=status options="-r --may-be-empty --nagios -w -c --prometheus --html --output --watch $rows"
             takes="-o -s -S --color -w -c --output" ;;
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
-            options="--own-host --savecount --lease --minfree --max-lag --moved -r --no-recursive -n --dry-run -v --verbose --json"
-            takes="--own-host --savecount --lease --minfree --max-lag" ;;
+            options="--own-host --savecount --lease --minfree --keep --max-lag --moved -r --no-recursive -n --dry-run -v --verbose --json"
+            takes="--own-host --savecount --lease --minfree --keep --max-lag" ;;
         clear) options="-L --keep-base -n --dry-run -v --verbose --json" ;;
         allow) options="--send --receive --apply" ;;
         gate) options="--tree --send --receive --keep" takes="--tree" ;;

@@ -32,7 +32,7 @@ function __zrep_argument_is
     for word in $words[2..]
         if test $skip = yes
             set skip no
-        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --lease --minfree --max-lag --output -q -o -S -w -c --color
+        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --lease --minfree --keep --max-lag --output -q -o -S -w -c --color
             set skip yes
         else if not string match -q -- '-*' $word
             set -a arguments $word
@@ -165,5 +165,7 @@ complete -c zrep -n '__zrep_command_is changeconfig -C' -l lease -x -d 'As maste
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l minfree -x -d 'What to keep free in the pool of this side'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -s r -d 'Everything below with it, as one tree'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l no-recursive -d 'No more'
+complete -c zrep -n '__zrep_command_is expire -e' -l yes -d 'Although a schedule lets go of more than a quarter at once'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l keep -x -d 'And by this schedule: 24h 14d 8w 12m 5y'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l max-lag -x -d 'How long the replica may be behind before it is late'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l moved -d 'Its pool was moved to this host for good'

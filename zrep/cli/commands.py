@@ -318,6 +318,9 @@ def expire(
     context: typer.Context,
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...|all]")] = None,
     local: Annotated[bool, typer.Option("-L", help="Only this side; the peer is not asked.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Although a schedule lets go of more than a quarter at once.")
+    ] = False,
     may_be_empty: MayBeEmpty = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
@@ -327,7 +330,7 @@ def expire(
     from zrep.ops.expire import expire
 
     session = running.begin(context.obj, may_be_empty=may_be_empty, dry_run=dry_run, verbose=verbose, json=json)
-    return running.run(session, lambda: expire(session, running.filesystems(filesystems or ["all"]), local))
+    return running.run(session, lambda: expire(session, running.filesystems(filesystems or ["all"]), local, many=yes))
 
 
 @app.command(name="list")
@@ -470,6 +473,9 @@ def changeconfig(
         typer.Option(metavar="SECONDS", min=0, help="As master: read-only after so long without the peer; 0: never."),
     ] = None,
     minfree: Annotated[str, typer.Option(metavar="SIZE", help="Of this side's pool, to keep free: 2% or 10G.")] = "",
+    keep: Annotated[
+        str, typer.Option(metavar="RULES", help="And by this schedule: '24h 14d 8w 12m 5y'; none ends it.")
+    ] = "",
     max_lag: Annotated[
         str, typer.Option(metavar="TIME", help="The replica is late when behind for longer: 15m, 2h; none ends it.")
     ] = "",
@@ -487,7 +493,7 @@ def changeconfig(
     from zrep.ops.changeconfig import Config, changeconfig
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag, recursive, moved)
+    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag, recursive, moved, keep)
     return running.run(session, lambda: changeconfig(session, filesystem, config), filesystem)
 
 

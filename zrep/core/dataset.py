@@ -239,6 +239,7 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "recursive": re.compile(r"on|off").fullmatch,
     "gone": lambda text: whole_number(text) is not None,
     "places": PLACES.fullmatch,
+    "keep": re.compile(r"(?:(?:[1-9][0-9]{0,4})?[hdwmy] ?)+").fullmatch,
     "driver": re.compile(f"{HERE}|{PEER}").fullmatch,
     "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
 }
@@ -306,6 +307,7 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         excluded=local("exclude").lower() not in ("", "off", "no"),
         gone=whole_number(local("gone")),
         driver=local("driver"),
+        keep=local("keep"),
     )
 
 

@@ -50,6 +50,7 @@ ROLE_PROPERTIES = (
     "exclude",
     "gone",
     "driver",
+    "keep",
 )
 
 # The user properties TAG:NAME of a snapshot: zrep made it, and when it was known to be on both sides.

@@ -124,6 +124,7 @@ def _settings(tag: str, member: Member) -> dict[str, str]:
         "minfree": role.minfree,
         "maxlag": role.max_lag,
         "driver": role.driver,
+        "keep": role.keep,
     }
     return {f"{tag}:{key}": str(value) for key, value in kept.items() if value}
 

@@ -14,6 +14,7 @@ from zrep.core.place import own_and_peer
 from zrep.core.quantities import floor_bytes, seconds
 from zrep.core.relation import Unrelated, relate
 from zrep.core.requests import Identify, Lock
+from zrep.core.retention import rules_of
 from zrep.core.role import Role
 from zrep.core.steps import SetProperties
 from zrep.ops.one_side import apply_here, lock_here
@@ -29,7 +30,8 @@ _LEAST_BYTES = 2**20
 class Config(Struct, frozen=True):
     """What changeconfig changes on this side; empty, 0 or None: as it is. Names are the peer's; lease: seconds, 0 for
     none; max_lag: how long the replica may be behind, as seconds() reads it, or "none"; recursive: whether everything
-    below goes with it, which both sides have to know; moved: the pool is here now."""
+    below goes with it, which both sides have to know; moved: the pool is here now; keep: a schedule as rules_of() reads
+    it, or "none"."""
 
     peer_host: str = ""
     peer_fs: str = ""
@@ -40,6 +42,7 @@ class Config(Struct, frozen=True):
     max_lag: str = ""
     recursive: bool | None = None
     moved: bool = False
+    keep: str = ""
 
 
 def changeconfig(session: Session, name: str, config: Config) -> Outcome:
@@ -85,6 +88,11 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
         changes["maxlag"] = str(longest)
     if config.moved:
         changes["places"] = _moved(session, name)
+    if config.keep:
+        if config.keep != "none" and rules_of(config.keep) is None:
+            expected = "expected 24h 14d 8w 12m 5y, each letter once, or none"
+            raise UsageError(f"{config.keep!r} is no schedule", filesystem=name, evidence=expected)
+        changes["keep"] = "" if config.keep == "none" else " ".join(config.keep.split())
     if config.recursive is not None:
         _change_tree(session, name, recursive=config.recursive)
         if not changes:
