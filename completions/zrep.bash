@@ -18,7 +18,7 @@ _zrep_offer() {
 }
 
 _zrep() {
-    local commands="init sync refresh failover takeover rejoin rehearse expire list status pause unpause changeconfig clear allow gate version"
+    local commands="init sync refresh failover takeover rejoin rehearse expire list status history pause unpause changeconfig clear allow gate version"
     local rows="-H -p -o -s -S -j --json --color"
     local fields="name role peer state sent lag behind unsent tag epoch synced code detail moving advice left_out"
     local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
@@ -55,6 +55,7 @@ _zrep() {
         list | -l) command=list options="-L --snapshots -v --verbose $rows" takes="-o -s -S --color" ;;
         status | -s) command=status options="-r --may-be-empty --nagios -w -c --prometheus --html --output --watch $rows"
             takes="-o -s -S --color -w -c --output" ;;
+        history) options="-v --verbose --json" ;;
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
@@ -102,7 +103,7 @@ _zrep() {
         expire:0 | refresh:0) _zrep_offer < <(echo all; _zrep_pairs) ;;
         sync:* | pause:* | failover:0) _zrep_offer < <(_zrep_pairs -L) ;;
         takeover:0 | rejoin:0 | rehearse:0 | changeconfig:0 | clear:0) _zrep_offer < <(_zrep_pairs) ;;
-        expire:* | refresh:* | list:* | status:* | unpause:*) _zrep_offer < <(_zrep_pairs) ;;
+        expire:* | refresh:* | list:* | status:* | history:* | unpause:*) _zrep_offer < <(_zrep_pairs) ;;
     esac
 } &&
     complete -F _zrep zrep

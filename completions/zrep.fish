@@ -71,6 +71,7 @@ complete -c zrep -n __zrep_needs_command -a rehearse -d 'Prove on a clone that t
 complete -c zrep -n __zrep_needs_command -a expire -d 'Destroy surplus zrep snapshots'
 complete -c zrep -n __zrep_needs_command -a list -d 'What is replicated from and to this host'
 complete -c zrep -n __zrep_needs_command -a status -d 'How each pair is, after asking the peers'
+complete -c zrep -n __zrep_needs_command -a history -d 'What was done to pairs'
 complete -c zrep -n __zrep_needs_command -a pause -d 'Let sync leave filesystems alone'
 complete -c zrep -n __zrep_needs_command -a unpause -d 'End a pause'
 complete -c zrep -n __zrep_needs_command -a changeconfig -d 'Change what this side knows of the pair'
@@ -141,8 +142,8 @@ complete -c zrep -n '__zrep_command_is rejoin' -s f -d 'In a split brain: give t
 complete -c zrep -n '__zrep_command_is rejoin' -l peer -d 'On the new master: the other half becomes the replica'
 complete -c zrep -n '__zrep_argument_is 1 takeover rejoin rehearse changeconfig -C clear' -a '(__zrep_pairs)' -d Filesystem
 
-# expire, list, status, unpause
-complete -c zrep -n '__zrep_command_is expire -e refresh list -l status -s unpause' -a '(__zrep_pairs)' -d Filesystem
+# expire, list, status, history, unpause
+complete -c zrep -n '__zrep_command_is expire -e refresh list -l status -s history unpause' -a '(__zrep_pairs)' -d Filesystem
 complete -c zrep -n '__zrep_command_is list -l' -s L -d 'Masters only'
 complete -c zrep -n '__zrep_command_is list -l' -l snapshots -d 'The zrep snapshots of each'
 complete -c zrep -n '__zrep_command_is list -l' -s v -l verbose -d 'Every property zrep keeps'
@@ -154,6 +155,10 @@ complete -c zrep -n '__zrep_command_is status -s' -l prometheus -d 'Metrics in t
 complete -c zrep -n '__zrep_command_is status -s' -l output -r -F -d 'With --prometheus or --html: into a file'
 complete -c zrep -n '__zrep_command_is status -s' -l html -d 'As a page for a browser or a mail'
 complete -c zrep -n '__zrep_command_is status -s' -l watch -d 'Again and again, after 2 seconds or so many'
+
+# history
+complete -c zrep -n '__zrep_command_is history' -s v -l verbose -d 'And what moved no role'
+complete -c zrep -n '__zrep_command_is history' -l json -d 'One JSON document'
 
 # pause
 complete -c zrep -n '__zrep_command_is pause' -l reason -x -d 'Kept with the pause'

@@ -7,6 +7,7 @@ from typing import Any
 from zrep.core import requests as asked
 from zrep.core import steps
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
+from zrep.core.history import Happened
 from zrep.core.mounts import MountEntry
 from zrep.core.neighbours import Child
 from zrep.core.pair import End
@@ -81,6 +82,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadRole("zrep", A), ROLE),
     (asked.ReadRole("zrep", A), None),
     (asked.ReadMembers("zrep", (A, B), True), asked.Found({A: MEMBER}, {B: FAILURE})),
+    (asked.ReadHistory((A,)), {A: [Happened(1700000000, "zfs set zrep:master=yes tank/a", "root@alpha")]}),
     (asked.ReadLostPools(), {"tank": FAILURE}),
     (asked.ReadSnapshots((AT,)), {AT: SNAPSHOTS[1]}),
     (asked.ReadChildren(A), ["tank/a/b"]),

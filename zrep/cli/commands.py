@@ -430,6 +430,28 @@ def status(
 
 
 @app.command()
+def history(
+    context: typer.Context,
+    filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="And what moved no role.")] = False,
+    json: Json = False,
+) -> int:
+    """What was done to pairs, role changes first. As the pools of both sides remember it."""
+    from zrep.cli import document, output
+    from zrep.ops.history import history
+
+    names = [words.dataset(name) for name in filesystems or []]
+    session = running.begin(context.obj, json=json)
+    with running.closing(session):
+        found = history(session, names)
+        if json:
+            document.show(document.happened(session, found))
+        else:
+            output.events(found, verbose=verbose)
+    return 0
+
+
+@app.command()
 def pause(
     context: typer.Context,
     filesystems: Annotated[list[str], typer.Argument(metavar="FS...")],

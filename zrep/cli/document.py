@@ -17,6 +17,7 @@ from zrep.core.errors import ZrepError, printable, tagged, worst
 from zrep.core.names import spoken
 
 if TYPE_CHECKING:
+    from zrep.core.history import Event
     from zrep.core.moving import Moving
     from zrep.ops.list import Row
     from zrep.ops.outcome import Outcome
@@ -88,6 +89,19 @@ class SnapshotState(Struct, frozen=True):
     used: int
 
 
+class EventState(Struct, frozen=True):
+    """What was done to a pair. at: seconds since 1970; host: whose pool remembers it; role: whether it moved a role;
+    who: the user and host that ran it; command: as it was."""
+
+    at: int
+    host: str
+    filesystem: str
+    what: str
+    role: bool
+    who: str
+    command: str
+
+
 class Command(Struct, frozen=True):
     """A command that -n has found, and the host that would carry it out."""
 
@@ -122,6 +136,7 @@ class Document(Struct, frozen=True, kw_only=True):
     properties: dict[str, dict[str, str]] | None = None
     results: list[Result] | None = None
     commands: list[Command] | None = None
+    events: list[EventState] | None = None
 
 
 def show(document: Document) -> None:
@@ -207,6 +222,29 @@ def listed(
         pairs=rows,
         snapshots=made,
         properties=kept,
+    )
+
+
+def happened(session: Session, events: Iterable[Event]) -> Document:
+    """The document of history."""
+    told = [
+        EventState(
+            each.at,
+            each.host,
+            each.filesystem,
+            printable(each.what),
+            each.role,
+            printable(each.who),
+            printable(each.command),
+        )
+        for each in events
+    ]
+    return Document(
+        host=session.local.name,
+        time=session.now,
+        exit_code=0,
+        warnings=[printable(text) for text in session.warnings],
+        events=told,
     )
 
 

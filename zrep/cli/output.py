@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from zrep.core.errors import ZrepError, printable, worst
 from zrep.core.quantities import duration, size
 
 if TYPE_CHECKING:  # ops brings in everything that starts a process: not for printing a version
+    from zrep.core.history import Event
     from zrep.ops.execute import Line
     from zrep.ops.outcome import Outcome
 
@@ -50,6 +52,16 @@ def report(outcomes: Iterable[Outcome], *, verbose: bool, terminal: bool, dry_ru
 def complain(error: ZrepError) -> None:
     """One line on stderr."""
     print(f"zrep: {error.line()}", file=sys.stderr)
+
+
+def events(found: Sequence[Event], *, verbose: bool) -> None:
+    """What moved roles; with verbose, all the rest after it."""
+    rest = [each for each in found if not each.role]
+    for each in [*(each for each in found if each.role), *(rest if verbose else ())]:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.at))
+        print(printable(f"{when}  {each.host}:{each.filesystem}  {each.what}{f'  ({each.who})' if each.who else ''}"))
+    if rest and not verbose:
+        print(f"and {len(rest)} commands that moved no role: -v shows them")
 
 
 def properties(values: Mapping[str, Mapping[str, str]], *, tabs: bool) -> None:

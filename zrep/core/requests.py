@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from zrep.core import steps
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
+from zrep.core.history import Happened
 from zrep.core.mounts import MountEntry
 from zrep.core.names import DatasetName, HostName, PoolName, PropertyName, SnapshotName, Tag, TagOrNone, ancestors
 from zrep.core.neighbours import Child
@@ -405,6 +406,17 @@ class ReadTags(Request[list[str]], frozen=True):
     """The tags under which datasets of the host are in a pair, in order."""
 
     looks = True
+
+
+class ReadHistory(Request[dict[str, list[Happened]]], frozen=True):
+    """The commands that pools remember of datasets, each in the order of time."""
+
+    looks = True
+
+    datasets: tuple[DatasetName, ...]
+
+    def fits(self, answer: dict[str, list[Happened]]) -> bool:
+        return answer.keys() <= set(self.datasets)
 
 
 class ReadLostPools(Request[dict[str, Failure]], frozen=True):

@@ -147,6 +147,11 @@ def pool_free(pool: str) -> Argv:
     return ("zpool", "list", "-Hp", "-o", "name,size,free,health,readonly", pool)
 
 
+def history(pool: str) -> Argv:
+    """The commands that a pool remembers, with who ran them; the time in UTC."""
+    return ("env", "TZ=UTC0", "zpool", "history", "-l", pool)
+
+
 def sync_pool(pool: str) -> Argv:
     """Close a pool's transaction group."""
     return ("zpool", "sync", pool)

@@ -1,0 +1,97 @@
+"""What a pool's history says of a pair. Its lines are those of OpenZFS 2.3 (the lab asks a real one)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from tests.ops import hosts as model
+from tests.ops import pairs
+from tests.ops.hosts import Hosts
+from tests.ops.pairs import A, B
+from zrep.core.errors import RefusedError
+from zrep.core.history import Event, Happened, event, names
+from zrep.core.requests import Answer, ReadHistory, Request
+from zrep.ops.history import history
+from zrep.zfs.history import parse_history
+
+TEXT = """History for 'tank':
+2026-11-28.12:00:00 zpool create tank /dev/vdb [user 0 (root) on alpha:linux]
+2026-11-28.12:00:05 zfs set zrep:src-host=alpha zrep:master=yes zrep:epoch=1 tank/a [user 0 (root) on alpha:linux]
+2026-11-28.12:01:05 zfs set zrep:paused=moving house since 2026-11-28T12:01:05Z tank/a [user 1000 (zrep) on alpha:linux]
+2026-11-28.12:02:05 zfs inherit zrep:paused tank/a
+2026-11-28.12:03:05 zfs receive -s -u -x zrep:gen tank/a [user 7 on alpha:linux]
+2026-11-28.12:03:06 zfs snapshot tank/ab@x [user 0 (root) on alpha:linux]
+2026-11-28.25:03:06 zfs snapshot tank/a@nonsense
+no line of a history
+
+"""
+
+
+def test_the_lines_of_a_pool() -> None:
+    found = parse_history(TEXT)
+    assert [each.at - found[0].at for each in found] == [0, 5, 65, 125, 185, 186]
+    assert [each.who for each in found] == ["root@alpha", "root@alpha", "zrep@alpha", "", "7@alpha", "root@alpha"]
+    assert found[3] == Happened(1795867325, "zfs inherit zrep:paused tank/a")
+
+
+def test_a_command_is_about_a_dataset_by_its_whole_name() -> None:
+    assert [names(each.command, A) for each in parse_history(TEXT)] == [False, True, True, True, True, False]
+    assert names("zfs destroy tank/a@x,y", A)
+    assert not names("zfs set a=b tank/a/b", A)
+
+
+@pytest.mark.parametrize(
+    ("command", "what", "role"),
+    [
+        (f"zfs set zrep:src-host=alpha zrep:master=yes zrep:epoch=4 {A}", "master, epoch 4", True),
+        (f"zfs set zrep:master=no zrep:epoch=5 {A}", "replica, epoch 5", True),
+        (f"zfs set zrep:inprogress=failover,prepare {A}", "role change begun: failover,prepare", True),
+        (f"zfs set zrep:paused=moving house since now {A}", "paused: moving house since now", True),
+        (f"zfs inherit zrep:paused {A}", "pause ended", True),
+        (f"zfs inherit zrep:master {A}", "no part of a pair any more", True),
+        (f"zfs inherit zrep:inprogress {A}", "no inprogress any more", False),
+        (f"zfs rename {A} {A}_split_2_0a", f"rename {A} {A}_split_2_0a", True),
+        (f"zfs receive -s {A}", "received", False),
+        (f"zfs set quota=1G {A}", "set quota=1G tank/a", False),
+        (f"zfs set other:master=yes {A}", f"set other:master=yes {A}", False),
+        ("odd", "odd", False),
+    ],
+)
+def test_what_a_command_was_to_a_pair(command: str, what: str, role: bool) -> None:
+    assert event("zrep", "alpha", A, Happened(7, command, "root")) == Event(7, "alpha", A, what, role, "root", command)
+
+
+@pytest.fixture
+def remembering(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Hosts:
+    """A pair whose pools remember something: the model's have no history."""
+    ask = model.ModelHost.ask
+
+    def told(self: model.ModelHost, request: Request[Answer]) -> Answer:
+        if isinstance(request, ReadHistory):
+            at = {"alpha": 20, "beta": 10}[self.name]
+            found = {name: [Happened(at, f"zfs set zrep:master=yes {name}")] for name in request.datasets}
+            return cast(Answer, found)
+        return ask(self, request)
+
+    monkeypatch.setattr(model.ModelHost, "ask", told)
+    pairs.linked(hosts)
+    return hosts
+
+
+def of(hosts: Hosts, host: str, *chosen: str) -> list[tuple[int, str, str]]:
+    with hosts.session(host) as session:
+        return [(each.at, each.host, each.filesystem) for each in history(session, chosen)]
+
+
+def test_both_sides_in_the_order_of_time(remembering: Hosts) -> None:
+    assert of(remembering, "alpha") == of(remembering, "beta", B) == [(10, "beta", B), (20, "alpha", A)]
+    remembering.wire.cut = True
+    assert of(remembering, "alpha", A) == [(20, "alpha", A)]
+    assert remembering.said == ["only this side's history: lost beta (the link is cut)"]
+
+
+def test_what_is_in_no_pair_has_none(remembering: Hosts) -> None:
+    with pytest.raises(RefusedError, match="no such filesystem"):
+        of(remembering, "alpha", "tank/nothing")

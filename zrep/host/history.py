@@ -1,0 +1,23 @@
+"""What the pools of this machine remember of datasets."""
+
+from __future__ import annotations
+
+from zrep.core.history import Happened, names
+from zrep.core.names import pool_of
+from zrep.core.requests import ReadHistory
+from zrep.host.machine import Machine, carry_out
+from zrep.zfs import commands
+from zrep.zfs.history import parse_history
+
+# Of one dataset, the newest: years of role changes, and months of the rest.
+_MOST = 5000
+
+
+@carry_out.register(ReadHistory)
+def read_history(request: ReadHistory, machine: Machine) -> dict[str, list[Happened]]:
+    found: dict[str, list[Happened]] = {name: [] for name in request.datasets}
+    for pool in sorted({pool_of(name) for name in request.datasets}):
+        told = parse_history(machine.output(commands.history(pool)))
+        for name in (name for name in request.datasets if pool_of(name) == pool):
+            found[name] = [each for each in told if names(each.command, name)][-_MOST:]
+    return found
