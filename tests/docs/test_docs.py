@@ -28,7 +28,7 @@ MAN = ROOT / "man/zrep.8"
 BASH = ROOT / "completions/zrep.bash"
 ZSH = ROOT / "completions/_zrep"
 FISH = ROOT / "completions/zrep.fish"
-DOCUMENTS = (README, MAN, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md")
+DOCUMENTS = (README, MAN, ROOT / "man/zrep-recovery.7", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md")
 
 HELP = {"-h", "--help"}
 # zrep.cli.main answers these before any command line is parsed.

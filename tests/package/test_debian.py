@@ -124,7 +124,9 @@ class Package:
         for name in FILES:
             assert (clean.folder / name).exists(), name
         # The manual is left out by roots that are made small, so that it is looked for in the package.
-        assert "./usr/share/man/man8/zrep.8.gz" in clean.run("dpkg-deb -c /zrep-zfs.deb").stdout
+        content = clean.run("dpkg-deb -c /zrep-zfs.deb").stdout
+        assert "./usr/share/man/man8/zrep.8.gz" in content
+        assert "./usr/share/man/man7/zrep-recovery.7.gz" in content
         assert (clean.folder / "usr/lib/zrep-zfs/msgspec").exists() != self.own_msgspec
 
         # Nothing is begun by itself, and the units are as systemd wants them.
