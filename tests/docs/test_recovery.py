@@ -69,7 +69,7 @@ def renamed(hosts: Hosts) -> None:
 
 def replicated_by_another(hosts: Hosts) -> None:
     pairs.source(hosts)
-    hosts["beta"].sh(f"zfs create {B}")
+    hosts["beta"].run(["zfs", "receive", "-u", B], hosts["alpha"].sh(f"zfs send {A}@daily"))
 
 
 RECIPES = {
@@ -83,7 +83,7 @@ RECIPES = {
     "A FILESYSTEM WAS RENAMED": Recipe(renamed, names=("tank/c", B)),
     "ONE FILE BACK FROM THE REPLICA": Recipe(pairs.linked),
     "MOVING FROM THE SHELL ZREP": Recipe(pairs.shell_pair),
-    "MOVING FROM SYNCOID, ZREPL OR ANOTHER": Recipe(replicated_by_another, names=(A, "tank/b_new")),
+    "MOVING FROM SYNCOID, ZREPL OR ANOTHER": Recipe(replicated_by_another),
     "BOTH HOSTS ARE TO BE UPGRADED": Recipe(pairs.linked),
 }
 
