@@ -85,7 +85,7 @@ def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
             return _outside(gate, names) or ("" if wait <= LOCK_SECONDS else f"a wait of {wait} s")
         case asked.Unlock(datasets=names) | asked.ReadHolders(datasets=names):
             return _outside(gate, names)
-        case asked.ReadBelow(datasets=names) | asked.ReadOtherRoles(datasets=names):
+        case asked.ReadBelow(datasets=names) | asked.ReadOtherRoles(datasets=names) | asked.ReadHistory(datasets=names):
             return _outside(gate, names)
         case asked.ReadMembers(datasets=names, trees=trees):
             return _outside(gate, [name for name in names if not gate.above(name)]) or _outside(gate, trees)
