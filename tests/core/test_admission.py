@@ -42,6 +42,7 @@ def one(dataset: str = A) -> list[tuple[Request[Any], str]]:
         (asked.ReadChildren(dataset), "rsbk"),
         (asked.ReadBelow("zrep", (dataset,)), "rsbk"),
         (asked.ReadOtherRoles("zrep", (dataset,)), "rsbk"),
+        (asked.ReadHistory((dataset,)), "rsbk"),
         (asked.ReadAllProperties(dataset), "rsbk"),
         (asked.ReadDelegations(dataset), "rsbk"),
         (asked.ReadPropertyNames(dataset), "rsbk"),
