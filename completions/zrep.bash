@@ -18,7 +18,7 @@ _zrep_offer() {
 }
 
 _zrep() {
-    local commands="init sync refresh failover takeover rejoin rehearse expire list status history pause unpause changeconfig clear allow gate version"
+    local commands="init sync refresh failover takeover rejoin rehearse expire list status history pause unpause changeconfig clear doctor allow gate version"
     local rows="-H -p -o -s -S -j --json --color"
     local fields="name role peer state sent lag behind unsent tag epoch synced code detail moving advice left_out"
     local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
@@ -62,6 +62,7 @@ _zrep() {
             options="--own-host --savecount --lease --minfree --keep --max-lag --moved -r --no-recursive -n --dry-run -v --verbose --json"
             takes="--own-host --savecount --lease --minfree --keep --max-lag" ;;
         clear) options="-L --keep-base -n --dry-run -v --verbose --json" ;;
+        doctor) options="--may-be-empty -v --verbose --json" ;;
         allow) options="--send --receive --apply" ;;
         gate) options="--tree --send --receive --keep" takes="--tree" ;;
         version) ;;
@@ -103,7 +104,7 @@ _zrep() {
         expire:0 | refresh:0) _zrep_offer < <(echo all; _zrep_pairs) ;;
         sync:* | pause:* | failover:0) _zrep_offer < <(_zrep_pairs -L) ;;
         takeover:0 | rejoin:0 | rehearse:0 | changeconfig:0 | clear:0) _zrep_offer < <(_zrep_pairs) ;;
-        expire:* | refresh:* | list:* | status:* | history:* | unpause:*) _zrep_offer < <(_zrep_pairs) ;;
+        expire:* | doctor:* | refresh:* | list:* | status:* | history:* | unpause:*) _zrep_offer < <(_zrep_pairs) ;;
     esac
 } &&
     complete -F _zrep zrep

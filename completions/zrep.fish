@@ -76,6 +76,7 @@ complete -c zrep -n __zrep_needs_command -a pause -d 'Let sync leave filesystems
 complete -c zrep -n __zrep_needs_command -a unpause -d 'End a pause'
 complete -c zrep -n __zrep_needs_command -a changeconfig -d 'Change what this side knows of the pair'
 complete -c zrep -n __zrep_needs_command -a clear -d 'End a pair on both sides'
+complete -c zrep -n __zrep_needs_command -a doctor -d 'Look at both hosts for what will hurt later'
 complete -c zrep -n __zrep_needs_command -a allow -d 'Print what a user needs to replicate without being root'
 complete -c zrep -n __zrep_needs_command -a gate -d 'For authorized_keys: all that a key is good for'
 complete -c zrep -n __zrep_needs_command -a version -d 'Print the version'
@@ -119,6 +120,12 @@ complete -c zrep -n '__zrep_command_is sync -S refresh' -s j -x -d 'Streams at o
 complete -c zrep -n '__zrep_command_is sync -S' -s f -d 'Roll a replica that was changed by hand back to the base'
 complete -c zrep -n '__zrep_argument_is 1 sync -S refresh expire -e' -a all -d 'All of them'
 complete -c zrep -n '__zrep_command_is sync -S pause' -a '(__zrep_pairs -L)' -d Master
+
+# doctor
+complete -c zrep -n '__zrep_command_is doctor' -l may-be-empty -d 'No pair under this tag is no mistake'
+complete -c zrep -n '__zrep_command_is doctor' -s v -l verbose -d 'Say what was done'
+complete -c zrep -n '__zrep_command_is doctor' -l json -d 'Results and errors as one JSON document'
+complete -c zrep -n '__zrep_command_is doctor' -a '(__zrep_pairs)' -d Filesystem
 
 # allow, gate
 complete -c zrep -n '__zrep_command_is allow' -l send -d 'Streams go from here'

@@ -74,6 +74,7 @@ HOST: list[tuple[Request[Any], str]] = [
     (asked.ReadLostPools(), "rsbk"),
     (asked.IsRunning(1), "rsbk"),
     (asked.ReadMounts(), "b"),
+    (asked.ReadSchedule(), "b"),
     (asked.ReadPoolSpace("tank"), "rsbk"),
     (asked.ReadPoolSpace("rpool"), ""),
     (asked.ReadToken("1-ab"), "sb"),

@@ -96,6 +96,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadPropertyNames(A), ["quota", "offsite:src-fs"]),
     (asked.ReadOtherRoles("zrep", (A, B)), {A: {"offsite": ROLE}}),
     (asked.IsRunning(1), True),
+    (asked.ReadSchedule(), ["/etc/cron.d/zrep"]),
     (asked.ReadPoolSpace("tank"), PoolSpace(2**50, 2**40)),
     (asked.ReadToken(TOKEN), TokenContents(True, "1", "2", 3)),
     (asked.ReadStreamSize(SEND), 2**40),

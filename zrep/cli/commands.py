@@ -520,6 +520,22 @@ def changeconfig(
 
 
 @app.command()
+def doctor(
+    context: typer.Context,
+    filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
+    may_be_empty: MayBeEmpty = False,
+    verbose: Verbose = False,
+    json: Json = False,
+) -> int:
+    """Look at both hosts for what will hurt later."""
+    from zrep.ops.doctor import doctor
+
+    names = running.filesystems(filesystems or ["all"])
+    session = running.begin(context.obj, may_be_empty=may_be_empty, verbose=verbose, json=json)
+    return running.run(session, lambda: doctor(session, names))
+
+
+@app.command()
 def allow(
     context: typer.Context,
     user: Annotated[str, typer.Argument(metavar="USER", help="Who is to replicate FS without being root.")],

@@ -119,7 +119,7 @@ def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
             return _needs(gate, "send", "receive") or _outside(gate, [name, *_snapshot_of(request)])
         case asked.IsReadable(snapshot=name):
             return _needs(gate, "send", "receive") or _outside(gate, [name])
-        case asked.ReadMounts():
+        case asked.ReadMounts() | asked.ReadSchedule():
             return _needs(gate, "send", "receive")
         case asked.RunHooks(event=event, about=about):
             return _needs(gate, "send", "receive") or _hooks(gate, event, about)

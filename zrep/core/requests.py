@@ -109,6 +109,12 @@ class Recall(Request[dict[str, dict[str, Note]]], frozen=True):
     keys: tuple[str, ...]
 
 
+class ReadSchedule(Request[list[str]], frozen=True):
+    """The files of cron and the timers of systemd by which zrep runs there by itself."""
+
+    looks = True
+
+
 class IsRunning(Request[bool], frozen=True):
     """Whether the host has a process of this number."""
 

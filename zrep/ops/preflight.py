@@ -57,7 +57,7 @@ def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
     master, host = view.pair.source.members[0], view.executor.source
     left = find_left_out(host, view.tag, [master], here=host is session.local, certain=True)
     notes += [what.line(name) for name, what in left.items()]
-    notes += _gaps(session, view)
+    notes += gaps(session, view)
     return Preflight(found, "" if _unusable_data(view) else _amount(session, view), tuple(notes))
 
 
@@ -195,7 +195,7 @@ def cannot_insist(view: View) -> list[RefusedError]:
     return found
 
 
-def _gaps(session: Session, view: View) -> list[str]:
+def gaps(session: Session, view: View) -> list[str]:
     """Clocks and versions that differ: neither stops anything, both are worth knowing."""
     here, there = (view.executor.host(end).ask(Identify()) for end in (view.here, view.here.other))
     notes = []
