@@ -45,7 +45,7 @@ _zrep() {
     case $command in
         init | -i) command=init options="--pull --adopt --src-host --savecount --send-flags -r --recursive -n --dry-run -v --verbose --json"
             takes="--src-host --savecount --send-flags" ;;
-        sync | -S) command=sync options="-q -j -f --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
+        sync | -S) command=sync options="-q -j -f --crash-consistent --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         refresh) options="-q -j --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         failover) options="--force-unmount -n --dry-run -v --verbose --json" ;;
         takeover) options="-L -f --force --yes --newest --fence-cmd --force-unmount -n --dry-run -v --verbose --json" takes="--fence-cmd" ;;

@@ -143,6 +143,9 @@ def sync(
         int | None,
         typer.Option("-j", metavar="N", min=1, max=running.MOST_JOBS, help="Streams at once to a peer (ZREP_JOBS)."),
     ] = None,
+    crash_consistent: Annotated[
+        bool, typer.Option("--crash-consistent", help="A snapshot although a before-snapshot hook has failed.")
+    ] = False,
     may_be_empty: MayBeEmpty = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
@@ -158,6 +161,7 @@ def sync(
         quiet=quiet,
         force=force,
         jobs=jobs or 0,
+        crash_consistent=crash_consistent,
         may_be_empty=may_be_empty,
         dry_run=dry_run,
         verbose=verbose,

@@ -41,6 +41,7 @@ def sync(
     quiet: int = 0,
     force: bool = False,
     jobs: int = 0,
+    crash_consistent: bool = False,
     may_be_empty: bool = False,
     dry_run: bool = False,
     verbose: bool = False,
@@ -51,6 +52,7 @@ def sync(
 
     jobs = jobs or number("ZREP_JOBS", settings.jobs, 1, MOST_JOBS) or 0
     options = {"quiet": quiet, "force": force, "may_be_empty": may_be_empty, "json": json}
+    options |= {"crash_consistent": crash_consistent}
     session = begin(settings, jobs=jobs, dry_run=dry_run, verbose=verbose, **options)
     # A person wants to hear it again, cron does not.
     cron = not (names or verbose or dry_run or json or sys.stderr.isatty())

@@ -28,7 +28,10 @@ LOCK_SECONDS = 60.0
 # What is remembered of a filesystem is a few numbers and names.
 _NOTES_LENGTH = 64 << 10
 _OWN_SNAPSHOT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}_[0-9a-f]{6,12}")
-_EVENTS = frozenset({"before-demote", "before-promote", "after-demote", "after-promote", "not-demoted", "not-promoted"})
+_EVENTS = frozenset(
+    {"before-demote", "before-promote", "after-demote", "after-promote", "not-demoted", "not-promoted"}
+    | {"before-snapshot", "after-snapshot"}
+)
 _ABOUT = frozenset({"ZREP_FS", "ZREP_TAG", "ZREP_EPOCH", "ZREP_PEER", "ZREP_PEER_FS"})
 _ABOUT_VALUE = re.compile(r"[A-Za-z0-9_.:@%/ \[\]-]{0,300}")
 # What a replica is told with each stream; all the rest of its role is settled once where the side that stores decides.
@@ -121,6 +124,8 @@ def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
             return _needs(gate, "send", "receive") or _outside(gate, [name])
         case asked.ReadMounts() | asked.ReadSchedule():
             return _needs(gate, "send", "receive")
+        case asked.RunHooks(event="before-snapshot" | "after-snapshot" as event, about=about):
+            return _needs(gate, "send") or _hooks(gate, event, about)
         case asked.RunHooks(event=event, about=about):
             return _needs(gate, "send", "receive") or _hooks(gate, event, about)
         case asked.TakeRole(step=step):

@@ -18,9 +18,10 @@ FENCE_SECONDS = 120.0
 def run_hooks(request: RunHooks, machine: Machine) -> list[str]:
     """A hook that cannot be run is a hook that refused; so is one that others than root may write. What has happened is
     told to syslog too."""
-    if not request.event.startswith("before-"):
+    snapshot = request.event.endswith("-snapshot")
+    if not (snapshot or request.event.startswith("before-")):
         machine.log(_line(request))
-    folder = machine.settings.hooks
+    folder = f"{machine.settings.hooks}/snapshot.d" if snapshot else machine.settings.hooks
     try:
         paths = [f"{folder}/{name}" for name in sorted(os.listdir(folder))]
     except FileNotFoundError:

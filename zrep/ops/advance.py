@@ -21,6 +21,7 @@ from zrep.core.plan_data import (
 )
 from zrep.core.quantities import floor_bytes, size
 from zrep.core.steps import Hold, Step, TakeSnapshot
+from zrep.ops import hooks
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import read_pool_space
@@ -53,12 +54,31 @@ def take_snapshots(session: Session, views: list[View], pool_space: Mapping[str,
         group = [view for view in group if view.name not in short]
         if not group:
             continue
-        if _snapshot(session, group) is None:
-            continue
-        for batch in _moments(group):
-            error = _snapshot(session, batch)
-            if error is not None:
-                failed.update({view.name: copy.copy(error) for view in batch})
+        failed.update(_taken_at_rest(session, group))
+    return failed
+
+
+def _taken_at_rest(session: Session, views: list[View]) -> dict[str, ZrepError]:
+    """One snapshot command for all, or where that fails one for each, while the administrator's programs keep at rest
+    what writes to them; the error of those that have none. Where a program said no there is none."""
+    failed: dict[str, ZrepError] = {}
+    ready: list[View] = []
+    told: list[list[View]] = []
+    try:
+        for moment in _moments(views):
+            error = hooks.before_snapshot(session, moment[0])
+            if error is None or session.options.crash_consistent:
+                ready += moment
+            else:
+                failed.update({view.name: copy.copy(error) for view in moment})
+            told.append(moment)
+        if ready and _snapshot(session, ready) is not None:
+            for batch in _moments(ready):
+                if alone := _snapshot(session, batch):
+                    failed.update({view.name: copy.copy(alone) for view in batch})
+    finally:  # whoever was told of the beginning hears of the end, said no or not
+        for moment in told:
+            hooks.after_snapshot(session, moment[0])
     return failed
 
 

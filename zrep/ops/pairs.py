@@ -55,7 +55,7 @@ class Options(Struct, frozen=True):
     expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not); jobs: filesystems that one peer is
     sent at the same time, 0: what this machine can bear; fence: the command that takeover -L runs first, "" for
     none; may_be_empty: that there is no pair at all is no mistake; json: everything is told in one document at the
-    end."""
+    end; crash_consistent: a snapshot is made although a before-snapshot hook has failed."""
 
     tag: str = DEFAULT_TAG
     force: bool = False
@@ -67,6 +67,7 @@ class Options(Struct, frozen=True):
     fence: str = ""
     may_be_empty: bool = False
     json: bool = False
+    crash_consistent: bool = False
 
 
 class Link(Struct, frozen=True):
