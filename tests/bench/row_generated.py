@@ -16,6 +16,7 @@ from tests.bench.figures import Line, Row, Series
 from tests.bench.place import GUEST
 from tests.lab.hosts import CommandError, Lab
 from tests.lab.progress import LabError, say
+from zrep.core.names import FOLLOWED
 from zrep.zfs import commands
 
 SIZES = (1, 10, 100, 1000, 10000)
@@ -29,7 +30,12 @@ ZFS = r"""#!/bin/sh
 echo "${0##*/} $*" >> "$BENCH/$BENCH_SIDE.count"
 case "$1 $2 $3" in
     "get -Hp -s") exec cat "$BENCH/$BENCH_SIDE.roles" ;;
-    "get -Hp -o") exec cat "$BENCH/$BENCH_SIDE.properties" ;;
+    "get -H -s") echo zrep:src-fs ;;
+    "get -Hp -o")
+        case "$*" in
+            *,aclinherit,*) exec cat "$BENCH/$BENCH_SIDE.members" ;;
+            *) exec cat "$BENCH/$BENCH_SIDE.properties" ;;
+        esac ;;
     "list -Hp -d") exec cat "$BENCH/snapshots" ;;
     "holds -H "*) shift 2; printf '%s\tzrep\tSat Nov 21 18:10 2026\n' "$@" ;;
     "sync tank "*) ;;
@@ -90,7 +96,11 @@ def generate(place: Path, size: int) -> None:
             "referenced": "1000000", "available": "100000000000", "encryption": "off", "sharenfs": "off",
             "sharesmb": "off",
         }  # fmt: skip
-        with (place / f"{side}.roles").open("w") as roles, (place / f"{side}.properties").open("w") as properties:
+        with (
+            (place / f"{side}.roles").open("w") as roles,
+            (place / f"{side}.properties").open("w") as properties,
+            (place / f"{side}.members").open("w") as members,
+        ):
             for name in names:
                 own = role | {"src-fs": name, "dest-fs": name}
                 asked = commands.role_properties("zrep")
@@ -98,9 +108,11 @@ def generate(place: Path, size: int) -> None:
                 roles.write(f"{name}\t{commands.FOUND_BY}\t0\tdefault\n")
                 roles.writelines(f"{name}\t{p}\t{v}\tlocal\n" for p, v in local.items())
                 mine = {**native, "mountpoint": f"/{name}"}
-                properties.writelines(f"{name}\t{p}\t{v}\t-\n" for p, v in mine.items())
+                told = [f"{name}\t{p}\t{v}\t-\n" for p, v in mine.items()]
                 for p in (*asked, *commands.snapshot_marks("zrep")):
-                    properties.write(f"{name}\t{p}\t{local.get(p, '-')}\t{'local' if p in local else '-'}\n")
+                    told.append(f"{name}\t{p}\t{local.get(p, '-')}\t{'local' if p in local else '-'}\n")
+                properties.writelines(told)
+                members.writelines((*told, *(f"{name}\t{p}\ton\tdefault\n" for p in FOLLOWED)))
     with (place / "snapshots").open("w") as snapshots:
         for place_, name in enumerate(names):
             snapshots.write(f"{name}\t1\t1\t1795000000\t-\t0\t1000000\t-\t-\t-\n")
@@ -164,7 +176,7 @@ def _measure(place: Path, size: int) -> tuple[list[Line], list[str]]:
 
 def _floor(place: Path) -> float:
     begin = time.monotonic()
-    for name in ("alpha.roles", "alpha.properties", "snapshots"):
+    for name in ("alpha.roles", "alpha.members", "snapshots"):
         with (place / name).open() as file:
             subprocess.run(["sh", "-c", "cat"], stdin=file, stdout=subprocess.DEVNULL, check=True)
     return time.monotonic() - begin

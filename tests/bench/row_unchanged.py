@@ -42,7 +42,7 @@ def measure(lab: Lab, names: list[str]) -> list[Line]:
         alpha.run("ssh -O exit -o ControlPath=/run/kept-%C beta")
     say(f"    here: {'; '.join(' '.join(line.split()[:3]) for line in cost.lines['alpha'])}")
     for host in lab:
-        get = commands.get_properties(commands.read_properties("zrep"), names)
+        get = commands.get_properties(commands.member_properties("zrep"), names)
         snapshots = commands.list_snapshots(commands.snapshot_marks("zrep"), names)
         script = f"#!/bin/sh\n{' '.join(get)} > /dev/null && {' '.join(snapshots)} > /dev/null\n"
         host.put(script.encode(), "/run/floor", mode="755")

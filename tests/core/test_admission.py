@@ -100,8 +100,11 @@ STEPS: list[tuple[steps.Change, str]] = [
     *((steps.SetProperties(T, (A,), ((name, value),)), "") for name, value in (
         ("mountpoint", "/etc"), ("setuid", "on"), ("sharenfs", "on"), ("exec", "on"), ("devices", "on"), ("quota", "1"),
         ("org.openzfs.systemd:required-by", "x"), ("com.sun:auto-snapshot", "true"), ("zrep:other", "x"),
-        ("evil", "x"), (":sent", "x"), ("canmount", "x"),
+        ("evil", "x"), (":sent", "x"), ("canmount", "x"), ("reservation", "1"), ("compression", "x; reboot"),
     )),
+    (steps.SetProperties(T, (A,), (("compression", "zstd-3"),)), "rbk"),
+    (steps.InheritProperty(T, (A,), "compression"), "rbk"),
+    (steps.InheritProperty(T, (A,), "exec"), ""),
     (steps.InheritProperty(T, (A,), "zrep:inprogress"), "rsbk"),
     (steps.InheritProperty(T, (A,), "zrep:canmount"), "rsbk"),
     (steps.InheritProperty(T, (A,), "zrep:src-fs"), "b"),

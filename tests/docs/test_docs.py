@@ -20,7 +20,7 @@ from zrep.cli.fields import FIELDS
 from zrep.cli.main import _GLOBAL_WITH_VALUE, _SHORT, _watch_seconds
 from zrep.core import errors
 from zrep.core.diagnosis import State
-from zrep.core.names import EXCLUDE, MADE, ROLE_PROPERTIES, SENT
+from zrep.core.names import EXCLUDE, FOLLOWED, MADE, ROLE_PROPERTIES, SENT
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -362,6 +362,11 @@ def test_properties_are_documented() -> None:
     manual = re.findall(r"^\.It Sy (zrep:.*)$", man_sections()["FILES"], re.MULTILINE)
     assert {name for line in manual for name in line.split(" , ")} == names
     assert in_code([row[0] for row in readme_table("### Properties")]) == names
+
+
+def test_what_follows_is_documented() -> None:
+    section = man_sections()["PROPERTIES THAT FOLLOW"].partition("These follow:")[2].partition(".Pp")[0]
+    assert re.findall(r"[a-z_]{3,}", section) == list(FOLLOWED)
 
 
 def test_states_are_documented() -> None:

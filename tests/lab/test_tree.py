@@ -4,12 +4,56 @@ from __future__ import annotations
 
 from tests.lab.hosts import Host
 from tests.lab.zrep_on import alone, silent
+from zrep.core.names import FOLLOWED
 
 Hosts = tuple[Host, Host]
 
 MEMBERS = ("tank/t", "tank/t/x", "tank/t/x/deep")
 CRON = "zrep sync all"
 KEY = "-o encryption=on -o keyformat=passphrase -o keylocation=file:///root/key"
+
+
+# Another value than the one by default, of all that follows.
+SET = {
+    "aclinherit": "passthrough",
+    "aclmode": "passthrough",
+    "acltype": "posix",
+    "atime": "off",
+    "checksum": "sha256",
+    "compression": "gzip-3",
+    "copies": "2",
+    "dedup": "on",
+    "devices": "off",
+    "dnodesize": "auto",
+    "exec": "off",
+    "logbias": "throughput",
+    "nbmand": "on",
+    "overlay": "off",
+    "primarycache": "metadata",
+    "quota": "200M",
+    "recordsize": "16K",
+    "redundant_metadata": "most",
+    "refquota": "150M",
+    "refreservation": "2M",
+    "relatime": "off",
+    "reservation": "3M",
+    "secondarycache": "none",
+    "setuid": "off",
+    "snapdev": "visible",
+    "snapdir": "visible",
+    "special_small_blocks": "0",
+    "sync": "disabled",
+    "volmode": "none",
+    "vscan": "on",
+    "xattr": "sa",
+}
+LIMITS = {"quota", "refquota", "reservation", "refreservation"}
+
+
+def own(host: Host, name: str) -> dict[str, str]:
+    """What is set there itself, of what follows."""
+    out = host.run(f"zfs get -Hp -s local,received -o property,value {','.join(FOLLOWED)} {name}").out
+    return dict(line.split("\t") for line in out.splitlines())
 
 
 def names(host: Host) -> list[str]:
@@ -56,6 +100,24 @@ class TestTree:
         silent(alpha, CRON)
         [row] = alpha.run("zrep status -H").out.splitlines()
         assert row.split("\t")[3] == "ok"
+
+        # What is set on the master follows, quotas of users and groups with their stream; the replica keeps its own.
+        alpha.run(f"zfs set {' '.join(f'{name}={value}' for name, value in SET.items())} tank/t/y")
+        alpha.run("zfs set userquota@1234=5M groupquota@77=7M tank/t/y; echo more > /tank/t/y/quotas; zpool sync")
+        beta.run("zfs set compression=zstd tank/t/y/deep")
+        silent(alpha, CRON)
+        assert own(beta, "tank/t/y") == own(alpha, "tank/t/y")
+        assert own(alpha, "tank/t/y").keys() >= SET.keys()
+        assert beta.run("zfs get -H -o value userquota@1234,groupquota@77 tank/t/y").out.split() == ["5M", "7M"]
+        assert own(beta, "tank/t/y/deep")["compression"] == "zstd"
+        assert "tank/t/y/deep: set on beta" in alpha.run("zrep status").out
+        alpha.run("".join(f"zfs inherit {name} tank/t/y; " for name in SET if name not in LIMITS))
+        alpha.run("zfs set quota=none refquota=none reservation=none refreservation=none tank/t/y")
+        alpha.run("echo even more > /tank/t/y/quotas; zpool sync")
+        silent(alpha, CRON)
+        assert own(beta, "tank/t/y").keys() - LIMITS == own(alpha, "tank/t/y").keys() - LIMITS
+        assert beta.run(f"zfs get -H -o value {','.join(LIMITS)} tank/t/y").out.split() == ["none"] * 4
+        beta.run("zfs inherit compression tank/t/y/deep")
 
         # The role moves for all of them, and back.
         silent(alpha, "zrep failover tank/t")

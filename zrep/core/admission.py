@@ -18,7 +18,7 @@ from zrep.core import requests as asked
 from zrep.core import steps
 from zrep.core.dataset import Member
 from zrep.core.errors import UsageError
-from zrep.core.names import MADE, ROLE_PROPERTIES, SENT, ancestors, check_dataset, is_tag, pool_of
+from zrep.core.names import FOLLOWED, MADE, ROLE_PROPERTIES, SENT, ancestors, check_dataset, is_tag, pool_of
 from zrep.core.role import Role
 
 # The flags that init can settle.
@@ -35,7 +35,14 @@ _EVENTS = frozenset(
 _ABOUT = frozenset({"ZREP_FS", "ZREP_TAG", "ZREP_EPOCH", "ZREP_PEER", "ZREP_PEER_FS"})
 _ABOUT_VALUE = re.compile(r"[A-Za-z0-9_.:@%/ \[\]-]{0,300}")
 # What a replica is told with each stream; all the rest of its role is settled once where the side that stores decides.
-_WITH_STREAMS = frozenset({"inprogress", "set", "coming", "gone", "canmount", "alone", "epoch", "gen", "parent"})
+_WITH_STREAMS = frozenset(
+    {"inprogress", "set", "coming", "gone", "canmount", "alone", "epoch", "gen", "parent", "followed"}
+)
+# What follows to a replica, but for what whoever stores it may rely on: how much room it gets, and what of it can run.
+_ADMITTED = frozenset(FOLLOWED) - {
+    "quota", "refquota", "reservation", "refreservation", "devices", "exec", "setuid", "dedup",
+}  # fmt: skip
+_ADMITTED_VALUE = re.compile(r"[a-z0-9-]{1,40}")
 # What of a dataset above a tree has to be known to whoever makes something in the tree.
 _OF_ANCESTORS = ("type", "available", "readonly", "encryption", "encryptionroot", "keystatus", "mountpoint")
 
@@ -279,6 +286,8 @@ def _one_set(gate: Gate, name: str, value: str, *, on_snapshots: bool) -> str:
         return _needs(gate, "receive")
     elif (name, value) in (("readonly", "off"), ("canmount", "on"), ("canmount", "off")):
         return _needs(gate, "send", "receive")
+    elif name in _ADMITTED and _ADMITTED_VALUE.fullmatch(value):
+        return _needs(gate, "receive")
     return f"to set {name}"
 
 
@@ -286,6 +295,8 @@ def _inherited(gate: Gate, targets: Iterable[str], name: str) -> str:
     tag, colon, own = name.rpartition(":")
     if name == "readonly":
         return _needs(gate, "send", "receive")
+    if name in _ADMITTED:
+        return _needs(gate, "receive")
     if not (colon and is_tag(tag) and own in ROLE_PROPERTIES):
         return f"to inherit {name}"
     if gate.both or own in _WITH_STREAMS - {"gen", "epoch", "parent"}:

@@ -51,6 +51,45 @@ ROLE_PROPERTIES = (
     "gone",
     "driver",
     "keep",
+    "followed",
+)
+
+# What is set on a master follows to its replica at each sync, as far as it is one of these. Not what a replica has of
+# its own (mountpoint, canmount, readonly, sharenfs, sharesmb, keylocation, zoned and the labels of its host), not what
+# can be set only once, and no limits of how much may lie below: a replica's snapshots are its own. All of them exist
+# since OpenZFS 2.1: to ask for one that is not known fails whole.
+FOLLOWED = (
+    "aclinherit",
+    "aclmode",
+    "acltype",
+    "atime",
+    "checksum",
+    "compression",
+    "copies",
+    "dedup",
+    "devices",
+    "dnodesize",
+    "exec",
+    "logbias",
+    "nbmand",
+    "overlay",
+    "primarycache",
+    "quota",
+    "recordsize",
+    "redundant_metadata",
+    "refquota",
+    "refreservation",
+    "relatime",
+    "reservation",
+    "secondarycache",
+    "setuid",
+    "snapdev",
+    "snapdir",
+    "special_small_blocks",
+    "sync",
+    "volmode",
+    "vscan",
+    "xattr",
 )
 
 # The user properties TAG:NAME of a snapshot: zrep made it, and when it was known to be on both sides.

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value, build_member, only_received, role_of
 from zrep.core.errors import ZrepError
 from zrep.core.mounts import MountEntry
-from zrep.core.names import ancestors, pool_of
+from zrep.core.names import FOLLOWED, ancestors, pool_of
 from zrep.core.neighbours import Child
 from zrep.core.requests import (
     SYNC_SECONDS,
@@ -144,17 +144,17 @@ def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> di
     last of the first attempt."""
     names = [*names, *_below(names, request.trees, machine)]
     tag, marks = request.tag, commands.snapshot_marks(request.tag)
-    properties = machine.look(commands.get_properties(commands.read_properties(tag), names))
+    properties = machine.look(commands.get_properties(commands.member_properties(tag), names))
     snapshots = properties
     if properties.status == 0:
         snapshots = machine.look(commands.list_snapshots(marks, names))
     if snapshots.status == 0:  # nothing is missing
         found, printed = _parsed(tag, names, properties.out, machine), snapshots.out
     else:
-        found = _properties(tag, names, machine)
+        found = exact.properties(machine, commands.member_properties(tag), names)
         printed = machine.output(commands.list_snapshots(marks, list(found))) if found else ""
     held = _with_holds(exact.snapshots(machine, tag, list(found), printed), machine)
-    members = {name: build_member(tag, name, found[name], held[name]) for name in names if name in found}
+    members = {name: build_member(tag, name, _own(found[name]), held[name]) for name in names if name in found}
     replicas = {name for name, member in members.items() if member.role.master is False}
     places = {pool: machine.place(pool) for pool in {pool_of(name) for name in members}}
     return {
@@ -177,9 +177,18 @@ def _below(names: Sequence[str], trees: Sequence[str], machine: Machine) -> list
 
 def _parsed(tag: str, datasets: Sequence[str], printed: str, machine: Machine) -> Properties:
     try:
-        return parse.parse_properties(printed, commands.read_properties(tag), datasets)
+        return parse.parse_properties(printed, commands.member_properties(tag), datasets)
     except AmbiguousError:
-        return _properties(tag, datasets, machine)
+        return exact.properties(machine, commands.member_properties(tag), datasets)
+
+
+def _own(properties: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Properties without what is to follow and is not the dataset's own: that would be the most of all that is kept."""
+    return {
+        name: value
+        for name, value in properties.items()
+        if name not in FOLLOWED or value.source in ("local", "received")
+    }
 
 
 def survey(machine: Machine, tag: str, datasets: Sequence[str]) -> Iterator[Member]:

@@ -27,7 +27,7 @@ class Row(Struct, frozen=True):
     behind: bytes written since; unsent: snapshots waiting; epoch: how many times the role has moved; left_out: what
     nobody replicates below the master; synced: when both sides were last known to be equal; moving: the stream that is
     under way, and at: when that was asked; arrivals: of each snapshot that both sides have, when it was made and when
-    it was known to be there. None: not known."""
+    it was known to be there; kept: what the replica has set otherwise than its master, as text. None: not known."""
 
     name: str
     role: str
@@ -44,6 +44,7 @@ class Row(Struct, frozen=True):
     moving: Moving | None = None
     at: int = 0
     arrivals: tuple[tuple[int, int], ...] = ()
+    kept: str = ""
 
     @property
     def state(self) -> str:
@@ -51,8 +52,8 @@ class Row(Struct, frozen=True):
 
     @property
     def detail(self) -> str:
-        """How far a stream under way is, and why the state is what it is."""
-        return "; ".join(filter(None, [self.sending, self.diagnosis.evidence]))
+        """How far a stream under way is, why the state is what it is, and what is set on the replica alone."""
+        return "; ".join(filter(None, [self.sending, self.diagnosis.evidence, self.kept]))
 
     @property
     def sending(self) -> str:
@@ -205,6 +206,7 @@ def fold(rows: Sequence[Row], aside: Sequence[Member]) -> Row:
         behind=_sum(row.behind for row in rows),
         unsent=_sum(row.unsent for row in rows),
         moving=together([row.moving for row in rows if row.moving]),
+        kept="; ".join(row.kept if row is root else f"{row.name}: {row.kept}" for row in rows if row.kept),
     )
 
 

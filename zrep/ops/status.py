@@ -14,7 +14,8 @@ from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone, unre
 from zrep.core.errors import BusyError, ZrepError
 from zrep.core.moving import Moving, read_moving
 from zrep.core.neighbours import LeftOut
-from zrep.core.pair import End, Pair, Tree, newest_common, plain_tree
+from zrep.core.pair import End, Lane, Pair, Tree, newest_common, plain_tree
+from zrep.core.plan_properties import kept
 from zrep.core.quantities import duration, size
 from zrep.core.requests import ReadHolders
 from zrep.core.role import Role
@@ -265,6 +266,9 @@ def _compared(session: Session, found: Row, mine: Member, theirs: Member) -> Row
     if found.diagnosis.state not in (State.OK, State.NOT_MOUNTED):
         return found
     master, replica = (mine, theirs) if mine.role.master else (theirs, mine)
+    if own := kept(Lane(session.tag, master, replica)):
+        where = "here" if replica is mine else f"on {found.peer}"
+        found = replace(found, kept=f"set {where} by hand and kept: {', '.join(each.text for each in own)}")
     base = newest_common(master, replica)
     if base is None:  # it has still to arrive
         return replace(found, behind=master.number("referenced"), unsent=len(master.ours(session.tag)))

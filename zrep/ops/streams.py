@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from shlex import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -10,15 +12,19 @@ from msgspec.structs import replace
 from zrep.core.dataset import NO_TOKEN, Snapshot, TokenContents
 from zrep.core.diagnosis import diagnose_data, modified
 from zrep.core.errors import FailedError, ZrepError
-from zrep.core.names import pool_of
+from zrep.core.names import ancestors, pool_of
 from zrep.core.pair import End
 from zrep.core.plan_data import plan_advance, plan_another_name, plan_left_over, plan_stream
 from zrep.core.plan_sessions import parcel, plan_sessions
+from zrep.core.quantities import size, whole_number
 from zrep.core.steps import Hold, SendStream
 from zrep.ops.execute import Stream
 from zrep.ops.pairs import Session, View
-from zrep.ops.read import read_property_names, read_token
+from zrep.ops.read import read_all_properties, read_property_names, read_token
 from zrep.zfs import errors as zfs_errors
+
+# What may keep a stream out of a pool that has room.
+_QUOTAS = ("quota", "refquota")
 
 
 class Ready(Struct, frozen=True):
@@ -107,6 +113,25 @@ def _explained(session: Session, due: Ready, error: ZrepError) -> ZrepError | No
                 mine, theirs = now.at(view.here), now.at(view.here.other)
                 found = diagnose_data(view.tag, mine, theirs) or modified(mine, theirs, error.evidence)
                 return found.error(view.name)
+            case zfs_errors.NoSpaceError():
+                return _limited(view, error)
     except ZrepError as raised:
         return raised
+    return error
+
+
+def _limited(view: View, error: ZrepError) -> ZrepError:
+    """The same, with the quotas that may be why: those of the replica, and of what it lies below."""
+    host, replica = view.executor.target, view.pair.target.name
+    found: list[tuple[str, str, int]] = []
+    for name in (replica, *reversed(ancestors(replica))):
+        with suppress(zfs_errors.AbsentError):  # a first stream: it has nothing of its own yet
+            properties = read_all_properties(host, name)
+            limits = ((limit, whole_number(properties[limit].value, 20)) for limit in _QUOTAS if limit in properties)
+            found += [(name, limit, value) for limit, value in limits if value]
+    if found:
+        name, limit, _ = found[0]
+        said = ", ".join(f"{limit}={size(value)} on {name}" for name, limit, value in found)
+        error.evidence = f"{error.evidence}; on {host.name}: {said}"
+        error.advice = f"on {host.name}: zfs set {limit}=SIZE {quote(name)}, a larger one, or destroy snapshots there"
     return error

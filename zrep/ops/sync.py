@@ -38,6 +38,7 @@ from zrep.ops.lease import not_reached, reached
 from zrep.ops.memory import last_synced, remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View, busy
+from zrep.ops.properties import followed
 from zrep.ops.repair import prepare
 from zrep.ops.streams import Ready, bring, in_sessions, pools, ready
 from zrep.ops.tags import relaying
@@ -392,6 +393,7 @@ def _advance_all(session: Session, views: list[View], limits: _Limits) -> list[O
                 # claimed after a power loss (seen on OpenZFS 2.3.2).
                 view = session.again(view, End.TARGET).after(back[-1])
             advance = plan_advance(view.lane, view.here)
+            view = followed(session, view)
             # After a rollback something is sent even if nothing was written: only a stream makes ZFS count from 0.
             plans.append((view, replace(advance, written=max(1, advance.written)) if back else advance))
         except ZrepError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from zrep.core import steps
-from zrep.core.names import EXCLUDE, MADE, ROLE_PROPERTIES, SENT
+from zrep.core.names import EXCLUDE, FOLLOWED, MADE, ROLE_PROPERTIES, SENT
 from zrep.core.requests import DIFFERENCES_KEPT
 
 NATIVE_PROPERTIES = (
@@ -76,6 +76,11 @@ def find_tags() -> Argv:
 def read_properties(tag: str) -> tuple[str, ...]:
     """What is read of a dataset."""
     return (*NATIVE_PROPERTIES, *role_properties(tag), *snapshot_marks(tag))
+
+
+def member_properties(tag: str) -> tuple[str, ...]:
+    """What is read of a dataset whose other half is asked too: what of it is to follow, and what has."""
+    return (*read_properties(tag), *FOLLOWED)
 
 
 def get_properties(properties: Sequence[str], datasets: Sequence[str]) -> Argv:

@@ -1,0 +1,46 @@
+"""What is set on a master, set on its replica too: at each sync, written to or not."""
+
+from __future__ import annotations
+
+from shlex import quote
+
+from zrep.core.errors import FailedError, UnreachableError, ZrepError
+from zrep.core.plan_properties import plan_follow, plan_followed
+from zrep.core.steps import Change, InheritProperty, SetProperties
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Session, View
+
+
+def followed(session: Session, view: View) -> View:
+    """The pair of one lane once its replica's properties have followed. One that cannot be set there is told of, and
+    keeps nothing else from being done."""
+    for step in plan_follow(view.lane):
+        error = view.executor.try_do(step)
+        if isinstance(error, UnreachableError):
+            raise error
+        if error is not None:
+            session.untidied.append(_refused(view, step, error))
+        else:
+            view = view.after(step)
+    for step in plan_followed(view.lane):
+        view.do([step])
+        view = view.after(step)
+    return view
+
+
+def _refused(view: View, step: Change, error: ZrepError) -> Outcome:
+    match step:
+        case SetProperties(properties=((name, value),)):
+            what, command = f"{name}={value}", f"zfs set {name}={quote(value)}"
+        case InheritProperty(name=name):
+            what = command = f"zfs inherit {name}"
+        case _:
+            raise AssertionError(step)
+    host, replica = view.executor.target.name, view.pair.target.name
+    told = FailedError(
+        f"{what} could not follow to {host}:{replica}",
+        filesystem=view.name,
+        evidence=error.evidence or error.what,
+        advice=f"on {host}, once it can be: {command} {quote(replica)}; any other value that is set there is kept",
+    )
+    return Outcome(view.name, error=told, harmless=True)
