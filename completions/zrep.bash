@@ -43,23 +43,23 @@ _zrep() {
 
     command=${words[index]}
     case $command in
-        init | -i) command=init options="--pull --adopt --src-host --savecount --send-flags -r --recursive -n --dry-run -v --verbose --json"
-            takes="--src-host --savecount --send-flags" ;;
+        init | -i) command=init options="--pull --adopt --src-host --savecount --send-flags -r --recursive --exclude --strip -n --dry-run -v --verbose --json"
+            takes="--src-host --savecount --send-flags --exclude --strip" ;;
         sync | -S) command=sync options="-q -j -f --crash-consistent --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         refresh) options="-q -j --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         failover) options="--force-unmount -n --dry-run -v --verbose --json" ;;
         takeover) options="-L -f --force --yes --newest --fence-cmd --force-unmount -n --dry-run -v --verbose --json" takes="--fence-cmd" ;;
         rejoin) options="-f --peer -n --dry-run -v --verbose --json" ;;
         rehearse) options="--suid-dev -n --dry-run -v --verbose --json" ;;
-        expire | -e) command=expire options="-L --yes --may-be-empty -n --dry-run -v --verbose --json" ;;
-        list | -l) command=list options="-L --snapshots -v --verbose $rows" takes="-o -s -S --color" ;;
+        expire | -e) command=expire options="-L --gone --yes --may-be-empty -n --dry-run -v --verbose --json" takes="--gone" ;;
+        list | -l) command=list options="-L -r --snapshots -v --verbose $rows" takes="-o -s -S --color" ;;
         status | -s) command=status options="-r --may-be-empty --nagios -w -c --prometheus --html --output --watch $rows"
             takes="-o -s -S --color -w -c --output" ;;
         history) options="-v --verbose --json" ;;
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
-            options="--own-host --savecount --lease --minfree --keep --max-lag --moved -r --no-recursive -n --dry-run -v --verbose --json"
+            options="--own-host --savecount --lease --minfree --keep --max-lag --moved -r --no-recursive --exclude --include -n --dry-run -v --verbose --json"
             takes="--own-host --savecount --lease --minfree --keep --max-lag" ;;
         clear) options="-L --keep-base -n --dry-run -v --verbose --json" ;;
         doctor) options="--may-be-empty -v --verbose --json" ;;

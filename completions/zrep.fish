@@ -32,7 +32,7 @@ function __zrep_argument_is
     for word in $words[2..]
         if test $skip = yes
             set skip no
-        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --lease --minfree --keep --max-lag --output -q -o -S -w -c --color
+        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --gone --exclude --strip --lease --minfree --keep --max-lag --output -q -o -S -w -c --color
             set skip yes
         else if not string match -q -- '-*' $word
             set -a arguments $word
@@ -89,6 +89,7 @@ complete -c zrep -n "__zrep_command_is $changing" -l json -d 'Results and errors
 complete -c zrep -n '__zrep_command_is failover takeover' -l force-unmount -d 'Go on although it is in use'
 complete -c zrep -n '__zrep_command_is rehearse' -l suid-dev -d 'Let setuid programs and devices in the clone work'
 complete -c zrep -n '__zrep_command_is expire -e clear' -s L -d 'Only this side, the peer is not asked'
+complete -c zrep -n '__zrep_command_is expire -e' -l gone -x -d 'And what was set aside in trees longer ago: 30d'
 complete -c zrep -n '__zrep_command_is sync -S refresh expire -e status -s' -l may-be-empty -d 'No pair under this tag is no mistake'
 
 # how list and status print
@@ -101,7 +102,7 @@ complete -c zrep -n '__zrep_command_is list -l status -s' -s S -x -a "$fields" -
 complete -c zrep -n '__zrep_command_is list -l status -s' -s j -l json -d 'As one JSON document'
 complete -c zrep -n '__zrep_command_is list -l status -s' -l color -x -a 'auto always never' -d 'When to use colours'
 
-complete -c zrep -n '__zrep_command_is status -s' -s r -d 'The members of trees too'
+complete -c zrep -n '__zrep_command_is list -l status -s' -s r -d 'The members of trees too'
 
 # init
 complete -c zrep -n '__zrep_command_is init -i' -l pull -d 'On the host of the replica: HOST SRC_FS DEST_FS'
@@ -109,6 +110,8 @@ complete -c zrep -n '__zrep_command_is init -i' -l adopt -d 'DEST_FS is there, m
 complete -c zrep -n '__zrep_command_is clear' -l keep-base -d 'Leave the base on both sides, for a later init --adopt'
 complete -c zrep -n '__zrep_command_is init -i' -l src-host -x -a '(__fish_print_hostnames)' -d 'The name by which HOST reaches this host'
 complete -c zrep -n '__zrep_command_is init -i' -s r -l recursive -d 'And everything below, as one tree'
+complete -c zrep -n '__zrep_command_is init -i' -l exclude -x -d 'With -r: leave out what is below and so called'
+complete -c zrep -n '__zrep_command_is init -i' -l strip -x -d 'The replica is FS without this, below DEST_FS'
 complete -c zrep -n '__zrep_command_is init -i' -l savecount -x -d 'Snapshots each side keeps'
 complete -c zrep -n '__zrep_command_is init -i' -l send-flags -x -d 'Flags of every zfs send of this pair'
 complete -c zrep -n '__zrep_argument_is 1 init -i' -a '(__zrep_filesystems)' -d Filesystem
@@ -180,5 +183,7 @@ complete -c zrep -n '__zrep_command_is changeconfig -C' -s r -d 'Everything belo
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l no-recursive -d 'No more'
 complete -c zrep -n '__zrep_command_is expire -e' -l yes -d 'Although a schedule lets go of more than a quarter at once'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l keep -x -d 'And by this schedule: 24h 14d 8w 12m 5y'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l exclude -d 'Out of the tree that it is in'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l include -d 'In it again'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l max-lag -x -d 'How long the replica may be behind before it is late'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l moved -d 'Its pool was moved to this host for good'

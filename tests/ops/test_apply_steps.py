@@ -205,6 +205,12 @@ CASES = [
     *(Case(shape, steps.DestroyClone(HERE, "tank/new"), more=CLONED) for shape in CLONABLE),
     Case("a filesystem", steps.DestroyClone(HERE, "tank/new"), more=(*CLONED, "zfs snapshot tank/new@x"), refused=True),
     Case("one with children", steps.DestroyClone(HERE, A), refused=True),
+    Case(
+        "a filesystem",
+        steps.DestroyAside(HERE, "tank/new", "zrep", 7),
+        more=("zfs create tank/new", "zfs set zrep:gone=7 tank/new"),
+    ),
+    Case("a filesystem", steps.DestroyAside(HERE, "tank/new", "zrep", 7), more=("zfs create tank/new",), refused=True),
     *(Case(shape, steps.Allow(HERE, A, ("-u", "zrep", "hold,release"))) for shape in SHAPES),
 ]
 

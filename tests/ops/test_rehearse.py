@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.ops import pairs
+from tests.ops import pairs, test_tree, trees
 from tests.ops.hosts import Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, B, good
+from tests.ops.trees import snapshots
 from zrep.ops.rehearse import rehearse
 
 
@@ -72,3 +73,51 @@ def test_a_dry_run_prints_the_plan(pair: Hosts) -> None:
     commands = [" ".join(line.split()[1:3]) for line in lines]
     assert commands == ["zfs clone", "zfs mount", "right", "zfs unmount", "zfs destroy"]
     assert pair.world.view() == before
+
+
+@pytest.fixture
+def tree(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Hosts:
+    monkeypatch.setattr("zrep.host.process.attended", _run)
+    trees.grown(hosts)
+    return hosts
+
+
+def test_a_tree_is_cloned_whole_each_member_in_its_place_and_goes_again(tree: Hosts) -> None:
+    before = tree.world.view()
+    lines = good(tree.run("beta", rehearsing("right"), dry_run=True)).lines
+    clones = [line.split()[-1].partition("_rehearse_")[2][8:] for line in lines if " clone " in line]
+    assert clones == ["", "/vol", "/x", "/x/deep"]
+    assert tree.world.view() == before
+    ended = good(tree.run("beta", rehearsing("right")))
+    assert "and 3 below it" in ended.text
+    assert tree.world.view() == before
+    good(tree.run("alpha", SYNC_ALL))
+
+
+def test_of_a_tree_the_newest_complete_set_is_cloned(tree: Hosts) -> None:
+    """One member has got something newer since, alone."""
+    test_tree.half_a_set(tree)
+    whole = pairs.value(tree, "beta", B, "zrep:set")
+    lines = good(tree.run("beta", rehearsing("right"), dry_run=True)).lines
+    made = [word.partition("@")[2] for line in lines if " clone " in line for word in line.split() if "@" in word]
+    assert max(made) == whole
+    assert snapshots(tree, "beta", B)[-1] not in made
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, Mode.FAIL], ids=lambda mode: mode.name.lower())
+def test_a_rehearsal_of_a_tree_cut_anywhere_leaves_nothing_behind_the_next(
+    tree: Hosts, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    before, dumped = tree.world.view(), tree.world.dump()
+    tree.wire.reset()
+    good(tree.run("beta", rehearsing()))
+    for at in range(0, len(tree.wire.log), 3):
+        tree.load(dumped)
+        tree.wire.reset(mode, at)
+        monkeypatch.setattr("os.getpid", lambda: 2**22 + 1)  # of a process that is no more
+        tree.run("beta", rehearsing())
+        monkeypatch.setattr("os.getpid", lambda: 1)
+        tree.wire.reset()
+        good(tree.run("beta", rehearsing()))
+        assert tree.world.view() == before, at

@@ -304,15 +304,6 @@ def test_an_old_master_rejoins_whose_members_nobody_wrote_to(tree: Hosts) -> Non
     assert values(tree, "alpha", "mounted", "filesystem") == ["yes"] * 3
 
 
-def test_what_a_member_wrote_alone_refuses_the_rejoin_and_names_it(tree: Hosts) -> None:
-    good(tree.run("beta", promoting([])))
-    tree["alpha"].write(f"{A}/x", "alone", b"1")
-    ended = tree.run("alpha", pairs.rejoining(A))
-    assert ended.code == 3
-    assert f"{A}/x (" in ended.text
-    assert "alone" in tree["alpha"].read(f"{A}/x")
-
-
 # --- from one to many, and back ---
 
 

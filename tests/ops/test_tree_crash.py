@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -34,6 +35,8 @@ SCENARIOS = [
     Scenario("takeover", trees.changed, pairs.taking_over(B), "beta"),
     Scenario("takeover -L", trees.grown, pairs.forcing(B), "beta", alone=True),
     Scenario("rejoin", trees.promoted, pairs.rejoining(A)),
+    Scenario("rejoin with a tail", trees.diverged, pairs.rejoining(A)),
+    Scenario("rejoin with a tail of the root", partial(trees.diverged, written=(A, f"{A}/x/deep")), pairs.rejoining(A)),
     Scenario("clear", trees.grown, pairs.clearing(A)),
 ]
 

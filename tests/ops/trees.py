@@ -50,6 +50,25 @@ def promoted(hosts: Hosts) -> None:
     hosts["beta"].write(f"{B}/x", "on beta", b"1")
 
 
+def diverged(hosts: Hosts, written: tuple[str, ...] = (f"{A}/x", f"{A}/x/disk")) -> None:
+    """The same, but the old master was written to in these members (x and the volume in it, and a new one) after the
+    last sync, and has settings of its own."""
+    planted(hosts)
+    alpha = hosts["alpha"]
+    alpha.sh(f"zfs create -V 1G {A}/x/disk")
+    alpha.sh(f"zfs set quota=1G compression=lz4 org:note=mine {A}/x")
+    alpha.sh(f"zfs allow -u zrep hold,release {A}/x")
+    good(hosts.run("alpha", INIT))
+    for name in written:
+        alpha.write(name, "alone", name.encode())
+    alpha.sh(f"zfs create {A}/x/new")
+    alpha.write(f"{A}/x/new", "alone", b"new")
+    hosts.wire.cut = True
+    good(hosts.run("beta", pairs.forcing(B)))
+    hosts.wire.cut = False
+    hosts["beta"].write(f"{B}/x", "on beta", b"1")
+
+
 def lines(hosts: Hosts, host: str, command: str) -> list[str]:
     return hosts[host].sh(command).decode().splitlines()
 

@@ -95,6 +95,7 @@ def test_a_peer_that_is_cut_off_costs_one_line_and_no_snapshot(world: World, zre
         (("init", "tank/data", "nosuch", "tank/copy"), 5, "cannot reach nosuch"),
         (("init", "tank/data", "beta", "nopool/copy"), 3, "no pool nopool"),
         (("init", "tank/data", "localhost", "tank/data"), 2, "cannot be the same"),
+        (("init", "tank/data", "beta", "tank/copy", "--strip", "slow"), 2, "is no parent of it"),
     ],
 )
 def test_wrong_input_is_one_line_and_changes_nothing(

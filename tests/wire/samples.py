@@ -50,6 +50,7 @@ STEPS: tuple[steps.Change, ...] = (
     steps.Rename(End.SOURCE, A, "tank/c"),
     steps.Clone(End.SOURCE, AT, "tank/c", PROPERTIES),
     steps.DestroyClone(End.SOURCE, "tank/c"),
+    steps.DestroyAside(End.SOURCE, "tank/c", "zrep", 1700000000),
     steps.PromoteClone(End.SOURCE, "tank/c"),
     steps.Allow(End.SOURCE, A, ("-u", "bob", "mount")),
     steps.Rollback(End.SOURCE, AT),

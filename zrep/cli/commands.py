@@ -14,7 +14,8 @@ from zrep.cli import run as running
 from zrep.cli import words
 from zrep.cli.settings import number
 from zrep.core.errors import RefusedError, UsageError
-from zrep.core.names import check_tag
+from zrep.core.names import check_tag, stripped
+from zrep.core.quantities import seconds
 from zrep.core.settings import Settings
 
 app = typer.Typer(
@@ -106,6 +107,12 @@ def init(
         str | None, typer.Option(metavar="FLAGS", help="Flags of every zfs send of this pair, e.g. '-p -w'.")
     ] = None,
     recursive: Annotated[bool, typer.Option("-r", "--recursive", help="And everything below FS, as one tree.")] = False,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="With -r: leave out what is below FS and so called.")
+    ] = None,
+    strip: Annotated[
+        str, typer.Option(metavar="PREFIX", help="DEST_FS is a root, and the replica below it FS without PREFIX.")
+    ] = "",
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -121,10 +128,13 @@ def init(
     else:
         filesystem = words.one_dataset(filesystem)
         host, target = words.peer(host, target)
+    target = stripped(filesystem, strip, target) if strip else target
     kept = savecount or number("ZREP_SAVE_COUNT", context.obj.savecount, 1) or 0
     if adopt and recursive:
         raise UsageError("--adopt is for one filesystem", evidence="a tree: adopt its root, then zrep changeconfig -r")
-    request = Request(filesystem, host, target, src_host, kept, send_flags, recursive, pull, adopt)
+    request = Request(
+        filesystem, host, target, src_host, kept, send_flags, recursive, pull, adopt, tuple(exclude or ())
+    )
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: init(session, request), request.name)
 
@@ -322,6 +332,9 @@ def expire(
     context: typer.Context,
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...|all]")] = None,
     local: Annotated[bool, typer.Option("-L", help="Only this side; the peer is not asked.")] = False,
+    gone: Annotated[
+        str, typer.Option(metavar="AGE", help="And what was set aside in trees longer ago: 12h, 30d.")
+    ] = "",
     yes: Annotated[
         bool, typer.Option("--yes", help="Although a schedule lets go of more than a quarter at once.")
     ] = False,
@@ -333,8 +346,12 @@ def expire(
     """Destroy zrep's surplus snapshots. Each side by its own savecount; sync does this by itself."""
     from zrep.ops.expire import expire
 
+    age = seconds(gone) if gone else None
+    if gone and age is None:
+        raise UsageError(f"{gone!r} is no age", evidence="expected 12h, 30d or the like")
     session = running.begin(context.obj, may_be_empty=may_be_empty, dry_run=dry_run, verbose=verbose, json=json)
-    return running.run(session, lambda: expire(session, running.filesystems(filesystems or ["all"]), local, many=yes))
+    names = running.filesystems(filesystems or ["all"])
+    return running.run(session, lambda: expire(session, names, local, age, many=yes))
 
 
 @app.command(name="list")
@@ -342,6 +359,7 @@ def list_(
     context: typer.Context,
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
     masters: Annotated[bool, typer.Option("-L", help="Masters only.")] = False,
+    members: Annotated[bool, typer.Option("-r", help="The members of trees too.")] = False,
     snapshots: Annotated[bool, typer.Option("--snapshots", help="zrep's snapshots of each.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Every property zrep keeps.")] = False,
     tabs: Tabs = False,
@@ -383,9 +401,7 @@ def list_(
             else:
                 output.properties(kept, tabs=tabs)
         else:
-            found = in_order(
-                [row for row in listed.listing(one, masters) if not given or row.name in given] for one, given in parts
-            )
+            found = in_order(listed.chosen(one, masters, given, members=members) for one, given in parts)
             found = rows.arranged(found, style)
             if json:
                 document.show(document.listed(session, pairs=found))
@@ -511,6 +527,10 @@ def changeconfig(
     moved: Annotated[
         bool, typer.Option("--moved", help="FS's pool was moved to this host for good; the peer is told too.")
     ] = False,
+    exclude: Annotated[
+        bool | None,
+        typer.Option("--exclude/--include", help="FS and all below it out of the tree that it is in; or in it again."),
+    ] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,

@@ -93,11 +93,12 @@ def tree_after(tag: str, tree: Tree, done: Iterable[steps.Step], made: Mapping[s
     found: Mapping[str, Member] = _members(tree)
     for step in done:
         found = applied(tag, found, step, made)
-    return replace(tree, members=tuple(found[member.name] for member in tree.members))
+    members, excluded = (tuple(found[member.name] for member in part) for part in (tree.members, tree.excluded))
+    return replace(tree, members=members, excluded=excluded)
 
 
 def _members(tree: Tree) -> dict[str, Member]:
-    return {member.name: member for member in tree.members if member.properties}
+    return {member.name: member for member in (*tree.members, *tree.excluded) if member.properties}
 
 
 class _Host:
@@ -152,6 +153,10 @@ class _Host:
             case steps.PromoteClone(dataset=dataset):
                 self._promote(dataset)
             case steps.DestroyClone(dataset=dataset):
+                self._destroy_clone(dataset)
+            case steps.DestroyAside(dataset=dataset, since=since):
+                if self._get(dataset).role.gone != since:
+                    raise FailedError("it was not set aside then", filesystem=dataset)
                 self._destroy_clone(dataset)
             case steps.Rollback(snapshot=snapshot):
                 self._rollback(snapshot)

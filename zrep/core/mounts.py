@@ -40,7 +40,7 @@ def leads(table: Sequence[MountEntry], path: str) -> MountEntry | None:
     known = {entry.identity for entry in table}
     here = next((entry for entry in table if entry.parent not in known and entry.point == "/"), None)
     for _ in table:
-        inside = [e for e in table if here and e.parent == here.identity != e.identity and _within(path, e.point)]
+        inside = [e for e in table if here and e.parent == here.identity != e.identity and within(path, e.point)]
         if not inside:
             break
         here = min(reversed(inside), key=lambda entry: len(entry.point))
@@ -55,10 +55,10 @@ def covering(table: Sequence[MountEntry], entry: MountEntry) -> MountEntry | Non
 
 def in_the_way(table: Sequence[MountEntry], point: str) -> list[MountEntry]:
     """What is mounted on a path or below it, unless it is hidden already: a new mount on the path would hide it."""
-    return [entry for entry in table if _within(entry.point, point) and covering(table, entry) is None]
+    return [entry for entry in table if within(entry.point, point) and covering(table, entry) is None]
 
 
-def _within(path: str, directory: str) -> bool:
+def within(path: str, directory: str) -> bool:
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 

@@ -52,6 +52,7 @@ ROLE_PROPERTIES = (
     "driver",
     "keep",
     "followed",
+    "limits",
 )
 
 # What is set on a master follows to its replica at each sync, as far as it is one of these. Not what a replica has of
@@ -99,6 +100,8 @@ SENT = "sent"
 RELAYED = "relayed"
 # One that an administrator sets, on what need not be replicated with the filesystem it is below.
 EXCLUDE = "exclude"
+# On a clone that rejoin prepares: the quotas and reservations that it gets last.
+LIMITS = "limits"
 
 # zfs_namecheck.c: components of alphanumerics and "-_.: ", none of them "." or "..", at most 255 bytes in all
 # (ZFS_MAX_DATASET_NAME_LEN); the pool begins with a letter.
@@ -138,6 +141,15 @@ def check_dataset(name: str) -> str:
             evidence="a name is POOL/PATH of letters, digits, spaces and - _ . :, at most 255 characters",
         )
     return name
+
+
+def stripped(name: str, prefix: str, below: str) -> str:
+    """The name below another dataset that a dataset gets without the first part of its own; UsageError where it does
+    not begin so."""
+    rest = name.removeprefix(f"{prefix.rstrip('/')}/")
+    if rest == name:
+        raise UsageError(f"--strip {prefix!r} is no parent of it", filesystem=name)
+    return f"{below}/{rest}"
 
 
 def check_host(name: str) -> str:
@@ -215,9 +227,11 @@ def rejoin_dataset(dataset: str, epoch: int, generation: str, room: int = 0) -> 
 
 
 def _beside(dataset: str, ending: str, room: int) -> str:
-    """A name beside a dataset's, the end of its own left out where the whole, with so many bytes after it, would be too
-    long; "" where even that does not help."""
+    """A name beside a dataset's (in a pool's root, which has nothing beside it), the end of its own left out where the
+    whole, with so many bytes after it, would be too long; "" where even that does not help."""
     parent, slash, own = dataset.rpartition("/")
+    if not slash:
+        parent, slash, own, ending = dataset, "/", "", ending.removeprefix("_")
     left = _LONGEST - room - len(parent + slash + ending)
     return f"{parent}{slash}{own[:left]}{ending}" if left > 0 else ""
 

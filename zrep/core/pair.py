@@ -30,10 +30,12 @@ class End(Enum):
 
 class Tree(Struct, frozen=True):
     """A dataset that has a role, and its descendants where its pair is recursive: the root first. A plain filesystem or
-    volume is a tree of one member. aside: what lies below the root and was set aside."""
+    volume is a tree of one member. aside: what lies below the root and was set aside; excluded: what is left out of the
+    tree there, and what lies below that."""
 
     members: tuple[Member, ...]
     aside: tuple[Member, ...] = ()
+    excluded: tuple[Member, ...] = ()
 
     @property
     def name(self) -> str:
@@ -175,6 +177,17 @@ def _in_lane(member: Member, root: Member, links: Mapping[str, str]) -> Member:
     }
     role = replace(root.role, **links, **own, flags=_flags(root, member))
     return replace(member, role=role, filters=root.filters)
+
+
+def lane_members(tree: Tree) -> tuple[Member, ...]:
+    """The members of a tree with the roles that their lanes go by, as far as its own host knows them."""
+    root, *below = tree.members
+    found = [root]
+    for member in below:
+        there = root.role.peer_fs + member.name.removeprefix(tree.name)
+        names = (member.name, there) if root.role.master else (there, member.name)
+        found.append(_in_lane(member, root, dict(zip(("src_fs", "dest_fs"), names, strict=True))))
+    return tuple(found)
 
 
 def _flags(root: Member, member: Member) -> str | None:

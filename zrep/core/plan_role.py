@@ -5,8 +5,11 @@ Up to the commit everything can be undone; after it the old master stays read-on
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from zrep.core.apply import tree_after
 from zrep.core.dataset import Member
+from zrep.core.mounts import within
 from zrep.core.names import pool_of
 from zrep.core.pair import End, Pair, Tree, next_snapshots
 from zrep.core.plan_record import clear_intent, plan_complete_role
@@ -25,6 +28,7 @@ from zrep.core.steps import (
     Step,
     TakeRole,
     TakeSnapshot,
+    Unmount,
 )
 from zrep.core.tags import NO_ROLES, Roles, stopped_by
 
@@ -40,7 +44,30 @@ def own_readonly(tree: Tree) -> tuple[Member, ...]:
 def by_mountpoint(tree: Tree) -> list[Member]:
     """The filesystems and volumes of a tree in the order in which they are mounted: what lies in another comes after
     it, whatever their names."""
-    return sorted(tree.members, key=lambda member: member.get("mountpoint").split("/"))
+    return sorted(tree.members, key=place_of_mount)
+
+
+def plan_keep_excluded(end: End, tree: Tree, readonly: str) -> tuple[Step, ...]:
+    """Before readonly is set on a tree: what is left out of it keeps what it is, as a value of its own."""
+    names = {member.name for member in tree.excluded}
+    heirs = tuple(
+        member.name
+        for member in tree.excluded
+        if member.get("readonly") != readonly and not _has_own_readonly(member, names)
+    )
+    other = "off" if readonly == "on" else "on"
+    return (SetProperties(end, heirs, (("readonly", other),)),) if heirs else ()
+
+
+def _has_own_readonly(member: Member, excluded: Collection[str]) -> bool:
+    """Whether what is set on a tree does not reach it: the value is its own, or of another one that is left out."""
+    source = member.properties["readonly"].source
+    return source in ("local", "received", "temporary") or source.removeprefix("inherited from ") in excluded
+
+
+def place_of_mount(member: Member) -> list[str]:
+    """What sorts what lies in another mount after it."""
+    return member.get("mountpoint").split("/")
 
 
 def plan_stop(end: End, tree: Tree, tag: str, others: Roles = NO_ROLES) -> tuple[Step, ...]:
@@ -55,7 +82,8 @@ def plan_stop(end: End, tree: Tree, tag: str, others: Roles = NO_ROLES) -> tuple
     detail = known.detail if stopped and known else {member.name: _source_of(member, "readonly") for member in own}
     record = SetProperties(end, (tree.name,), (intent_property(tag, Intent("stopped", tree.role.gen, "", 0, detail)),))
     readonly = SetProperties(end, tuple(member.name for member in own), (("readonly", "on"),))
-    return (readonly,) if tree.role.intent else (record,) if stopped else (record, readonly)
+    stop = (*plan_keep_excluded(end, tree, "on"), readonly)
+    return stop if tree.role.intent else (record,) if stopped else (record, *stop)
 
 
 def plan_quiesce(pair: Pair, generation: str) -> tuple[Step, ...]:
@@ -71,6 +99,7 @@ def plan_quiesce(pair: Pair, generation: str) -> tuple[Step, ...]:
         for member in pair.source.members
         if member.placed
     ]
+    steps += plan_keep_excluded(End.SOURCE, pair.source, "on")
     steps.append(SetProperties(End.SOURCE, tuple(member.name for member in own), (("readonly", "on"),)))
     steps.append(CloseTransactionGroup(End.SOURCE, pool_of(pair.source.name)))
     return tuple(steps)
@@ -146,7 +175,7 @@ def plan_go_on_alone(master: Member, tag: str, generation: str) -> SetProperties
 
 def plan_writable(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """First half of opening a new master: writable, and canmount back to what a master here has."""
-    steps: list[Step] = list(plan_complete_role(end, tree, tag))
+    steps: list[Step] = [*plan_complete_role(end, tree, tag), *plan_keep_excluded(end, tree, "off")]
     own = own_readonly(tree)
     for member in tree.members:
         mounts = () if member.volume else (("canmount", while_master(member)),)
@@ -175,7 +204,8 @@ def plan_closed(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
 def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """Second half, planned over what the first has made: mounted and shared where the properties say so. What only
     tidies up comes after that: writes may resume."""
-    steps: list[Step] = []
+    inside = hidden_excluded(tree)
+    steps: list[Step] = [Unmount(end, member.name) for member in reversed(inside)]
     for member in by_mountpoint(tree):
         if member.volume or not member.get("mountpoint").startswith("/"):
             continue
@@ -186,6 +216,7 @@ def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
             steps.append(Mount(end, member.name, member.get("mountpoint")))
         if member.get("sharenfs", "off") not in ("off", "-") or member.get("sharesmb", "off") not in ("off", "-"):
             steps.append(Share(end, member.name))
+    steps += [Mount(end, member.name, member.get("mountpoint")) for member in inside]
     remembering = tuple(member.name for member in tree.members if member.role.canmount)
     if remembering:
         steps.append(InheritProperty(end, remembering, f"{tag}:canmount"))
@@ -194,6 +225,25 @@ def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     steps += [InheritProperty(end, (tree.name,), f"{tag}:{name}") for name, value in kept if value]
     steps.append(clear_intent(end, tree.name, tag))
     return tuple(steps)
+
+
+def hidden_excluded(tree: Tree) -> list[Member]:
+    """What is left out of a tree and mounted where a member that is not mounted would hide it: it makes room for that,
+    and is mounted again in it. The outer ones first."""
+    places = [m.get("mountpoint") for m in tree.members if not m.mounted and m.get("mountpoint").startswith("/")]
+    hidden = [m for m in tree.excluded if m.placed and any(within(m.get("mountpoint"), place) for place in places)]
+    return sorted(hidden, key=place_of_mount)
+
+
+def plan_mount_excluded(end: End, tree: Tree) -> tuple[Mount, ...]:
+    """What is left out of a tree is mounted as it would be by the next boot: a run that was cut may have unmounted it
+    to make room."""
+    wanted = (m for m in tree.excluded if m.get("canmount") == "on" and m.get("mountpoint").startswith("/"))
+    return tuple(
+        Mount(end, member.name, member.get("mountpoint"))
+        for member in sorted(wanted, key=place_of_mount)
+        if not (member.volume or member.mounted or member.key_missing)
+    )
 
 
 def plan_open(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:

@@ -191,6 +191,15 @@ class DestroyClone(Change, frozen=True):
     dataset: DatasetName
 
 
+class DestroyAside(Change, frozen=True):
+    """A dataset that was set aside under a tag at that time (seconds since 1970), as it must say itself when it goes;
+    ZFS refuses when anything is in it or depends on it."""
+
+    dataset: DatasetName
+    tag: Tag
+    since: int
+
+
 class PromoteClone(Change, frozen=True):
     dataset: DatasetName
 

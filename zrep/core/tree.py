@@ -9,13 +9,14 @@ aside.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
 from zrep.core.dataset import Member
 from zrep.core.names import ancestors
 from zrep.core.pair import End, Pair, Tree
-from zrep.core.steps import Rename, SetProperties, Step
+from zrep.core.steps import InheritProperty, Rename, SetProperties, Step
 
 
 def tree_of(root: Member, below: Iterable[Member]) -> Tree:
@@ -23,6 +24,7 @@ def tree_of(root: Member, below: Iterable[Member]) -> Tree:
     pair of its own nor a copy that rejoin keeps; and nothing below those."""
     members = [root]
     aside: list[Member] = []
+    excluded: list[Member] = []
     out: set[str] = set()
     for member in sorted(below, key=lambda member: member.name.split("/")):
         role = member.role
@@ -30,9 +32,22 @@ def tree_of(root: Member, below: Iterable[Member]) -> Tree:
         if own or out & set(ancestors(member.name)):
             out.add(member.name)
             aside += [member] if role.gone is not None else []
+            known = {other.name for other in excluded}
+            excluded += [member] if role.excluded or known & set(ancestors(member.name)) else []
         else:
             members.append(member)
-    return Tree(tuple(members), tuple(aside))
+    return Tree(tuple(members), tuple(aside), tuple(excluded))
+
+
+def matching(root: str, names: Iterable[str], pattern: str) -> list[str]:
+    """Those of the datasets below a root that a pattern of the shell's kind matches, the outermost of each branch: by
+    what follows the root's name; one without a slash by the last part, wherever it is."""
+    found: list[str] = []
+    for name in sorted(names):
+        path = name.removeprefix(f"{root}/")
+        if fnmatchcase(path if "/" in pattern else path.rpartition("/")[2], pattern):
+            found += [] if set(ancestors(name)) & set(found) else [name]
+    return found
 
 
 class Change(Struct, frozen=True):
@@ -49,6 +64,8 @@ def next_change(pair: Pair, now: int) -> Change | None:
 
     The shallowest member that is not where its source is goes there; what is in its place first makes room, and is
     moved on in its own turn. Only then is set aside what has lost its source: what was below it has left it by then."""
+    if back := _taken_back(pair):
+        return back
     partner = pair.partners
     there = {member.name: member for member in pair.target.members}
     wanted = {source.name: pair.place(source) for source in pair.source.members}
@@ -70,6 +87,19 @@ def next_change(pair: Pair, now: int) -> Change | None:
     if free:
         step = set_aside(End.TARGET, pair.tag, free, now)
         return Change(step, f"set aside, the source is gone: {', '.join(free)}")
+    return None
+
+
+def _taken_back(pair: Pair) -> Change | None:
+    """What was set aside, and whose source is in the tree again: it was left out for a while, or moved away and back.
+    What it lies below comes first."""
+    partner = pair.partners
+    lonely = [member for member in pair.source.members if member.name not in partner]
+    guids = {snapshot.guid for source in lonely for snapshot in source.snapshots}
+    for member in pair.target.aside:
+        if any(snapshot.guid in guids for snapshot in member.snapshots):
+            step = InheritProperty(End.TARGET, (member.name,), f"{pair.tag}:gone")
+            return Change(step, f"taken back, its source is in the tree again: {member.name}")
     return None
 
 

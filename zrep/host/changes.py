@@ -6,7 +6,7 @@ from zrep.core.dataset import role_of
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import hidden_by, mount_of, unreachable_by_path
 from zrep.core.requests import Carried, CarryOut, TakeRole
-from zrep.core.steps import Mount, RemountReadOnly, RemountWritable, Step, Unmount
+from zrep.core.steps import DestroyAside, Mount, RemountReadOnly, RemountWritable, Step, Unmount
 from zrep.host import exact
 from zrep.host.machine import Machine, carry_out
 from zrep.host.process import COMMAND_SECONDS
@@ -44,11 +44,22 @@ def take_role(request: TakeRole, machine: Machine) -> Carried:
 
 def _do(step: Step, machine: Machine) -> ZrepError | None:
     """One step; what its command stands for when that failed."""
-    if refusal := _mount_refusal(step, machine):
+    if refusal := _mount_refusal(step, machine) or _kept(step, machine):
         return refusal
     if machine.library.carry_out(step, COMMAND_SECONDS):
         return None
     return zfs_errors.step_error(step, machine.run(commands.command(step)))
+
+
+def _kept(step: Step, machine: Machine) -> ZrepError | None:
+    """Why a dataset is not destroyed: it does not say itself that it was set aside then."""
+    if not isinstance(step, DestroyAside):
+        return None
+    name = f"{step.tag}:gone"
+    own = exact.properties(machine, (name,), [step.dataset]).get(step.dataset, {}).get(name)
+    if own is not None and own.local and own.value == str(step.since):
+        return None
+    return RefusedError("it is no copy that was set aside", filesystem=step.dataset, evidence=f"{name} has changed")
 
 
 def _mount_refusal(step: Step, machine: Machine) -> ZrepError | None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from zrep.core.diagnosis import State, diagnose_alone
 from zrep.core.errors import RefusedError, UsageError, ZrepError
-from zrep.core.names import check_dataset, check_host
+from zrep.core.names import EXCLUDE, ancestors, check_dataset, check_host
 from zrep.core.pair import End
 from zrep.core.place import own_and_peer
 from zrep.core.quantities import floor_bytes, seconds
@@ -16,11 +16,11 @@ from zrep.core.relation import Unrelated, relate
 from zrep.core.requests import Identify, Lock
 from zrep.core.retention import rules_of
 from zrep.core.role import Role
-from zrep.core.steps import SetProperties
+from zrep.core.steps import InheritProperty, SetProperties, Step
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session, busy
-from zrep.ops.read import observe
+from zrep.ops.read import find_role, observe
 from zrep.ops.repair import prepare
 
 # No pool is so small that fewer bytes would be a floor.
@@ -31,7 +31,7 @@ class Config(Struct, frozen=True):
     """What changeconfig changes on this side; empty, 0 or None: as it is. Names are the peer's; lease: seconds, 0 for
     none; max_lag: how long the replica may be behind, as seconds() reads it, or "none"; recursive: whether everything
     below goes with it, which both sides have to know; moved: the pool is here now; keep: a schedule as rules_of() reads
-    it, or "none"."""
+    it, or "none"; exclude: whether it is left out, with all below it, of the tree that it is in."""
 
     peer_host: str = ""
     peer_fs: str = ""
@@ -43,11 +43,14 @@ class Config(Struct, frozen=True):
     recursive: bool | None = None
     moved: bool = False
     keep: str = ""
+    exclude: bool | None = None
 
 
 def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     """Change where this side finds its peer, or its own limits; a dataset that was renamed learns its
     own name. Only this side is changed."""
+    if config.exclude is not None:
+        return _exclude(session, name, config)
     link = session.link(name, strict=False)
     found = diagnose_alone(name, link.role)
     if found.state in (State.UNREADABLE, State.REJOIN_UNFINISHED):
@@ -154,3 +157,34 @@ def _change_tree(session: Session, name: str, *, recursive: bool) -> None:
     ends = (End.TARGET, End.SOURCE) if recursive else (End.SOURCE, End.TARGET)
     mark = ((f"{session.tag}:recursive", "on" if recursive else "off"),)
     view.do([SetProperties(end, (view.pair.at(end).name,), mark) for end in ends])
+
+
+def _exclude(session: Session, name: str, config: Config) -> Outcome:
+    """Leave a dataset and all below it out of the tree that it is in, or take it in again. It is said where the tree is
+    master; the next sync sets the replica's copy aside, or takes that back."""
+    if config != Config(exclude=config.exclude):
+        raise UsageError("--exclude and --include go with no other option", filesystem=name)
+    roles = session.roles()
+    root = next((above for above in reversed(ancestors(name)) if above in roles and roles[above].recursive), None)
+    if root is None or find_role(session.local, session.tag, name) is None:
+        raise RefusedError(
+            "it is not below the root of a tree here",
+            filesystem=name,
+            evidence=f"trees here: {', '.join(each for each, role in roles.items() if role.recursive) or 'none'}",
+            advice="see: zrep list",
+        )
+    role = roles[root]
+    if not role.master:
+        raise RefusedError(
+            f"its tree {root} is a replica here",
+            filesystem=name,
+            advice=f"on {role.peer_host}: zrep changeconfig {'--exclude' if config.exclude else '--include'} "
+            f"{quote(role.peer_fs + name.removeprefix(root))}",
+        )
+    mark = f"{session.tag}:{EXCLUDE}"
+    step: Step = InheritProperty(End.SOURCE, (name,), mark)
+    if config.exclude:
+        step = SetProperties(End.SOURCE, (name,), ((mark, "on"),))
+    lock_here(session, root, role)
+    said = "left out from the next sync on" if config.exclude else "taken in again by the next sync"
+    return apply_here(session, root, [step], f"{name} is {said}, with all below it")

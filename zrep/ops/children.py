@@ -43,9 +43,9 @@ def find_left_out(
 
 
 def below_and_outside(host: Host, tag: str, tree: Tree) -> list[Child]:
-    """What lies below the root of a tree and is no member of it."""
-    members = {member.name for member in tree.members}
-    return [child for child in read_below(host, tag, [tree.name]) if child.name not in members]
+    """What lies below the root of a tree, and is neither a member of it nor left out of it: that makes way."""
+    known = {member.name for member in (*tree.members, *tree.excluded)}
+    return [child for child in read_below(host, tag, [tree.name]) if child.name not in known]
 
 
 def refused_change(host: Host, tag: str, tree: Tree, readonly: str) -> list[RefusedError]:
@@ -59,7 +59,7 @@ def refused_rejoin(host: Host, tag: str, tree: Tree) -> list[RefusedError]:
     found = refuse_change(tree.name, below, "on", host.name)
     filesystems = [m for m in tree.members if not m.volume and m.get("mountpoint").startswith("/")]
     # Members are unmounted one by one, the inner ones first.
-    members = {member.name for member in tree.members}
+    members = {member.name for member in (*tree.members, *tree.excluded)}
     table = [entry for entry in read_mounts(host) if entry.source not in members] if filesystems else []
     for member in filesystems:
         place = member.get("mountpoint")

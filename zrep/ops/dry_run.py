@@ -24,6 +24,7 @@ from zrep.core.requests import (
     ReadAllProperties,
     ReadChildren,
     ReadDelegations,
+    ReadMarked,
     ReadMembers,
     ReadRole,
     ReadSnapshots,
@@ -83,6 +84,8 @@ class DryRunHost:
                 return self._below(name)
             case ReadAllProperties(dataset=name):
                 return self._all_properties(name)
+            case ReadMarked(name=name):
+                return self._marked(name)
             case ReadDelegations(dataset=name):
                 return read.read_delegations(self._host, self._names.get(name, name))
         return self._host.ask(request)
@@ -153,7 +156,7 @@ class DryRunHost:
         real = {name: member for name, member in found.members.items() if name not in self._absent}
         self._members = {**real, **self._members}
         self._whole.update(trees)
-        self._absent |= set(unknown) - found.members.keys() - found.failed.keys()
+        self._absent |= set(unknown) - found.members.keys() - found.failed.keys() - self._members.keys()
         below = tuple(f"{name}/" for name in request.trees)
         asked = (*(name for name in names if name in self._members), *self._members)
         members = {name: self._members[name] for name in asked if name in names or (below and name.startswith(below))}
@@ -166,6 +169,12 @@ class DryRunHost:
         real = read.find_roles(self._host, tag)
         kept = {name: role for name, role in real.items() if name not in self._absent}
         return {**kept, **{name: member.role for name, member in self._members.items() if _has_role(tag, member)}}
+
+    def _marked(self, mark: str) -> list[tuple[str, str]]:
+        real = {name: value for name, value in read.read_marked(self._host, mark) if name not in self._absent}
+        own = {name: member.properties[mark] for name, member in self._members.items() if mark in member.properties}
+        kept = {name: value for name, value in real.items() if name not in own}
+        return [*kept.items(), *((name, value.value) for name, value in own.items() if value.local)]
 
     def _snapshots(self, names: Sequence[str]) -> dict[str, Snapshot]:
         self._observe(self._tag, sorted({name.partition("@")[0] for name in names}))

@@ -31,11 +31,14 @@ def each_tag(session: Session, names: Sequence[str]) -> list[tuple[Session, list
 
 def in_order(parts: Iterable[Sequence[Row]]) -> list[Row]:
     """The rows of all tags in the order of their names. A pool that answers nothing is in no pair: it has one row."""
-    seen: dict[tuple[str, str], Row] = {}
+    pools: dict[str, Row] = {}
+    found: list[Row] = []
     for row in (row for rows in parts for row in rows):
-        of_pool = row.peer == "-" and row.role == "none"
-        seen.setdefault((row.name, "" if of_pool else row.tag), row)
-    return sorted(seen.values(), key=lambda row: (row.name, row.tag))
+        if row.peer == "-" and row.role == "none":
+            pools.setdefault(row.name, row)
+        else:
+            found.append(row)
+    return sorted([*found, *pools.values()], key=lambda row: (row.name, row.tag))
 
 
 def _under(session: Session, tag: str) -> Session:

@@ -10,8 +10,8 @@ from shlex import quote
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.errors import BusyError, FailedError
-from zrep.core.names import check_dataset, check_host
+from zrep.core.errors import BusyError, FailedError, UsageError
+from zrep.core.names import EXCLUDE, check_dataset, check_host
 from zrep.core.pair import End, next_snapshots, received_whole
 from zrep.core.plan_first import first_stream
 from zrep.core.plan_init import (
@@ -20,14 +20,15 @@ from zrep.core.plan_init import (
     plan_parents,
 )
 from zrep.core.requests import NO_GENERATION, Identify
-from zrep.core.steps import DiscardPartial, Hold, TakeSnapshot
+from zrep.core.steps import DiscardPartial, Hold, SetProperties, TakeSnapshot
 from zrep.core.tags import replica_under
+from zrep.core.tree import matching
 from zrep.ops.adopt import adopt, linked, refreshed
 from zrep.ops.children import find_left_out
 from zrep.ops.init_check import Ground, Request, Way, check, check_hosts, find_way, same_pair
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
-from zrep.ops.read import find_role, observe, read_property_names, read_token
+from zrep.ops.read import find_role, observe, observe_children, read_property_names, read_token
 from zrep.ops.repair import prepare
 from zrep.ops.sync import sync_tree
 from zrep.ops.tags import other_roles
@@ -44,8 +45,11 @@ def init(session: Session, request: Request) -> list[Outcome]:
     check_hosts(session, way, here, there)
     if session.lock([way.link]):
         raise BusyError("busy", filesystem=request.name, evidence="another zrep is working on it")
-    if not _goes_on(session, way):
+    if _goes_on(session, way):
+        _leave_out(session, way)
+    else:
         ground = check(session, way)
+        _leave_out(session, way)
         done = adopt(session, way, ground) if request.adopt else _make(session, way, ground)
         if not request.recursive:
             return [done]
@@ -58,6 +62,23 @@ def _goes_on(session: Session, way: Way) -> bool:
     if role is None or not role.recursive:
         return False
     return role.master is True and role.intent is None and same_pair(role, way.role)
+
+
+def _leave_out(session: Session, way: Way) -> None:
+    """Mark what is to be left out of the tree: once that is there, an init that is cut and goes on knows of it."""
+    request, root = way.request, way.request.filesystem
+    if not request.exclude:
+        return
+    if not request.recursive:
+        raise UsageError("--exclude leaves something out of a tree", filesystem=request.name, evidence="no -r")
+    below = observe_children(way.source, root)
+    for pattern in request.exclude:
+        names = matching(root, below, pattern)
+        if not names:
+            raise UsageError(f"--exclude {pattern!r} matches nothing below it", filesystem=root)
+        mark = (f"{session.tag}:{EXCLUDE}", "on")
+        way.executor.do(SetProperties(End.SOURCE, tuple(names), (mark,)))
+        session.say(f"{request.name}: left out: {', '.join(names)}")
 
 
 def _send_members(session: Session, way: Way) -> list[Outcome]:

@@ -34,7 +34,8 @@ class Request(Struct, frozen=True):
     """What init was asked for: filesystem, the master, and target, the replica; one of them is on this host and the
     other one on host: the target, with pull the filesystem. src_host: the name the peer dials back; flags: for every
     ``zfs send`` of this pair, None for the default; savecount: snapshots each side keeps, 0 for the default; recursive:
-    everything below the filesystem with it; adopt: the target is there already, made by whatever program."""
+    everything below the filesystem with it, but for what these patterns (exclude) match; adopt: the target is there
+    already, made by whatever program."""
 
     filesystem: str
     host: str
@@ -45,6 +46,7 @@ class Request(Struct, frozen=True):
     recursive: bool = False
     pull: bool = False
     adopt: bool = False
+    exclude: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -10,15 +10,18 @@ from msgspec.structs import replace
 from zrep.core.age import judge_age
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import Diagnosis, State, diagnose_alone, unread
+from zrep.core.errors import ZrepError
 from zrep.core.moving import Moving, say, together
+from zrep.core.names import ancestors
 from zrep.core.neighbours import LeftOut, left_out
-from zrep.core.quantities import size
+from zrep.core.pair import lane_members
+from zrep.core.quantities import duration, size
 from zrep.core.role import Role
 from zrep.core.tags import replica_under
 from zrep.ops.children import find_left_out
 from zrep.ops.memory import Memory, left_behind, moments, recall
 from zrep.ops.pairs import Session
-from zrep.ops.read import find_roles, read_other_roles, read_own_properties, survey
+from zrep.ops.read import find_roles, observe_trees, read_other_roles, read_own_properties, survey
 
 
 class Row(Struct, frozen=True):
@@ -70,20 +73,39 @@ class Row(Struct, frozen=True):
         return self.diagnosis.code
 
 
-def listing(session: Session, masters_only: bool) -> list[Row]:
-    """A row for each filesystem here that is part of a pair, or a split copy."""
+def listing(session: Session, masters_only: bool, *, members: bool = False) -> list[Row]:
+    """A row for each filesystem here that is part of a pair, or a split copy; of a tree one for all of it, with members
+    each of theirs after that."""
     roles = find_roles(session.local, session.tag)
     names = [name for name, role in roles.items() if of_zrep(role) and (role.master or not masters_only)]
     recalled = recall(session, *names)
     rows: list[Row] = []
     parents: list[Member] = []
-    for member in survey(session.driver, session.tag, names):
+    for member in survey(session.driver, session.tag, [name for name in names if not roles[name].recursive]):
         rows.append(known_here(session, member, recalled[member.name]))
         if member.role.master and member.has_children:
             parents.append(replace(member, snapshots=()))
+    rows += _tree_rows(session, [name for name in names if roles[name].recursive], recalled, members=members)
     found = find_left_out(session.local, session.tag, parents)
     rows = [replace(row, left_out=found.get(row.name, row.left_out)) for row in rows]
     return relays_named(session, sorted([*rows, *lost_rows(session)], key=lambda row: row.name))
+
+
+def chosen(session: Session, masters_only: bool, names: Sequence[str], *, members: bool = False) -> list[Row]:
+    """The same of those that are named; no names: of all."""
+    rows = listing(session, masters_only, members=members)
+    return [row for row in rows if not names or row.name in names or set(ancestors(row.name)) & set(names)]
+
+
+def _tree_rows(session: Session, names: Sequence[str], recalled: Mapping[str, Memory], *, members: bool) -> list[Row]:
+    """The rows of trees here, as far as they can be read."""
+    rows: list[Row] = []
+    for name, tree in observe_trees(session.local, session.tag, dict.fromkeys(names, True)).items():
+        if isinstance(tree, ZrepError):
+            raise tree.about(name)
+        own = [known_here(session, member, recalled[name]) for member in lane_members(tree)]
+        rows += [fold(own, tree.aside, session.now), *(own if members else ())]
+    return rows
 
 
 def lost_rows(session: Session) -> list[Row]:
@@ -186,9 +208,10 @@ def snapshots(session: Session, names: Sequence[str]) -> dict[str, list[tuple[st
     }
 
 
-def fold(rows: Sequence[Row], aside: Sequence[Member]) -> Row:
+def fold(rows: Sequence[Row], aside: Sequence[Member], now: int) -> Row:
     """The row of a tree, whose root's comes first: the state of the worst member, which it names, the oldest age, and
-    what all of them miss together. aside: what was set aside of it."""
+    what all of them miss together. aside: what was set aside of it, which it names with size and age; now: seconds
+    since 1970."""
     root = rows[0]
     bad = [row for row in rows if row.code] or [row for row in rows if row.state != "ok"]
     found = bad[0] if bad else root
@@ -196,7 +219,8 @@ def fold(rows: Sequence[Row], aside: Sequence[Member]) -> Row:
     if found is not root:
         evidence = f"{found.name}: {evidence}"
     if aside:
-        names = ", ".join(f"{member.name} ({size(member.number('used'))})" for member in aside)
+        kept = ((x.name, size(x.number("used")), duration(max(0, now - (x.role.gone or 0)))) for x in aside)
+        names = ", ".join(f"{name} ({used}, {age} ago)" for name, used, age in kept)
         evidence = "; ".join(filter(None, [evidence, f"set aside: {names}"]))
     return replace(
         root,

@@ -13,7 +13,7 @@ from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import hidden_by, unreachable_by_path
 from zrep.core.pair import Tree
 from zrep.core.plan_data import plan_advance, plan_stream
-from zrep.core.plan_role import while_master
+from zrep.core.plan_role import hidden_excluded, while_master
 from zrep.core.quantities import duration, size
 from zrep.core.requests import Identify, IsReadable, ReadUsers, Users
 from zrep.core.steps import SendStream
@@ -46,7 +46,7 @@ def blockers(view: View) -> tuple[ZrepError, ...]:
     found += covered(view.executor.source, view.pair.source.members)
     found += refused_change(view.executor.source, view.tag, view.pair.source, "on")
     found += refused_change(host, view.tag, view.pair.target, "off")
-    return (*found, *_missing_keys(host, members), *_mountpoints_taken(host, members))
+    return (*found, *_missing_keys(host, members), *_mountpoints_taken(host, view.pair.target))
 
 
 def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
@@ -63,7 +63,7 @@ def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
 
 def preflight_alone(session: Session, tree: Tree) -> list[str]:
     """What would keep a side that is promoted alone from being mounted: no reason not to promote it."""
-    return [error.line() for error in _mountpoints_taken(session.local, tree.members)]
+    return [error.line() for error in _mountpoints_taken(session.local, tree)]
 
 
 def _unusable_data(view: View) -> ZrepError | None:
@@ -143,12 +143,29 @@ def unusable_key(host: Host, member: Member) -> RefusedError | None:
     )
 
 
-def _mountpoints_taken(host: Host, members: Sequence[Member]) -> list[ZrepError]:
+def _mountpoints_taken(host: Host, tree: Tree) -> list[ZrepError]:
     """Mounts of any kind on or below where a new master would be mounted, or over where it is mounted already."""
+    members = tree.members
     wanted = [m for m in members if m.get("mountpoint").startswith("/") and not m.mounted and while_master(m) == "on"]
     table = read_mounts(host) if wanted else []
+    excluded = {member.name for member in tree.excluded}
+    table = [entry for entry in table if entry.source not in excluded]
     taken = [error for m in wanted for error in hidden_by(table, m.name, m.get("mountpoint"), host.name)]
-    return [*taken, *covered(host, members)]
+    used = [error for m in hidden_excluded(tree) if (error := _in_use(host, m)) is not None]
+    return [*taken, *used, *covered(host, members)]
+
+
+def _in_use(host: Host, excluded: Member) -> RefusedError | None:
+    """Why what is left out of a tree cannot make way for a moment."""
+    users = host.ask(ReadUsers(excluded.name))
+    found = (*users.users, *users.elsewhere)
+    if not found:
+        return None
+    return RefusedError(
+        f"{excluded.name} on {host.name} is in use, and mounted where a new master has to be",
+        evidence=", ".join(found),
+        advice="stop what uses it; it is mounted again at once",
+    )
 
 
 def covered(host: Host, members: Sequence[Member]) -> list[ZrepError]:

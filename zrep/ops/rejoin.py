@@ -1,56 +1,51 @@
 """rejoin: an old master that returned becomes the replica, without a full resend and without losing its tail.
 
-What it wrote alone after the base stays readable in a split copy (core/plan_rejoin.py has the steps). A run that is cut
-anywhere is finished by running it again.
+What it wrote alone after the base stays readable in a split copy, what members of a tree wrote in one for all
+(ops/split.py). A run that is cut anywhere is finished by running it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from shlex import quote
 
 from msgspec.structs import replace
 
-from zrep.core.dataset import Member, Snapshot, Value
+from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import Action, State
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
-from zrep.core.names import fits, split_snapshot
-from zrep.core.pair import End, newest_common
-from zrep.core.plan_rejoin import (
-    Split,
-    find_split,
-    has_landed,
-    is_prepared,
-    new_split,
-    plan_become_replica,
-    plan_clone,
-    plan_finish,
-    plan_forget,
-    plan_limits,
-    plan_promote,
-    plan_seal,
-    plan_set_aside,
-    plan_settings,
-    plan_take_place,
-    received,
-)
-from zrep.core.plan_role import by_mountpoint, own_readonly
+from zrep.core.mounts import within
+from zrep.core.pair import End, Tree, newest_common
+from zrep.core.plan_rejoin import has_landed, plan_become_replica, plan_forget
+from zrep.core.plan_role import by_mountpoint, own_readonly, place_of_mount, plan_keep_excluded, plan_mount_excluded
+from zrep.core.plan_split import Part, Split, find_split
 from zrep.core.quantities import size
 from zrep.core.relation import Linked
 from zrep.core.requests import DIFFERENCES_KEPT, IsInUse, IsUnmodified, Lock, ReadDifferences, ReadUsers, Unlock
 from zrep.core.role import Role, intent_property
-from zrep.core.steps import Allow, DestroyClone, Mount, SetProperties, Unmount
+from zrep.core.steps import Mount, SetProperties, Unmount
 from zrep.ops import hooks
 from zrep.ops.advance import converge_all
 from zrep.ops.children import refused_rejoin
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Link, Session, View
 from zrep.ops.preflight import covered
-from zrep.ops.read import find_role, find_roles, observe, observe_children, read_all_properties, read_delegations
+from zrep.ops.read import find_role, find_roles, observe, observe_children, observe_tree
 from zrep.ops.repair import finish
+from zrep.ops.split import (
+    Bases,
+    Prepared,
+    exchange,
+    give_up,
+    look,
+    newest_known,
+    parts_again,
+    parts_of,
+    prepare_split,
+    refuse_split,
+    split_members,
+)
 from zrep.ops.tags import check_following
-from zrep.zfs import commands
-from zrep.zfs.errors import NoSpaceError
 
 # So many of the differences are shown one by one.
 _SHOWN = 20
@@ -75,127 +70,103 @@ def rejoin(session: Session, name: str) -> Outcome:
             return _linked_again(session, name, _kept(unfinished))
         return Outcome(name, message="nothing to rejoin: the pair is linked")
     check_following(session, name)
-    base = newest_common(_own(view), view.theirs.members[0])
+    base = newest_common(view.mine.members[0], view.theirs.members[0])
     if base is None:
         raise RefusedError(
             "the two sides have no common snapshot, so it cannot become a replica without starting over",
             filesystem=name,
             advice=f"zrep clear -L {quote(name)}; then init from the master to a new target",
         )
-    _refuse_early(session, view, base)
+    _refuse_early(session, view)
     peer = (view.link.peer_host, view.link.peer_name)
     epoch = view.theirs.role.epoch or 0
     try:
         hooks.ask(session, session.local, "before-demote", name, peer, epoch)
-        view, split, listed = _ready(session, view, base)
+        view, prepared = _ready(session, view)
     except (ZrepError, KeyboardInterrupt):
         hooks.take_one_back(session, session.local, "not-demoted", name, peer, epoch)
         raise
-    if split is None:
+    if prepared is None:
         session.alone().do_all(plan_become_replica(session.tag, view.mine, view.theirs.role))
         return _linked_again(session, name, f"rejoined at @{base.name}; nothing had been written since")
-    session.say(f"{name}: {size(split.written)} were written here after @{base.name} and stay in {split.copy}")
-    for line in listed:
+    split, parts = prepared.split, prepared.parts
+    _say_what_leaves(session, view, split, parts)
+    for line in prepared.listed:
         session.say(f"{name}: {line}")
-    session.alone().do_all(plan_set_aside(split, _own(view)))
-    return _carry_on(session, split, view.theirs.role)
+    give_up(session, split, parts)
+    return _carry_on(session, split, parts, view.theirs.role)
 
 
-def _refuse_early(session: Session, view: View, base: Snapshot) -> None:
+def _say_what_leaves(session: Session, view: View, split: Split, parts: Collection[Part]) -> None:
+    wrote = f"{split.name}: {size(split.written)} were written here"
+    if view.link.role.recursive:
+        session.say(f"{wrote} alone and stay in {split.copy}: {', '.join(part.name for part in parts)}")
+        return
+    [part] = parts
+    assert part.base is not None
+    session.say(f"{wrote} after @{part.base.name} and stay in {split.copy}")
+
+
+def _refuse_early(session: Session, view: View) -> None:
     """What is known already of what would refuse it later, before anything is changed and anybody told. That nothing
     was written alone may be seen only once the intent log is replayed."""
-    member = _own(view)
+    root = view.mine.members[0]
     for refusal in (*covered(session.local, view.mine.members), *refused_rejoin(session.local, view.tag, view.mine)):
         raise refusal.about(view.name)
-    if not member.volume and (elsewhere := session.local.ask(ReadUsers(member.name)).elsewhere):
-        raise _in_use(member, f"mounted in another mount namespace: {', '.join(elsewhere)}")
-    own = member.by_guid(base.guid)
+    if not root.volume and (elsewhere := session.local.ask(ReadUsers(root.name)).elsewhere):
+        raise _in_use(root, f"mounted in another mount namespace: {', '.join(elsewhere)}")
+    bases = _bases(view.mine, _guids(view.theirs))
+    known = [member.name for member in view.mine.members if _surely_written(member, bases.get(member.name))]
+    refuse_split(session, split_members(view.mine, known), bases)
+
+
+def _surely_written(member: Member, base: Snapshot | None) -> bool:
     unreadable = member.may_have_log and not _can_be_mounted(member)
-    if unreadable or (own is not None and any(snapshot.written for snapshot in member.after(own))):
-        _refuse_split(session, member, base, read_all_properties(session.local, member.name))
+    return unreadable or (base is not None and any(snapshot.written for snapshot in member.after(base)))
 
 
-def _ready(session: Session, view: View, base: Snapshot) -> tuple[View, Split | None, list[str]]:
-    """All up to the first step that gives the role up: the pair as it is then, the split that keeps what was written
-    here alone (None: nothing was), and what that is, for a person. Every refusal comes here or before."""
+def _bases(mine: Tree, guids: Collection[str]) -> Bases:
+    """Of each member here the newest snapshot that the other side has in any of its own, by name: one that was moved
+    is known for what it is. guids: of the snapshots of the other side."""
+    found = ((member.name, newest_known(member, guids)) for member in mine.members)
+    return {name: base for name, base in found if base is not None}
+
+
+def _guids(tree: Tree) -> set[str]:
+    return {snapshot.guid for member in tree.members for snapshot in member.snapshots}
+
+
+def _ready(session: Session, view: View) -> tuple[View, Prepared | None]:
+    """All up to the first step that gives the role up: the pair as it is then, and the split that keeps what was
+    written here alone (None: nothing was). Every refusal comes here or before."""
     view = _raise_epoch(session, view)
-    if view.link.role.recursive:
-        return _ready_tree(session, view), None, []
-    readable = _replay_intent_log(session, view)
-    listed = _differences(session, _own(view), base) if readable else []
+    unread = _replay_intent_logs(session, view)
+    view = session.again(view, sync_txg=True)
+    bases = _bases(view.mine, _guids(view.theirs))
+    listed = [line for name in bases for line in _differences(session, view, name, unread, bases[name])]
     # Read-only or not, a process that has mapped a file writable goes on storing into it, and what it stores after the
     # last look would be lost with the next stream.
-    mounted = observe(session.local, session.tag, [view.name])[view.name]
-    _unmount(session, mounted)
+    mounted = [member for member in by_mountpoint(view.mine) if member.mounted]
+    mounted += _excluded_in(session, view.mine, mounted)
     try:
+        for member in reversed(mounted):
+            _unmount(session, member)
         view = session.again(view, sync_txg=True)
-        written = _written_alone(session, _own(view), base)
-        if readable and not written:
-            _refuse_in_use(session, _own(view))
-            return view, None, []
-        member = _own(view)
-        properties = read_all_properties(session.local, member.name)
-        _refuse_split(session, member, base, properties)
+        bases = _bases(view.mine, _guids(view.theirs))
+        written = _written_alone(session, view.mine, bases, unread)
+        leaving = {member.name for member in split_members(view.mine, written)}
+        for member in view.mine.members:
+            if member.name not in leaving:
+                _refuse_in_use(session, member)
+        if not written:
+            return view, None
         peer = (view.link.peer_host, view.link.peer_name)
-        split = new_split(view.tag, member, view.theirs.role, base, written, peer, properties)
-        _refuse_names(session, split, member)
-        _prepare(session, split, member, base)
+        prepared = prepare_split(session, view.mine, view.theirs.role, peer, written, bases)
     except ZrepError:
-        if mounted.mounted:
-            session.alone().try_do(Mount(End.SOURCE, mounted.name))
+        for member in mounted:
+            session.alone().try_do(Mount(End.SOURCE, member.name))
         raise
-    if found := received(view.tag, properties):
-        listed.append(f"these properties were received, and will be its own, as if set by hand: {', '.join(found)}")
-    return view, split, listed
-
-
-def _own(view: View) -> Member:
-    """The dataset that rejoins, of a tree its root."""
-    return view.mine.members[0]
-
-
-def _ready_tree(session: Session, view: View) -> View:
-    """The same for a tree. RefusedError where a member was written to here alone, or what a crash left in its intent
-    log cannot be told: what of it is to be kept, a person has to copy."""
-    executor = session.alone()
-    writable = tuple(member.name for member in own_readonly(view.mine) if not member.readonly)
-    if writable:
-        executor.do(SetProperties(End.SOURCE, writable, (("readonly", "on"),)))
-    for member in by_mountpoint(view.mine):
-        if not member.may_have_log:
-            continue
-        trouble: ZrepError | None = None
-        if not member.key_missing and member.get("mountpoint").startswith("/"):
-            trouble = executor.try_do(Mount(End.SOURCE, member.name))
-            if trouble is None:
-                continue
-        raise RefusedError(
-            "what a crash may have left in its intent log cannot be looked at",
-            filesystem=member.name,
-            evidence=trouble.line() if trouble else "its key is not loaded" if member.key_missing else "not mounted",
-            advice=f"{member.load_key if member.key_missing else f'zfs mount {quote(member.name)}'}, "
-            f"then zrep rejoin {quote(view.name)}",
-        )
-    for member in reversed(by_mountpoint(session.again(view, view.here).mine)):
-        _unmount(session, member)
-    view = session.again(view, sync_txg=True)
-    guids = {snapshot.guid for member in view.theirs.members for snapshot in member.snapshots}
-    written: list[tuple[Member, Snapshot, int]] = []
-    for member in view.mine.members:
-        base = next((snapshot for snapshot in reversed(member.snapshots) if snapshot.guid in guids), None)
-        alone = _written_alone(session, member, base) if base else 0
-        if base and alone:
-            written.append((member, base, alone))
-    if written:
-        member, base, _ = written[0]
-        raise RefusedError(
-            "members of this tree were written to here alone, and a tree has no split copy yet",
-            filesystem=view.name,
-            evidence=", ".join(f"{each.name} ({size(alone)} after @{at.name})" for each, at, alone in written),
-            advice=f"copy what you want of each, then zfs rollback -r {quote(f'{member.name}@{base.name}')} and so on; "
-            f"then zrep rejoin {quote(view.name)}",
-        )
-    return view
+    return view, replace(prepared, listed=(*listed, *prepared.listed))
 
 
 def _may_rejoin(session: Session, view: View) -> bool:
@@ -224,28 +195,48 @@ def _raise_epoch(session: Session, view: View) -> View:
     return session.again(view)
 
 
-def _replay_intent_log(session: Session, view: View) -> bool:
-    """Stop writes and mount, which replays the intent log: writes acknowledged just before a crash live only there,
-    and a receive would discard them silently. False when the dataset cannot be mounted: then it is split."""
-    member = _own(view)
+def _excluded_in(session: Session, mine: Tree, mounted: Sequence[Member]) -> list[Member]:
+    """What is left out of a tree and mounted in what has to be unmounted: so is that, for a moment."""
+    places = [member.get("mountpoint") for member in mounted if member.placed]
+    inside = [m for m in mine.excluded if m.placed and any(within(m.get("mountpoint"), place) for place in places)]
+    for member in inside:
+        session.say(f"{mine.name}: {member.name} is left out of it, and unmounted until the end of this")
+    return sorted(inside, key=place_of_mount)
+
+
+def _mount_excluded(session: Session, view: View) -> None:
+    """This run, or one that was cut, may have unmounted what is left out of a tree."""
+    for step in plan_mount_excluded(End.SOURCE, view.mine):
+        if error := session.alone().try_do(step):
+            session.warn(f"{step.dataset}: it was unmounted, and cannot be mounted again: {error.line()}")
+
+
+def _replay_intent_logs(session: Session, view: View) -> set[str]:
+    """Stop writes and mount, which replays intent logs: writes acknowledged just before a crash live only there, and a
+    receive would discard them silently. The members that cannot be mounted: they are split, whatever is in them."""
     executor = session.alone()
-    if not member.readonly:
-        executor.do(SetProperties(End.SOURCE, (member.name,), (("readonly", "on"),)))
-    if not member.may_have_log:
-        return True
-    if not _can_be_mounted(member):
-        return False
-    return executor.try_do(Mount(End.SOURCE, member.name)) is None
+    writable = tuple(member.name for member in own_readonly(view.mine) if not member.readonly)
+    if writable:
+        executor.do_all(plan_keep_excluded(End.SOURCE, view.mine, "on"))
+        executor.do(SetProperties(End.SOURCE, writable, (("readonly", "on"),)))
+    unread: set[str] = set()
+    for member in by_mountpoint(view.mine):
+        if not member.may_have_log:
+            continue
+        if not _can_be_mounted(member) or executor.try_do(Mount(End.SOURCE, member.name)) is not None:
+            unread.add(member.name)
+    return unread
 
 
 def _can_be_mounted(member: Member) -> bool:
     return not member.key_missing and member.get("mountpoint").startswith("/")
 
 
-def _differences(session: Session, member: Member, base: Snapshot) -> list[str]:
-    """What was written here alone, for a person: counts by kind, and the first of them. It can be told only while it
-    is mounted; of a volume only how much."""
-    if member.volume:
+def _differences(session: Session, view: View, name: str, unread: Collection[str], base: Snapshot) -> list[str]:
+    """What was written to a member here alone, for a person: counts by kind, and the first of them. It can be told only
+    while it is mounted; of a volume only how much."""
+    [member] = (member for member in view.mine.members if member.name == name)
+    if member.volume or name in unread or (view.link.role.recursive and not member.written_since(base)):
         return []
     found = session.local.ask(ReadDifferences(f"{member.name}@{base.name}", member.name))
     kinds = (("+", "added"), ("M", "modified"), ("-", "removed"), ("R", "renamed"))
@@ -254,17 +245,34 @@ def _differences(session: Session, member: Member, base: Snapshot) -> list[str]:
     if not found:
         return []
     more = " or more" if len(found) >= DIFFERENCES_KEPT else ""
-    return [f"{some}{more}, among them:", *(f"  {letter} {path}" for letter, path in found[:_SHOWN])]
+    about = "" if name == view.name else f"in {name} "
+    return [f"{about}{some}{more}, among them:", *(f"  {letter} {path}" for letter, path in found[:_SHOWN])]
 
 
-def _written_alone(session: Session, member: Member, base: Snapshot) -> int:
-    """How many bytes were written after the base."""
-    own = member.by_guid(base.guid)
-    assert own is not None
-    written = member.written_since(own)
-    if written and not member.after(own) and session.local.ask(IsUnmodified(f"{member.name}@{own.name}", member.name)):
-        return 0  # a crash, and the replay after it, count as written
-    return written
+def _written_alone(session: Session, mine: Tree, bases: Bases, unread: Collection[str]) -> dict[str, int]:
+    """How many bytes were written after the base to each member that was written to, or that nobody can look at; of one
+    that the other side has nothing of, all of it."""
+    found = _unknown_there(session, mine, bases)
+    for member in (member for member in mine.members if member.name in bases):
+        base = bases[member.name]
+        written = member.written_since(base)
+        if written and not member.after(base) and _is_unmodified(session, member, base):
+            written = 0  # a crash, and the replay after it, count as written
+        if written or member.name in unread:
+            found[member.name] = written
+    return found
+
+
+def _unknown_there(session: Session, mine: Tree, bases: Bases) -> dict[str, int]:
+    """The members that the other side has nothing of, with their bytes: but for those below which something else is,
+    which would have to leave with them. Those stay, and the next sync deals with them."""
+    new = {member.name: member.number("referenced") for member in mine.members if member.name not in bases}
+    others = [name for name in observe_children(session.local, mine.name) if name not in new] if new else []
+    return {name: size for name, size in new.items() if not any(other.startswith(f"{name}/") for other in others)}
+
+
+def _is_unmodified(session: Session, member: Member, base: Snapshot) -> bool:
+    return session.local.ask(IsUnmodified(f"{member.name}@{base.name}", member.name))
 
 
 def _unmount(session: Session, member: Member) -> None:
@@ -312,116 +320,9 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
     if not isinstance(view.relation, Linked):
         raise FailedError("the two sides are not linked", filesystem=name, evidence=view.relation.evidence())
     converge_all(session, view)
+    _mount_excluded(session, view)
     hooks.tell(session, session.local, "after-demote", name, view.mine.role)
     return Outcome(name, message=f"{message}; {link.peer_host}'s next sync brings it up to date")
-
-
-# --- the split ---
-
-
-def _refuse_split(session: Session, member: Member, base: Snapshot, properties: Mapping[str, Value]) -> None:
-    """What keeps a split copy from being made."""
-    _refuse_pool_root(session, member, base)
-    _refuse_other_pairs(session, member, properties)
-    _refuse_children(session, member)
-
-
-def _refuse_names(session: Session, split: Split, member: Member) -> None:
-    """The copy, the clone and the snapshot that ends what is in the copy have names that ZFS takes and nobody has."""
-    ending = f"{member.name}@{split_snapshot(split.tag, split.intent.epoch)}"
-    if not (split.copy and split.clone and fits(ending)):
-        raise RefusedError(
-            "its name is so long that what was written here alone can be kept under no name beside it",
-            filesystem=member.name,
-            evidence=f"{len(member.name)} bytes",
-            advice=f"zfs rename {quote(member.name)} to a shorter name, then zrep changeconfig with that on both hosts",
-        )
-    if split.copy in observe(session.local, split.tag, [split.copy]):
-        raise RefusedError(
-            "the name that its split copy would have is taken",
-            filesystem=member.name,
-            evidence=split.copy,
-            advice=f"zfs rename {quote(split.copy)} to another name and run this again",
-        )
-
-
-def _prepare(session: Session, split: Split, member: Member, base: Snapshot) -> None:
-    """Make the clone that will have the dataset's name, with all that is set and delegated on it: what ZFS does not
-    take is known before anything else is changed. member: where the base is, the dataset or its copy."""
-    executor = session.alone()
-    there = observe(session.local, split.tag, [split.clone]).get(split.clone)
-    if there is not None and not is_prepared(split, there):
-        raise RefusedError(
-            "the name of the clone that would take its place is taken",
-            filesystem=member.name,
-            evidence=split.clone,
-            advice=f"zfs rename {quote(split.clone)} to another name and run this again",
-        )
-    if there is not None:  # of a run that was cut: what is set may have changed since
-        executor.do(DestroyClone(End.TARGET, split.clone))
-    own = read_all_properties(session.local, member.name)
-    delegations = read_delegations(session.local, member.name)
-    try:
-        executor.do(plan_clone(split, member, base))
-        for step in plan_settings(split, member, own):
-            if error := executor.try_do(step):
-                raise _not_given(member, step, error)
-        executor.do_all(Allow(End.TARGET, split.clone, words) for words in delegations)
-    except ZrepError:
-        executor.try_do(DestroyClone(End.TARGET, split.clone))
-        raise
-
-
-def _not_given(member: Member, step: SetProperties, error: ZrepError) -> ZrepError:
-    names = ", ".join(name for name, _ in step.properties)
-    return RefusedError(
-        f"the clone that would take its place cannot be given its {names}",
-        filesystem=member.name,
-        evidence=error.evidence or error.what,
-        advice=f"zfs inherit {quote(step.properties[0][0])} {quote(member.name)}, or set what zfs takes; then run this "
-        "again",
-    )
-
-
-def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
-    """ZFS renames no pool's root, and the split copy is made by a rename."""
-    if "/" not in member.name:
-        held = [snapshot for snapshot in member.after(base) if session.tag in snapshot.holds]
-        release = [f"zfs release {session.tag} {quote(f'{member.name}@{snapshot.name}')}" for snapshot in held]
-        rollback = f"zfs rollback -r {quote(f'{member.name}@{base.name}')}"  # which a hold would stop
-        again = f"zrep rejoin {'-f ' if session.options.force else ''}{quote(member.name)}"
-        raise RefusedError(
-            "it is the root of a pool, which cannot be renamed to keep what was written here alone",
-            filesystem=member.name,
-            evidence=f"written after @{base.name}",
-            advice=f"copy what is wanted of it, then: {'; '.join([*release, rollback])}, then {again}",
-        )
-
-
-def _refuse_other_pairs(session: Session, member: Member, properties: Mapping[str, Value]) -> None:
-    others = [
-        key.removesuffix(":src-fs") for key, value in properties.items() if key.endswith(":src-fs") and value.local
-    ]
-    if others != [session.tag]:
-        raise RefusedError(
-            "it is in another pair too, and a split would tear that one apart",
-            filesystem=member.name,
-            evidence=f"tags {', '.join(others)}",
-            advice="end the others first: "
-            + ", ".join(f"zrep -t {tag} clear {quote(member.name)}" for tag in others if tag != session.tag),
-        )
-
-
-def _refuse_children(session: Session, member: Member) -> None:
-    """A rename would carry along datasets that are not part of the pair."""
-    children = observe_children(session.local, member.name)
-    if children:
-        raise RefusedError(
-            "it has child filesystems that are not replicated, and a split would move them along",
-            filesystem=member.name,
-            evidence=", ".join(children[:5]),
-            advice="move them out of it (zfs rename) and run this again",
-        )
 
 
 def _tidy(session: Session, split: Split) -> None:
@@ -445,51 +346,30 @@ def _resume(session: Session, split: Split) -> Outcome:
     if session.lock([link]):
         raise BusyError("busy", filesystem=split.name, evidence="another zrep is working on it")
     peer = session.host(link.peer_host)
-    theirs = observe(peer, split.tag, [link.peer_name]).get(link.peer_name)
-    if theirs is None or not theirs.role.master:
+    role = find_role(peer, split.tag, link.peer_name)
+    if role is None or not role.master:
         raise RefusedError(f"{link.peer_name} on {link.peer_host} is not master", filesystem=split.name)
+    theirs = observe_tree(peer, split.tag, link.peer_name, recursive=role.recursive)
     session.say(f"{split.name}: finishing the rejoin that was interrupted; its copy is {split.copy}")
-    return _carry_on(session, split, theirs.role)
+    guids = _guids(theirs)
+    there = look(session, split)
+    parts = parts_of(session, split, there, guids)
+    if not parts:  # nothing but the record has landed
+        mine = observe_tree(session.local, split.tag, split.name, recursive=role.recursive, sync_txg=True)
+        bases = _bases(mine, guids)
+        parts = parts_again(session, split, mine, _written_alone(session, mine, bases, ()), bases)
+    leaving = {name for part in parts for name in (part.name, part.copy)} & there.keys()
+    for member in sorted((there[name] for name in leaving), key=place_of_mount, reverse=True):
+        _unmount(session, member)
+    if not any(member.by_name(split.ending) for member in there.values()):
+        give_up(session, split, parts)
+    return _carry_on(session, split, parts, theirs.role)
 
 
-def _carry_on(session: Session, split: Split, master: Role) -> Outcome:
-    """From wherever it stands, by what is there."""
-    executor = session.alone()
-    names = [split.name, split.copy, split.clone]
-    found = observe(session.local, split.tag, names)
-    if split.copy not in found:
-        _unmount(session, found[split.name])
-        if split.clone not in found:
-            _prepare(session, split, found[split.name], _base(split, found[split.name]))
-        executor.do_all(plan_set_aside(split, found[split.name]))
-        found = observe(session.local, split.tag, names)
-    copy = found[split.copy]
-    if split.name not in found:
-        if split.clone not in found:
-            _prepare(session, split, copy, _base(split, copy))
-        executor.do_all(plan_take_place(split, volume=copy.volume))
-        found = observe(session.local, split.tag, names)
-    executor.do_all((*plan_seal(split, copy), *plan_promote(split, found[split.name])))
-    _limit(session, split)
-    copy = observe(session.local, split.tag, [split.copy])[split.copy]
-    executor.do_all(plan_finish(split, copy, master))
-    key = f"; before it can be mounted again: zfs load-key '{split.name}'" if copy.encrypted else ""
+def _carry_on(session: Session, split: Split, parts: Collection[Part], master: Role) -> Outcome:
+    exchange(session, split, tuple(parts), master)
+    key = ""
+    if any(part.name == split.name for part in parts):
+        copy = observe(session.local, split.tag, [split.copy])[split.copy]
+        key = f"; before it can be mounted again: zfs load-key '{split.name}'" if copy.encrypted else ""
     return _linked_again(session, split.name, f"{_kept(split)}{key}")
-
-
-def _limit(session: Session, split: Split) -> None:
-    """Quotas and reservations. There may be no room for one beside the copy: that is told, and ends nothing."""
-    for step in plan_limits(split):
-        error = session.alone().try_do(step)
-        if isinstance(error, NoSpaceError):
-            command = " ".join(map(quote, commands.command(step)))
-            session.warn(f"{split.name}: {error.evidence}; once there is room: {command}")
-        elif error is not None:
-            raise error
-
-
-def _base(split: Split, member: Member) -> Snapshot:
-    base = member.by_guid(split.base_guid)
-    if base is None:
-        raise FailedError("the base is gone", filesystem=member.name, evidence=f"guid {split.base_guid}")
-    return base

@@ -9,7 +9,15 @@ from zrep.core.errors import FailedError, UnreachableError
 from zrep.core.pair import End, Tree
 from zrep.core.plan_data import plan_adopt
 from zrep.core.plan_record import clear_intent, plan_complete_role, plan_places
-from zrep.core.plan_role import plan_abort, plan_cancel, plan_demote, plan_open, plan_restore, plan_stop
+from zrep.core.plan_role import (
+    plan_abort,
+    plan_cancel,
+    plan_demote,
+    plan_mount_excluded,
+    plan_open,
+    plan_restore,
+    plan_stop,
+)
 from zrep.core.steps import InheritProperty, Mount, RemountWritable, Share
 from zrep.core.tags import kept_read_only
 from zrep.ops import hooks
@@ -130,7 +138,7 @@ def open_master(view: View, end: End) -> None:
 def open_again(session: Session, executor: Executor, end: End, tree: Tree) -> None:
     """The same once more, where it failed before. A role that has moved does not depend on a mount: what still cannot
     be mounted or shared is told with its command, and the intent ended all the same."""
-    for step in plan_open(end, tree, session.tag):
+    for step in (*plan_open(end, tree, session.tag), *plan_mount_excluded(end, tree)):
         if not isinstance(step, Mount | RemountWritable | Share):
             executor.do(step)
         elif error := executor.try_do(step):

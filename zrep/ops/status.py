@@ -217,7 +217,7 @@ def _rows(
         )
         for lane in Pair(session.tag, *ends).lanes
     ]
-    return [fold(rows, mine.aside or theirs.half.aside), *(rows if members else ())]
+    return [fold(rows, (*mine.aside, *theirs.half.aside), session.now), *(rows if members else ())]
 
 
 def _pulled(found: Row, role: Role) -> Row:

@@ -42,7 +42,7 @@ from zrep.ops.properties import followed
 from zrep.ops.repair import prepare
 from zrep.ops.streams import Ready, bring, in_sessions, pools, ready
 from zrep.ops.tags import relaying
-from zrep.ops.tree import Arrival, announce_set, folded, lock_lanes, record_set, shaped, wait_for_parent
+from zrep.ops.tree import Arrival, announce_set, folded, lock_lanes, read_moved, record_set, shaped, wait_for_parent
 from zrep.zfs.errors import PoolError
 
 Answer = TypeVar("Answer")
@@ -294,8 +294,10 @@ def _advance_tree(session: Session, view: View, limits: _Limits) -> tuple[View, 
         announce_set(view, left or lanes)
         outcomes = _advance_all(session, left or lanes, limits)
         failed |= {outcome.filesystem: outcome for outcome in outcomes if outcome.error}
-        if any(outcome.error or outcome.moved for outcome in outcomes):
+        if any(outcome.error for outcome in outcomes):
             view = session.again(view, sync_txg=bool(left))
+        elif moved := {outcome.filesystem for outcome in outcomes if outcome.moved}:
+            view = read_moved(session, view, moved, sync_txg=bool(left))
         if not left:
             break
     if not failed:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from zrep.core.errors import FailedError
+from zrep.core.errors import FailedError, ZrepError
 from zrep.core.names import ancestors, sequence_of
-from zrep.core.pair import End, Lane
+from zrep.core.pair import End
+from zrep.core.plan_data import plan_advance
 from zrep.core.steps import SetProperties
 from zrep.core.tree import next_change
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session, View
+from zrep.ops.read import observe
 
 
 class Arrival:
@@ -57,19 +59,37 @@ def lock_lanes(session: Session, views: Sequence[View]) -> list[str]:
 def announce_set(view: View, lanes: Sequence[View]) -> None:
     """Record on the replica which snapshots are about to come, before the first of them does: should the master be lost
     on the way, they are known for zrep's own there, and what has none of them for what it is."""
-    names = sorted({name for lane in lanes if (name := _next(lane.lane))})
+    names = sorted({name for lane in lanes if (name := _next(lane))})
     if names and tuple(names) != view.pair.target.role.coming:
         mark = (f"{view.tag}:coming", ",".join(names))
         view.do([SetProperties(End.TARGET, (view.pair.target.name,), (mark,))])
 
 
-def _next(lane: Lane) -> str:
-    """The snapshot that this run is to send in a lane; "" for none."""
-    if lane.pending is not None:
-        return lane.pending.name
-    base = lane.base
-    written = not lane.upstream and (base is None or lane.source.written_since(base) > 0)
-    return lane.next_snapshot.partition("@")[2] if written else ""
+def _next(view: View) -> str:
+    """The snapshot that this run is to send in a lane; "" for none, as where it cannot be sent."""
+    try:
+        advance = plan_advance(view.lane)
+    except ZrepError:
+        return ""
+    if advance.pending is not None:
+        return advance.pending.name
+    return "" if advance.idle else view.lane.next_snapshot.partition("@")[2]
+
+
+def read_moved(session: Session, view: View, moved: Collection[str], *, sync_txg: bool = False) -> View:
+    """A tree after streams of some of its lanes, which are named as they are here: only these are read again, unless
+    one has arrived for the first time."""
+    lanes = [lane for lane in view.lanes if lane.name in moved]
+    if len(lanes) < len(moved) or any(lane.lane.target.arriving for lane in lanes):
+        return session.again(view, sync_txg=sync_txg)
+    for end in End:
+        names = [lane.pair.at(end).name for lane in lanes]
+        found = observe(view.executor.host(end), view.tag, names, sync_txg=sync_txg)
+        if len(found) < len(names):
+            return session.again(view, sync_txg=sync_txg)
+        for member in found.values():
+            view = view.with_tree(end, view.pair.at(end).with_member(member))
+    return view
 
 
 def record_set(session: Session, view: View) -> None:

@@ -242,7 +242,7 @@ def command(step: steps.Step) -> Argv:
             return ("zfs", "rename", *(() if volume else ("-u",)), dataset, new)
         case steps.Clone(snapshot=snapshot, dataset=dataset, properties=properties):
             return ("zfs", "clone", *_options("-o", _assignments(properties)), snapshot, dataset)
-        case steps.DestroyClone(dataset=dataset):
+        case steps.DestroyClone(dataset=dataset) | steps.DestroyAside(dataset=dataset):
             return ("zfs", "destroy", dataset)
         case steps.PromoteClone(dataset=dataset):
             return ("zfs", "promote", dataset)
