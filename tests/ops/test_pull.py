@@ -295,3 +295,9 @@ def test_small_streams_from_one_master_share_a_session(pulled: Hosts) -> None:
     good(pulled.run("beta", SYNC_ALL))
     for name in ("x", "y", "z"):
         assert files(pulled, "beta", f"tank/{name}") == files(pulled, "alpha", f"tank/{name}")
+
+
+def test_a_new_name_of_the_peer_is_not_tried_where_it_is_never_dialled(pulled: Hosts) -> None:
+    pulled.said.clear()
+    good(pulled.run("alpha", pairs.changing(A, Config("beta.example", B))))
+    assert pulled.said == []

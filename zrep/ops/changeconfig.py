@@ -109,7 +109,7 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     done = apply_here(session, name, [SetProperties(End.SOURCE, (name,), properties)], f"set {text}")
     if config.moved:
         _tell(session, name, link.role, changes)
-    elif config.peer_host:
+    elif config.peer_host and not link.role.only_dialled:
         _look_for(session, name, config.peer_host)
     return done
 
@@ -131,7 +131,7 @@ def _moved(session: Session, name: str) -> str:
 def _tell(session: Session, name: str, role: Role, changes: dict[str, str]) -> None:
     """Let the other half know where this one is now, and by what name it reaches it. This side comes first: after a
     disaster it may have to be made the master without the other one."""
-    peer = session.host(role.peer_host)
+    peer = session.peer(role)
     try:
         theirs = observe(peer, session.tag, [role.peer_fs]).get(role.peer_fs)
     except ZrepError as error:

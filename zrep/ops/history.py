@@ -18,19 +18,20 @@ def history(session: Session, names: Sequence[str]) -> list[Event]:
     if not chosen:
         raise session.nothing_here()
     found = list(_of(session, session.local, [link.name for link in chosen]))
-    for host, links in _by_peer([link for link in chosen if link.role.paired]).items():
+    for links in _by_peer([link for link in chosen if link.role.paired]).values():
         try:
-            peer = session.host(host)
+            peer = session.peer(links[0].role)
             found += _of(session, peer, [link.peer_name for link in links])
         except ZrepError as error:
             session.warn(f"only this side's history: {error.line()}")
     return sorted(dict.fromkeys(found), key=lambda each: each.at)
 
 
-def _by_peer(links: Sequence[Link]) -> Mapping[str, list[Link]]:
-    found: dict[str, list[Link]] = {}
+def _by_peer(links: Sequence[Link]) -> Mapping[tuple[str, bool], list[Link]]:
+    """Pairs by their peer, those apart whose peer is never dialled from here."""
+    found: dict[tuple[str, bool], list[Link]] = {}
     for link in links:
-        found.setdefault(link.peer_host, []).append(link)
+        found.setdefault((link.peer_host, link.role.only_dialled), []).append(link)
     return found
 
 
