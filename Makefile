@@ -11,7 +11,7 @@ LAB := tests/lab/lab
 LAB_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/zrep-lab
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-model test-pairs test-lab test-package simulate demo bench lab deb zipapp schema format clean distclean
+.PHONY: help check test test-model test-pairs test-lab test-package simulate demo bench lab deb zipapp pictures schema format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ deb: $(READY) ## a package for this machine's Debian release, in dist/
 
 zipapp: $(READY) ## one file for hosts where nothing can be installed, dist/zrep.pyz
 	contrib/zipapp $(BIN)/python dist/zrep.pyz
+
+pictures: $(READY) ## draw the pictures of the README anew, with the program itself (status --html: with headless Chromium)
+	$(BIN)/python -m tests.pictures
 
 schema: $(READY) ## write contrib/zrep.schema.json anew, from the types that --json prints
 	$(BIN)/python -c 'import sys; from zrep.cli.document import schema; sys.stdout.buffer.write(schema())' > contrib/zrep.schema.json

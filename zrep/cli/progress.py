@@ -16,13 +16,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.progress import ProgressColumn, TaskID
 
     from zrep.core.requests import Request
     from zrep.host.process import Progress
 
 # Seconds after which a person wants to know what is being waited for.
 _PATIENCE = 2.0
+
+
+def columns() -> list[ProgressColumn]:
+    """What the line of a stream shows."""
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    return [
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(compact=True),
+    ]
 
 
 class StreamLines:
@@ -97,14 +110,7 @@ class StreamLines:
     def _shown(self) -> Bars:
         if self._bars is None:
             from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                DownloadColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-                TransferSpeedColumn,
-            )
+            from rich.progress import Progress
             from rich.text import Text
 
             waits = self.waits
@@ -115,11 +121,7 @@ class StreamLines:
                     yield from super().get_renderables() if self.tasks else map(Text, waits())
 
             self._bars = Shown(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=20),
-                DownloadColumn(binary_units=True),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(compact=True),
+                *columns(),
                 console=Console(stderr=True),
                 transient=True,
             )
