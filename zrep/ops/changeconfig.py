@@ -79,7 +79,7 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
         changes["minfree"] = config.minfree
         if floor_bytes(config.minfree, 0) is None:
             raise UsageError(f"{config.minfree!r} is no floor", filesystem=name, evidence="expected 2% or 10G")
-        if config.minfree.isdigit() and int(config.minfree) < _LEAST_BYTES:
+        if config.minfree.isdigit() and 0 < int(config.minfree) < _LEAST_BYTES:  # 0: no floor
             number = config.minfree
             raise UsageError(
                 f"{number} is {number} bytes", filesystem=name, advice=f"--minfree {number}%, or --minfree {number}G"
