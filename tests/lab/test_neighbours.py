@@ -101,9 +101,19 @@ class TestMounts:
         over = r"tmpfs \(tmpfs\) is mounted on /tank/a, over tank/a.*on alpha: umount '/tank/a'"
         check(lab, Case("a tmpfs over the master", FAILOVER, REFUSED, over))
         check(lab, Case("the same from the replica", TAKEOVER, REFUSED, over, on="beta"))
-        alpha.run(f"touch /{A}/writable && umount /{A} && touch /{A}/writable")
+        alpha.run(f"touch /{A}/writable && umount /{A} && touch /{A}/writable && zfs mount {A}/c")
         silent(alpha, FAILOVER)
         assert beta.run(f"ls /{A}/writable").out
+        # Alpha's half of the parent is a replica now, mounted and read-only: no directory can be made in it.
+        silent(beta, f"zrep takeover {A}/c")
+        alpha.run(f"zfs unmount {A}/c && zfs set mountpoint=/{A}/other {A}/c")
+        lacks = (
+            "the directory /tank/a/other for tank/a/c is not there and cannot be made.*tank/a on /tank/a is read-only "
+            "on alpha.*on alpha: zfs set mountpoint='/mnt/tank/a/c' 'tank/a/c'"
+        )
+        check(lab, Case("a directory that cannot be made", f"zrep failover {A}/c", REFUSED, lacks, on="beta"))
+        alpha.run(f"zfs set mountpoint=/mnt/{A}/c {A}/c")
+        silent(beta, f"zrep failover {A}/c")
 
 
 class TestChildren:

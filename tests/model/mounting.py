@@ -12,7 +12,7 @@ from .state import Dataset, HostState
 BUSY = 128  # what mount.zfs exits with
 
 
-def enclosing(machine: Machine, dataset: Dataset, where: str) -> Dataset | None:
+def enclosing(machine: Machine, dataset: Dataset | None, where: str) -> Dataset | None:
     """The mounted filesystem that the directory of a mount point lies in."""
     best: Dataset | None = None
     for other in machine.host.datasets.values():
@@ -29,6 +29,15 @@ def readonly(machine: Machine, dataset: Dataset) -> bool:
     return dataset.remounted == "ro" if dataset.remounted else machine.value(dataset, "readonly") == "on"
 
 
+def can_make(machine: Machine, where: str, dataset: Dataset | None = None) -> bool:
+    """Whether the directory of a mount point is there, or what it lies in can be written to. dataset: what is to be
+    mounted."""
+    outer = enclosing(machine, dataset, where)
+    if outer is None or outer.mounted_at is None or not readonly(machine, outer):
+        return True
+    return where[len(outer.mounted_at.rstrip("/")) + 1 :] + "/" in outer.data
+
+
 def mount(machine: Machine, dataset: Dataset) -> None:
     """zfs_mount() of libzfs: the caller has looked at canmount."""
     where = machine.value(dataset, "mountpoint")
@@ -36,12 +45,12 @@ def mount(machine: Machine, dataset: Dataset) -> None:
         raise RefusalError(f"cannot mount '{where}': failed to create mountpoint: Permission denied")
     if dataset.encryption_root and not dataset.key_loaded:
         raise RefusalError(f"cannot mount '{where}': encryption key not loaded")
+    if not can_make(machine, where, dataset):
+        raise RefusalError(f"cannot mount '{where}': failed to create mountpoint: Read-only file system")
     outer = enclosing(machine, dataset, where)
     if outer is not None and outer.mounted_at is not None:
         directory = where[len(outer.mounted_at.rstrip("/")) + 1 :] + "/"
         if directory not in outer.data:
-            if readonly(machine, outer):
-                raise RefusalError(f"cannot mount '{where}': failed to create mountpoint: Read-only file system")
             machine.change(outer, {directory: b""})
     dataset.mounted_at, dataset.mount_number = where, mounts.next_number(machine.host)
     dataset.remounted = None

@@ -311,6 +311,10 @@ class Host:
     def mountinfo(self) -> str:
         return mounting.mountinfo(self.world.state.hosts[self.name])
 
+    def can_make(self, path: str) -> bool:
+        """Whether a directory is there, or can be made."""
+        return mounting.can_make(Machine(self.world.state, self.world.state.hosts[self.name]), path)
+
     def leads(self, path: str) -> str:
         """What is mounted where a path leads."""
         return mounts.leads(self.world.state.hosts[self.name], path).source

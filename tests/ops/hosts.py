@@ -439,6 +439,9 @@ class ModelHost(LocalHost):
     def mountinfo(self) -> str:
         return self._wire.world.host(self.name).mountinfo()
 
+    def can_make(self, path: str) -> bool:
+        return self._wire.world.host(self.name).can_make(path)
+
     def host_id(self) -> str:
         return self._known_as.encode().hex().ljust(16, "0")[:16]
 

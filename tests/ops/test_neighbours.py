@@ -112,6 +112,12 @@ def below(host: Host) -> None:
     host.sh("zfs set mountpoint=/tank/b/inside tank/other")
 
 
+def parent_that_is_read_only(host: Host) -> None:
+    """A filesystem in which tank/b would be mounted, as a replica is that was the master: mounted, and read-only."""
+    host.sh("zfs create -o readonly=on tank/other")
+    host.sh("zfs set mountpoint=/tank/other/b tank/b")
+
+
 MOUNTED = {
     "a tmpfs where the replica belongs": Mounted(
         "beta",
@@ -131,6 +137,13 @@ MOUNTED = {
         "tank/other is mounted on /tank/b/inside, which tank/b on /tank/b would hide (on beta); "
         "next: on beta: zfs unmount 'tank/other'",
         lambda host: host.sh("zfs unmount tank/other"),
+    ),
+    "a read-only parent without its directory": Mounted(
+        "beta",
+        parent_that_is_read_only,
+        "the directory /tank/other/b for tank/b is not there and cannot be made (tank/other on /tank/other is "
+        "read-only on beta); next: on beta: zfs set mountpoint='/mnt/tank/b' 'tank/b'; or make that directory on",
+        lambda host: host.sh("zfs set mountpoint=/mnt/tank/b tank/b"),
     ),
     "a tmpfs over the master": Mounted(
         "alpha",

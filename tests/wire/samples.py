@@ -92,6 +92,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadAllProperties(A), {"quota": Value("1G", "local")}),
     (asked.ReadDelegations(A), [("-u", "bob", "mount")]),
     (asked.ReadMounts(), [MountEntry(7, 1, "/tank/a b", "zfs", A)]),
+    (asked.FindUnmakable(("/tank/a/c",)), ["/tank/a/c"]),
     (asked.ReadMarked("zrep:rehearse"), [("tank/c", "77")]),
     (asked.ReadTags(), ["offsite", "zrep"]),
     (asked.ReadPropertyNames(A), ["quota", "offsite:src-fs"]),

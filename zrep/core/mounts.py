@@ -59,6 +59,7 @@ def in_the_way(table: Sequence[MountEntry], point: str) -> list[MountEntry]:
 
 
 def within(path: str, directory: str) -> bool:
+    """Whether a path is a directory, or below it."""
     return path == directory or path.startswith(directory.rstrip("/") + "/")
 
 
@@ -74,6 +75,16 @@ def hidden_by(table: Sequence[MountEntry], dataset: str, point: str, host: str) 
         )
         for entry in in_the_way(table, point)
     ]
+
+
+def unmakable(table: Sequence[MountEntry], dataset: str, point: str, host: str) -> RefusedError:
+    """Why a dataset cannot be mounted on a path: its directory is not there, and cannot be made in what it is in."""
+    entry = leads(table, point)
+    return RefusedError(
+        f"the directory {point} for {dataset} is not there and cannot be made",
+        evidence=f"{_named(entry)} on {entry.point} is read-only on {host}" if entry else f"it is read-only on {host}",
+        advice=f"on {host}: zfs set mountpoint='/mnt/{dataset}' '{dataset}'; or make that directory on its master",
+    )
 
 
 def unreachable_by_path(table: Sequence[MountEntry], dataset: str, point: str, host: str) -> RefusedError | None:

@@ -380,6 +380,18 @@ class ReadMounts(Request[list[MountEntry]], frozen=True):
     looks = True
 
 
+class FindUnmakable(Request[list[str]], frozen=True):
+    """Those of the directories that are not there and that nobody can make: what they would be in is read-only, or is
+    no directory."""
+
+    looks = True
+
+    paths: tuple[steps.MountPoint, ...]
+
+    def fits(self, answer: list[str]) -> bool:
+        return set(answer) <= set(self.paths)
+
+
 class ReadMarked(Request[list[tuple[str, str]]], frozen=True):
     """Every dataset that has this property itself, with its value."""
 

@@ -76,6 +76,13 @@ class Machine:
         syslog.openlog("zrep", syslog.LOG_PID, syslog.LOG_DAEMON)
         syslog.syslog(syslog.LOG_NOTICE, one_line(text))
 
+    def can_make(self, path: str) -> bool:
+        """Whether a directory is there, or those above it can be written to."""
+        above = path
+        while above != "/" and not os.path.lexists(above):
+            above = os.path.dirname(above)
+        return os.path.isdir(above) and (above == path or not os.statvfs(above).f_flag & os.ST_RDONLY)
+
     def pool_states(self) -> Mapping[str, str] | None:
         """What the kernel says of each pool that is imported (ONLINE, SUSPENDED ...), HUNG where a transaction group
         is being written for long: no command, no wait. None where it does not tell."""

@@ -16,6 +16,7 @@ from zrep.core.neighbours import Child
 from zrep.core.requests import (
     SYNC_SECONDS,
     FindRoles,
+    FindUnmakable,
     Found,
     IsInUse,
     IsReadable,
@@ -361,6 +362,11 @@ def read_delegations(request: ReadDelegations, machine: Machine) -> list[tuple[s
 @carry_out.register(ReadMounts)
 def read_mounts(request: ReadMounts, machine: Machine) -> list[MountEntry]:
     return parse.parse_mountinfo(machine.mountinfo())
+
+
+@carry_out.register(FindUnmakable)
+def find_unmakable(request: FindUnmakable, machine: Machine) -> list[str]:
+    return [path for path in request.paths if not machine.can_make(path)]
 
 
 @carry_out.register(ReadMarked)

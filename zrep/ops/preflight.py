@@ -10,12 +10,12 @@ from msgspec import Struct
 from zrep.core.dataset import NO_TOKEN, Member
 from zrep.core.diagnosis import diagnose_data
 from zrep.core.errors import RefusedError, ZrepError
-from zrep.core.mounts import hidden_by, unreachable_by_path
+from zrep.core.mounts import MountEntry, hidden_by, leads, unmakable, unreachable_by_path, within
 from zrep.core.pair import Tree
 from zrep.core.plan_data import plan_advance, plan_stream
 from zrep.core.plan_role import hidden_excluded, while_master
 from zrep.core.quantities import duration, size
-from zrep.core.requests import Identify, IsReadable, ReadUsers, Users
+from zrep.core.requests import FindUnmakable, Identify, IsReadable, ReadUsers, Users
 from zrep.core.steps import SendStream
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out, refused_change
@@ -152,7 +152,7 @@ def _mountpoints_taken(host: Host, tree: Tree) -> list[ZrepError]:
     table = [entry for entry in table if entry.source not in excluded]
     taken = [error for m in wanted for error in hidden_by(table, m.name, m.get("mountpoint"), host.name)]
     used = [error for m in hidden_excluded(tree) if (error := _in_use(host, m)) is not None]
-    return [*taken, *used, *covered(host, members)]
+    return [*taken, *used, *_unmakable(host, members, wanted, table), *covered(host, members)]
 
 
 def _in_use(host: Host, excluded: Member) -> RefusedError | None:
@@ -166,6 +166,22 @@ def _in_use(host: Host, excluded: Member) -> RefusedError | None:
         evidence=", ".join(found),
         advice="stop what uses it; it is mounted again at once",
     )
+
+
+def _unmakable(
+    host: Host, members: Sequence[Member], wanted: Sequence[Member], table: Sequence[MountEntry]
+) -> list[RefusedError]:
+    """Mountpoints whose directories cannot be made, as in a replica that is mounted. What is in another member is made
+    in that once it is writable."""
+    names, points = {member.name for member in members}, {member.get("mountpoint"): member.name for member in wanted}
+    places = {}
+    for point, name in points.items():
+        around = leads(table, point)
+        in_member = around is not None and around.source in names
+        if not in_member and not any(other != point and within(point, other) for other in points):
+            places[point] = name
+    found = host.ask(FindUnmakable(tuple(places))) if places else []
+    return [unmakable(table, places[point], point, host.name) for point in found]
 
 
 def covered(host: Host, members: Sequence[Member]) -> list[ZrepError]:
