@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.model import World
-from tests.ops import pairs
+from tests.ops import pairs, trees
 from tests.ops.hosts import Ended, Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.ops.changeconfig import Config
@@ -241,3 +241,67 @@ class TestUndecided:
         assert writable(both) == []
         good(both.run("alpha", SYNC_ALL, tag=OFFSITE))
         assert writable(both) == ["alpha"]
+
+
+class TestTree:
+    """alpha's tank/a goes to beta as a tree under zrep."""
+
+    @pytest.fixture
+    def tree(self, three: Hosts) -> Hosts:
+        trees.grown(three)
+        return three
+
+    @pytest.fixture
+    def passed_on(self, tree: Hosts) -> Hosts:
+        """A member of the tree on beta goes to gamma under offsite."""
+        good(tree.run("beta", pairs.initialising(Request(f"{B}/x", "gamma", G)), tag=OFFSITE))
+        return tree
+
+    def test_what_arrives_with_it_is_no_pair_of_its_own_under_its_tag(self, tree: Hosts) -> None:
+        ended = tree.run("beta", pairs.initialising(Request(f"{B}/x", "gamma", G)))
+        refused(ended, "tank/b/x: it is received here with the tree tank/b", "replica of alpha:tank/a")
+        assert f"{B}/x" not in tree["beta"].sh("zfs get -H -s local -o name zrep:src-fs").decode()
+
+    def test_a_member_that_is_passed_on_has_no_role_to_give(self, passed_on: Hosts) -> None:
+        says = (
+            "tank/b/x on beta only passes on what it receives under the tag zrep",
+            "it is the replica of alpha:tank/a, with all of tank/b",
+            "on beta: zrep -t zrep takeover tank/b",
+        )
+        refused(passed_on.run("beta", pairs.failing_over(f"{B}/x"), tag=OFFSITE), *says)
+        refused(passed_on.run("gamma", pairs.taking_over(G), tag=OFFSITE), *says)
+        good(passed_on.run("beta", pairs.taking_over(B)))
+        good(passed_on.run("beta", pairs.failing_over(f"{B}/x"), tag=OFFSITE))
+
+    def test_a_tree_with_a_member_that_follows_another_master_is_not_promoted(self, passed_on: Hosts) -> None:
+        good(passed_on.run("beta", pairs.taking_over(B)))
+        good(passed_on.run("beta", pairs.failing_over(f"{B}/x"), tag=OFFSITE))
+        refused(passed_on.run("beta", pairs.failing_over(B)), "tank/b/x on beta only passes on what it receives")
+
+    def test_it_is_passed_on_read_only_and_nobody_advises_otherwise(self, passed_on: Hosts) -> None:
+        [row] = passed_on.run("beta", lambda session: listing(session, False), tag=OFFSITE).rows
+        assert row.role == "relay"
+        assert not any("readonly=off" in line for line in passed_on.said)
+        assert "what it receives under the tag zrep is passed on" in " ".join(passed_on.said)
+
+    def test_what_is_left_out_of_the_tree_is_none_of_it(self, tree: Hosts) -> None:
+        tree["beta"].sh(f"zfs create -o readonly=off {B}/own")
+        tree["beta"].sh(f"zfs set zrep:exclude=on {B}/own")
+        good(tree.run("beta", pairs.initialising(Request(f"{B}/own", "gamma", G)), tag=OFFSITE))
+        good(tree.run("beta", pairs.failing_over(f"{B}/own"), tag=OFFSITE))
+
+
+class TestReadOnlySource:
+    def test_one_that_is_stopped_under_another_tag_stays_so(self, both: Hosts) -> None:
+        good(both.run("beta", pairs.forcing(B)))
+        both.run("alpha", SYNC_ALL)
+        both.said.clear()
+        good(both.run("alpha", pairs.initialising(Request(A, "gamma", "tank/h")), tag="third"))
+        [said] = [line for line in both.said if "read-only" in line]
+        assert "it stays read-only here, as long as it is not known to be the master under the tag zrep" in said
+        assert "readonly=off" not in said
+
+    def test_any_other_may_be_made_writable(self, three: Hosts) -> None:
+        three["alpha"].sh(f"zfs create -o readonly=on {A}")
+        good(three.run("alpha", pairs.INIT))
+        assert f"{A}: it is read-only here; next: where it is to take writes: zfs set readonly=off {A}" in three.said

@@ -409,11 +409,12 @@ class ReadPropertyNames(Request[list[str]], frozen=True):
 
 
 class ReadOtherRoles(Request[dict[str, dict[str, Role]]], frozen=True):
-    """The roles that datasets have under other tags than this one, by tag; those without any are not in the answer."""
+    """The roles of datasets under other tags than this one ("": under any), by tag, their own or as members of a tree;
+    those without any are not in the answer."""
 
     looks = True
 
-    tag: Tag
+    tag: TagOrNone
     datasets: tuple[DatasetName, ...]
 
     def fits(self, answer: dict[str, dict[str, Role]]) -> bool:

@@ -94,7 +94,7 @@ class Role(Struct, frozen=True):
     those of a dataset below: left out of a tree with all below it, and set aside since so many seconds after 1970,
     because its source has gone. driver: HERE or PEER in a pulled pair, one of whose hosts alone dials the other,
     whatever their roles; "": each can dial the other. keep: the schedule by which this side keeps snapshots,
-    as retention.rules_of reads it. within: it is that of the root of a tree, for a lane of one of its members;
+    as retention.rules_of reads it. within: it is that of the root of a tree, for one of its members;
     within_encrypted: that root is encrypted."""
 
     src_host: str = ""

@@ -59,6 +59,16 @@ def stopped_by(others: Roles) -> Intent | None:
     return intent if intent is not None and intent.detail else None
 
 
+def _holder(name: str, role: Role) -> str:
+    """The dataset that commands about a role name: the root of the tree where it is that of a member."""
+    return role.own_fs if role.within else name
+
+
+def _followed(role: Role) -> str:
+    """The master of a replica; of a member of a tree, that of the tree."""
+    return f"{role.peer_host}:{role.peer_fs}{f', with all of {role.own_fs}' if role.within else ''}"
+
+
 def _undecided(others: Roles) -> str:
     found = (
         tag
@@ -74,8 +84,8 @@ def refuse_giving(name: str, host: str, tag: str, others: Roles) -> RefusedError
         role = others[other]
         return RefusedError(
             f"{name} on {host} only passes on what it receives under the tag {other}: it has no master role to give",
-            evidence=f"it is the replica of {role.peer_host}:{role.peer_fs}; two sides would take writes",
-            advice=f"make it the master first, on {host}: {command(other, 'takeover', name)}",
+            evidence=f"it is the replica of {_followed(role)}; two sides would take writes",
+            advice=f"make it the master first, on {host}: {command(other, 'takeover', _holder(name, role))}",
         )
     return refuse_undecided(name, host, others)
 
@@ -86,9 +96,9 @@ def refuse_taking(name: str, host: str, tag: str, others: Roles) -> RefusedError
         role = others[other]
         return RefusedError(
             f"{name} on {host} is a replica under the tag {other} too: it would become writable",
-            evidence=f"there it follows {role.peer_host}:{role.peer_fs}",
+            evidence=f"there it follows {_followed(role)}",
             advice=f"decide which pair is right, and end the other one's half here, on {host}: "
-            f"{command(other, 'clear', '-L', name)}, or {command(tag, 'clear', '-L', name)}",
+            f"{command(other, 'clear', '-L', _holder(name, role))}, or {command(tag, 'clear', '-L', name)}",
         )
     return refuse_undecided(name, host, others)
 
@@ -97,10 +107,11 @@ def refuse_following(name: str, host: str, tag: str, others: Roles) -> RefusedEr
     """Why an old master cannot become the replica of its pair."""
     if other := replica_under(others):
         role = others[other]
+        master = command(other, "takeover", _holder(name, role))
         return RefusedError(
             f"{name} on {host} is a replica under the tag {other} already, and can follow only one master",
-            evidence=f"there it follows {role.peer_host}:{role.peer_fs}",
-            advice=f"make it the master there first, {command(other, 'takeover', name)}, and run this again",
+            evidence=f"there it follows {_followed(role)}",
+            advice=f"make it the master there first, {master}, and run this again",
         )
     return None
 
@@ -115,5 +126,5 @@ def refuse_undecided(name: str, host: str, others: Roles) -> RefusedError | None
     return RefusedError(
         f"under the tag {other} {name} on {host} may not be the master any more",
         evidence=f"{what} there; {role.peer_host} is the one to ask",
-        advice=f"on {host}: {command(other, 'sync', name)}",
+        advice=f"on {host}: {command(other, 'sync', _holder(name, role))}",
     )

@@ -8,14 +8,16 @@ aside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from zrep.core.dataset import Member
 from zrep.core.names import ancestors
 from zrep.core.pair import End, Pair, Tree
+from zrep.core.role import Role
 from zrep.core.steps import InheritProperty, Rename, SetProperties, Step
 
 
@@ -27,13 +29,11 @@ def tree_of(root: Member, below: Iterable[Member]) -> Tree:
     excluded: list[Member] = []
     out: set[str] = set()
     for member in sorted(below, key=lambda member: member.name.split("/")):
-        role = member.role
-        own = role.excluded or role.gone is not None or role.paired or role.split or role.rejoining
-        if own or out & set(ancestors(member.name)):
+        if is_outside(member.role) or out & set(ancestors(member.name)):
             out.add(member.name)
-            aside += [member] if role.gone is not None else []
+            aside += [member] if member.role.gone is not None else []
             known = {other.name for other in excluded}
-            excluded += [member] if role.excluded or known & set(ancestors(member.name)) else []
+            excluded += [member] if member.role.excluded or known & set(ancestors(member.name)) else []
         else:
             members.append(member)
     return Tree(tuple(members), tuple(aside), tuple(excluded))
@@ -48,6 +48,22 @@ def matching(root: str, names: Iterable[str], pattern: str) -> list[str]:
         if fnmatchcase(path if "/" in pattern else path.rpartition("/")[2], pattern):
             found += [] if set(ancestors(name)) & set(found) else [name]
     return found
+
+
+def is_outside(role: Role) -> bool:
+    """Whether a dataset is no member of the tree that it lies in, by its own properties."""
+    return bool(role.excluded or role.gone is not None or role.paired or role.split or role.rejoining)
+
+
+def role_within(name: str, chain: Sequence[tuple[str, Role]]) -> Role | None:
+    """The role that a dataset has as a member of a tree: that of the tree's root; None where it is in none. chain:
+    itself, then what it lies below, the nearest first, each with its role under one tag."""
+    for root, role in chain:
+        if role.paired and role.recursive and root != name:
+            return replace(role, within=True, **{"src_fs" if role.master else "dest_fs": root})
+        if is_outside(role):
+            return None
+    return None
 
 
 class Change(Struct, frozen=True):

@@ -41,6 +41,7 @@ from zrep.core.requests import (
 )
 from zrep.core.role import Role
 from zrep.core.tags import tags_of
+from zrep.core.tree import role_within
 from zrep.host import exact, pools
 from zrep.host.exact import Properties
 from zrep.host.machine import Machine, carry_out
@@ -87,14 +88,32 @@ def read_property_names(request: ReadPropertyNames, machine: Machine) -> list[st
 def read_other_roles(request: ReadOtherRoles, machine: Machine) -> dict[str, dict[str, Role]]:
     if not request.datasets:
         return {}
-    names = exact.own_names(machine, request.datasets)
-    tags = {name: [tag for tag in tags_of(own) if tag != request.tag] for name, own in names.items()}
-    datasets = [name for name in request.datasets if tags.get(name)]
+    above = {name: ancestors(name)[::-1] for name in request.datasets}
+    names = exact.own_names(machine, list(dict.fromkeys(each for name in above for each in (name, *above[name]))))
+    own = {name: set(tags_of(names.get(name, ()))) - {request.tag} for name in above}
+    trees = {
+        name: {tag for each in above[name] for tag in tags_of(names.get(each, ())) if f"{tag}:recursive" in names[each]}
+        - {request.tag, *own[name]}
+        for name in above
+    }
+    datasets = sorted({each for name in above if own[name] or trees[name] for each in (name, *above[name])})
     if not datasets:
         return {}
-    every = sorted({tag for name in datasets for tag in tags[name]})
+    every = sorted(set().union(*own.values(), *trees.values()))
     found = exact.properties(machine, [prop for tag in every for prop in commands.role_properties(tag)], datasets)
-    return {name: {tag: role_of(tag, name, found.get(name, {})) for tag in tags[name]} for name in datasets}
+
+    def role(tag: str, name: str) -> Role:
+        return role_of(tag, name, found.get(name, {}))
+
+    roles: dict[str, dict[str, Role]] = {}
+    for name in above:
+        within = {
+            tag: role_within(name, [(each, role(tag, each)) for each in (name, *above[name])]) for tag in trees[name]
+        }
+        known = {tag: role(tag, name) for tag in own[name]} | {tag: one for tag, one in within.items() if one}
+        if known:
+            roles[name] = dict(sorted(known.items()))
+    return roles
 
 
 # --- datasets with their snapshots ---

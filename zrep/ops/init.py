@@ -21,7 +21,7 @@ from zrep.core.plan_init import (
 )
 from zrep.core.requests import NO_GENERATION, Identify
 from zrep.core.steps import DiscardPartial, Hold, SetProperties, TakeSnapshot
-from zrep.core.tags import replica_under
+from zrep.core.tags import Roles, kept_read_only, replica_under
 from zrep.core.tree import matching
 from zrep.ops.adopt import adopt, linked, refreshed
 from zrep.ops.children import find_left_out
@@ -94,12 +94,9 @@ def _send_members(session: Session, way: Way) -> list[Outcome]:
 
 def _make(session: Session, way: Way, ground: Ground) -> Outcome:
     request, executor, source = way.request, way.executor, ground.source
-    if relayed := replica_under(other_roles(way.source, session.tag, source.name)):
-        session.say(f"{source.name}: what it receives under the tag {relayed} is passed on; it stays a replica")
-    elif source.readonly and not source.volume:
-        where = f"on {request.host}" if request.pull else "here"
-        advice = f"{way.start}zfs set readonly=off {quote(source.name)}"
-        session.warn(f"{source.name}: it is read-only {where}, as a master should not be; next: {advice}")
+    others = other_roles(way.source, session.tag, source.name)
+    relayed = replica_under(others)
+    _tell_read_only(session, way, source, others)
     masters = [_as_master(ground)]
     for name, left in find_left_out(way.source, session.tag, masters, here=not request.pull, certain=True).items():
         session.warn(left.line(name))
@@ -119,6 +116,19 @@ def _make(session: Session, way: Way, ground: Ground) -> Outcome:
         )
     linked(session, way, ground)
     return Outcome(request.name, message=f"replicated {way.where}; next, from cron: zrep sync all")
+
+
+def _tell_read_only(session: Session, way: Way, source: Member, others: Roles) -> None:
+    """A source that takes no writes, and why: to make it writable is right only where nothing keeps it read-only.
+    others: its roles under its other tags."""
+    where = f"on {way.request.host}" if way.request.pull else "here"
+    if relayed := replica_under(others):
+        session.say(f"{source.name}: what it receives under the tag {relayed} is passed on; it stays a replica")
+    elif source.readonly and (why := kept_read_only(others)):
+        session.warn(f"{source.name}: it stays read-only {where}, {why}")
+    elif source.readonly and not source.volume:
+        mine = f"{way.start}zfs set readonly=off {quote(source.name)}"
+        session.warn(f"{source.name}: it is read-only {where}; next: where it is to take writes: {mine}")
 
 
 def _as_master(ground: Ground) -> Member:

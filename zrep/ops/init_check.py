@@ -27,6 +27,7 @@ from zrep.ops.children import refused_change
 from zrep.ops.execute import Executor
 from zrep.ops.pairs import Link, Session
 from zrep.ops.read import observe, read_token
+from zrep.ops.tags import other_roles
 from zrep.zfs.errors import PoolAbsentError
 
 
@@ -177,6 +178,7 @@ def check(session: Session, way: Way) -> Ground:
             evidence=f"{source.role.src_host}:{source.role.src_fs} to {source.role.dest_host}:{source.role.dest_fs}",
             advice=f"another destination: zrep -t OTHERTAG init …; to start over: {way.start}zrep clear {quote(name)}",
         )
+    _refuse_inside(way, tag)
     if source.key_missing and not role.raw:
         raise RefusedError("its key is not loaded", filesystem=name, advice=f"{way.start}{source.load_key}")
     target = found.get(target_name)
@@ -212,6 +214,19 @@ def check(session: Session, way: Way) -> Ground:
         )
     inherits = nearest.encrypted and not role.raw
     return Ground(source, target, missing, role, inherits, (source.place, nearest.place))
+
+
+def _refuse_inside(way: Way, tag: str) -> None:
+    """What a tree of this tag brings to a host is no pair of its own: its master's side would not know of that."""
+    name = way.request.filesystem
+    within = other_roles(way.source, "", name).get(tag)
+    if within is not None and within.within and not within.master:
+        raise RefusedError(
+            f"it is received {f'on {way.request.host}' if way.request.pull else 'here'} with the tree {within.own_fs}",
+            filesystem=name,
+            evidence=f"that is the replica of {within.peer_host}:{within.peer_fs} under the tag {tag!r}",
+            advice="to pass it on: zrep -t OTHERTAG init …",
+        )
 
 
 def _below_encrypted(session: Session, way: Way, source: Member, parent: Member, role: Role) -> Role:

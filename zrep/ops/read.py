@@ -151,7 +151,8 @@ def read_property_names(host: Host, dataset: str) -> list[str]:
 
 
 def read_other_roles(host: Host, tag: str, datasets: Sequence[str]) -> dict[str, dict[str, Role]]:
-    """The roles that datasets have under other tags, by tag; those without any are not in the answer."""
+    """The roles of datasets under other tags than this one ("": under any), by tag, their own or as members of a tree;
+    those without any are not in the answer."""
     return host.ask(ReadOtherRoles(tag, tuple(datasets))) if datasets else {}
 
 

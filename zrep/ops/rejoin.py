@@ -69,7 +69,7 @@ def rejoin(session: Session, name: str) -> Outcome:
         if unfinished is not None:
             return _linked_again(session, name, _kept(unfinished))
         return Outcome(name, message="nothing to rejoin: the pair is linked")
-    check_following(session, name)
+    check_following(session, view.mine)
     base = newest_common(view.mine.members[0], view.theirs.members[0])
     if base is None:
         raise RefusedError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from zrep.core.errors import RefusedError
-from zrep.core.pair import End
+from zrep.core.pair import End, Tree
 from zrep.core.tags import Roles, refuse_following, refuse_giving, refuse_taking, replica_under
 from zrep.host.local import Host
 from zrep.ops.pairs import Session, View
@@ -20,24 +22,39 @@ def other_roles(host: Host, tag: str, name: str) -> Roles:
 def refuse_exchange(view: View) -> tuple[RefusedError, ...]:
     """What the other tags of either end have against the source giving its role to the target."""
     giver, taker = view.executor.source, view.executor.target
-    source, target = view.pair.source.name, view.pair.target.name
-    found = (
-        refuse_giving(source, giver.name, view.tag, other_roles(giver, view.tag, source)),
-        refuse_taking(target, taker.name, view.tag, other_roles(taker, view.tag, target)),
+    return (
+        *_refused(giver, view.tag, view.pair.source, refuse_giving),
+        *_refused(taker, view.tag, view.pair.target, refuse_taking),
     )
-    return tuple(error for error in found if error)
 
 
-def check_taking(session: Session, name: str) -> None:
+def check_taking(session: Session, tree: Tree) -> None:
     """The refusal of a promotion alone that would make what another tag's master sends to writable."""
-    if error := refuse_taking(name, session.local.name, session.tag, other_roles(session.local, session.tag, name)):
-        raise error
+    for error in _refused(session.local, session.tag, tree, refuse_taking):
+        raise error.about(tree.name)
 
 
-def check_following(session: Session, name: str) -> None:
+def check_following(session: Session, tree: Tree) -> None:
     """The refusal of a second master to follow."""
-    if error := refuse_following(name, session.local.name, session.tag, other_roles(session.local, session.tag, name)):
-        raise error
+    for error in _refused(session.local, session.tag, tree, refuse_following):
+        raise error.about(tree.name)
+
+
+def _refused(
+    host: Host, tag: str, tree: Tree, refuse: Callable[[str, str, str, Roles], RefusedError | None]
+) -> list[RefusedError]:
+    """What the other tags of any member of a tree have against something. What they are as members of one tree is said
+    of its root alone."""
+    roles = read_other_roles(host, tag, [member.name for member in tree.members])
+    of_root = roles.get(tree.name, {})
+    found: list[RefusedError] = []
+    for member in tree.members:
+        others = roles.get(member.name, {})
+        if member.name != tree.name:
+            others = {tag: role for tag, role in others.items() if not (role.within and tag in of_root)}
+        if error := refuse(member.name, host.name, tag, others):
+            found.append(error)
+    return found
 
 
 def relaying(view: View) -> View:

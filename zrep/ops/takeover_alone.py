@@ -85,7 +85,7 @@ def forced_takeover(
     for member in tree.members:
         if error := unusable_key(session.local, member):
             raise error.about(member.name)
-    check_taking(session, name)
+    check_taking(session, tree)
     loss = _loss(session, tree, newest=newest)
     generation = session.new_identity()
     if not insist:
@@ -99,7 +99,7 @@ def forced_takeover(
     tree = _read(session, link, sync_txg=True)
     if tree.role.links != link.role.links or tree.role.master:
         raise BusyError("its role changed meanwhile", filesystem=name)
-    check_taking(session, name)
+    check_taking(session, tree)
     peer = (tree.role.src_host, tree.role.src_fs)
     epoch = next_epoch(tree.role)
     try:
@@ -176,9 +176,10 @@ def _insist(
     if found is None or found.role != member.role:
         # What had it locked was the role change itself, which has ended meanwhile.
         raise BusyError("its role changed meanwhile", filesystem=name)
-    check_taking(session, name)
+    tree = _read(session, Link(session.tag, name, found.role))
+    check_taking(session, tree)
     if not stuck:
-        open_again(session, executor, End.TARGET, _read(session, Link(session.tag, name, found.role)))
+        open_again(session, executor, End.TARGET, tree)
         hooks.tell(session, session.local, "after-promote", name, found.role)
         return Outcome(name, message="finished becoming master")
     return _stuck_master(session, executor, found)
