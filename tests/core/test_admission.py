@@ -74,9 +74,12 @@ HOST: list[tuple[Request[Any], str]] = [
     (asked.ReadLostPools(), "rsbk"),
     (asked.IsRunning(1), "rsbk"),
     (asked.ReadMounts(), "b"),
+    (asked.FindUnmakable(("/tank/a/c",)), "b"),
     (asked.ReadSchedule(), "b"),
     (asked.ReadPoolSpace("tank"), "rsbk"),
     (asked.ReadPoolSpace("rpool"), ""),
+    (asked.ReadFeatures("tank"), "rsbk"),
+    (asked.ReadFeatures("rpool"), ""),
     (asked.ReadToken("1-ab"), "sb"),
     (asked.CarryOut(()), "rsbk"),
 ]

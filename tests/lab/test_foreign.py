@@ -120,6 +120,18 @@ class TestEncryptedReplica:
         silent(alpha, f"zrep failover {A}")
         silent(alpha, f"zrep takeover {A}")
         assert alpha.run("cat /tank/a/file").out == "second\n"
+        # The same as a tree: with its members, those of a key of their own, and the way back of what is made there.
+        alpha.run(f"echo passphrase > /root/key; zfs create {A}/x && zfs create {KEY} {A}/secret")
+        silent(alpha, f"zrep changeconfig -r {A}")
+        well(alpha, "zrep sync all")
+        members = "tank/vault/a/x tank/vault/a/secret"
+        assert beta.run(f"zfs get -H -o value encryptionroot {members}").out == "tank/vault\ntank/vault/a/secret\n"
+        beta.run("zfs load-key -L file:///root/key tank/vault/a/secret")
+        silent(alpha, f"zrep failover {A}")
+        beta.run("zfs create tank/vault/a/x/new && echo third > /tank/vault/a/x/file")
+        well(beta, "zrep sync all")
+        silent(alpha, f"zrep takeover {A}")
+        assert alpha.run("cat /tank/a/x/file; zfs get -H -o value encryption tank/a/x/new").out == "third\noff\n"
 
     def test_a_loaded_key_that_opens_it_no_more_is_found_before_the_commit(self, lab: Lab, hosts: Hosts) -> None:
         alpha, beta = encrypted_pair(hosts)

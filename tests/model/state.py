@@ -113,6 +113,7 @@ class Pool:
     full: bool = False
     readonly: bool = False
     health: str = "ONLINE"
+    lacks: tuple[str, ...] = ()  # features that are not enabled
 
 
 @dataclass(slots=True)

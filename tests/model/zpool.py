@@ -34,7 +34,12 @@ def value(machine: Machine, pool: Pool, prop: str) -> str:
             return str(100 * (pool.size - free) // pool.size)
         case "readonly":
             return "on" if pool.readonly else "off"
-    return "enabled" if prop.startswith("feature@") else "-"
+    feature = prop.removeprefix("feature@")
+    return "-" if feature == prop else "disabled" if feature in pool.lacks else "enabled"
+
+
+FEATURES = ("embedded_data", "encryption", "large_blocks", "lz4_compress", "zstd_compress")
+ALL = ("size", "capacity", "health", "guid", "readonly", *(f"feature@{name}" for name in FEATURES))
 
 
 def do_list(machine: Machine, args: list[str]) -> int:
@@ -52,7 +57,7 @@ def do_get(machine: Machine, args: list[str]) -> int:
     columns = (options.last("o") or "name,property,value,source").split(",")
     found, failed = pools(machine, options.rest[1:])
     for pool in found:
-        for prop in options.rest[0].split(","):
+        for prop in ALL if options.rest[0] == "all" else options.rest[0].split(","):
             source = "local" if prop.startswith("feature@") else "-"
             cells = {"name": pool.name, "property": prop, "value": value(machine, pool, prop), "source": source}
             machine.out.append("\t".join(cells[column] for column in columns))

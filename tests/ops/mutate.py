@@ -1,7 +1,8 @@
-"""Whether the simulation would find a fault again: python -m tests.ops.mutate [NAME…] [--seconds 600] [--seed S].
+"""Whether a fault would be found again: python -m tests.ops.mutate [NAME…] [--seconds 600] [--seed S].
 
 Each mutation takes one mend out of a temporary copy of the source, and the simulation runs there until it finds a
-violation. A mutation whose text is no longer there has to be looked at: it is refused, loudly.
+violation. What the simulation does not know of, as hosts that a person mistakes for others, or what is printed, its
+tests must find. A mutation whose text is no longer there has to be looked at: it is refused, loudly.
 """
 
 from __future__ import annotations
@@ -18,20 +19,28 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOUND = re.compile(r"violation with seed (\d+): (.*)")
+FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
 STEPS = re.compile(r"(\d+) steps in (\d+) s")
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
     """What is left out: every place is a file, a text in it and what stands there instead. layout: the only one that
-    can show it, "" for any."""
+    can show it, "" for any; tests: those that show it instead of the simulation, a file of tests/ops and, after a
+    blank, an expression of their names."""
 
     why: str
     places: tuple[tuple[str, str, str], ...]
     layout: str = ""
+    tests: str = ""
 
 
-CHILDREN, PREFLIGHT, REJOIN = (f"zrep/ops/{name}.py" for name in ("children", "preflight", "rejoin"))
+CHILDREN, PREFLIGHT, REJOIN, SYNC, TAGS, ASK_FIRST = (
+    f"zrep/ops/{name}.py" for name in ("children", "preflight", "rejoin", "sync", "tags", "ask_first")
+)
+DATASET, DIAGNOSIS, FIRST, PLAN_REJOIN = (
+    f"zrep/core/{name}.py" for name in ("dataset", "diagnosis", "plan_first", "plan_rejoin")
+)
 MUTATIONS = {
     "an intent log is not asked about": Mutation(
         "a role change of a master that is not mounted, or has no key, discards what only its intent log has",
@@ -40,9 +49,18 @@ MUTATIONS = {
     "mounts where a new master belongs": Mutation(
         "a new master is mounted over what is mounted there or below",
         (
-            (PREFLIGHT, "    return [*taken, *covered(host, members)]\n", "    return covered(host, members)\n"),
+            (
+                PREFLIGHT,
+                "    return [*taken, *_unmakable(host, members, wanted, table), *covered(host, members)]\n",
+                "    return [*_unmakable(host, members, wanted, table), *covered(host, members)]\n",
+            ),
             ("zrep/host/changes.py", "return next(iter(hidden_by(table, dataset, point, machine.name)), None)", "pass"),
         ),
+    ),
+    "a directory that cannot be made": Mutation(
+        "a new master cannot be mounted: its directory would be in a replica",
+        ((PREFLIGHT, "    found = host.ask(FindUnmakable(tuple(places))) if places else []\n", "    found = []\n"),),
+        layout="parent and child",
     ),
     "mounts over a master": Mutation(
         "a remount or an unmount by the path hits what somebody mounted over the master",
@@ -58,11 +76,33 @@ MUTATIONS = {
     "children of nobody": Mutation(
         "a role change hands its readonly down to children, and a rejoin unmounts them",
         (
-            (CHILDREN, "    return refuse_change(tree.name, below, readonly, host.name)\n", "    return []\n"),
-            (CHILDREN, "*refuse_unmount(tree.name, below, table, place, host.name)", ""),
+            (
+                CHILDREN,
+                "    return refuse_change(tree.name, below_and_outside(host, tag, tree), readonly, host.name)\n",
+                "    return []\n",
+            ),
+            (
+                CHILDREN,
+                "            found += refuse_unmount(member.name, below, ",
+                "            refuse_unmount(member.name, below, ",
+            ),
             (CHILDREN, '    found = refuse_change(tree.name, below, "on", host.name)\n', "    found = []\n"),
             (CHILDREN, "        if step is None:\n", "        if True:\n"),
         ),
+    ),
+    "children that are told of": Mutation(
+        "nobody says that a child is not replicated",
+        ((CHILDREN, "    return {name: what for name, what in found if what is not None}\n", "    return {}\n"),),
+        tests="test_children.py nobody_replicates",
+    ),
+    "a mapped file under those who insist": Mutation(
+        "what is stored through a mapping after the final snapshot is acknowledged and lost",
+        ((PREFLIGHT, "        if users.mapped or users.unseen:\n", "        if False:\n"),),
+    ),
+    "what is received is set again": Mutation(
+        "a rejoin loses the received properties of the old master",
+        ((PLAN_REJOIN, 'if value.source in ("local", "received") and', 'if value.source == "local" and'),),
+        tests="test_rejoin.py whatever_is_set",
     ),
     "the root of a pool": Mutation(
         "its role is given up before the rename that fails for ever",
@@ -78,6 +118,74 @@ MUTATIONS = {
                 "",
             ),
         ),
+    ),
+    "one role whatever the tag": Mutation(
+        "a replica under one tag gives its role away under another: two masters",
+        ((TAGS, "        if error := refuse(member.name, host.name, tag, others):\n", "        if error := None:\n"),),
+        tests="test_tags.py",
+    ),
+    "tags take turns": Mutation(
+        "of two tags that begin in the same minute one starves",
+        ((SYNC, "    if turn := _of_other_tags(session, taken):\n", "    if turn := dict[str, str]():\n"),),
+        tests="test_busy.py",
+    ),
+    "a lock that is held for long": Mutation(
+        "a replica starves behind a lock, and cron says nothing",
+        ((SYNC, "    found = long_busy(age, holder)\n", "    found = None\n"),),
+        tests="test_busy.py news",
+    ),
+    "no property of any tag travels": Mutation(
+        "a replica has the roles of other pairs: a takeover with its tag forgotten makes a second master",
+        (
+            (FIRST, "*properties_of_tags(own)", "*()"),
+            (DATASET, "    if only_received(tag, role, properties) and all(", "    if False and all("),
+            ("zrep/host/reads.py", "    if not only_received(request.tag, role, properties):\n", "    if True:\n"),
+        ),
+        tests="test_tags.py travels or takeover",
+    ),
+    "who is who": Mutation(
+        "an image of the master's pool is accepted as the master",
+        (
+            (DIAGNOSIS, "differs(own_and_peer(member.role.places)[0], member.place)", '""'),
+            (DIAGNOSIS, " or met_elsewhere(mine, theirs)\n", "\n"),
+        ),
+        tests="test_places.py",
+    ),
+    "a master that answers is asked first": Mutation(
+        "takeover -L makes a second master while the first one answers",
+        ((ASK_FIRST, "    if theirs is None or not theirs.role.master:\n", "    if True:\n"),),
+        tests="test_forced.py answers",
+    ),
+    "what zrep made is known by more than a name": Mutation(
+        "an administrator's snapshot is taken for zrep's own, sent, counted, destroyed",
+        ((DATASET, " and (self.made or self.sent is not None or tag in self.holds)", ""),),
+        tests="test_foreign.py",
+    ),
+    "a foreign snapshot on a raw replica": Mutation(
+        "it is called a change, and sync -f does not help",
+        ((DIAGNOSIS, "base, later) if later and master.sent_raw else None\n", "base, later) if False else None\n"),),
+        tests="test_foreign.py",
+    ),
+    "a power loss is no change": Mutation(
+        "an encrypted replica is called changed by hand after it",
+        (("zrep/host/reads.py", "    if not suspect:\n", "    if True:\n"),),
+        tests="test_foreign.py",
+    ),
+    "encrypted as its parent": Mutation(
+        "a plain source arrives as plain text below an encrypted filesystem",
+        (
+            (
+                FIRST,
+                "    return stream if stream.token else replace(stream, exclude=",
+                "    return stream or replace(stream, exclude=",
+            ),
+        ),
+        tests="test_foreign.py encrypted",
+    ),
+    "a key that opens it no more": Mutation(
+        "the new master cannot be mounted: its key was changed since it was loaded",
+        ((PREFLIGHT, '    if host.ask(IsReadable(f"{member.name}@{member.snapshots[0].name}")):\n', "    if True:\n"),),
+        tests="test_foreign.py loaded_key or final_stream",
     ),
     "a pause is looked at first": Mutation(
         "a paused old master that returns stays writable",
@@ -107,16 +215,24 @@ def mutate(copy: Path, mutation: Mutation) -> None:
 
 
 def find(name: str, mutation: Mutation, seconds: int, seed: int) -> bool:
-    """Run the simulation without a mend, and print what it found."""
+    """Run the simulation, or tests, without a mend, and print what was found."""
     with tempfile.TemporaryDirectory(prefix="zrep-mutation-") as directory:
         copy = Path(directory)
         for part in ("zrep", "tests"):
             shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", copy)
         mutate(copy, mutation)
-        words = ["-m", "tests.ops.simulate", "--no-shrink", "--seconds", str(seconds), "--seed", str(seed)]
-        words += ["--layout", mutation.layout] if mutation.layout else []
+        if mutation.tests:
+            file, _, named = mutation.tests.partition(" ")
+            words = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/ops/{file}", "-k", named]
+        else:
+            words = ["-m", "tests.ops.simulate", "--no-shrink", "--seconds", str(seconds), "--seed", str(seed)]
+            words += ["--layout", mutation.layout] if mutation.layout else []
         done = subprocess.run([sys.executable, *words], cwd=copy, capture_output=True, text=True, check=False)
+    if mutation.tests:
+        failed = FAILED.search(done.stdout)
+        print(f"{name}: {f'found by {failed[1]}' if failed else 'NOT FOUND'}", flush=True)
+        return failed is not None
     found, steps = FOUND.search(done.stdout), STEPS.search(done.stdout)
     after = f"{steps[1]} steps, {steps[2]} s" if steps else f"it did not run: {done.stderr[-300:]}"
     print(f"{name}: {f'found with seed {found[1]}' if found else 'NOT FOUND'} after {after}", flush=True)

@@ -99,6 +99,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadOtherRoles("zrep", (A, B)), {A: {"offsite": ROLE}}),
     (asked.IsRunning(1), True),
     (asked.ReadSchedule(), ["/etc/cron.d/zrep"]),
+    (asked.ReadFeatures("tank"), ["encryption", "large_blocks"]),
     (asked.ReadPoolSpace("tank"), PoolSpace(2**50, 2**40)),
     (asked.ReadToken(TOKEN), TokenContents(True, "1", "2", 3)),
     (asked.ReadStreamSize(SEND), 2**40),

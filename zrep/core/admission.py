@@ -107,7 +107,7 @@ def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
             | asked.IsUnmodified(dataset=name)
         ):  # fmt: skip
             return _outside(gate, [name, *_snapshot_of(request)])
-        case asked.ReadPoolSpace(pool=pool):
+        case asked.ReadPoolSpace(pool=pool) | asked.ReadFeatures(pool=pool):
             return _pool(gate, pool)
         case asked.Remember(records=records):
             return _notes(gate, records) or ("" if len(repr(records)) <= _NOTES_LENGTH else "too much to remember")
@@ -129,7 +129,7 @@ def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
             return _needs(gate, "send", "receive") or _outside(gate, [name, *_snapshot_of(request)])
         case asked.IsReadable(snapshot=name):
             return _needs(gate, "send", "receive") or _outside(gate, [name])
-        case asked.ReadMounts() | asked.ReadSchedule():
+        case asked.ReadMounts() | asked.FindUnmakable() | asked.ReadSchedule():
             return _needs(gate, "send", "receive")
         case asked.RunHooks(event="before-snapshot" | "after-snapshot" as event, about=about):
             return _needs(gate, "send") or _hooks(gate, event, about)

@@ -445,6 +445,14 @@ class ReadLostPools(Request[dict[str, Failure]], frozen=True):
     looks = True
 
 
+class ReadFeatures(Request[list[str]], frozen=True):
+    """The features of a pool that streams into it may use (zpool-features(7)): those that are enabled."""
+
+    looks = True
+
+    pool: PoolName
+
+
 class ReadPoolSpace(Request[PoolSpace], frozen=True):
     """How large a pool is, and what is free in it, in bytes."""
 

@@ -56,11 +56,12 @@ def is_outside(role: Role) -> bool:
 
 
 def role_within(name: str, chain: Sequence[tuple[str, Role]]) -> Role | None:
-    """The role that a dataset has as a member of a tree: that of the tree's root; None where it is in none. chain:
-    itself, then what it lies below, the nearest first, each with its role under one tag."""
+    """The role that a dataset has as a member of a tree: that of the tree's root, but for its own canmount; None where
+    it is in none. chain: itself, then what it lies below, the nearest first, each with its role under one tag."""
     for root, role in chain:
         if role.paired and role.recursive and root != name:
-            return replace(role, within=True, **{"src_fs" if role.master else "dest_fs": root})
+            own = {"src_fs" if role.master else "dest_fs": root}
+            return replace(role, within=True, canmount=chain[0][1].canmount, **own)
         if is_outside(role):
             return None
     return None

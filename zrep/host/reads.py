@@ -26,6 +26,7 @@ from zrep.core.requests import (
     ReadChildren,
     ReadDelegations,
     ReadDifferences,
+    ReadFeatures,
     ReadMarked,
     ReadMembers,
     ReadMounts,
@@ -396,6 +397,11 @@ def read_marked(request: ReadMarked, machine: Machine) -> list[tuple[str, str]]:
 @carry_out.register(ReadTags)
 def read_tags(request: ReadTags, machine: Machine) -> list[str]:
     return parse.parse_tags(machine.output(commands.find_tags()))
+
+
+@carry_out.register(ReadFeatures)
+def read_features(request: ReadFeatures, machine: Machine) -> list[str]:
+    return parse.parse_features(machine.output(commands.pool_features(request.pool)))
 
 
 @carry_out.register(ReadPoolSpace)

@@ -27,6 +27,7 @@ from zrep.ops.children import refused_change
 from zrep.ops.execute import Executor
 from zrep.ops.pairs import Link, Session
 from zrep.ops.read import observe, read_token
+from zrep.ops.send_flags import receivable
 from zrep.ops.tags import other_roles
 from zrep.zfs.errors import PoolAbsentError
 
@@ -205,7 +206,8 @@ def check(session: Session, way: Way) -> Ground:
         raise barred.error(name)
     _check_space(way, source, nearest, target)
     missing = tuple(parent for parent in parents if parent not in found)
-    role = _below_encrypted(session, way, source, nearest, role) if nearest.encrypted else role
+    asked = request.flags is not None or session.settings.send_flags is not None
+    role = receivable(way.target, source, nearest, role, asked=asked)
     if nearest.key_missing and (missing or not role.raw):
         raise RefusedError(
             f"the key of {nearest.name} on {way.there} is not loaded, and nothing can be made below it",
@@ -227,21 +229,6 @@ def _refuse_inside(way: Way, tag: str) -> None:
             evidence=f"that is the replica of {within.peer_host}:{within.peer_fs} under the tag {tag!r}",
             advice="to pass it on: zrep -t OTHERTAG init …",
         )
-
-
-def _below_encrypted(session: Session, way: Way, source: Member, parent: Member, role: Role) -> Role:
-    """The role where the target is below an encrypted dataset, which takes no embedded data but from raw streams."""
-    embedded = {"-e", "--embed"} & set((role.flags or "").split())
-    if role.raw or not embedded or is_announced(source):
-        return role
-    if way.request.flags is not None or session.settings.send_flags is not None:
-        raise RefusedError(
-            f"embedded data ({embedded.pop()}) cannot be received below {parent.name} on {way.there}",
-            filesystem=way.request.filesystem,
-            evidence="that is encrypted",
-            advice="leave that flag out, or all of them",
-        )
-    return replace(role, flags=" ".join(word for word in (role.flags or "").split() if word not in embedded))
 
 
 def _observe_target(way: Way, tag: str, names: list[str]) -> dict[str, Member]:

@@ -157,6 +157,11 @@ def history(pool: str) -> Argv:
     return ("env", "TZ=UTC0", "zpool", "history", "-l", pool)
 
 
+def pool_features(pool: str) -> Argv:
+    """All its properties: to name a feature that this ZFS does not know is an error."""
+    return ("zpool", "get", "-Hp", "-o", "property,value", "all", pool)
+
+
 def sync_pool(pool: str) -> Argv:
     """Close a pool's transaction group."""
     return ("zpool", "sync", pool)

@@ -302,6 +302,13 @@ def parse_tags(text: str) -> list[str]:
     return sorted(name.removesuffix(":src-fs") for name in names if name.endswith(":src-fs"))
 
 
+def parse_features(text: str) -> list[str]:
+    """``zpool get`` of pool_features: the names of the features that are enabled."""
+    rows = (line.partition("\t") for line in text.splitlines())
+    known = {name: value for name, _, value in rows if name.startswith("feature@")}
+    return [name.removeprefix("feature@") for name, value in known.items() if value in ("enabled", "active")]
+
+
 def parse_pool_space(text: str) -> PoolSpace:
     """``zpool list`` of pool_free."""
     for _, size, free, _, _ in _rows(text, 5, "zpool list"):

@@ -1,0 +1,56 @@
+"""Which flags of ``zfs send`` a target can receive: settled at init, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from msgspec.structs import replace
+
+from zrep.core.dataset import Member
+from zrep.core.errors import RefusedError
+from zrep.core.names import pool_of
+from zrep.core.plan_init import is_announced
+from zrep.core.requests import ReadFeatures
+from zrep.core.role import Role
+from zrep.host.local import Host
+
+_SHORT = {"--large-block": "-L", "--embed": "-e", "--compressed": "-c", "--raw": "-w"}
+# What each sends, and the features that the target's pool must have for it (zpool-features(7)).
+_NEEDS = {
+    "-L": ("large blocks", ("large_blocks",)),
+    "-e": ("embedded data", ("embedded_data",)),
+    "-c": ("compressed data", ("lz4_compress", "zstd_compress")),
+    "-w": ("what is encrypted, raw,", ("encryption",)),
+}
+
+
+def receivable(host: Host, source: Member, parent: Member, role: Role, *, asked: bool) -> Role:
+    """The role with the flags that its target, below parent on a host, can receive. RefusedError where one that it
+    cannot was asked for, or must be. What an earlier init has begun goes on as it was."""
+    words = (role.flags or "").split()
+    if is_announced(source) or not words:
+        return role
+    features = host.ask(ReadFeatures(pool_of(parent.name)))
+    why = {word: reason for word in words if (reason := _reason(word, features, source, parent, role))}
+    for word, reason in why.items():
+        if asked or word in ("-w", "--raw"):
+            what = _NEEDS[_SHORT.get(word, word)][0]
+            raise RefusedError(
+                f"{what} ({word}) cannot be received below {parent.name} on {host.name}",
+                filesystem=source.name,
+                evidence=reason,
+                advice="choose another target" if not asked else "leave that flag out, or all of them",
+            )
+    return replace(role, flags=" ".join(word for word in words if word not in why)) if why else role
+
+
+def _reason(word: str, features: Collection[str], source: Member, parent: Member, role: Role) -> str:
+    """Why what a flag sends cannot be received, "" if it can."""
+    flag = _SHORT.get(word, word)
+    if flag not in _NEEDS or (flag == "-w" and not source.encrypted):
+        return ""
+    lacks = [feature for feature in _NEEDS[flag][1] if feature not in features]
+    if lacks:
+        return f"feature@{lacks[0]} of the pool {pool_of(parent.name)} is not enabled"
+    # What is encrypted takes none but from a raw stream.
+    return "that is encrypted" if flag == "-e" and parent.encrypted and not role.raw else ""
