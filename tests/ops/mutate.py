@@ -163,7 +163,13 @@ MUTATIONS = {
     ),
     "a foreign snapshot on a raw replica": Mutation(
         "it is called a change, and sync -f does not help",
-        ((DIAGNOSIS, "base, later) if later and master.sent_raw else None\n", "base, later) if False else None\n"),),
+        (
+            (
+                DIAGNOSIS,
+                "base, obstacles) if obstacles and master.sent_raw else None\n",
+                "base, obstacles) if False else None\n",
+            ),
+        ),
         tests="test_foreign.py",
     ),
     "a power loss is no change": Mutation(

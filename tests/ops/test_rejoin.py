@@ -83,6 +83,12 @@ def test_what_is_advised_of_the_root_of_a_pool_goes_past_holds(hosts: Hosts) -> 
     good(hosts.run("alpha", pairs.rejoining("small")))
 
 
+def test_init_says_what_the_root_of_a_pool_cannot(hosts: Hosts) -> None:
+    hosts["alpha"].add_pool("small")
+    good(hosts.run("alpha", pairs.initialising(Request("small", "beta", "tank/s"))))
+    assert any("small: it is the root of a pool, which cannot be renamed" in line for line in hosts.said)
+
+
 def test_the_root_of_a_pool_is_not_given_up_half_way(hosts: Hosts) -> None:
     """It cannot be renamed: refused before its role goes, and what is advised leads on."""
     hosts["alpha"].add_pool("small")

@@ -41,6 +41,14 @@ def test_what_was_asked_for_is_refused(hosts: Hosts, word: str) -> None:
     assert value(hosts, "alpha", A, "zrep:src-fs") == "-"
 
 
+def test_properties_of_what_is_encrypted_are_sent_raw_only(hosts: Hosts) -> None:
+    hosts["alpha"].sh("zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///key tank/secret")
+    ended = hosts.run("alpha", pairs.initialising(Request("tank/secret", "beta", B, flags="-p -L")))
+    assert (ended.code, "its properties (-p) can only be sent raw (-w)" in ended.text) == (3, True)
+    assert value(hosts, "alpha", "tank/secret", "zrep:src-fs") == "-"
+    good(hosts.run("alpha", pairs.initialising(Request("tank/secret", "beta", B, flags="-L"))))
+
+
 def test_an_encrypted_source_needs_a_pool_that_knows_encryption(hosts: Hosts) -> None:
     lacking(hosts, "encryption")
     hosts["alpha"].sh("zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///key tank/secret")

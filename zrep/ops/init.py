@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import BusyError, FailedError, UsageError
-from zrep.core.names import EXCLUDE, check_dataset, check_host
+from zrep.core.names import EXCLUDE, ancestors, check_dataset, check_host
 from zrep.core.pair import End, next_snapshots, received_whole
 from zrep.core.plan_first import first_stream
 from zrep.core.plan_init import (
@@ -97,6 +97,11 @@ def _make(session: Session, way: Way, ground: Ground) -> Outcome:
     others = other_roles(way.source, session.tag, source.name)
     relayed = replica_under(others)
     _tell_read_only(session, way, source, others)
+    if not ancestors(source.name):
+        session.warn(
+            f"{source.name}: it is the root of a pool, which cannot be renamed: what is written to an old master alone "
+            "cannot stay in a split copy, and rejoin asks for a rollback first"
+        )
     masters = [_as_master(ground)]
     for name, left in find_left_out(way.source, session.tag, masters, here=not request.pull, certain=True).items():
         session.warn(left.line(name))

@@ -30,6 +30,13 @@ def receivable(host: Host, source: Member, parent: Member, role: Role, *, asked:
     words = (role.flags or "").split()
     if is_announced(source) or not words:
         return role
+    if source.encrypted and not role.raw and {"-p", "--props"} & set(words):
+        raise RefusedError(
+            "its properties (-p) can only be sent raw (-w)",
+            filesystem=source.name,
+            evidence="it is encrypted",
+            advice="--send-flags '-p -w', or without -p, and it is sent as plain text",
+        )
     features = host.ask(ReadFeatures(pool_of(parent.name)))
     why = {word: reason for word in words if (reason := _reason(word, features, source, parent, role))}
     for word, reason in why.items():
