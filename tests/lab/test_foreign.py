@@ -124,8 +124,8 @@ class TestEncryptedReplica:
         alpha.run(f"echo passphrase > /root/key; zfs create {A}/x && zfs create {KEY} {A}/secret")
         silent(alpha, f"zrep changeconfig -r {A}")
         well(alpha, "zrep sync all")
-        members = "tank/vault/a/x tank/vault/a/secret"
-        assert beta.run(f"zfs get -H -o value encryptionroot {members}").out == "tank/vault\ntank/vault/a/secret\n"
+        roots = beta.run("zfs get -H -o value encryptionroot tank/vault/a/secret tank/vault/a/x").out
+        assert roots == "tank/vault/a/secret\ntank/vault\n"
         beta.run("zfs load-key -L file:///root/key tank/vault/a/secret")
         silent(alpha, f"zrep failover {A}")
         beta.run("zfs create tank/vault/a/x/new && echo third > /tank/vault/a/x/file")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import REFUSED, Case, alone, check, made, silent
+from tests.lab.zrep_on import FAILED, REFUSED, Case, alone, check, made, silent
 
 Hosts = tuple[Host, Host]
 
@@ -114,6 +114,31 @@ class TestMounts:
         check(lab, Case("a directory that cannot be made", f"zrep failover {A}/c", REFUSED, lacks, on="beta"))
         alpha.run(f"zfs set mountpoint=/mnt/{A}/c {A}/c")
         silent(beta, f"zrep failover {A}/c")
+
+
+class TestPoolRoot:
+    """The root of a pool: it cannot be renamed, so that it has no split copy."""
+
+    def test_an_old_master_that_is_paused_stops_and_is_not_given_up_half_way(self, lab: Lab, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        done = alpha.run("zrep init small beta tank/s")
+        assert "small: it is the root of a pool, which cannot be renamed" in done.err
+        alpha.run("zrep pause small")
+        alone(beta, "tank/s")
+        alpha.run("echo tail > /small/file")
+        done = alpha.run("zrep sync all", check=False)
+        assert (done.rc, "the master role has moved to tank/s on beta" in done.err) == (REFUSED, True), done
+        assert alpha.run("touch /small/file", check=False).rc == 1
+        hook = b'#!/bin/sh\necho "$1" >> /run/told\n[ $1 != before-demote ] || [ -e /run/agrees ]\n'
+        alpha.put(hook, "/etc/zrep/hooks.d/50-log", mode="755")
+        rollback = "zfs rollback -r small@zrep_000001, then zrep rejoin small"
+        for _ in range(2):
+            check(lab, Case("rejoin", "zrep rejoin small", REFUSED, rollback))
+        alpha.run("zfs rollback -r small@zrep_000001")
+        assert alpha.run("zrep rejoin small", check=False).rc == FAILED
+        assert alpha.run("cat /run/told").lines[-2:] == ["before-demote", "not-demoted"]
+        alpha.run("touch /run/agrees && zrep rejoin small")
+        assert alpha.run("tail -n 1 /run/told").out == "after-demote\n"
 
 
 class TestChildren:
