@@ -136,3 +136,27 @@ def test_a_replica_is_named_without_the_first_part_and_a_name_that_is_taken_refu
     assert not [command for command in hosts.wire.log if command.stream]
     with pytest.raises(UsageError):
         stripped("tank/slowly/data", "tank/slow", "tank/all")
+
+
+def test_the_end_of_a_pair_lets_go_of_what_was_left_out_since_which_it_still_is(tree: Hosts) -> None:
+    good(tree.run("alpha", EXCLUDE))
+    good(tree.run("alpha", SYNC_ALL))
+    good(tree.run("alpha", pairs.clearing(A)))
+    assert lines(tree, "alpha", f"zfs list -H -r -t snapshot -o name {A}") == []
+    assert lines(tree, "alpha", f"zfs get -H -r -s local -o name zrep:exclude {A}") == [X]
+
+
+def test_in_use_where_nobody_can_be_asked_it_does_not_keep_a_role_change_unfinished(tree: Hosts) -> None:
+    """The new master cannot be mounted around it: that is told, and ends."""
+    good(tree.run("alpha", EXCLUDE))
+    good(tree.run("alpha", SYNC_ALL))
+    good(tree.run("alpha", pairs.failing_over(A)))
+    boot(tree, "alpha")
+    tree["alpha"].open_file(X)
+    tree.wire.cut = True
+    assert tree.run("alpha", pairs.forcing(A)).code != 0
+    tree["alpha"].open_file(X, -1)
+    tree.run("alpha", pairs.forcing(A))
+    assert pairs.value(tree, "alpha", A, "zrep:master") == "yes"
+    assert mounts(tree, "alpha", X) == ("off", "yes")
+    assert pairs.value(tree, "alpha", A, "zrep:inprogress") in ("", "-")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.names import MADE, ROLE_PROPERTIES, SENT
+from zrep.core.names import EXCLUDE, MADE, ROLE_PROPERTIES, SENT
 from zrep.core.pair import End, Tree, plain_tree
 from zrep.core.plan_role import plan_restore
 from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, Step
@@ -13,11 +13,15 @@ from zrep.core.tags import NO_ROLES, Roles, kept_read_only
 
 
 def plan_clear_below(tree: Tree, tag: str) -> tuple[Step, ...]:
-    """Take all that is zrep's from what lies below the root of a tree, from what was set aside too; the deepest first.
-    The root knows of the others: it goes last."""
+    """Take all that is zrep's from what lies below the root of a tree, from what was set aside too, and from what was
+    left out since, but for that it is; the deepest first. The root knows of the others: it goes last."""
     half = tree.role.master is False
     below = sorted((*tree.members[1:], *tree.aside), key=lambda member: member.name, reverse=True)
-    return tuple(step for member in below for step in plan_clear(member, tag, member.ours(tag), half=half))
+    steps = [step for member in below for step in plan_clear(member, tag, member.ours(tag), half=half)]
+    for member in tree.excluded:
+        own = plan_clear(member, tag, member.ours(tag))
+        steps += [step for step in own if not (isinstance(step, InheritProperty) and step.name == f"{tag}:{EXCLUDE}")]
+    return tuple(steps)
 
 
 def plan_clear(

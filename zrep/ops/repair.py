@@ -18,7 +18,7 @@ from zrep.core.plan_role import (
     plan_restore,
     plan_stop,
 )
-from zrep.core.steps import InheritProperty, Mount, RemountWritable, Share
+from zrep.core.steps import InheritProperty, Mount, RemountWritable, Share, Unmount
 from zrep.core.tags import kept_read_only
 from zrep.ops import hooks
 from zrep.ops.children import keep
@@ -139,7 +139,7 @@ def open_again(session: Session, executor: Executor, end: End, tree: Tree) -> No
     """The same once more, where it failed before. A role that has moved does not depend on a mount: what still cannot
     be mounted or shared is told with its command, and the intent ended all the same."""
     for step in (*plan_open(end, tree, session.tag), *plan_mount_excluded(end, tree)):
-        if not isinstance(step, Mount | RemountWritable | Share):
+        if not isinstance(step, Mount | RemountWritable | Share | Unmount):
             executor.do(step)
         elif error := executor.try_do(step):
             if isinstance(error, UnreachableError):
