@@ -112,3 +112,10 @@ def test_a_second_pause_says_since_when_it_is(hosts: Hosts) -> None:
     pairs.linked(hosts)
     good(hosts.run("alpha", pairs.pausing(A, "moving house")))
     assert "paused already: moving house since " in good(hosts.run("alpha", pairs.pausing(A))).text
+
+
+def test_a_snapshot_is_no_filesystem_to_sync() -> None:
+    with pytest.raises(UsageError) as raised:
+        words.dataset("tank/a@zrep_000001")
+    assert "is a snapshot" in raised.value.what
+    assert raised.value.advice.startswith("tank/a")

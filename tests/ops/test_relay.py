@@ -140,3 +140,31 @@ def test_what_somebody_made_on_it_is_not_passed_on(chain: Hosts) -> None:
     chain["beta"].sh(f"zfs snapshot {B}@by-hand")
     good(chain.run("beta", SYNC_ALL, tag=ONWARD))
     assert "by-hand" not in names(chain, "gamma", C)
+
+
+def test_of_a_tree_every_member_is_passed_on(tmp_path: Path) -> None:
+    hosts = Hosts(tmp_path, World(hosts=("alpha", "beta", "gamma")))
+    pairs.source(hosts)
+    hosts["alpha"].sh(f"zfs create {A}/x")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B, recursive=True))))
+    good(hosts.run("beta", pairs.initialising(Request(B, "gamma", C, recursive=True)), tag=ONWARD))
+    for number in range(2):
+        pairs.written(hosts, name=f"{A}/x", key=f"n{number}")
+        good(hosts.run("alpha", SYNC_ALL))
+        good(hosts.run("beta", SYNC_ALL, tag=ONWARD))
+    for name in ("", "/x"):
+        assert not [each for each in names(hosts, "beta", B + name) if each.startswith("onward_")]
+        assert data(hosts, "gamma", C + name) == data(hosts, "alpha", A + name)
+    before = hosts.world.view()
+    good(hosts.run("beta", SYNC_ALL, tag=ONWARD))
+    assert hosts.world.view() == before
+
+
+def test_it_is_pulled_from_too(chain: Hosts) -> None:
+    good(chain.run("beta", pairs.clearing(B), tag=ONWARD))
+    good(chain.run("gamma", pairs.initialising(Request(B, "beta", "tank/p", pull=True)), tag=ONWARD))
+    pairs.written(chain)
+    good(chain.run("alpha", SYNC_ALL))
+    good(chain.run("gamma", SYNC_ALL, tag=ONWARD))
+    assert data(chain, "gamma", "tank/p") == data(chain, "alpha", A)
+    assert not [name for name in names(chain, "beta", B) if name.startswith("onward_")]

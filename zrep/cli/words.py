@@ -15,6 +15,7 @@ _GONE = {
     "synconly": "zrep sync FS",
     "sentsync": "zrep finds out by itself what both sides have",
     "lastsent": "zrep list --snapshots FS",
+    "getlastsent": "zrep list --snapshots FS",
     "uptodate": "zrep status -H -o name,lag,state FS",
 }
 # A host, an address in brackets among them, then a dataset, which may have colons itself.
@@ -40,6 +41,11 @@ def dataset(word: str) -> str:
     if word.startswith("/"):
         raise UsageError(
             f"{word} is a path", advice=f"the name of its filesystem: zfs list -H -o name {word}", evidence="not a name"
+        )
+    name, at, _ = word.partition("@")
+    if at:
+        raise UsageError(
+            f"{word} is a snapshot", advice=f"{name or 'FS'}: zrep itself finds out which snapshot is to be sent"
         )
     from zrep.core.names import check_dataset  # brings msgspec: not for printing a version
 

@@ -31,7 +31,7 @@ from zrep.ops.pairs import Session
 from zrep.ops.read import find_role, observe, observe_children, read_property_names, read_token
 from zrep.ops.repair import prepare
 from zrep.ops.sync import sync_tree
-from zrep.ops.tags import other_roles
+from zrep.ops.tags import other_roles, relaying
 
 
 def init(session: Session, request: Request) -> list[Outcome]:
@@ -84,7 +84,7 @@ def _leave_out(session: Session, way: Way) -> None:
 def _send_members(session: Session, way: Way) -> list[Outcome]:
     """All below the root, as every later sync does it: what has arrived stays, whatever becomes of the others."""
     view = session.view(replace(way.link, role=replace(way.link.role, recursive=True)))
-    outcomes = sync_tree(session, prepare(session, view))
+    outcomes = sync_tree(session, relaying(prepare(session, view)))
     whole = f"replicated with its {len(view.pair.source.members)} members {view.way}; next, from cron: zrep sync all"
     return outcomes if any(x.error for x in outcomes) else [Outcome(way.request.name, message=whole)]
 
