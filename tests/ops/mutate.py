@@ -38,20 +38,21 @@ class Mutation:
 CHILDREN, PREFLIGHT, REJOIN, SYNC, TAGS, ASK_FIRST = (
     f"zrep/ops/{name}.py" for name in ("children", "preflight", "rejoin", "sync", "tags", "ask_first")
 )
-DATASET, DIAGNOSIS, FIRST, PLAN_REJOIN = (
-    f"zrep/core/{name}.py" for name in ("dataset", "diagnosis", "plan_first", "plan_rejoin")
+DATASET, DIAGNOSIS, FIRST, PLAN_SPLIT = (
+    f"zrep/core/{name}.py" for name in ("dataset", "diagnosis", "plan_first", "plan_split")
 )
 MUTATIONS = {
     "an intent log is not asked about": Mutation(
         "a role change of a master that is not mounted, or has no key, discards what only its intent log has",
         ((PREFLIGHT, "        if member.may_have_log\n", "        if False\n"),),
+        layout="encrypted volume",
     ),
     "mounts where a new master belongs": Mutation(
         "a new master is mounted over what is mounted there or below",
         (
             (
                 PREFLIGHT,
-                "    return [*taken, *_unmakable(host, members, wanted, table), *covered(host, members)]\n",
+                "    return [*taken, *used, *_unmakable(host, members, wanted, table), *covered(host, members)]\n",
                 "    return [*_unmakable(host, members, wanted, table), *covered(host, members)]\n",
             ),
             ("zrep/host/changes.py", "return next(iter(hidden_by(table, dataset, point, machine.name)), None)", "pass"),
@@ -98,15 +99,22 @@ MUTATIONS = {
     "a mapped file under those who insist": Mutation(
         "what is stored through a mapping after the final snapshot is acknowledged and lost",
         ((PREFLIGHT, "        if users.mapped or users.unseen:\n", "        if False:\n"),),
+        tests="test_writers.py insists",
     ),
     "what is received is set again": Mutation(
         "a rejoin loses the received properties of the old master",
-        ((PLAN_REJOIN, 'if value.source in ("local", "received") and', 'if value.source == "local" and'),),
+        ((PLAN_SPLIT, 'if value.source in ("local", "received") and', 'if value.source == "local" and'),),
         tests="test_rejoin.py whatever_is_set",
     ),
     "the root of a pool": Mutation(
         "its role is given up before the rename that fails for ever",
-        ((REJOIN, "    _refuse_pool_root(session, member, base)\n", ""),),
+        (
+            (
+                "zrep/ops/split.py",
+                "            _refuse_pool_root(session, member, bases[member.name])\n",
+                "            pass\n",
+            ),
+        ),
         layout="pool root",
     ),
     "a refused rejoin is taken back": Mutation(
@@ -198,8 +206,8 @@ MUTATIONS = {
         (
             (
                 "zrep/ops/sync.py",
-                "            view = prepare(session, view)\n            if not view",
-                "            view = view if view.link.role.paused else prepare(session, view)\n            if not view",
+                "            view = prepare(session, view)\n            if view",
+                "            view = view if view.link.role.paused else prepare(session, view)\n            if view",
             ),
         ),
     ),
