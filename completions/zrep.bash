@@ -43,8 +43,8 @@ _zrep() {
 
     command=${words[index]}
     case $command in
-        init | -i) command=init options="--pull --adopt --src-host --savecount --send-flags -r --recursive --exclude --strip -n --dry-run -v --verbose --json"
-            takes="--src-host --savecount --send-flags --exclude --strip" ;;
+        init | -i) command=init options="--pull --adopt --src-host --savecount --send-flags -o -x -r --recursive --exclude --strip -n --dry-run -v --verbose --json"
+            takes="--src-host --savecount --send-flags -o -x --exclude --strip" ;;
         sync | -S) command=sync options="-q -j -f --crash-consistent --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         refresh) options="-q -j --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         failover) options="--force-unmount -n --dry-run -v --verbose --json" ;;

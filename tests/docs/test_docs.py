@@ -219,7 +219,7 @@ print -r -- $all
 
 def flags_of(specifications: Iterable[str]) -> set[str]:
     """Options of _arguments specifications: (-x --long)-x[text], --long[text]:value:action."""
-    found = {re.match(r"(?:\([^)]*\))?(-[\w-]+)\[", text) for text in specifications}
+    found = {re.match(r"(?:\([^)]*\)|\*)?(-[\w-]+)\[", text) for text in specifications}
     return {match[1] for match in found if match}
 
 

@@ -8,6 +8,9 @@ from tests.ops import pairs, trees
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.test_counts import cost
+from zrep.cli import words
+from zrep.core.errors import UsageError
+from zrep.ops.init_check import Request
 from zrep.ops.status import status
 from zrep.zfs.commands import Completed
 
@@ -182,3 +185,30 @@ def test_a_stream_that_finds_no_room_is_told_of_with_the_quota_that_may_be_why(
     assert f"on beta: zfs set quota=SIZE {where}, a larger one" in said
     linked["beta"].sh(f"zfs set quota=none {where}")
     assert "quota" not in linked.run("alpha", SYNC_ALL).text.partition("make room")[0]
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_init_chooses_for_the_replica(hosts: Hosts, recursive: bool) -> None:
+    hosts["alpha"].sh(f"zfs create -o compression=lz4 -o atime=off -o quota=1g {A}")
+    hosts["alpha"].sh(f"zfs create -o compression=gzip -o quota=2g {A}/x")
+    chosen = words.properties(["compression=zstd"], ["atime", "quota"])
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B, recursive=recursive, props=chosen))))
+    hosts["alpha"].sh(f"zfs set compression=gzip-9 {A}")
+    hosts["alpha"].sh(f"zfs set quota=3g recordsize=16k {A}")
+    good(hosts.run("alpha", SYNC_ALL))
+    assert own(hosts, "beta", B, "compression", "atime", "recordsize") == {"compression": "zstd", "recordsize": "16384"}
+    assert hosts["beta"].sh(f"zfs get -H -p -o value quota {B}") == b"0\n"
+    assert detail(hosts).partition("; below")[0] == ""
+    if recursive:
+        shown = hosts["beta"].sh(f"zfs get -H -p -o value compression,quota {B}/x")
+        assert shown == b"zstd\n0\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "excluded"),
+    [(["mountpoint=/x"], []), ([], ["readonly"]), (["compression"], []), ([], ["quota=1"]), (["atime=on"], ["atime"]),
+     (["compression=x; y"], [])],
+)  # fmt: skip
+def test_what_init_cannot_choose_is_refused(given: list[str], excluded: list[str]) -> None:
+    with pytest.raises(UsageError):
+        words.properties(given, excluded)

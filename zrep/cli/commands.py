@@ -113,6 +113,12 @@ def init(
     strip: Annotated[
         str, typer.Option(metavar="PREFIX", help="DEST_FS is a root, and the replica below it FS without PREFIX.")
     ] = "",
+    give: Annotated[
+        list[str] | None, typer.Option("-o", metavar="NAME=VALUE", help="The replica's own value of a property.")
+    ] = None,
+    leave: Annotated[
+        list[str] | None, typer.Option("-x", metavar="NAME", help="A property that does not follow to the replica.")
+    ] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -132,8 +138,13 @@ def init(
     kept = savecount or number("ZREP_SAVE_COUNT", context.obj.savecount, 1) or 0
     if adopt and recursive:
         raise UsageError("--adopt is for one filesystem", evidence="a tree: adopt its root, then zrep changeconfig -r")
+    props = words.properties(give or (), leave or ())
+    if adopt and give:
+        raise UsageError(
+            "-o is for a replica that init makes", evidence="--adopt", advice="zfs set it there, and -x NAME"
+        )
     request = Request(
-        filesystem, host, target, src_host, kept, send_flags, recursive, pull, adopt, tuple(exclude or ())
+        filesystem, host, target, src_host, kept, send_flags, recursive, pull, adopt, tuple(exclude or ()), props
     )
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: init(session, request), request.name)

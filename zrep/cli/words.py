@@ -79,3 +79,19 @@ def pulled(host: str, source: str, target: str) -> tuple[str, str, str]:
         advice = "zrep init --pull HOST SRC_FS DEST_FS, or zrep init --pull HOST:SRC_FS DEST_FS"
         raise UsageError("Missing argument 'DEST_FS'", advice=advice)
     return host, dataset(source), dataset(target)
+
+
+def properties(given: Sequence[str], excluded: Sequence[str]) -> str:
+    """What is not to follow to a replica, as it is kept: what it is given instead (NAME=VALUE), and what it inherits.
+    UsageError for what never follows, and for what is no value."""
+    from zrep.core.names import FOLLOWED
+
+    words = [*given, *excluded]
+    names = [word.partition("=")[0] for word in words]
+    for word, name in zip(words, names, strict=True):
+        if name not in FOLLOWED or names.count(name) > 1:
+            evidence = "it is named twice" if names.count(name) > 1 else f"these do: {', '.join(FOLLOWED)}"
+            raise UsageError(f"{name!r} is no property that follows from a master to its replica", evidence=evidence)
+        if (word in given) != bool(re.fullmatch(r"[a-z_]+=[A-Za-z0-9.-]+", word)):
+            raise UsageError(f"{word!r} is not understood", evidence="-o takes NAME=VALUE, -x takes NAME")
+    return ",".join(words)

@@ -53,6 +53,7 @@ ROLE_PROPERTIES = (
     "keep",
     "followed",
     "limits",
+    "props",
 )
 
 # What is set on a master follows to its replica at each sync, as far as it is one of these. Not what a replica has of
@@ -92,6 +93,9 @@ FOLLOWED = (
     "vscan",
     "xattr",
 )
+
+# ZFS inherits none of them: none is what they are unless set, and may be set.
+UNINHERITED = frozenset({"quota", "refquota", "reservation", "refreservation"})
 
 # The user properties TAG:NAME of a snapshot: zrep made it, and when it was known to be on both sides.
 MADE = "made"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.names import ROLE_PROPERTIES, SENT
+from zrep.core.names import ROLE_PROPERTIES, SENT, UNINHERITED
 from zrep.core.pair import End, Lane
 from zrep.core.role import Role
 from zrep.core.steps import SendStream
@@ -61,6 +61,7 @@ def _first(
     """remembered: user properties that it arrives with; inherits: it has the readonly of what it arrives below."""
     volume = source.volume
     kept = {name for name, _ in remembered}
+    given = _given(source, role, inherits=inherits)
     ours = dict.fromkeys((*(f"{tag}:{name}" for name in (*ROLE_PROPERTIES, SENT)), *properties_of_tags(own)))
     return SendStream(
         End.SOURCE,
@@ -71,13 +72,26 @@ def _first(
         exclude=(
             *(() if volume else ("mountpoint",)),
             *(("readonly",) if inherits else ()),
+            *(name for name in role.chosen if name not in UNINHERITED and name not in given),
             *(name for name in ours if name not in kept),
         ),
         override=(
             *(() if inherits else (("readonly", "on"),)),
             *(() if volume else (("canmount", "noauto"),)),
+            *given.items(),
             *remembered,
         ),
         outfilter=role.outfilter,
         infilter=role.infilter,
     )
+
+
+def _given(source: Member, role: Role, *, inherits: bool) -> dict[str, str]:
+    """What a replica is given instead of what its master has: the root of a tree what all below it may inherit, each
+    its own limits, which nothing inherits. A volume has no quota."""
+    limits = UNINHERITED - {"quota", "refquota"} if source.volume else UNINHERITED
+    return {
+        name: value or "none"
+        for name, value in role.chosen.items()
+        if name in limits or (value and not inherits and name not in UNINHERITED)
+    }

@@ -101,6 +101,7 @@ def _shape(tag: str, role: Role) -> _Properties:
     filters = (
         ("outfilter", role.outfilter),
         ("infilter", role.infilter),
+        ("props", role.props),
         ("recursive", "on" if role.recursive else ""),
     )
     return ((f"{tag}:flags", role.flags or ""), *((f"{tag}:{name}", value) for name, value in filters if value))

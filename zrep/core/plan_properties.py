@@ -14,13 +14,11 @@ from zlib import crc32
 from msgspec import Struct
 
 from zrep.core.dataset import Member, Value
-from zrep.core.names import FOLLOWED
+from zrep.core.names import FOLLOWED, UNINHERITED
 from zrep.core.pair import End, Lane
 from zrep.core.steps import Change, InheritProperty, SetProperties
 
 _RECORD = "followed"
-# ZFS inherits none of them: none is what they are unless set, and may be set.
-_LIMITS = frozenset({"quota", "refquota", "reservation", "refreservation"})
 
 
 class Kept(Struct, frozen=True):
@@ -44,7 +42,7 @@ def plan_follow(lane: Lane) -> tuple[Change, ...]:
     for name, wanted, value in _differing(lane):
         if _theirs(name, value, ours):
             continue
-        if wanted is None and name not in _LIMITS:
+        if wanted is None and name not in UNINHERITED:
             steps.append(InheritProperty(End.TARGET, (target,), name))
         else:
             steps.append(SetProperties(End.TARGET, (target,), ((name, "none" if wanted is None else wanted),)))
@@ -82,10 +80,12 @@ def kept(lane: Lane) -> tuple[Kept, ...]:
 
 def _differing(lane: Lane) -> list[tuple[str, str | None, Value | None]]:
     """The properties that source and target do not have alike: by name, what the source has set (None: nothing), and
-    the target's own value."""
+    the target's own value. Without those for which init has chosen."""
     if not lane.base:
         return []
-    found = ((name, _text(name, _own(lane.source, name)), _own(lane.target, name)) for name in FOLLOWED)
+    chosen = lane.source.role.chosen
+    names = (name for name in FOLLOWED if name not in chosen)
+    found = ((name, _text(name, _own(lane.source, name)), _own(lane.target, name)) for name in names)
     return [(name, wanted, value) for name, wanted, value in found if wanted != _text(name, value)]
 
 
@@ -102,7 +102,7 @@ def _own(member: Member, name: str) -> Value | None:
 
 def _text(name: str, value: Value | None) -> str | None:
     """What an own value comes to: a limit of none is none, however that came."""
-    return None if value is None or (name in _LIMITS and value.value in ("0", "none")) else value.value
+    return None if value is None or (name in UNINHERITED and value.value in ("0", "none")) else value.value
 
 
 def _recorded(lane: Lane) -> dict[str, str]:

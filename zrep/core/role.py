@@ -109,6 +109,7 @@ class Role(Struct, frozen=True):
     intent: Intent | None = None
     paused: str = ""
     flags: str | None = None
+    props: str = ""
     outfilter: str = ""
     infilter: str = ""
     split: str = ""
@@ -134,6 +135,12 @@ class Role(Struct, frozen=True):
     @property
     def paired(self) -> bool:
         return bool(self.src_host and self.src_fs and self.dest_host and self.dest_fs)
+
+    @property
+    def chosen(self) -> Mapping[str, str]:
+        """The properties that do not follow from the master, and what the replica has been given instead, "" for what
+        it inherits."""
+        return {name: value for word in self.props.split(",") for name, _, value in (word.partition("="),) if name}
 
     @property
     def raw(self) -> bool:

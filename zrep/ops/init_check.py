@@ -37,7 +37,7 @@ class Request(Struct, frozen=True):
     other one on host: the target, with pull the filesystem. src_host: the name the peer dials back; flags: for every
     ``zfs send`` of this pair, None for the default; savecount: snapshots each side keeps, 0 for the default; recursive:
     everything below the filesystem with it, but for what these patterns (exclude) match; adopt: the target is there
-    already, made by whatever program."""
+    already, made by whatever program; props: what is not to follow, see Role.chosen."""
 
     filesystem: str
     host: str
@@ -49,6 +49,7 @@ class Request(Struct, frozen=True):
     pull: bool = False
     adopt: bool = False
     exclude: tuple[str, ...] = ()
+    props: str = ""
 
     @property
     def name(self) -> str:
@@ -363,6 +364,7 @@ def _settled_role(session: Session, way: Way, source: Member, adopted: Member | 
     return replace(
         way.role,
         flags=flags,
+        props=request.props,
         outfilter=_filter("ZREP_OUTFILTER", session.settings.outfilter),
         infilter=_filter("ZREP_INFILTER", session.settings.infilter),
         savecount=savecount,
@@ -381,6 +383,7 @@ def _refuse_other_wishes(session: Session, way: Way, source: Member) -> None:
     asked = (
         ("--send-flags", flags if flags is not None else role.flags or "", role.flags or ""),
         ("--savecount", str(request.savecount or role.savecount), str(role.savecount)),
+        ("-o and -x", request.props or role.props, role.props),
         ("ZREP_OUTFILTER", settings.outfilter or role.outfilter, role.outfilter),
         ("ZREP_INFILTER", settings.infilter or role.infilter, role.infilter),
     )
