@@ -297,7 +297,7 @@ def _refuse_in_use(session: Session, member: Member) -> None:
     """That it is not mounted here says nothing of other mount namespaces, and a process there that has a file mapped
     would go on storing into it: the next stream would throw that away. RefusedError when the kernel says that somebody
     has it. A dry run has unmounted nothing."""
-    if member.volume or session.options.dry_run:
+    if member.volume or not member.snapshots or session.options.dry_run:
         return
     if session.local.ask(IsInUse(f"{member.name}@{member.snapshots[-1].name}", member.name)):
         users = session.local.ask(ReadUsers(member.name))
