@@ -77,6 +77,15 @@ def test_each_member_has_again_what_was_set_and_delegated_on_it(hosts: Hosts) ->
     assert value(hosts, copy_of(hosts), "mountpoint") == "none"
 
 
+def test_what_the_pair_was_told_to_do_stays_with_its_root(hosts: Hosts) -> None:
+    trees.diverged(hosts, (A,))
+    told = {"props": "atime", "keep": "7d", "minfree": "2%", "maxlag": "900", "recursive": "on"}
+    for name, text in told.items():
+        hosts["alpha"].sh(f"zfs set zrep:{name}={text} {A}")
+    good(hosts.run("alpha", REJOIN))
+    assert {name: value(hosts, A, f"zrep:{name}") for name in told} == told
+
+
 def test_what_is_in_no_pair_stays_where_it_is_as_it_is(hosts: Hosts) -> None:
     """Left out, nobody's, or in a pair of its own: carried through the change of names, not unmounted by it."""
     trees.diverged(hosts)

@@ -219,6 +219,7 @@ def _settings(tag: str, member: Member) -> dict[str, str]:
         "maxlag": role.max_lag,
         "driver": role.driver,
         "keep": role.keep,
+        "props": role.props,
         "recursive": "on" if role.recursive else None,
     }
     return {f"{tag}:{key}": str(value) for key, value in kept.items() if value}
