@@ -95,3 +95,21 @@ def test_both_halves_of_a_pair_on_one_host_are_read_as_one(hosts: Hosts) -> None
     good(hosts.run("alpha", pairs.initialising(Request(A, "localhost", B))))
     # Which pairs there are, the pool's group closed, properties, snapshots, holds.
     assert cost(hosts, SYNC_ALL) == {"alpha": (5, 0, 1), "beta": (0, 0, 0)}
+
+
+@pytest.mark.parametrize("count", [2, 12])
+@pytest.mark.parametrize("changed", [0, 2])
+def test_a_tree_is_read_alike_whatever_its_size(hosts: Hosts, count: int, changed: int) -> None:
+    hosts["alpha"].sh(f"zfs create {A}")
+    for number in range(count):
+        hosts["alpha"].sh(f"zfs create {A}/{number}")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B, recursive=True))))
+    for number in range(changed):
+        hosts["alpha"].write(f"{A}/{number}", "two", b"2")
+    found = cost(hosts, SYNC_ALL)
+    assert sum(command.stream for command in hosts.wire.log) == changed
+    if changed:
+        # A snapshot, a hold, sent and release for all; what is coming, what has come and the rest there.
+        assert found == {"alpha": (11, 4 + changed, 2 + 3 * changed), "beta": (10, 5, 3 + 6 * changed)}
+    else:
+        assert found == {"alpha": (6, 0, 1), "beta": (5, 0, 1)}
