@@ -8,9 +8,10 @@ import pytest
 
 from tests.model import World
 from tests.ops import pairs
-from tests.ops.hosts import Hosts, Mode
+from tests.ops.hosts import Hosts, Mode, name_of
 from tests.ops.judge import Sides, base, find, held
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
+from tests.ops.plugin import thorough
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_check import Request
 
@@ -104,7 +105,7 @@ def test_a_role_change_of_the_first_two_costs_the_third_no_resend(chain: Hosts) 
     assert full_streams(chain) == []
 
 
-@pytest.mark.parametrize("mode", [Mode.KILL_BEFORE, Mode.KILL_AFTER, Mode.FAIL, Mode.LOST])
+@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, *thorough(Mode.KILL_BEFORE, Mode.FAIL, Mode.LOST)], ids=name_of)
 def test_cut_anywhere_it_goes_on(chain: Hosts, mode: Mode) -> None:
     pairs.written(chain)
     good(chain.run("alpha", SYNC_ALL))
