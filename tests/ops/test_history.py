@@ -36,6 +36,26 @@ def test_the_lines_of_a_pool() -> None:
     assert found[3] == Happened(1795867325, "zfs inherit zrep:paused tank/a")
 
 
+def test_what_was_set_without_a_command_is_one_for_each_transaction_group() -> None:
+    """As by a channel program; what a command has set is told by that."""
+    found = parse_history(
+        """2026-11-28.12:00:01 [txg:7] set tank/a (68) zrep:master=yes [on alpha]
+2026-11-28.12:00:01 [txg:7] set tank/a (68) zrep:epoch=2 [on alpha]
+2026-11-28.12:00:01 [txg:7] set tank/b c (70) zrep:master=no [on alpha]
+2026-11-28.12:00:09 [txg:8] inherit tank/a (68) zrep:paused= [on alpha]
+2026-11-28.12:05:00 [txg:90] set tank/a (68) zrep:paused=moving house [on alpha]
+2026-11-28.12:05:01 zfs set zrep:paused=moving house tank/a [user 0 (root) on alpha:linux]
+2026-11-28.12:05:02 [txg:91] snapshot tank/a@x (71) [on alpha]
+"""
+    )
+    assert [(each.command, each.who) for each in found] == [
+        ("zfs set zrep:master=yes zrep:epoch=2 tank/a", "alpha"),
+        ("zfs set zrep:master=no tank/b c", "alpha"),
+        ("zfs inherit zrep:paused tank/a", "alpha"),
+        ("zfs set zrep:paused=moving house tank/a", "root@alpha"),
+    ]
+
+
 def test_a_command_is_about_a_dataset_by_its_whole_name() -> None:
     assert [names(each.command, A) for each in parse_history(TEXT)] == [False, True, True, True, True, False]
     assert names("zfs destroy tank/a@x,y", A)

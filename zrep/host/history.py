@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zrep.core.errors import FailedError, one_line
 from zrep.core.history import Happened, names
 from zrep.core.names import pool_of
 from zrep.core.requests import ReadHistory
@@ -17,7 +18,10 @@ _MOST = 5000
 def read_history(request: ReadHistory, machine: Machine) -> dict[str, list[Happened]]:
     found: dict[str, list[Happened]] = {name: [] for name in request.datasets}
     for pool in sorted({pool_of(name) for name in request.datasets}):
-        told = parse_history(machine.output(commands.history(pool)))
+        done = machine.look(commands.history(pool))
+        if done.err.strip():
+            raise FailedError(f"cannot read the history of pool {pool}", evidence=one_line(done.err))
+        told = parse_history(done.out)
         for name in (name for name in request.datasets if pool_of(name) == pool):
             found[name] = [each for each in told if names(each.command, name)][-_MOST:]
     return found

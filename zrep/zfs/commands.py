@@ -152,9 +152,16 @@ def pool_free(pool: str) -> Argv:
     return ("zpool", "list", "-Hp", "-o", "name,size,free,health,readonly", pool)
 
 
+# Commands, and the properties that were set without one, as by a channel program; those of snapshots are far too many.
+HISTORY_SCRIPT = (
+    'TZ=UTC0 LC_ALL=C zpool history -il "$1" | '
+    "grep -E ' (zfs [a-z]+|\\[txg:[0-9]+\\] (set|inherit)) ' | grep -vE '\\] (set|inherit) [^ ]*@' | tail -n 100000; :"
+)
+
+
 def history(pool: str) -> Argv:
-    """The commands that a pool remembers, with who ran them; the time in UTC."""
-    return ("env", "TZ=UTC0", "zpool", "history", "-l", pool)
+    """What a pool remembers, with who ran it where it knows; the time in UTC."""
+    return ("sh", "-c", HISTORY_SCRIPT, "zrep", pool)
 
 
 def pool_features(pool: str) -> Argv:

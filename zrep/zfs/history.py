@@ -7,24 +7,49 @@ from datetime import datetime
 
 from zrep.core.history import Happened
 
-# 2026-11-28.12:00:05 zfs set a=b tank/a [user 0 (root) on alpha:linux]
-_HISTORY = re.compile(
-    r"(\d{4}-\d\d-\d\d\.\d\d:\d\d:\d\d) (.*?)(?: \[user (\d+ \(.*?\)|\d+)(?: on ([^:\]]*)(?::\w*)?)?\])?"
+# 2026-11-28.12:00:05 zfs set a:b=c tank/a [user 0 (root) on alpha:linux]
+# 2026-11-28.12:00:05 [txg:812] set tank/a (68) a:b=c [on alpha]
+_LINE = re.compile(
+    r"(\d{4}-\d\d-\d\d\.\d\d:\d\d:\d\d) (.*?)"
+    r"(?: \[(?:user (\d+)(?: \((.*?)\))? ?)?(?:on ([^:\]]*)(?::\w*)?)?\])?"
 )
+# Seconds between what a command has set and its own record, on a pool that is busy.
+_NEAR = 30
+_SET = re.compile(r"\[txg:(\d+)\] (set|inherit) (.*) \(\d+\) ([^= ]+)=(.*)")
 
 
 def parse_history(text: str) -> list[Happened]:
-    """``zpool history -l`` of a pool, its time in UTC. What is no command of that form is left out."""
-    found = []
+    """``zpool history -il`` of a pool, its time in UTC, in the order of time. What a transaction group set on a dataset is
+    one command, and is left out where a command did it. What has another form is left out."""
+    found: list[Happened] = []
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    times: dict[tuple[str, str, str], tuple[int, str]] = {}
     for line in text.splitlines():
-        match = _HISTORY.fullmatch(line.strip())
-        if not match:
+        match = _LINE.fullmatch(line.strip())
+        at = _seconds(match[1]) if match else None
+        if match is None or at is None:
             continue
-        when, command, user, host = match.groups()
-        try:
-            at = int(datetime.strptime(f"{when} +0000", "%Y-%m-%d.%H:%M:%S %z").timestamp())
-        except ValueError:
-            continue
-        name = re.sub(r"\d+ \((.*)\)", r"\1", user or "")
-        found.append(Happened(at, command, f"{name}@{host}" if name and host else name))
-    return found
+        _, command, number, name, host = match.groups()
+        user = name or number or ""
+        who = f"{user}@{host}" if user and host else host or user
+        if inner := _SET.fullmatch(command):
+            group, verb, dataset, key, value = inner.groups()
+            key_of = (group, verb, dataset)
+            groups.setdefault(key_of, []).append(key if verb == "inherit" else f"{key}={value}")
+            times.setdefault(key_of, (at, who))
+        elif not command.startswith("["):
+            found.append(Happened(at, command, who))
+    for (group, verb, dataset), words in groups.items():
+        at, who = times[group, verb, dataset]
+        # zfs set logs itself too, right after what it has set.
+        told = [each for each in found if abs(each.at - at) <= _NEAR and each.command.startswith(f"zfs {verb} ")]
+        if not any(dataset in each.command and words[0] in each.command for each in told):
+            found.append(Happened(at, f"zfs {verb} {' '.join(words)} {dataset}", who))
+    return sorted(found, key=lambda each: each.at)
+
+
+def _seconds(when: str) -> int | None:
+    try:
+        return int(datetime.strptime(f"{when} +0000", "%Y-%m-%d.%H:%M:%S %z").timestamp())
+    except ValueError:
+        return None
