@@ -584,7 +584,15 @@ def _complete(session: Session, due: _Due, arrived: _Arrived, shared: _Shared) -
             sent = more
         remember_synced(session, [view])
     message = f"{'sent' if view.sending else 'received'} @{sent.name} {view.way}"
-    return Outcome(view.name, message=message, notes=_foreign(view, due.advance), moved=True)
+    return Outcome(view.name, message=message, notes=(*_foreign(view, due.advance), *_copied(view, due)), moved=True)
+
+
+def _copied(view: View, due: _Due) -> tuple[str, ...]:
+    """What is to be said of a clone that was sent for the first time."""
+    origin = view.lane.source.get("origin")
+    if due.advance.base is not None or origin == "-":
+        return ()
+    return (f"{view.name}: it is a clone of {origin}, and was sent in full: on the replica it shares no space",)
 
 
 def _foreign(view: View, advance: Advance) -> tuple[str, ...]:
