@@ -237,6 +237,16 @@ class TestDisaster:
         assert "tail0" not in now.data
         assert value(pulled, "alpha", A, "zrep:driver") == "peer"
 
+    def test_a_dry_run_of_it_changes_nothing(self, pulled: Hosts) -> None:
+        pairs.written(pulled, key="tail")
+        pulled.wire.cut = True
+        good(pulled.run("beta", pairs.forcing(B)))
+        pulled.wire.cut = False
+        before = pulled.world.view()
+        ended = good(pulled.run("beta", REJOIN, dry_run=True))
+        assert any(line.startswith("alpha: zfs promote") for line in ended.lines)
+        assert pulled.world.view() == before
+
     def test_a_cut_one_says_how_it_goes_on(self, pulled: Hosts) -> None:
         pairs.written(pulled, key="tail")
         pulled.wire.cut = True
