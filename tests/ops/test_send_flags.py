@@ -41,6 +41,17 @@ def test_what_was_asked_for_is_refused(hosts: Hosts, word: str) -> None:
     assert value(hosts, "alpha", A, "zrep:src-fs") == "-"
 
 
+def test_what_is_adopted_below_an_encrypted_filesystem_gets_no_embedded_data(hosts: Hosts) -> None:
+    pairs.source(hosts)
+    hosts["beta"].sh("zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///key -o canmount=off tank/v")
+    sent = hosts["alpha"].run(["zfs", "send", f"{A}@daily"]).out
+    assert hosts["beta"].run(["zfs", "receive", "-u", "tank/v/a"], sent).rc == 0
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", "tank/v/a", adopt=True))))
+    assert value(hosts, "alpha", A, "zrep:flags") == "-p -L -c"
+    pairs.written(hosts)
+    good(hosts.run("alpha", pairs.SYNC_ALL))
+
+
 def test_properties_of_what_is_encrypted_are_sent_raw_only(hosts: Hosts) -> None:
     hosts["alpha"].sh("zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///key tank/secret")
     ended = hosts.run("alpha", pairs.initialising(Request("tank/secret", "beta", B, flags="-p -L")))

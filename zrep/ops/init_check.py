@@ -184,8 +184,9 @@ def check(session: Session, way: Way) -> Ground:
     if source.key_missing and not role.raw:
         raise RefusedError("its key is not loaded", filesystem=name, advice=f"{way.start}{source.load_key}")
     target = found.get(target_name)
+    asked = request.flags is not None or session.settings.send_flags is not None
     if request.adopt:
-        return _check_adopted(session, way, source, target, role)
+        return _check_adopted(session, way, source, target, role, asked=asked)
     if target is not None:
         _check_target(session, way, source, target)
     if not parents or parents[0] not in found:
@@ -207,7 +208,6 @@ def check(session: Session, way: Way) -> Ground:
         raise barred.error(name)
     _check_space(way, source, nearest, target)
     missing = tuple(parent for parent in parents if parent not in found)
-    asked = request.flags is not None or session.settings.send_flags is not None
     role = receivable(way.target, source, nearest, role, asked=asked)
     if nearest.key_missing and (missing or not role.raw):
         raise RefusedError(
@@ -263,7 +263,9 @@ def _check_target(session: Session, way: Way, source: Member, target: Member) ->
     )
 
 
-def _check_adopted(session: Session, way: Way, source: Member, target: Member | None, role: Role) -> Ground:
+def _check_adopted(
+    session: Session, way: Way, source: Member, target: Member | None, role: Role, *, asked: bool
+) -> Ground:
     """A target that is there already can be gone on with from the newest snapshot that both have, by guid, if nothing
     was written to it since; RefusedError, with what was found, where it cannot."""
     request, tag = way.request, session.tag
@@ -305,8 +307,8 @@ def _check_adopted(session: Session, way: Way, source: Member, target: Member | 
         )
     for refusal in refused_change(way.target, tag, plain_tree(target), "on"):
         raise refusal.about(name)
-    epoch = max(1, target.role.epoch or 0)
-    return Ground(source, target, (), replace(role, epoch=epoch), False, (source.place, target.place), base)
+    role = replace(receivable(way.target, source, target, role, asked=asked), epoch=max(1, target.role.epoch or 0))
+    return Ground(source, target, (), role, False, (source.place, target.place), base)
 
 
 def refuse_written(way: Way, target: Member, base: Snapshot) -> None:

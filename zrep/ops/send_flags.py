@@ -25,18 +25,21 @@ _NEEDS = {
 
 
 def receivable(host: Host, source: Member, parent: Member, role: Role, *, asked: bool) -> Role:
-    """The role with the flags that its target, below parent on a host, can receive. RefusedError where one that it
-    cannot was asked for, or must be. What an earlier init has begun goes on as it was."""
+    """The role with the flags that its target can receive: it is below parent on a host, or is parent itself.
+    RefusedError where one that it cannot was asked for, or must be. What an earlier init has begun goes on as it was.
+    """
     words = (role.flags or "").split()
     if is_announced(source) or not words:
         return role
-    if source.encrypted and not role.raw and {"-p", "--props"} & set(words):
-        raise RefusedError(
-            "its properties (-p) can only be sent raw (-w)",
-            filesystem=source.name,
-            evidence="it is encrypted",
-            advice="--send-flags '-p -w', or without -p, and it is sent as plain text",
-        )
+    if source.encrypted and not role.raw:
+        if asked and {"-p", "--props"} & set(words):
+            raise RefusedError(
+                "its properties (-p) can only be sent raw (-w)",
+                filesystem=source.name,
+                evidence="it is encrypted",
+                advice="--send-flags '-p -w', or without -p, and it is sent as plain text",
+            )
+        words = [word for word in words if word != "-p"]
     features = host.ask(ReadFeatures(pool_of(parent.name)))
     why = {word: reason for word in words if (reason := _reason(word, features, source, parent, role))}
     for word, reason in why.items():
@@ -48,7 +51,7 @@ def receivable(host: Host, source: Member, parent: Member, role: Role, *, asked:
                 evidence=reason,
                 advice="choose another target" if not asked else "leave that flag out, or all of them",
             )
-    return replace(role, flags=" ".join(word for word in words if word not in why)) if why else role
+    return replace(role, flags=" ".join(word for word in words if word not in why))
 
 
 def _reason(word: str, features: Collection[str], source: Member, parent: Member, role: Role) -> str:
