@@ -19,8 +19,8 @@ _SET = re.compile(r"\[txg:(\d+)\] (set|inherit) (.*) \(\d+\) ([^= ]+)=(.*)")
 
 
 def parse_history(text: str) -> list[Happened]:
-    """``zpool history -il`` of a pool, its time in UTC, in the order of time. What a transaction group set on a dataset is
-    one command, and is left out where a command did it. What has another form is left out."""
+    """``zpool history -il`` of a pool, its time in UTC, in the order of time. What a transaction group set on a
+    dataset is one command, and is left out where a command did it. What has another form is left out."""
     found: list[Happened] = []
     groups: dict[tuple[str, str, str], list[str]] = {}
     times: dict[tuple[str, str, str], tuple[int, str]] = {}
