@@ -6,7 +6,9 @@ from typing import Any
 
 from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.pair import Lane, Pair, Tree
+from zrep.core.plan_expire import expire_lane
 from zrep.core.role import Intent, Role
+from zrep.core.steps import DestroySnapshots
 
 TAG = "zrep"
 GEN, OLD, NEW = "1" * 16, "a" * 16, "f" * 16
@@ -66,6 +68,11 @@ def lane(*snapshots: str, **about: Any) -> Lane:
     """The one lane of pair(…)."""
     [only] = pair(*snapshots, **about).lanes
     return only
+
+
+def expiring(side: Lane, now: int = 77) -> tuple[DestroySnapshots, ...]:
+    """What both ends let go of."""
+    return tuple(step for expiry in expire_lane(side, now) for step in expiry.steps())
 
 
 def intent(operation: str = "failover", identity: str = NEW, phase: str = "prepare") -> Intent:

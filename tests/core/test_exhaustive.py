@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, member
+from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, expiring, intent, member
 from zrep.core import plan_data as plan
 from zrep.core import plan_role as rolechange
 from zrep.core import role
@@ -85,7 +85,7 @@ def check_data(pair: Pair) -> None:
     """Every plan over snapshots, and what it must never do."""
     base = pair.lanes[0].base
     converge = plan.plan_converge(pair.lanes[0], 77)
-    for step in (*converge, *plan.plan_expire(pair.lanes[0])):
+    for step in (*converge, *expiring(pair.lanes[0])):
         unit = pair.at(step.end).members[0]
         own = unit.by_guid(base.guid) if base else None
         if isinstance(step, DestroySnapshots):
@@ -280,9 +280,9 @@ def test_expiring_is_done_once() -> None:
     expired = 0
     for pair in pairs():
         converged = applied(pair, plan.plan_converge(pair.lanes[0], 77, expire=False))
-        steps = plan.plan_expire(converged.lanes[0])
+        steps = expiring(converged.lanes[0])
         expired += bool(steps)
-        assert plan.plan_expire(applied(converged, steps).lanes[0]) == (), pair
+        assert expiring(applied(converged, steps).lanes[0]) == (), pair
     assert expired
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 import pytest
 from msgspec.structs import replace
 
-from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, intent, lane, member, pair
+from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, TAG, expiring, intent, lane, member, pair
 from zrep.core import plan_data as plan
 from zrep.core import plan_record, role
 from zrep.core import plan_role as rolechange
 from zrep.core.dataset import NO_TOKEN, TokenContents
 from zrep.core.errors import RefusedError
 from zrep.core.pair import End, Pair, Tree
+from zrep.core.plan_expire import expire_end
 from zrep.core.role import LEGACY, Intent, Role
 from zrep.core.steps import Step
 from zrep.zfs import commands
@@ -234,9 +235,9 @@ def test_the_stages_of_converging(
 
 def test_nothing_is_expired_without_a_base() -> None:
     one = replace(MASTER, savecount=1)
-    assert plan.plan_expire(lane("1 2 3", "7 8 9", master=one, replica=one)) == ()
+    assert expiring(lane("1 2 3", "7 8 9", master=one, replica=one)) == ()
     side = member("tank/a", one, "1 2 3")
-    assert plan.expire_end(End.SOURCE, side, side.ours(TAG), None) == ()
+    assert expire_end(End.SOURCE, side, TAG, side.ours(TAG), None, 77).steps() == ()
 
 
 def test_converge_ends_a_cancel_mark() -> None:

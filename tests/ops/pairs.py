@@ -54,8 +54,8 @@ def rejoining(name: str) -> Work:
     return lambda session: rejoin.rejoin(session, name)
 
 
-def expiring(*names: str, here_only: bool = False) -> Work:
-    return lambda session: expire.expire(session, list(names), here_only)
+def expiring(*names: str, here_only: bool = False, agreed: bool = False) -> Work:
+    return lambda session: expire.expire(session, list(names), here_only, many=agreed)
 
 
 def clearing(name: str, here_only: bool = False) -> Work:

@@ -347,14 +347,14 @@ def expire(
         str, typer.Option(metavar="AGE", help="And what was set aside in trees longer ago: 12h, 30d.")
     ] = "",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Although a schedule lets go of more than a quarter at once.")
+        bool, typer.Option("--yes", help="Although it is more than a quarter of a filesystem's snapshots.")
     ] = False,
     may_be_empty: MayBeEmpty = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
-    """Destroy zrep's surplus snapshots. Each side by its own savecount; sync does this by itself."""
+    """Destroy surplus snapshots, each side by its own rules. -n says which, and why each other one stays."""
     from zrep.ops.expire import expire
 
     age = seconds(gone) if gone else None
@@ -529,6 +529,12 @@ def changeconfig(
     keep: Annotated[
         str, typer.Option(metavar="RULES", help="And by this schedule: '24h 14d 8w 12m 5y'; none ends it.")
     ] = "",
+    keep_foreign: Annotated[
+        str, typer.Option(metavar="PATTERN,...", help="Snapshots of others that the rules are for too; none ends it.")
+    ] = "",
+    unsent: Annotated[
+        str, typer.Option(metavar="WHAT", help="Not replicated yet: keep, or drop where the rules do not keep it.")
+    ] = "",
     max_lag: Annotated[
         str, typer.Option(metavar="TIME", help="The replica is late when behind for longer: 15m, 2h; none ends it.")
     ] = "",
@@ -550,7 +556,8 @@ def changeconfig(
     from zrep.ops.changeconfig import Config, changeconfig
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag, recursive, moved, keep)
+    rules = (keep, keep_foreign, unsent)
+    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag, recursive, moved, *rules)
     return running.run(session, lambda: changeconfig(session, filesystem, config), filesystem)
 
 

@@ -12,6 +12,7 @@ from zrep.core.names import MADE, SENT, sequence_of
 from zrep.core.place import NOWHERE, PLACES
 from zrep.core.quantities import floor_bytes, whole_number
 from zrep.core.role import HERE, PEER, UNKNOWN, Intent, Role
+from zrep.core.rules import parse_patterns, parse_schedule
 
 # One for all snapshots without any: Python makes a new one of 216 bytes each time.
 NO_HOLDS: frozenset[str] = frozenset()
@@ -237,10 +238,12 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "flags": re.compile(r"(?: *--?[A-Za-z][A-Za-z-]*)* *").fullmatch,
     "props": re.compile(r"[a-z_]+(?:=[A-Za-z0-9.-]+)?(?:,[a-z_]+(?:=[A-Za-z0-9.-]+)?)*").fullmatch,
     "maxlag": lambda text: whole_number(text) is not None,
+    "keep": parse_schedule,
+    "foreign": parse_patterns,
+    "unsent": re.compile(r"keep|drop").fullmatch,
     "recursive": re.compile(r"on|off").fullmatch,
     "gone": lambda text: whole_number(text) is not None,
     "places": PLACES.fullmatch,
-    "keep": re.compile(r"(?:(?:[1-9][0-9]{0,4})?[hdwmy] ?)+").fullmatch,
     "driver": re.compile(f"{HERE}|{PEER}").fullmatch,
     "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
 }
@@ -298,6 +301,9 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         minfree=local("minfree"),
         max_lag=whole_number(local("maxlag")) or 0,
         places=local("places"),
+        keep=local("keep"),
+        foreign=parse_patterns(local("foreign")) or (),
+        drop_unsent=local("unsent") == "drop",
         lock_pid=local("lock-pid"),
         unreadable=", ".join(
             f"{tag}:{name} is {own(name)!r}" for name, form in _FORMS.items() if own(name) and not form(own(name))
@@ -309,7 +315,6 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         excluded=local("exclude").lower() not in ("", "off", "no"),
         gone=whole_number(local("gone")),
         driver=local("driver"),
-        keep=local("keep"),
     )
 
 

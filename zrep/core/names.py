@@ -51,6 +51,8 @@ ROLE_PROPERTIES = (
     "gone",
     "driver",
     "keep",
+    "foreign",
+    "unsent",
     "followed",
     "limits",
     "props",

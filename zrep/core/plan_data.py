@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from shlex import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.diagnosis import diagnose_data
-from zrep.core.errors import RefusedError
 from zrep.core.names import MADE, RELAYED, SENT, sequence_of
 from zrep.core.pair import End, Lane, Pair, newest_common
+from zrep.core.plan_expire import expire_converged
 from zrep.core.plan_first import member_stream
 from zrep.core.plan_record import clear_intent, plan_complete_role
-from zrep.core.retention import DEFAULT_SAVECOUNT, Verdict, rules_of, too_many, verdicts
 from zrep.core.role import LEGACY, named, role_values
 from zrep.core.steps import (
     DestroySnapshots,
@@ -217,7 +215,7 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
     steps += plan_left_over(lane)
     if expire:
         # What is let go of above is held no more by then.
-        steps += _expire(lane, _without_hold(source, lane.tag, base), _without_hold(target, lane.tag, base), now)
+        steps += (step for each in expire_converged(lane, now) for step in each.steps())
     # A cancel mark has done its work once both locks are held by a new run: no late request is left alive.
     if target.role.intent and target.role.intent.completed:
         steps += plan_complete_role(End.TARGET, target, lane.tag)
@@ -301,93 +299,6 @@ def _release_others(end: End, member: Member, tag: str, base: Snapshot) -> list[
         if tag in snapshot.holds and snapshot.createtxg < base.createtxg
     )
     return [Release(end, tag, old)] if old else []
-
-
-def plan_expire(lane: Lane, now: int | None = None, *, many: bool = False) -> tuple[DestroySnapshots, ...]:
-    """Let each end go of surplus snapshots, by its own savecount and schedule; what is held stays. many: also where a
-    schedule lets go of many at once."""
-    return _expire(lane, lane.source, lane.target, now, many=many)
-
-
-def _expire(
-    lane: Lane, source: Member, target: Member, now: int | None, *, many: bool = False
-) -> tuple[DestroySnapshots, ...]:
-    """The same once the ends are as they are given."""
-    base = lane.base
-    if base is None:
-        return ()
-    return (
-        *expire_end(End.SOURCE, source, lane.ours(End.SOURCE), base, now, many=many),
-        *expire_end(End.TARGET, target, lane.ours(End.TARGET), target.by_guid(base.guid), now, many=many),
-    )
-
-
-def judged(
-    member: Member, ours: Iterable[Snapshot], base: Snapshot | None, now: int | None = None
-) -> tuple[Verdict, ...]:
-    """Why each of zrep's own snapshots of one end stays, by what that end is told to keep; "" for those that go."""
-    own = {snapshot.guid for snapshot in ours}
-    found = [snapshot for snapshot in member.snapshots if snapshot.guid in own]
-    role = member.role
-    return tuple(verdicts(found, base, role.savecount or DEFAULT_SAVECOUNT, rules_of(role.keep) or (), now))
-
-
-def expire_end(
-    end: End,
-    member: Member,
-    ours: Iterable[Snapshot],
-    base: Snapshot | None,
-    now: int | None = None,
-    *,
-    many: bool = False,
-) -> tuple[DestroySnapshots, ...]:
-    """Let one end go of surplus snapshots. ours: which of its snapshots are zrep's own; many: see plan_expire."""
-    names = tuple(found.snapshot.name for found in judged(member, ours, base, now) if not found.reason)
-    if not names or (not many and is_crowd(member, len(names))):
-        return ()
-    return (DestroySnapshots(end, member.name, names),)
-
-
-def is_crowd(member: Member, going: int) -> bool:
-    """Whether a schedule would let go of so many snapshots of one end that a person is to see it before."""
-    return bool(member.role.keep) and too_many(going, len(member.snapshots))
-
-
-def held_back(lane: Lane, now: int) -> tuple[tuple[End, int], ...]:
-    """The ends at which so many snapshots would go at once that none does, and how many."""
-    base = lane.base
-    found = []
-    for end in End if base else ():
-        member = lane.at(end)
-        own = member.by_guid(base.guid) if base else None
-        going = sum(not each.reason for each in judged(member, lane.ours(end), own, now))
-        if is_crowd(member, going):
-            found.append((end, going))
-    return tuple(found)
-
-
-def crowded(lane: Lane, end: End, going: int, name: str, host: str) -> RefusedError:
-    """The refusal to let go of so many snapshots at one end at once. name: the pair's for a person here; host: where
-    that end is, "" for here."""
-    member = lane.at(end)
-    where = f" on {host}" if host else ""
-    return RefusedError(
-        f"its schedule would destroy {going} snapshots{where} at once, and none was",
-        filesystem=member.name,
-        evidence=f"more than a quarter of {len(member.snapshots)}; {lane.tag}:keep is {member.role.keep}",
-        advice=f"zrep expire -n {quote(name)} shows them; if that is right: zrep expire --yes {quote(name)}",
-    )
-
-
-def _without_hold(member: Member, tag: str, base: Snapshot) -> Member:
-    own = member.by_guid(base.guid)
-    if own is None:
-        return member
-    snapshots = tuple(
-        replace(s, holds=s.holds - {tag}) if tag in s.holds and s.createtxg < own.createtxg else s
-        for s in member.snapshots
-    )
-    return replace(member, snapshots=snapshots)
 
 
 def _unknown(lane: Lane, end: End) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.pair import End
 from zrep.core.place import NOWHERE
-from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.role import HERE, PEER, Intent, Role, intent_property, named, role_values
+from zrep.core.rules import DEFAULT_SAVECOUNT
 from zrep.core.steps import CreateParent, Hold, SetProperties, Step
 from zrep.core.tags import NO_ROLES, Roles
 

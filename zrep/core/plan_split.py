@@ -217,6 +217,8 @@ def _settings(tag: str, member: Member) -> dict[str, str]:
         "lease": role.lease,
         "minfree": role.minfree,
         "maxlag": role.max_lag,
+        "foreign": ",".join(role.foreign),
+        "unsent": "drop" if role.drop_unsent else "",
         "driver": role.driver,
         "keep": role.keep,
         "props": role.props,

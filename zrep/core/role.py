@@ -86,15 +86,16 @@ class Role(Struct, frozen=True):
     partially_applied: some of them are not yet what the record of a new role says; everything here is as the record
     says. alone: promoted without its peer, and not met it since; lease: seconds a master may go without its peer, 0 for
     ever; minfree: what must stay free in its pool, as floor_bytes reads it; max_lag: seconds for which the replica
-    may be behind, 0 for ever. unreadable: the properties whose values zrep never writes, as evidence; places: see
-    place.py.
+    may be behind, 0 for ever; places: see place.py; keep: the schedule by which this side keeps
+    snapshots, "" for none; foreign: patterns of those of others that it goes for too; drop_unsent: and for those that
+    are not known to be on the other side, while it is master. unreadable: the properties whose values zrep never
+    writes, as evidence.
 
     recursive: the pair is that of a tree, everything below the dataset with it; complete: the snapshot of the newest
     moment of which a replica has every member; coming: those that were about to be sent last. excluded and gone are
     those of a dataset below: left out of a tree with all below it, and set aside since so many seconds after 1970,
     because its source has gone. driver: HERE or PEER in a pulled pair, one of whose hosts alone dials the other,
-    whatever their roles; "": each can dial the other. keep: the schedule by which this side keeps snapshots,
-    as retention.rules_of reads it. within: it is that of the root of a tree, for one of its members;
+    whatever their roles; "": each can dial the other. within: it is that of the root of a tree, for one of its members;
     within_encrypted: that root is encrypted."""
 
     src_host: str = ""
@@ -119,6 +120,9 @@ class Role(Struct, frozen=True):
     minfree: str = ""
     max_lag: int = 0
     places: str = ""
+    keep: str = ""
+    foreign: tuple[str, ...] = ()
+    drop_unsent: bool = False
     lock_pid: str = ""
     partially_applied: bool = False
     unreadable: str = ""
@@ -128,7 +132,6 @@ class Role(Struct, frozen=True):
     excluded: bool = False
     gone: int | None = None
     driver: str = ""
-    keep: str = ""
     within: bool = False
     within_encrypted: bool = False
 

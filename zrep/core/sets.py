@@ -12,7 +12,7 @@ from zrep.core.names import sequence_of
 from zrep.core.pair import End, Tree
 from zrep.core.plan_data import back_to
 from zrep.core.steps import Step
-from zrep.core.tree import set_aside
+from zrep.core.tree import newest_upto, set_aside
 
 
 class Behind(Struct, frozen=True):
@@ -43,11 +43,10 @@ def beyond_set(tree: Tree, tag: str) -> tuple[Behind, ...]:
     for member in tree.members:
         # What has just arrived has no mark of zrep's yet: that it was about to come is known.
         arrived = {snapshot.guid for snapshot in member.snapshots if snapshot.name in tree.role.coming}
-        ours = [(sequence_of(tag, snapshot.name) or 0, snapshot) for snapshot in member.ours(tag, arrived)]
-        upto = [snapshot for number, snapshot in ours if number <= last]
-        later = tuple(snapshot for number, snapshot in ours if number > last)
+        ours = member.ours(tag, arrived)
+        later = tuple(snapshot for snapshot in ours if (sequence_of(tag, snapshot.name) or 0) > last)
         if later:
-            base = max(upto, key=lambda snapshot: snapshot.createtxg, default=None)
+            base = newest_upto(tag, ours, tree.role.complete)
             after = member.after(base) if base else ()
             foreign = tuple(snapshot.name for snapshot in after if snapshot not in later)
             found.append(Behind(member, base, later, foreign))

@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.dataset import Member
-from zrep.core.names import ancestors
+from zrep.core.dataset import Member, Snapshot
+from zrep.core.names import ancestors, sequence_of
 from zrep.core.pair import End, Pair, Tree
 from zrep.core.role import Role
 from zrep.core.steps import InheritProperty, Rename, SetProperties, Step
@@ -65,6 +65,16 @@ def role_within(name: str, chain: Sequence[tuple[str, Role]]) -> Role | None:
         if is_outside(role):
             return None
     return None
+
+
+def newest_upto(tag: str, ours: Iterable[Snapshot], moment: str) -> Snapshot | None:
+    """What a member has of a moment, by the name of that moment's snapshots: the newest of zrep's own that is not
+    later. One that was not written to then has its content of it in an older one."""
+    last = sequence_of(tag, moment)
+    if last is None:
+        return None
+    upto = (snapshot for snapshot in ours if (sequence_of(tag, snapshot.name) or 0) <= last)
+    return max(upto, key=lambda snapshot: snapshot.createtxg, default=None)
 
 
 class Change(Struct, frozen=True):

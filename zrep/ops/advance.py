@@ -13,16 +13,15 @@ from zrep.core.errors import FailedError, UnreachableError, ZrepError
 from zrep.core.names import pool_of
 from zrep.core.pair import End
 from zrep.core.plan_data import (
-    crowded,
-    held_back,
     merged,
     plan_advance,
     plan_converge,
 )
+from zrep.core.plan_expire import expire_converged
 from zrep.core.quantities import floor_bytes, size
 from zrep.core.steps import Hold, Step, TakeSnapshot
 from zrep.ops import hooks
-from zrep.ops.outcome import Outcome
+from zrep.ops.kept_back import note_kept_back
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import read_pool_space
 from zrep.ops.streams import bring, in_sessions, pools, ready, stream_pending
@@ -151,13 +150,9 @@ def converge(session: Session, views: Sequence[View]) -> dict[str, ZrepError]:
 
 
 def converging(session: Session, view: View) -> tuple[Step, ...]:
-    """What takes both sides of a pair to its base, as this run expires. Where a schedule would let go of many snapshots
-    at once none goes, and that is told."""
-    for end, going in held_back(view.lane, session.now) if session.options.expire else ():
-        host = "" if end is view.here else view.executor.host(end).name
-        error = crowded(view.lane, end, going, view.name, host)
-        if all(told.filesystem != error.filesystem for told in session.untidied):
-            session.untidied.append(Outcome(error.filesystem, error=error, harmless=True))
+    """What takes both sides of a pair to its base, as this run expires. What is kept back then is told."""
+    if session.options.expire:
+        note_kept_back(session, view, expire_converged(view.lane, session.now))
     return plan_converge(view.lane, session.now, expire=session.options.expire)
 
 

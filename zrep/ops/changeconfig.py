@@ -14,8 +14,8 @@ from zrep.core.place import own_and_peer
 from zrep.core.quantities import floor_bytes, seconds
 from zrep.core.relation import Unrelated, relate
 from zrep.core.requests import Identify, Lock
-from zrep.core.retention import rules_of
 from zrep.core.role import Role
+from zrep.core.rules import parse_patterns, parse_schedule
 from zrep.core.steps import InheritProperty, SetProperties, Step
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome
@@ -30,8 +30,9 @@ _LEAST_BYTES = 2**20
 class Config(Struct, frozen=True):
     """What changeconfig changes on this side; empty, 0 or None: as it is. Names are the peer's; lease: seconds, 0 for
     none; max_lag: how long the replica may be behind, as seconds() reads it, or "none"; recursive: whether everything
-    below goes with it, which both sides have to know; moved: the pool is here now; keep: a schedule as rules_of() reads
-    it, or "none"; exclude: whether it is left out, with all below it, of the tree that it is in."""
+    below goes with it, which both sides have to know; moved: the pool is here now; keep: a schedule, keep_foreign:
+    patterns, either may be "none"; unsent: "keep" or "drop"; exclude: whether it is left out, with all below it, of the
+    tree that it is in."""
 
     peer_host: str = ""
     peer_fs: str = ""
@@ -43,6 +44,8 @@ class Config(Struct, frozen=True):
     recursive: bool | None = None
     moved: bool = False
     keep: str = ""
+    keep_foreign: str = ""
+    unsent: str = ""
     exclude: bool | None = None
 
 
@@ -91,11 +94,7 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
         changes["maxlag"] = str(longest)
     if config.moved:
         changes["places"] = _moved(session, name)
-    if config.keep:
-        if config.keep != "none" and rules_of(config.keep) is None:
-            expected = "expected 24h 14d 8w 12m 5y, each letter once, or none"
-            raise UsageError(f"{config.keep!r} is no schedule", filesystem=name, evidence=expected)
-        changes["keep"] = "" if config.keep == "none" else " ".join(config.keep.split())
+    changes |= _rules(name, config)
     if config.recursive is not None:
         _change_tree(session, name, recursive=config.recursive)
         if not changes:
@@ -147,6 +146,21 @@ def _tell(session: Session, name: str, role: Role, changes: dict[str, str]) -> N
     told["places"] = f"{own_and_peer(theirs.role.places)[0]} {own}"
     properties = tuple((f"{session.tag}:{key}", value) for key, value in told.items())
     session.alone(peer).do_all([SetProperties(End.SOURCE, (role.peer_fs,), properties)])
+
+
+def _rules(name: str, config: Config) -> dict[str, str]:
+    """The properties of what this side keeps that are to be changed; UsageError for what makes no sense."""
+    given = (
+        ("keep", config.keep, parse_schedule, "a schedule: 24h 14d 8w 12m 5y, or none"),
+        ("foreign", config.keep_foreign, parse_patterns, "patterns of names: autosnap_*,by-hand-?, or none"),
+    )
+    for _, text, parse, expected in given:
+        if text not in ("", "none") and not parse(text):
+            raise UsageError(f"{text!r} cannot be kept by", filesystem=name, evidence=f"expected {expected}")
+    if config.unsent not in ("", "keep", "drop"):
+        raise UsageError(f"{config.unsent!r} is no choice", filesystem=name, evidence="expected keep or drop")
+    changes = {key: "" if text == "none" else " ".join(text.split()) for key, text, *_ in given if text}
+    return changes | ({"unsent": config.unsent} if config.unsent else {})
 
 
 def _change_tree(session: Session, name: str, *, recursive: bool) -> None:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from zrep.core.errors import BusyError, ZrepError
 from zrep.core.pair import End, Tree, plain_tree
-from zrep.core.plan_data import crowded, expire_end, held_back, judged, plan_expire
+from zrep.core.plan_expire import Expiry, expire_end, expire_lane
 from zrep.core.plan_gone import plan_gone
 from zrep.core.quantities import duration, size
 from zrep.core.relation import Linked
-from zrep.core.steps import DestroySnapshots
 from zrep.ops.execute import Executor
+from zrep.ops.kept_back import dated_ahead, too_many
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome, each
-from zrep.ops.pairs import Session, View
+from zrep.ops.pairs import Session
 from zrep.ops.read import observe_children, observe_tree
 
 
 def expire(
     session: Session, names: Sequence[str], here_only: bool, gone: int | None = None, *, many: bool = False
 ) -> list[Outcome]:
-    """Let go of surplus snapshots, each side by its own savecount and schedule; here_only (-L): leave the peer alone.
+    """Let go of surplus snapshots, each side by its own rules; here_only (-L): leave the peer alone.
     gone: and remove what was set aside longer than so many seconds ago; None: nothing of that. many (--yes): also more
-    than a quarter of a filesystem's at once, where a schedule says so.
+    than a quarter of a filesystem's at once.
 
     No names: every filesystem of a pair here, masters on both sides, replicas on this one.
     """
@@ -47,24 +47,11 @@ def _expire(session: Session, name: str, here_only: bool, everything: bool, gone
         return Outcome(name, error=error, skipped=everything)
     if not isinstance(view.relation, Linked):
         raise view.diagnosis.error(name)
-    for lane in view.lanes if not (many or session.options.dry_run) else ():
-        for end, going in held_back(lane.lane, session.now):
-            host = "" if end is lane.here else lane.executor.host(end).name
-            raise crowded(lane.lane, end, going, name, host)
-    plan = [step for lane in view.lanes for step in plan_expire(lane.lane, session.now, many=many)]
-    why = [line for lane in view.lanes for end in End for line in _why(session, lane, end)]
-    done = _let_go(session, name, view.executor, plan, why if session.options.dry_run else ())
+    expiries = [expiry for lane in view.lanes for expiry in expire_lane(lane.lane, session.now)]
+    done = _let_go(session, name, view.executor, expiries, many=many)
     if gone is None:
         return done
     return _remove_gone(session, done, view.executor, {end: view.pair.at(end) for end in End}, gone)
-
-
-def _why(session: Session, lane: View, end: End) -> list[str]:
-    """What becomes of each of zrep's snapshots at one end, and by which rule, a line each."""
-    member, base, host = lane.lane.at(end), lane.lane.base, lane.executor.host(end).name
-    own = member.by_guid(base.guid) if base else None
-    found = judged(member, lane.lane.ours(end), own, session.now)
-    return [f"{host}: {member.name}@{each.snapshot.name}: {each.reason or 'goes'}" for each in found]
 
 
 def _expire_here(session: Session, name: str, gone: int | None, *, many: bool) -> Outcome:
@@ -73,13 +60,13 @@ def _expire_here(session: Session, name: str, gone: int | None, *, many: bool) -
     tree = plain_tree(root)
     if root.role.recursive:
         tree = observe_tree(session.local, session.tag, name, recursive=True, sync_txg=True)
-    plan: list[DestroySnapshots] = []
+    end = End.SOURCE if root.role.master else End.TARGET
+    expiries: list[Expiry] = []
     for member in tree.members:
         held = [snapshot for snapshot in member.snapshots if session.tag in snapshot.holds and snapshot.sent]
-        own = replace(member, role=replace(member.role, savecount=root.role.savecount, keep=root.role.keep))
-        base = held[-1] if held else None
-        plan += expire_end(End.SOURCE, own, own.ours(session.tag), base, session.now, many=many)
-    done = _let_go(session, name, session.alone(), plan)
+        own, base = replace(member, role=root.role), held[-1] if held else None
+        expiries.append(expire_end(end, own, session.tag, member.ours(session.tag), base, session.now))
+    done = _let_go(session, name, session.alone(), expiries, many=many, option="-L ")
     return done if gone is None else _remove_gone(session, done, session.alone(), {End.SOURCE: tree}, gone)
 
 
@@ -103,12 +90,41 @@ def _remove_gone(session: Session, done: Outcome, executor: Executor, trees: Map
 
 
 def _let_go(
-    session: Session, name: str, executor: Executor, plan: Sequence[DestroySnapshots], why: Sequence[str] = ()
+    session: Session, name: str, executor: Executor, expiries: Sequence[Expiry], *, many: bool, option: str = ""
 ) -> Outcome:
-    """Destroy snapshots, but for those that somebody uses. why: what is to be told of each."""
+    """Destroy snapshots, but for those that somebody uses, and for more at once than is usual. option: of the command
+    that does those too."""
     before = len(session.untidied)
+    plan = [step for expiry in expiries for step in expiry.steps(agreed=many)]
     for step in plan:
         executor.tidy(step)
     count = sum(len(step.names) for step in plan) - (len(session.untidied) - before)
     gone = f"expired {count} snapshot{'' if count == 1 else 's'}"
-    return Outcome(name, message=gone if plan else "nothing to expire", notes=tuple(why))
+    return Outcome(
+        name,
+        message=gone if plan else "nothing to expire",
+        notes=tuple(_explained(executor, expiries)) if session.options.dry_run else (),
+        error=_kept_back(session, name, executor, expiries, many=many, option=option),
+    )
+
+
+def _kept_back(
+    session: Session, name: str, executor: Executor, expiries: Sequence[Expiry], *, many: bool, option: str
+) -> ZrepError | None:
+    """Why not all went that could have gone, for the first that it is true of."""
+    for expiry in expiries:
+        if expiry.too_many and not many:
+            return too_many(name, executor.host(expiry.end).name, expiry, option)
+    for expiry in expiries:
+        if expiry.ahead:
+            return dated_ahead(name, executor.host(expiry.end).name, expiry, session.now)
+    return None
+
+
+def _explained(executor: Executor, expiries: Iterable[Expiry]) -> Iterable[str]:
+    """A line for each snapshot that the rules are about: that it goes, or by what it stays."""
+    for expiry in expiries:
+        host, name = executor.host(expiry.end).name, expiry.member.name
+        for verdict in expiry.verdicts:
+            becomes = f"stays: {verdict.reason}" if verdict.reason else "goes"
+            yield f"{host}: {name}@{verdict.snapshot.name} {becomes}"

@@ -20,8 +20,8 @@ from zrep.core.plan_init import (
 )
 from zrep.core.quantities import size
 from zrep.core.requests import Dial, Identity, IsUnmodified, ReadUsers, Users
-from zrep.core.retention import DEFAULT_SAVECOUNT
 from zrep.core.role import HERE, PEER, Role
+from zrep.core.rules import DEFAULT_SAVECOUNT
 from zrep.host.local import Host
 from zrep.ops.children import refused_change
 from zrep.ops.execute import Executor
