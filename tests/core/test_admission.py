@@ -135,6 +135,7 @@ STEPS: list[tuple[steps.Change, str]] = [
     (steps.Share(S, A), "b"),
     (steps.Clone(T, AT, B, ()), ""),
     (steps.DestroyClone(T, A), ""),
+    (steps.DestroyAside(T, A, "zrep", 5), ""),
     (steps.PromoteClone(T, A), ""),
     (steps.Allow(T, A, ("-u", "evil", "destroy")), ""),
     (steps.Rollback(T, AT), ""),

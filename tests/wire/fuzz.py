@@ -22,7 +22,7 @@ from tests.wire.mutate import mutated
 from tests.wire.test_ssh import LINES as COMMAND_LINES
 from zrep.core.admission import SEND_FLAGS, Gate, refusal, refused_receive, refused_send
 from zrep.core.errors import RefusedError
-from zrep.core.requests import CarryOut, Grant, ReadStreamSize, Recall, Remember
+from zrep.core.requests import CarryOut, FindUnmakable, Grant, ReadStreamSize, Recall, Remember
 from zrep.wire import messages, ssh
 from zrep.wire.messages import Answered, Ask, Failed, MalformedError
 from zrep.zfs.errors import as_error
@@ -141,6 +141,8 @@ def through_gate(random: Random) -> bool:
     told = to_builtins(asked.request)
     if isinstance(asked.request, ReadStreamSize):
         del told["step"]["target"]  # on the other host
+    elif isinstance(asked.request, FindUnmakable):
+        del told["paths"]  # directories: whoever may move a role here is told which of them cannot be made
     elif isinstance(asked.request, Grant):
         told["generations"] = list(told["generations"])
     elif isinstance(asked.request, Remember):
