@@ -117,7 +117,6 @@ STEPS: list[tuple[steps.Change, str]] = [
     (steps.DestroySnapshots(T, A, ("zrep_000001",)), "rsb"),
     (steps.DestroySnapshots(T, A, ("daily",)), ""),
     (steps.DestroySnapshots(T, A, ("zrep_000001", "daily")), ""),
-    (steps.DestroyAside(T, A, "zrep", 1), ""),
     (steps.TakeSnapshot(S, "zrep", (AT,)), "sb"),
     (steps.TakeSnapshot(S, "zrep", (f"{A}@mine",)), ""),
     (steps.RenameSnapshot(S, AT, NEXT), "sb"),
