@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from tests.lab.hosts import Host, Lab
 from tests.lab.zrep_on import PICTURE, REFUSED, TRACES, alone, in_step, made, silent, snapshots, unchanged
 
@@ -114,3 +118,92 @@ class TestOperations:
         assert in_step(alpha, A, beta, B)
         beta.run(f"echo 12345678 | zfs load-key {B} && zfs mount {B}")
         assert beta.run(f"cat /{B}/file").out == "more\n"
+
+
+# Asked of the helper through the gate; each must be refused.
+REQUESTS = r"""
+from zrep.core import requests as r, steps as s
+from zrep.core.errors import ZrepError
+from zrep.core.pair import End
+from zrep.wire.client import RemoteHost
+
+A, OUT, T = "tank/data/a", "tank/other", End.TARGET
+many = [
+    *(s.SetProperties(T, (A,), (pair,)) for pair in (
+        ("mountpoint", "/etc"), ("setuid", "on"), ("sharenfs", "rw"), ("readonly", "off"), ("zrep:master", "yes"),
+        ("canmount", "on"), ("com.sun:auto-snapshot", "true"), ("exec", "on"), ("devices", "on"))),
+    *(s.SetProperties(T, (name,), (("zrep:sent", "1"),)) for name in (OUT, "tank", "tank/data2", "tank/data/../other")),
+    s.DestroySnapshots(T, OUT, ("1",)), s.DestroySnapshots(T, A, ("daily",)),
+    s.DestroySnapshots(T, A, ("zrep_000001", "x")), s.Rollback(T, A + "@zrep_000001"),
+    s.DestroyClone(T, A), s.PromoteClone(T, A), s.Clone(T, OUT + "@1", A + "/loot", ()), s.Rename(T, A, "tank/away"),
+    s.Rename(T, OUT, "tank/data/loot"), s.Mount(T, A, "/etc"), s.Unmount(T, A, True, "/"), s.Share(T, A),
+    s.RemountWritable(T, A, "/"), s.RemountReadOnly(T, A, "/"), s.Allow(T, A, ("everyone", "destroy")),
+    s.CreateParent(T, "tank/x"), s.Dirty(T, A), s.InheritProperty(T, (A,), "zrep:src-fs"),
+    s.TakeSnapshot(T, "zrep", (A + "@zrep_000099",)), s.CloseTransactionGroup(T, "rpool"),
+]
+asked = [r.CarryOut((step,)) for step in many] + [
+    r.TakeRole("zrep", s.TakeRole(T, A, "", "1" * 16, (("zrep:master", "yes"),))),
+    r.RunHooks("before-promote", {"LD_PRELOAD": "/tmp/x", "ZREP_FS": A}),
+    r.Grant("x", {A: r.NO_GENERATION}, {}), r.Grant("zrep", {OUT: r.NO_GENERATION}, {}),
+    r.ReadAllProperties(OUT), r.ReadChildren("tank"), r.ReadSnapshots((OUT + "@1",)), r.ReadMounts(),
+    r.ReadRole("zrep", OUT), r.ReadUsers(OUT), r.EndReceive(OUT), r.Lock((OUT,), 1.0), r.Lock((A,), 1e9),
+    r.Remember({"../../root/x": {"a": 1}}), r.ReadDifferences(A + "@zrep_000001", A), r.ReadToken("1-ab"),
+]
+host = RemoteHost("root@beta")
+for request in asked:
+    try:
+        print("ADMITTED", request, host.ask(request))
+    except ZrepError as error:
+        assert "the gate of beta does not admit" in error.what, error.line()
+print(len(asked), "refused;", *host.ask(r.FindRoles("zrep")), *host.ask(r.ReadTags()))
+found = host.ask(r.ReadMembers("zrep", ("tank", A)))
+print(found.members["tank"].snapshots, sorted(found.members["tank"].properties))
+host.close()
+"""
+
+
+class TestAttacks:
+    """With the key, and nothing else; beta lets in what --receive does."""
+
+    @pytest.fixture(scope="class")
+    def attacked(self, lab: Lab) -> Lab:
+        alpha, beta = linked(lab)
+        silent(alpha, "zrep sync all")
+        beta.run(f"zfs snapshot {B}@daily")
+        alpha.put(REQUESTS.encode(), "/lab/requests.py", mode="644")
+        return lab
+
+    def test_no_other_way_of_ssh_is_open(self, attacked: Lab) -> None:
+        tries = (
+            "ssh root@beta",
+            "ssh -tt root@beta",
+            "sftp -b /dev/null root@beta",
+            "scp /etc/hosts root@beta:/root/loot",
+            "ssh -N -o ExitOnForwardFailure=yes -R 9999:localhost:22 root@beta",
+            "ssh -W localhost:22 root@beta",
+            "ssh -o SetEnv=ZREP_RUNDIR=/tmp -o SendEnv=ZREP_RUNDIR root@beta zrep peer",
+        )
+        with unchanged(attacked), unchanged(attacked, "ls /root /etc /tmp"):
+            for command in tries:
+                done = attacked.alpha.run(f"su operator -c 'timeout 20 {command} < /dev/null'", check=False, timeout=60)
+                assert done.rc not in (0, 124), command
+
+    def test_no_request_of_his_is_carried_out(self, attacked: Lab) -> None:
+        with unchanged(attacked), unchanged(attacked, PICTURE):
+            done = attacked.alpha.run("su operator -c '/opt/zrep/bin/python /lab/requests.py'", timeout=120)
+        assert "ADMITTED" not in done.out
+        assert re.match(rf"\d+ refused; {B}\n\(\) \['available', 'encryption'", done.out), done
+
+    def test_a_long_line_costs_him_his_connection(self, attacked: Lab) -> None:
+        alpha = attacked.alpha
+        alpha.run(
+            '/opt/zrep/bin/python -c \'from zrep.wire import ssh; print(ssh.helper("zrep"), end="")\' > /lab/helper'
+        )
+        done = alpha.run(
+            "tr '\\0' x < /dev/zero | head -c 10G | timeout 100 ssh root@beta \"$(cat /lab/helper)\"",
+            check=False,
+            timeout=120,
+        )
+        assert done.rc == 1, done
+        assert "a line that is too long" in done.out
+        silent(alpha, "zrep sync all")

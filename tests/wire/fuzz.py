@@ -97,7 +97,21 @@ _GATES = (
 )
 _NAME = re.compile(rb"tank/(?:a|b c)(?:@[^\"]*)?(?=\"|')")
 # What in a request names no dataset of the host that is asked.
-_NO_NAMES = frozenset({"properties", "override", "about", "mountpoint", "identity", "expected", "tag", "event", "host"})
+_NO_NAMES = frozenset(
+    {
+        "properties",
+        "override",
+        "about",
+        "mountpoint",
+        "outfilter",
+        "infilter",
+        "identity",
+        "expected",
+        "tag",
+        "event",
+        "host",
+    }
+)
 
 
 def _with_names(line: bytes, random: Random) -> bytes:
