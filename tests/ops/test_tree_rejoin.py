@@ -86,16 +86,25 @@ def test_what_the_pair_was_told_to_do_stays_with_its_root(hosts: Hosts) -> None:
     assert {name: value(hosts, A, f"zrep:{name}") for name in told} == told
 
 
-def test_what_is_in_no_pair_stays_where_it_is_as_it_is(hosts: Hosts) -> None:
-    """Left out, nobody's, or in a pair of its own: carried through the change of names, not unmounted by it."""
+def test_what_is_left_out_stays_where_it_is_as_it_is(hosts: Hosts) -> None:
+    """Carried through the change of names, and not unmounted by it."""
+    trees.diverged(hosts)
+    hosts["alpha"].sh(f"zfs create -u -o readonly=off -o zrep:exclude=on -o mountpoint=/srv/tmp {A}/x/tmp")
+    good(hosts.run("alpha", REJOIN))
+    assert f"{A}/x/tmp" in members(hosts, "alpha")
+    assert value(hosts, f"{A}/x/tmp", "mountpoint") == "/srv/tmp"
+
+
+def test_what_is_in_a_pair_of_its_own_below_what_would_leave_refuses_before_anything_changes(hosts: Hosts) -> None:
+    """Its own runs, and the streams that it gets, go by its name."""
     trees.diverged(hosts)
     alpha = hosts["alpha"]
-    for name, options in (("tmp", "-o zrep:exclude=on"), ("own", "")):
-        alpha.sh(f"zfs create -u -o readonly=off {options} -o mountpoint=/srv/{name} {A}/x/{name}")
+    alpha.sh(f"zfs create -u -o readonly=off {A}/x/own")
     alpha.sh(f"zfs set zrep:src-host=alpha zrep:src-fs={A}/x/own zrep:dest-host=beta zrep:dest-fs=tank/o {A}/x/own")
-    good(hosts.run("alpha", REJOIN))
-    assert {f"{A}/x/tmp", f"{A}/x/own"} <= set(members(hosts, "alpha"))
-    assert value(hosts, f"{A}/x/tmp", "mountpoint") == "/srv/tmp"
+    before = members(hosts, "alpha")
+    refused = hosts.run("alpha", REJOIN)
+    assert (refused.code, f"({A}/x/own)" in refused.text) == (3, True), refused.text
+    assert (members(hosts, "alpha"), value(hosts, A, "zrep:master")) == (before, "yes")
 
 
 def test_one_that_the_other_side_has_nothing_of_stays_where_something_else_is_below_it(hosts: Hosts) -> None:

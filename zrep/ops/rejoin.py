@@ -117,7 +117,7 @@ def _refuse_early(session: Session, view: View) -> None:
         raise _in_use(root, f"mounted in another mount namespace: {', '.join(elsewhere)}")
     bases = _bases(view.mine, _guids(view.theirs))
     known = [member.name for member in view.mine.members if _surely_written(member, bases.get(member.name))]
-    refuse_split(session, split_members(view.mine, known), bases)
+    refuse_split(session, view.mine, split_members(view.mine, known), bases)
 
 
 def _surely_written(member: Member, base: Snapshot | None) -> bool:

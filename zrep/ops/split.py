@@ -34,7 +34,15 @@ from zrep.core.plan_split import (
 from zrep.core.role import Role
 from zrep.core.steps import Allow, DestroyClone, InheritProperty, SetProperties
 from zrep.ops.pairs import Session
-from zrep.ops.read import observe, observe_each, observe_tree, read_all_properties, read_delegations, read_marked
+from zrep.ops.read import (
+    observe,
+    observe_children,
+    observe_each,
+    observe_tree,
+    read_all_properties,
+    read_delegations,
+    read_marked,
+)
 from zrep.zfs import commands
 from zrep.zfs.errors import NoSpaceError
 
@@ -55,7 +63,7 @@ def prepare_split(
     """Decide on a split, and make the clones of all that was written to alone: what ZFS does not take is known then.
     written: bytes, by name; bases: of each member what the other side has of it; master, peer: as for new_split."""
     members = split_members(tree, written)
-    refuse_split(session, members, bases)
+    refuse_split(session, tree, members, bases)
     room = room_for(session.tag, tree.members[0], members)
     split = new_split(session.tag, tree.members[0], master, sum(written.values()), peer, room)
     parts = new_parts(split, members, bases)
@@ -73,8 +81,10 @@ def split_members(tree: Tree, written: Iterable[str]) -> list[Member]:
     return [member for member in tree.members if member.name in names]
 
 
-def refuse_split(session: Session, members: Sequence[Member], bases: Bases) -> None:
-    """What keeps these from being renamed into a split copy."""
+def refuse_split(session: Session, tree: Tree, members: Sequence[Member], bases: Bases) -> None:
+    """What keeps these members of a tree from being renamed into a split copy."""
+    if members:
+        _refuse_children(session, tree, members)
     names = {member.name for member in members}
     for member in members:
         new = [name for name in ancestors(member.name) if name in names and name not in bases]
@@ -102,6 +112,22 @@ def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
         evidence=f"written after @{base.name}",
         advice=f"copy what is wanted of it, then: {'; '.join([*release, rollback])}, then {again}",
     )
+
+
+def _refuse_children(session: Session, tree: Tree, members: Sequence[Member]) -> None:
+    """A rename carries along what is below. What is left out of a tree, or was set aside, goes back at once; what is in
+    a pair of its own, or in none at all, somebody may need by its name."""
+    known = {member.name for member in (*tree.members, *tree.excluded, *tree.aside)}
+    aside = tuple(f"{member.name}/" for member in tree.aside)
+    others = [x for x in observe_children(session.local, tree.name) if x not in known and not x.startswith(aside)]
+    below = [name for name in others if any(name.startswith(f"{member.name}/") for member in members)]
+    if below:
+        raise RefusedError(
+            "it has child filesystems that are not replicated with it, and a split would move them along",
+            filesystem=tree.name,
+            evidence=", ".join(below[:5]),
+            advice="move them out of it (zfs rename) and run this again",
+        )
 
 
 def _refuse_other_pairs(session: Session, member: Member) -> None:
