@@ -237,6 +237,22 @@ class TestDisaster:
         assert "tail0" not in now.data
         assert value(pulled, "alpha", A, "zrep:driver") == "peer"
 
+    def test_a_clone_in_its_place_is_finished_from_there(self, pulled: Hosts) -> None:
+        """The clone has no links yet: whoever asks from the other side knows what it is called there."""
+        pairs.written(pulled, key="tail")
+        pulled.wire.cut = True
+        good(pulled.run("beta", pairs.forcing(B)))
+        pulled.wire.cut = False
+        clone = "tank/a_rejoin_1_00000001"
+        pairs.hit(pulled, "beta", REJOIN, Mode.KILL_AFTER, "zfs", "rename", "-u", clone)
+        pulled.wire.heal()
+        [row] = pulled.run("beta", lambda session: status(session, [])).rows
+        assert (row.state, row.advice) == ("rejoin unfinished", "zrep rejoin --peer tank/b")
+        for row in pulled.run("alpha", lambda session: status(session, [])).rows:
+            assert row.advice == ("" if row.name == A else "on beta: zrep rejoin --peer tank/b")
+        good(pulled.run("beta", REJOIN))
+        good(pulled.run("beta", SYNC_ALL))
+
     def test_a_dry_run_of_it_changes_nothing(self, pulled: Hosts) -> None:
         pairs.written(pulled, key="tail")
         pulled.wire.cut = True

@@ -218,7 +218,7 @@ def _diagnose_roles(
         return _unknown(own, mine.role, theirs)
     if theirs is None:
         return _elsewhere(mine, elsewhere or {}) or _missing(mine)
-    other = _decided(theirs.name, theirs.role, mine.role.peer_host) or met_elsewhere(mine, theirs)
+    other = _decided(theirs.name, theirs.role, mine.role.peer_host, mine.name) or met_elsewhere(mine, theirs)
     if other is not None:
         return other
     if shell:
@@ -229,8 +229,9 @@ def _diagnose_roles(
 # --- one side ---
 
 
-def _decided(name: str, role: Role, host: str) -> Diagnosis | None:
-    """What a side is whatever the other one says. host: where it is, "" for here."""
+def _decided(name: str, role: Role, host: str, own: str = "") -> Diagnosis | None:
+    """What a side is whatever the other one says. host: where it is, "" for here; own: of one that is elsewhere, the
+    half here."""
     where = f" on {host}" if host else ""
     # A clone that has the name it was prepared for: the record of its rejoin is on the copy.
     in_place = name if role.split.startswith(f"{PREPARED} {name},") else ""
@@ -239,7 +240,7 @@ def _decided(name: str, role: Role, host: str) -> Diagnosis | None:
             State.REJOIN_UNFINISHED,
             f"the rejoin of {rejoining}{where} is unfinished",
             "it was cut on the way",
-            _rejoin_again(host, role, rejoining),
+            _rejoin_again(host, role, rejoining, own),
         )
     if role.split:
         return Diagnosis(State.SPLIT_COPY, "this is a split copy kept by rejoin, not part of a pair", role.split)
@@ -358,7 +359,7 @@ def _elsewhere(mine: Member, roles: Mapping[str, Role]) -> Diagnosis | None:
     role = mine.role
     for name, other in roles.items():
         if other.rejoining == role.peer_fs:
-            return _decided(name, other, role.peer_host)
+            return _decided(name, other, role.peer_host, mine.name)
     for name, other in roles.items():
         if name != role.peer_fs and other.paired and other != role and _one_pair(role, other):
             learn = _command("", "changeconfig", mine.name, role.peer_host, name)
@@ -642,13 +643,16 @@ def _of_half(host: str, role: Role, name: str, *words: str) -> str:
     return _command("" if host else role.peer_host, *words, "--peer", role.peer_fs)
 
 
-def _rejoin_again(host: str, role: Role, name: str) -> str:
-    """The rejoin that goes on with one that was cut. role: that of the dataset on host that has the record; its links
-    are no longer those of the pair."""
+def _rejoin_again(host: str, role: Role, name: str, own: str) -> str:
+    """The rejoin that goes on with one that was cut. role: that of the dataset on host that shows it, the copy or the
+    clone in its place, whose links are no longer those of the pair; own: as of _decided."""
+    if not role.only_dialled:
+        return _command(host, "rejoin", name)
+    if host:
+        return _command("", "rejoin", "--peer", own)
     known = role.intent.detail if role.intent else {}
-    if not role.only_dialled or "peer" not in known:
-        return _of_half(host, role, name, "rejoin")
-    return _command("" if host else known.get("host", ""), "rejoin", "--peer", known["peer"])
+    # A clone in its place knows no peer: the copy does, and says it.
+    return _command(known["host"], "rejoin", "--peer", known["peer"]) if "peer" in known else ""
 
 
 def _init_again(host: str, role: Role, name: str, peer: str, target: str) -> str:
