@@ -143,6 +143,21 @@ class TestRelay:
         ended = relayed.run("alpha", pairs.rejoining(A), tag=OFFSITE)
         refused(ended, "can follow only one master", "zrep -t zrep takeover tank/a")
 
+    def test_one_whose_role_change_under_another_tag_was_cut_is_told_what_leads_on(self, both: Hosts) -> None:
+        """Simulation, seed 361679143: what rejoin and takeover advised led to each other."""
+        pairs.hit(both, "alpha", pairs.failing_over(A), Mode.KILL_AFTER, "zfs", "set", tag=OFFSITE)
+        both.wire.heal()
+        both.wire.cut = True
+        good(both.run("gamma", pairs.forcing(G), tag=OFFSITE))
+        good(both.run("beta", pairs.forcing(B)))
+        both.wire.cut = False
+        good(both.run("alpha", pairs.rejoining(A)))
+        ended = both.run("alpha", pairs.rejoining(A), tag=OFFSITE)
+        refused(ended, "can follow only one master", "zrep -t zrep clear -L tank/a, or zrep -t offsite clear -L tank/a")
+        good(both.run("alpha", lambda session: clear(session, A, True), tag=OFFSITE))
+        good(both.run("beta", SYNC_ALL))
+        good(both.run("alpha", pairs.taking_over(A)))
+
     def test_one_that_is_made_from_a_replica_is_not_told_to_be_made_writable(self, three: Hosts) -> None:
         pairs.linked(three)
         good(three.run("beta", pairs.initialising(Request(B, "gamma", G)), tag=OFFSITE))

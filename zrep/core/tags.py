@@ -97,23 +97,32 @@ def refuse_taking(name: str, host: str, tag: str, others: Roles) -> RefusedError
         return RefusedError(
             f"{name} on {host} is a replica under the tag {other} too: it would become writable",
             evidence=f"there it follows {_followed(role)}",
-            advice=f"decide which pair is right, and end the other one's half here, on {host}: "
-            f"{command(other, 'clear', '-L', _holder(name, role))}, or {command(tag, 'clear', '-L', name)}",
+            advice=_end_one(name, host, tag, other, role),
         )
     return refuse_undecided(name, host, others)
 
 
-def refuse_following(name: str, host: str, tag: str, others: Roles) -> RefusedError | None:
-    """Why an old master cannot become the replica of its pair."""
+def refuse_following(name: str, host: str, tag: str, own: Role, others: Roles) -> RefusedError | None:
+    """Why an old master cannot become the replica of its pair. own: its role under this tag, which refuses a role
+    change under another one once it is not known to be the master (refuse_undecided)."""
     if other := replica_under(others):
         role = others[other]
         master = command(other, "takeover", _holder(name, role))
+        first = f"make it the master there first, {master}, and run this again"
         return RefusedError(
             f"{name} on {host} is a replica under the tag {other} already, and can follow only one master",
             evidence=f"there it follows {_followed(role)}",
-            advice=f"make it the master there first, {master}, and run this again",
+            advice=_end_one(name, host, tag, other, role) if _undecided({tag: own}) else first,
         )
     return None
+
+
+def _end_one(name: str, host: str, tag: str, other: str, role: Role) -> str:
+    """Of two pairs that cannot both go on, a person decides. role: that under the other tag."""
+    return (
+        f"decide which pair is right, and end the other one's half here, on {host}: "
+        f"{command(other, 'clear', '-L', _holder(name, role))}, or {command(tag, 'clear', '-L', name)}"
+    )
 
 
 def refuse_undecided(name: str, host: str, others: Roles) -> RefusedError | None:

@@ -36,7 +36,12 @@ def check_taking(session: Session, tree: Tree) -> None:
 
 def check_following(session: Session, tree: Tree) -> None:
     """The refusal of a second master to follow."""
-    for error in _refused(session.local, session.tag, tree, refuse_following):
+    own = tree.role
+
+    def refuse(name: str, host: str, tag: str, others: Roles) -> RefusedError | None:
+        return refuse_following(name, host, tag, own, others)
+
+    for error in _refused(session.local, session.tag, tree, refuse):
         raise error.about(tree.name)
 
 
