@@ -43,8 +43,8 @@ _zrep() {
 
     command=${words[index]}
     case $command in
-        init | -i) command=init options="--pull --adopt --src-host --savecount --send-flags -o -x -r --recursive --exclude --strip -n --dry-run -v --verbose --json"
-            takes="--src-host --savecount --send-flags -o -x --exclude --strip" ;;
+        init | -i) command=init options="--pull --adopt --src-host --savecount --send-flags --bwlimit --compress -o -x -r --recursive --exclude --strip -n --dry-run -v --verbose --json"
+            takes="--src-host --savecount --send-flags --bwlimit --compress -o -x --exclude --strip" ;;
         sync | -S) command=sync options="-q -j -f --crash-consistent --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         refresh) options="-q -j --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         failover) options="--force-unmount -n --dry-run -v --verbose --json" ;;
@@ -59,8 +59,8 @@ _zrep() {
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
-            options="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --max-lag --moved -r --no-recursive --exclude --include -n --dry-run -v --verbose --json"
-            takes="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --max-lag" ;;
+            options="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --moved -r --no-recursive --exclude --include -n --dry-run -v --verbose --json"
+            takes="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag" ;;
         clear) options="-L --keep-base -n --dry-run -v --verbose --json" ;;
         doctor) options="--may-be-empty -v --verbose --json" ;;
         allow) options="--send --receive --apply" ;;

@@ -32,7 +32,7 @@ function __zrep_argument_is
     for word in $words[2..]
         if test $skip = yes
             set skip no
-        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --gone --exclude --strip --lease --minfree --keep --keep-foreign --unsent --max-lag --output -q -o -S -w -c --color
+        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --gone --exclude --strip --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --output -q -o -S -w -c --color
             set skip yes
         else if not string match -q -- '-*' $word
             set -a arguments $word
@@ -185,6 +185,8 @@ complete -c zrep -n '__zrep_command_is changeconfig -C' -s r -d 'Everything belo
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l no-recursive -d 'No more'
 complete -c zrep -n '__zrep_command_is expire -e' -l yes -d 'Although a schedule lets go of more than a quarter at once'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l keep -x -d 'And by this schedule: 24h 14d 8w 12m 5y'
+complete -c zrep -n '__zrep_command_is init -i changeconfig -C' -l bwlimit -x -d 'Bytes a second on the wire: 500K, 10M, none'
+complete -c zrep -n '__zrep_command_is init -i changeconfig -C' -l compress -x -a 'zstd lz4 gzip pigz none' -d 'Its streams on the wire'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l keep-foreign -x -d 'Snapshots of others that the rules are for too'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l unsent -x -a 'keep drop' -d 'What is not replicated yet'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l exclude -d 'Out of the tree that it is in'

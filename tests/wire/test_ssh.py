@@ -30,6 +30,7 @@ FULL = step(options=("-p", "-L", "-e", "-c"), exclude=("zrep:gen", "mountpoint")
 INCREMENT = step(base="tank/a@zrep_000001", options=("-w",))
 RESUMED = step(token=TOKEN)
 FILTERED = step(base="tank/a@zrep_000001", outfilter="pigz -1 | mbuffer", infilter="mbuffer | pigz -d")
+SHAPED = step(base="tank/a@zrep_000001", outfilter="tee x", infilter="tee y", compress="zstd", bwlimit=10485760)
 BARE = Sending("tank/a@zrep_000002")
 SENT = Sending("tank/a@zrep_000002", "tank/a@zrep_000001", None, ("-w",))
 
@@ -58,6 +59,8 @@ LINES: list[tuple[str, Line]] = [
         receiver(FULL, marked=True),
         received(True, Receiving("tank/b c", ("zrep:gen", "mountpoint"), (("readonly", "on"),))),
     ),
+    (ssh.sender([SHAPED]), Sender((Sending(SHAPED.snapshot, SHAPED.base, None, (), "tee x", "zstd", 10485760),))),
+    (receiver(SHAPED, marked=True), received(True, Receiving("tank/b c", infilter="tee y", compress="zstd"))),
     (ssh.sender([INCREMENT, step()]), Sender((SENT, BARE))),
     (
         receiver(FULL, INCREMENT, marked=False),

@@ -33,6 +33,13 @@ app = typer.Typer(
 Filesystem = Annotated[
     str, typer.Argument(metavar="FS", help="Filesystem or volume on this host.", callback=words.one_dataset)
 ]
+BandwidthLimit = Annotated[
+    str,
+    typer.Option("--bwlimit", metavar="RATE", help="Of its streams: 500K, 10M a second, by pv or mbuffer; or none."),
+]
+Compress = Annotated[
+    str, typer.Option("--compress", metavar="PROGRAM", help="Its streams on the wire: zstd, lz4, gzip, pigz; or none.")
+]
 Filesystems = Annotated[list[str], typer.Argument(metavar="FS...|all", help="Filesystems here, or all.")]
 ForceUnmount = Annotated[bool, typer.Option("--force-unmount", help="Go on although files of FS are open to write.")]
 Alone = Annotated[bool, typer.Option("-L", help="The master is gone: take over alone, losing what it had not sent.")]
@@ -106,6 +113,8 @@ def init(
     send_flags: Annotated[
         str | None, typer.Option(metavar="FLAGS", help="Flags of every zfs send of this pair, e.g. '-p -w'.")
     ] = None,
+    bwlimit: BandwidthLimit = "",
+    compress: Compress = "",
     recursive: Annotated[bool, typer.Option("-r", "--recursive", help="And everything below FS, as one tree.")] = False,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="With -r: leave out what is below FS and so called.")
@@ -143,11 +152,41 @@ def init(
         raise UsageError(
             "-o is for a replica that init makes", evidence="--adopt", advice="zfs set it there, and -x NAME"
         )
+    through = (_compressor(compress), _rate(bwlimit))
     request = Request(
-        filesystem, host, target, src_host, kept, send_flags, recursive, pull, adopt, tuple(exclude or ()), props
+        filesystem,
+        host,
+        target,
+        src_host,
+        kept,
+        send_flags,
+        recursive,
+        pull,
+        adopt,
+        tuple(exclude or ()),
+        props,
+        *through,
     )
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: init(session, request), request.name)
+
+
+def _rate(text: str) -> int:
+    from zrep.core.shape import rate
+
+    found = 0 if text in ("", "none") else rate(text)
+    if found is None:
+        raise UsageError(f"--bwlimit is {text!r}", evidence="expected 500K, 10M or none")
+    return found
+
+
+def _compressor(text: str) -> str:
+    from zrep.core.shape import COMPRESSORS, compressor
+
+    found = "" if text in ("", "none") else compressor(text)
+    if found is None:
+        raise UsageError(f"--compress is {text!r}", evidence=f"expected {', '.join(COMPRESSORS)} or none")
+    return found
 
 
 @app.command()
@@ -532,6 +571,8 @@ def changeconfig(
     keep_foreign: Annotated[
         str, typer.Option(metavar="PATTERN,...", help="Snapshots of others that the rules are for too; none ends it.")
     ] = "",
+    bwlimit: BandwidthLimit = "",
+    compress: Compress = "",
     unsent: Annotated[
         str, typer.Option(metavar="WHAT", help="Not replicated yet: keep, or drop where the rules do not keep it.")
     ] = "",
@@ -556,8 +597,22 @@ def changeconfig(
     from zrep.ops.changeconfig import Config, changeconfig
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
-    rules = (keep, keep_foreign, unsent)
-    config = Config(host, target, own_host, savecount or 0, lease, minfree, max_lag, recursive, moved, *rules)
+    config = Config(
+        peer_host=host,
+        peer_fs=target,
+        own_host=own_host,
+        savecount=savecount or 0,
+        keep=keep,
+        keep_foreign=keep_foreign,
+        unsent=unsent,
+        compress=compress,
+        bwlimit=bwlimit,
+        lease=lease,
+        minfree=minfree,
+        max_lag=max_lag,
+        recursive=recursive,
+        moved=moved,
+    )
     return running.run(session, lambda: changeconfig(session, filesystem, config), filesystem)
 
 

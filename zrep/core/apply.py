@@ -340,8 +340,9 @@ class _Host:
             "guid": Value(f"{_PLANNED}{name}", "-"),
         }
         allowed = next((member.filters for member in self.members.values() if member.filters), ())
+        programs = next((member.programs for member in self.members.values() if member.programs), ())
         made = build_member(self.tag, name, {**inherited, **born, **values}, ())
-        self.members[name] = replace(made, filters=allowed)
+        self.members[name] = replace(made, filters=allowed, programs=programs)
 
     def _encryption_above(self, dataset: str) -> dict[str, Value]:
         above = self.members.get(dataset.rpartition("/")[0])
@@ -362,7 +363,7 @@ class _Host:
             member = self.members.pop(name)
             values = {key: _renamed(value, name, renamed, key) for key, value in member.properties.items()}
             built = build_member(self.tag, renamed(name), values, member.snapshots)
-            self.members[renamed(name)] = replace(built, filters=member.filters)
+            self.members[renamed(name)] = replace(built, filters=member.filters, programs=member.programs)
         self._encryption_roots(renamed)
         self._origins(lambda origin: "@".join((renamed(origin.partition("@")[0]), origin.partition("@")[2])))
         for name, member in list(self.members.items()):

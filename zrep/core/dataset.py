@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from zrep.core import shape
 from zrep.core.names import MADE, SENT, sequence_of
 from zrep.core.place import NOWHERE, PLACES
 from zrep.core.quantities import floor_bytes, whole_number
@@ -77,7 +78,8 @@ NO_TOKEN = TokenContents()
 class Member(Struct, frozen=True):
     """One filesystem or volume with its snapshots, oldest first (by createtxg). only_quotas: what was written since the
     newest of them is known to be user, group or project quotas, and no more. filters: what root of its host lets
-    streams be passed through there, where it was asked for by its name."""
+    streams be passed through there, programs: what is installed there of what zrep itself passes them through; both
+    where it was asked for by its name."""
 
     name: str
     properties: Mapping[str, Value]
@@ -86,6 +88,7 @@ class Member(Struct, frozen=True):
     place: str = NOWHERE
     only_quotas: bool = False
     filters: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
 
     def get(self, name: str, default: str = "-") -> str:
         value = self.properties.get(name)
@@ -241,6 +244,8 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "keep": parse_schedule,
     "foreign": parse_patterns,
     "unsent": re.compile(r"keep|drop").fullmatch,
+    "compress": shape.compressor,
+    "bwlimit": shape.rate,
     "recursive": re.compile(r"on|off").fullmatch,
     "gone": lambda text: whole_number(text) is not None,
     "places": PLACES.fullmatch,
@@ -304,6 +309,8 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         keep=local("keep"),
         foreign=parse_patterns(local("foreign")) or (),
         drop_unsent=local("unsent") == "drop",
+        compress=shape.compressor(local("compress")) or "",
+        bwlimit=shape.rate(local("bwlimit")) or 0,
         lock_pid=local("lock-pid"),
         unreadable=", ".join(
             f"{tag}:{name} is {own(name)!r}" for name, form in _FORMS.items() if own(name) and not form(own(name))

@@ -10,6 +10,7 @@ from shlex import join, quote
 
 from msgspec import Struct
 
+from zrep.core import shape
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.pair import End, newest_common
@@ -62,6 +63,7 @@ class State(Enum):
     FOREIGN_SNAPSHOT = ("foreign snapshot", 3, Action.REFUSE)
     REPLICA_MODIFIED = ("replica modified", 3, Action.REFUSE)
     FILTER_NOT_ALLOWED = ("filter not allowed", 3, Action.REFUSE)
+    PROGRAM_MISSING = ("program missing", 3, Action.REFUSE)
 
     @property
     def word(self) -> str:
@@ -478,6 +480,9 @@ def diagnose_data(tag: str, mine: Member, theirs: Member) -> Diagnosis | None:
     master, replica = _by_role(mine, theirs)
     if barred := diagnose_filters(master.role, mine.filters, theirs.filters, mine.role.peer_host):
         return barred
+    where = ("here", f"on {mine.role.peer_host}")
+    if lacking := diagnose_programs(master, replica, *(where if master is mine else where[::-1])):
+        return lacking
     if replica.arriving:
         return None
     base = newest_common(master, replica)
@@ -534,6 +539,22 @@ def diagnose_filters(role: Role, here: Sequence[str], there: Sequence[str], host
         f"{told}; it runs as a shell command, and stands in a property, which others than root may have set",
         "zrep writes no such filter: see zrep(8), STREAM FILTERS" if odd else f"only if you know it, as root {write}",
     )
+
+
+def diagnose_programs(master: Member, replica: Member, at_master: str, at_replica: str) -> Diagnosis | None:
+    """Judge whether both hosts have what the streams of a master pass through. at_master, at_replica: where each is, as
+    "here" and "on HOST". None: they have."""
+    role = master.role
+    for member, where in ((master, at_master), (replica, at_replica)):
+        if name := shape.missing(role.bwlimit, role.compress, sends=member is master, programs=member.programs):
+            return Diagnosis(
+                State.PROGRAM_MISSING,
+                f"{name} is not installed {where}",
+                shape.said(role.bwlimit, role.compress),
+                f"install it {where}, or {at_master}: zrep changeconfig "
+                f"{shape.ending(role.compress, name)} {quote(master.name)}",
+            )
+    return None
 
 
 def _allowing(where: str, filters: Sequence[str]) -> str:

@@ -35,6 +35,8 @@ ROLE_PROPERTIES = (
     "flags",
     "outfilter",
     "infilter",
+    "compress",
+    "bwlimit",
     "split",
     "canmount",
     "alone",

@@ -176,7 +176,7 @@ def _in_lane(member: Member, root: Member, links: Mapping[str, str]) -> Member:
         "within_encrypted": root.encrypted,
     }
     role = replace(root.role, **links, **own, flags=_flags(root, member))
-    return replace(member, role=role, filters=root.filters)
+    return replace(member, role=role, filters=root.filters, programs=root.programs)
 
 
 def lane_members(tree: Tree) -> tuple[Member, ...]:

@@ -101,6 +101,8 @@ def plan_stream(
             options=stream_options(lane.source),
             outfilter=lane.source.role.outfilter,
             infilter=lane.source.role.infilter,
+            compress=lane.source.role.compress,
+            bwlimit=lane.source.role.bwlimit,
         )
     )
     return tuple(steps)

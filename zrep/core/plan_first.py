@@ -83,6 +83,8 @@ def _first(
         ),
         outfilter=role.outfilter,
         infilter=role.infilter,
+        compress=role.compress,
+        bwlimit=role.bwlimit,
     )
 
 

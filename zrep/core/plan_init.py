@@ -102,6 +102,8 @@ def _shape(tag: str, role: Role) -> _Properties:
         ("outfilter", role.outfilter),
         ("infilter", role.infilter),
         ("props", role.props),
+        ("compress", role.compress),
+        ("bwlimit", str(role.bwlimit or "")),
         ("recursive", "on" if role.recursive else ""),
     )
     return ((f"{tag}:flags", role.flags or ""), *((f"{tag}:{name}", value) for name, value in filters if value))

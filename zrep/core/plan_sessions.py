@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from zrep.core.names import ancestors
 from zrep.core.pair import Lane
+from zrep.core.role import Role
 
 # Bytes: a larger stream has a session of its own, so that nothing waits behind it, or is sent again because of it.
 SMALL = 4 << 20
@@ -37,8 +38,13 @@ def parcel(lane: Lane, kind: object, coming: Mapping[str, object]) -> Parcel:
     through filters is theirs to divide; what is half received is of a size that nobody has told."""
     source, base = lane.source, lane.base
     size = source.written_since(base) if base else source.number("referenced")
-    alone = size > SMALL or bool(lane.target.token or source.role.outfilter or source.role.infilter)
+    alone = size > SMALL or bool(lane.target.token or passes_through(source.role))
     return Parcel(size, alone, kind, sum(parent in coming for parent in ancestors(lane.target.name)))
+
+
+def passes_through(role: Role) -> bool:
+    """Whether the streams of a master pass through other programs."""
+    return bool(role.outfilter or role.infilter or role.compress or role.bwlimit)
 
 
 def plan_sessions(parcels: Sequence[Parcel], most: int) -> tuple[tuple[int, ...], ...]:

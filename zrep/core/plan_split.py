@@ -218,6 +218,8 @@ def _settings(tag: str, member: Member) -> dict[str, str]:
         "minfree": role.minfree,
         "maxlag": role.max_lag,
         "foreign": ",".join(role.foreign),
+        "compress": role.compress,
+        "bwlimit": role.bwlimit,
         "unsent": "drop" if role.drop_unsent else "",
         "driver": role.driver,
         "keep": role.keep,

@@ -88,7 +88,8 @@ class Role(Struct, frozen=True):
     ever; minfree: what must stay free in its pool, as floor_bytes reads it; max_lag: seconds for which the replica
     may be behind, 0 for ever; places: see place.py; keep: the schedule by which this side keeps
     snapshots, "" for none; foreign: patterns of those of others that it goes for too; drop_unsent: and for those that
-    are not known to be on the other side, while it is master. unreadable: the properties whose values zrep never
+    are not known to be on the other side, while it is master. compress and bwlimit: what its streams pass
+    through, see shape.py. unreadable: the properties whose values zrep never
     writes, as evidence.
 
     recursive: the pair is that of a tree, everything below the dataset with it; complete: the snapshot of the newest
@@ -123,6 +124,8 @@ class Role(Struct, frozen=True):
     keep: str = ""
     foreign: tuple[str, ...] = ()
     drop_unsent: bool = False
+    compress: str = ""
+    bwlimit: int = 0
     lock_pid: str = ""
     partially_applied: bool = False
     unreadable: str = ""

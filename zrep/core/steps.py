@@ -17,6 +17,7 @@ from zrep.core.names import (
     TargetName,
 )
 from zrep.core.pair import End
+from zrep.core.shape import COMPRESSORS
 
 # The fields of steps that hold names of datasets or snapshots.
 _NAMING = ("dataset", "target", "targets", "snapshot", "snapshots")
@@ -26,6 +27,10 @@ Property = tuple[PropertyName, str]
 SendFlag = Annotated[str, Meta(pattern=r"\A--?[A-Za-z][A-Za-z-]*\Z")]
 # As ``zfs get receive_resume_token`` prints it: 1-…, in hexadecimal.
 ResumeToken = Annotated[str, Meta(pattern=r"\A[0-9a-f]+(?:-[0-9a-f]+)*\Z")]
+
+
+Compressor = Annotated[str, Meta(pattern=rf"\A(?:{'|'.join(COMPRESSORS)})?\Z")]
+Rate = Annotated[int, Meta(ge=0, lt=10**18)]
 
 
 class Step(Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -114,7 +119,8 @@ class SendStream(Step, frozen=True):
 
     base: full name of the incremental source, "" for a full stream; token: resume a broken receive with it.
     options: the flags settled at init (-w -L -p …); exclude and override shape properties on arrival;
-    outfilter and infilter: shell commands the stream passes through on either host ("" for none).
+    outfilter and infilter: shell commands the stream passes through on either host ("" for none); compress: a program
+    that does it on both, by its name; bwlimit: bytes a second at most, 0 for as many as go.
     """
 
     snapshot: SnapshotName
@@ -126,6 +132,8 @@ class SendStream(Step, frozen=True):
     override: tuple[Property, ...] = ()
     outfilter: str = ""
     infilter: str = ""
+    compress: Compressor = ""
+    bwlimit: Rate = 0
 
 
 class DiscardPartial(Change, frozen=True):

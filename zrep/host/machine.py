@@ -12,6 +12,7 @@ from zrep.core import place
 from zrep.core.errors import BugError, RefusedError, one_line
 from zrep.core.requests import Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
+from zrep.core.shape import PROGRAMS
 from zrep.host import locks, process
 from zrep.host.library import Library
 from zrep.host.locks import Locks
@@ -120,6 +121,10 @@ class Machine:
         text = "" if others_may_write(self.settings.filters) else _read(self.settings.filters)
         lines = (line.strip() for line in text.splitlines())
         return (*self.settings.allowed, *(line for line in lines if line and not line.startswith("#")))
+
+    def stream_programs(self) -> tuple[str, ...]:
+        """Those of the programs that zrep itself may pass streams through that are installed here."""
+        return tuple(name for name in PROGRAMS if process.find(name))
 
     def check_filter(self, text: str, dataset: str) -> None:
         """The last look before a filter becomes a shell command, wherever its text is from. RefusedError for one that

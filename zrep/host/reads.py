@@ -129,8 +129,12 @@ def read_members(request: ReadMembers, machine: Machine) -> Found:
     left = [name for name in names if name not in failed]
     read, others = _charged(left, partial(_members, request, machine))
     allowed = machine.allowed_filters() if read else ()
-    asked = set(request.datasets) if allowed else set()
-    members = {name: replace(member, filters=allowed) if name in asked else member for name, member in read.items()}
+    programs = machine.stream_programs() if read else ()
+    asked = set(request.datasets) if allowed or programs else set()
+    members = {
+        name: replace(member, filters=allowed, programs=programs) if name in asked else member
+        for name, member in read.items()
+    }
     return Found(members, {name: as_failure(error) for name, error in {**failed, **others}.items()})
 
 

@@ -188,9 +188,10 @@ def send_final(session: Session, view: View) -> tuple[View, list[Snapshot]]:
     """The same for the last snapshot of a master to which nothing is written any more, of a tree that of every member,
     side by side: they are held after the streams, and both sides are read anew."""
     lanes = view.lanes
-    sessions = in_sessions(lanes, _FINAL_STREAMS, {})
+    most = 1 if view.pair.source.role.bwlimit else _FINAL_STREAMS
+    sessions = in_sessions(lanes, most, {})
     works = [partial(_bring_final, session, [lanes[number] for number in numbers]) for numbers in sessions]
-    brought = dict(chain.from_iterable(session.side_by_side(works, _FINAL_STREAMS)))
+    brought = dict(chain.from_iterable(session.side_by_side(works, most)))
     sent = [brought[lane.name] for lane in lanes]
     names = (f"{lane.lane.source.name}@{x.name}" for lane, x in zip(view.lanes, sent, strict=True))
     # Waits for a transaction group: what was written is told truly after it.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from shlex import quote
 
 from msgspec import Struct
 
+from zrep.core import shape
+from zrep.core.dataset import Member
 from zrep.core.diagnosis import State, diagnose_alone
 from zrep.core.errors import RefusedError, UsageError, ZrepError
 from zrep.core.names import EXCLUDE, ancestors, check_dataset, check_host
@@ -19,7 +22,7 @@ from zrep.core.rules import parse_patterns, parse_schedule
 from zrep.core.steps import InheritProperty, SetProperties, Step
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session, busy
+from zrep.ops.pairs import Link, Session, busy
 from zrep.ops.read import find_role, observe
 from zrep.ops.repair import prepare
 
@@ -32,7 +35,7 @@ class Config(Struct, frozen=True):
     none; max_lag: how long the replica may be behind, as seconds() reads it, or "none"; recursive: whether everything
     below goes with it, which both sides have to know; moved: the pool is here now; keep: a schedule, keep_foreign:
     patterns, either may be "none"; unsent: "keep" or "drop"; exclude: whether it is left out, with all below it, of the
-    tree that it is in."""
+    tree that it is in; compress: a program, bwlimit: a rate, either may be "none"."""
 
     peer_host: str = ""
     peer_fs: str = ""
@@ -47,6 +50,8 @@ class Config(Struct, frozen=True):
     keep_foreign: str = ""
     unsent: str = ""
     exclude: bool | None = None
+    compress: str = ""
+    bwlimit: str = ""
 
 
 def changeconfig(session: Session, name: str, config: Config) -> Outcome:
@@ -94,7 +99,7 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
         changes["maxlag"] = str(longest)
     if config.moved:
         changes["places"] = _moved(session, name)
-    changes |= _rules(name, config)
+    changes |= _rules(name, config) | _shape(name, config)
     if config.recursive is not None:
         _change_tree(session, name, recursive=config.recursive)
         if not changes:
@@ -102,7 +107,7 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
             return Outcome(name, message=what)
     if not changes:
         raise UsageError("nothing to change", filesystem=name, advice="see: zrep changeconfig --help")
-    lock_here(session, name, link.role)
+    _check_programs(session, link, changes, lock_here(session, name, link.role))
     properties = tuple((f"{session.tag}:{key}", value) for key, value in changes.items())
     text = ", ".join(f"{key}={value}" for key, value in changes.items())
     done = apply_here(session, name, [SetProperties(End.SOURCE, (name,), properties)], f"set {text}")
@@ -161,6 +166,39 @@ def _rules(name: str, config: Config) -> dict[str, str]:
         raise UsageError(f"{config.unsent!r} is no choice", filesystem=name, evidence="expected keep or drop")
     changes = {key: "" if text == "none" else " ".join(text.split()) for key, text, *_ in given if text}
     return changes | ({"unsent": config.unsent} if config.unsent else {})
+
+
+def _shape(name: str, config: Config) -> dict[str, str]:
+    """The properties of what streams pass through that are to be changed; UsageError for what makes no sense."""
+    if config.bwlimit not in ("", "none") and not shape.rate(config.bwlimit):
+        raise UsageError(f"{config.bwlimit!r} is no rate", filesystem=name, evidence="expected 500K, 10M or none")
+    if config.compress not in ("", "none") and not shape.compressor(config.compress):
+        expected = f"expected {', '.join(shape.COMPRESSORS)} or none"
+        raise UsageError(f"{config.compress!r} is no compressor", filesystem=name, evidence=expected)
+    given = (("compress", config.compress), ("bwlimit", config.bwlimit))
+    return {key: "" if text == "none" else text for key, text in given if text}
+
+
+def _check_programs(session: Session, link: Link, changes: Mapping[str, str], here: Member) -> None:
+    """RefusedError where streams of this side would pass through what is not installed: a compressor on either host."""
+    bwlimit, compress = shape.rate(changes.get("bwlimit", "")) or 0, changes.get("compress", "")
+    asked = [(session.local.name, True, here)]
+    if compress:
+        there = observe(session.host(link.peer_host), session.tag, [link.peer_name]).get(link.peer_name)
+        asked += [(link.peer_host, False, there)] if there else []
+    for host, sends, member in asked:
+        if name := shape.missing(bwlimit, compress, sends=sends, programs=member.programs):
+            raise RefusedError(
+                f"{name} is not installed on {host}",
+                filesystem=link.name,
+                evidence="nothing was changed",
+                advice=f"install it there, where the PATH of zrep finds it, and run this again{_or_another(compress)}",
+            )
+
+
+def _or_another(compress: str) -> str:
+    others = ", ".join(name for name in shape.COMPRESSORS if name != compress)
+    return f"; or another one: {others}" if compress else ""
 
 
 def _change_tree(session: Session, name: str, *, recursive: bool) -> None:

@@ -268,7 +268,7 @@ def _judge(step: steps.SendStream, sent: Completed, received: Completed) -> Zrep
     at_receiver = zfs_errors.error(received) if received.status != 0 else None
     if at_receiver is not None and not isinstance(at_receiver, zfs_errors.BrokenStreamError) and received.err.strip():
         return at_receiver
-    if sent.status != 0 or (step.outfilter and sent.err.strip()):
+    if sent.status != 0 or ((step.outfilter or step.compress or step.bwlimit) and sent.err.strip()):
         # Behind a filter the status is the filter's; what zfs send said is its own.
         return zfs_errors.error(sent)
     return at_receiver

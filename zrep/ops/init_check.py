@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot
-from zrep.core.diagnosis import diagnose_filters
+from zrep.core.diagnosis import diagnose_filters, diagnose_programs
 from zrep.core.errors import FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ancestors, check_host, pool_of
 from zrep.core.pair import newest_common, plain_tree
@@ -37,7 +37,8 @@ class Request(Struct, frozen=True):
     other one on host: the target, with pull the filesystem. src_host: the name the peer dials back; flags: for every
     ``zfs send`` of this pair, None for the default; savecount: snapshots each side keeps, 0 for the default; recursive:
     everything below the filesystem with it, but for what these patterns (exclude) match; adopt: the target is there
-    already, made by whatever program; props: what is not to follow, see Role.chosen."""
+    already, made by whatever program; props: what is not to follow, see Role.chosen; compress, bwlimit: what its
+    streams pass through, see shape.py."""
 
     filesystem: str
     host: str
@@ -50,6 +51,8 @@ class Request(Struct, frozen=True):
     adopt: bool = False
     exclude: tuple[str, ...] = ()
     props: str = ""
+    compress: str = ""
+    bwlimit: int = 0
 
     @property
     def name(self) -> str:
@@ -206,6 +209,9 @@ def check(session: Session, way: Way) -> Ground:
         )
     if barred := diagnose_filters(role, source.filters, nearest.filters, way.there):
         raise barred.error(name)
+    here, there = ("here", f"on {request.host}")[:: -1 if request.pull else 1]
+    if lacking := diagnose_programs(replace(source, role=role), nearest, here, there):
+        raise lacking.error(name)
     _check_space(way, source, nearest, target)
     missing = tuple(parent for parent in parents if parent not in found)
     role = receivable(way.target, source, nearest, role, asked=asked)
@@ -371,6 +377,8 @@ def _settled_role(session: Session, way: Way, source: Member, adopted: Member | 
         infilter=_filter("ZREP_INFILTER", session.settings.infilter),
         savecount=savecount,
         recursive=request.recursive,
+        compress=request.compress,
+        bwlimit=request.bwlimit,
         gen=session.new_identity(),
         epoch=1,
     )
@@ -386,6 +394,8 @@ def _refuse_other_wishes(session: Session, way: Way, source: Member) -> None:
         ("--send-flags", flags if flags is not None else role.flags or "", role.flags or ""),
         ("--savecount", str(request.savecount or role.savecount), str(role.savecount)),
         ("-o and -x", request.props or role.props, role.props),
+        ("--compress", request.compress or role.compress, role.compress),
+        ("--bwlimit", str(request.bwlimit or role.bwlimit), str(role.bwlimit)),
         ("ZREP_OUTFILTER", settings.outfilter or role.outfilter, role.outfilter),
         ("ZREP_INFILTER", settings.infilter or role.infilter, role.infilter),
     )

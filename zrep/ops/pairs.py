@@ -568,7 +568,7 @@ class Session:
             tree = found[host].get(name)
             root = before.at(end).members[0]
             if tree is None and root.arriving:
-                tree = plain_tree(Member(name, {}, root.role, filters=root.filters))
+                tree = plain_tree(Member(name, {}, root.role, filters=root.filters, programs=root.programs))
             if tree is None:
                 raise RefusedError(f"{name} vanished from {host.name} while zrep was working on it")
             if isinstance(tree, ZrepError):

@@ -284,6 +284,8 @@ def _advance_tree(session: Session, view: View, limits: _Limits) -> tuple[View, 
     """A tree brought into shape, one moment, its lanes side by side, before it what an earlier run had left of one.
     When every lane has arrived, that is recorded on the replica: the set is complete. The pair as it is then, and what
     became of each lane."""
+    if view.pair.source.role.bwlimit:  # the rate is that of the pair
+        limits = _Limits(1, threading.Semaphore(1), limits.pool_space)
     failed: dict[str, Outcome] = {}
     outcomes: list[Outcome] = []
     for _ in range(_ROUNDS):

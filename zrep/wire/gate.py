@@ -15,6 +15,7 @@ import sys
 import syslog
 from collections.abc import Mapping, Sequence
 
+from zrep.core import shape
 from zrep.core.admission import RAW, Gate, refusal, refused_receive, refused_send, trimmed
 from zrep.core.errors import RefusedError, ZrepError, one_line
 from zrep.core.names import check_dataset
@@ -175,7 +176,7 @@ def _check_receive(gate: Gate, host: LocalHost, admitted: ssh.Admitted, *, alone
     host.check_filter(receiving.infilter, receiving.target)
     if admitted.lock != host.locks.receive_path(receiving.target):
         raise RefusedError(f"the gate of {host.name} does not admit such a lock", evidence=admitted.lock)
-    if receiving.infilter and not alone:
+    if (receiving.infilter or receiving.compress) and not alone:
         raise RefusedError(f"the gate of {host.name} does not admit a filter for one of several streams")
 
 
@@ -190,7 +191,7 @@ def _receive_one(admitted: ssh.Admitted) -> int:
         token = os.pread(lock, 100, 0).decode(errors="replace").partition("\n")[0]
         if token != admitted.token or not os.path.exists(f"/proc/{token.partition('.')[0]}"):
             return RECEIVE_NOT_ADMITTED
-        source = _source(receiving.infilter)
+        source = _source(shape.receiving(receiving.infilter, receiving.compress))
         wrapped = unwrap(source)
         words = stream_words.receive(stream_words.Receiving(receiving.target, (), receiving.override))
         status = process.start(words, stdin=source, pass_fds=(lock,)).wait()
@@ -215,11 +216,11 @@ def _skip_to_mark() -> None:
             raise RefusedError("the stream has no beginning")
 
 
-def _source(infilter: str) -> int:
-    """Where the stream is read from: stdin, through the filter if there is one."""
-    if not infilter:
+def _source(through: str) -> int:
+    """Where the stream is read from: stdin, through what it passes if that is anything."""
+    if not through:
         return 0
-    child = process.start(("sh", "-c", infilter), stdin=0, stdout=subprocess.PIPE)
+    child = process.start(("sh", "-c", through), stdin=0, stdout=subprocess.PIPE)
     assert child.stdout is not None
     return os.dup(child.stdout.fileno())
 

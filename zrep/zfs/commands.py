@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from zrep.core import steps
+from zrep.core import shape, steps
 from zrep.core.names import EXCLUDE, FOLLOWED, MADE, ROLE_PROPERTIES, SENT
 from zrep.core.requests import DIFFERENCES_KEPT
 
@@ -275,7 +275,8 @@ def send(step: steps.SendStream) -> Argv:
     base = ("-i", step.base) if step.base else ()
     what = ("-t", step.token) if step.token else (*step.options, *base, step.snapshot)
     words = ("zfs", "send", "-vP", *what)
-    return ("sh", "-c", f'"$@" | {step.outfilter}', "zrep", *words) if step.outfilter else words
+    through = shape.sending(step.outfilter, step.compress, step.bwlimit)
+    return ("sh", "-c", f'"$@" | {through}', "zrep", *words) if through else words
 
 
 def receive(step: steps.SendStream) -> Argv:
@@ -283,7 +284,8 @@ def receive(step: steps.SendStream) -> Argv:
     exclude = _options("-x", step.exclude)
     override = _options("-o", _assignments(step.override))
     words = ("zfs", "receive", "-s", "-u", *exclude, *override, step.target)
-    return ("sh", "-c", f'{step.infilter} | "$@"', "zrep", *words) if step.infilter else words
+    through = shape.receiving(step.infilter, step.compress)
+    return ("sh", "-c", f'{through} | "$@"', "zrep", *words) if through else words
 
 
 def stream_size(step: steps.SendStream) -> Argv:

@@ -11,10 +11,12 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from zrep.core.names import DatasetName, PropertyName, SnapshotName
 from zrep.core.pair import End
-from zrep.core.steps import Property, ResumeToken, SendFlag, SendStream
+from zrep.core.shape import read_receiving, read_sending
+from zrep.core.steps import Compressor, Property, Rate, ResumeToken, SendFlag, SendStream
 from zrep.zfs import commands
 from zrep.zfs.commands import Argv
 
@@ -22,13 +24,15 @@ Words = TypeVar("Words", bound="Sending | Receiving")
 
 
 class Sending(Struct, frozen=True):
-    """What the sender of a stream is told, as in SendStream. With a token: nothing else but the filter."""
+    """What the sender of a stream is told, as in SendStream. With a token: nothing else but what it goes through."""
 
     snapshot: SnapshotName | None = None
     base: SnapshotName | None = None
     token: ResumeToken | None = None
     options: tuple[SendFlag, ...] = ()
     outfilter: str = ""
+    compress: Compressor = ""
+    bwlimit: Rate = 0
 
 
 class Receiving(Struct, frozen=True):
@@ -38,27 +42,29 @@ class Receiving(Struct, frozen=True):
     exclude: tuple[PropertyName, ...] = ()
     override: tuple[Property, ...] = ()
     infilter: str = ""
+    compress: Compressor = ""
 
 
 def send(sending: Sending) -> Argv:
     """The words that read_send reads so."""
     snapshot, base, token = sending.snapshot or "", sending.base or "", sending.token or ""
     step = SendStream(End.SOURCE, snapshot, "", base, token, sending.options, outfilter=sending.outfilter)
-    return commands.send(step)
+    return commands.send(replace(step, compress=sending.compress, bwlimit=sending.bwlimit))
 
 
 def receive(receiving: Receiving) -> Argv:
     """The words that read_receive reads so."""
-    target, exclude, override, infilter = msgspec.structs.astuple(receiving)
+    target, exclude, override, infilter, compress = msgspec.structs.astuple(receiving)
     step = SendStream(End.SOURCE, "", target, exclude=exclude, override=override, infilter=infilter)
-    return commands.receive(step)
+    return commands.receive(replace(step, compress=compress))
 
 
 def read_send(words: Sequence[str]) -> Sending | None:
     """What a ``zfs send`` is told; None for one that zrep does not write."""
-    outfilter = ""
+    outfilter, compress, bwlimit = "", "", 0
     if words[:2] == ["sh", "-c"] and len(words) > 4 and words[2].startswith('"$@" | '):
-        outfilter, words = words[2].removeprefix('"$@" | '), words[4:]
+        outfilter, compress, bwlimit = read_sending(words[2].removeprefix('"$@" | '))
+        words = words[4:]
     match words:
         case ["zfs", "send", "-vP", "-t", token]:
             found: dict[str, object] = {"token": token}
@@ -68,14 +74,15 @@ def read_send(words: Sequence[str]) -> Sending | None:
             found = {"options": options, "snapshot": snapshot}
         case _:
             return None
-    return _checked({**found, "outfilter": outfilter}, Sending)
+    return _checked({**found, "outfilter": outfilter, "compress": compress, "bwlimit": bwlimit}, Sending)
 
 
 def read_receive(words: Sequence[str]) -> Receiving | None:
     """What a ``zfs receive`` is told; None for one that zrep does not write."""
-    infilter = ""
+    infilter = compress = ""
     if list(words[:2]) == ["sh", "-c"] and len(words) > 4 and words[2].endswith(' | "$@"'):
-        infilter, words = words[2].removesuffix(' | "$@"'), words[4:]
+        infilter, compress = read_receiving(words[2].removesuffix(' | "$@"'))
+        words = words[4:]
     if list(words[:4]) != ["zfs", "receive", "-s", "-u"] or len(words) % 2 == 0:
         return None
     *options, target = words[4:]
@@ -85,6 +92,7 @@ def read_receive(words: Sequence[str]) -> Receiving | None:
         "exclude": [name for flag, name in pairs if flag == "-x"],
         "override": [text.partition("=")[::2] for flag, text in pairs if flag == "-o"],
         "infilter": infilter,
+        "compress": compress,
     }
     return _checked(found, Receiving)
 

@@ -1,0 +1,141 @@
+"""How long snapshots live, and how fast their streams go: on real OpenZFS, by the real clock and programs. One pair for
+each class, which each test leaves whole."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.lab.hosts import Host, Lab
+from tests.lab.zrep_on import Case, in_step, made, one_line, silent
+
+A = "tank/a"
+
+
+@pytest.fixture(scope="class")
+def pair(lab: Lab) -> Lab:
+    lab.reset()
+    made(lab.alpha, A, compression="off")
+    lab.alpha.run(f"zrep init {A} beta {A}")
+    return lab
+
+
+@pytest.fixture
+def alpha(pair: Lab) -> Host:
+    return pair.alpha
+
+
+def own(host: Host) -> list[str]:
+    names = host.run(f"zfs list -H -o name -s createtxg -t snapshot -d 1 {A}").out.split()
+    return [name.partition("@")[2] for name in names if "@zrep_" in name]
+
+
+def sums(host: Host) -> str:
+    """The checksums of what is in the newest snapshot."""
+    look = f"mount -t zfs {A}@{own(host)[-1]} /mnt/look && cd /mnt/look && sha256sum *; cd /; umount /mnt/look"
+    return host.run(f"mkdir -p /mnt/look; {look}").out
+
+
+def equal(pair: Lab) -> bool:
+    return in_step(pair.alpha, A, pair.beta, A) and sums(pair.alpha) == sums(pair.beta) != ""
+
+
+class TestKeep:
+    def test_each_side_keeps_by_its_own_rules(self, pair: Lab, alpha: Host) -> None:
+        """Eight days, two syncs each: the master keeps two, the replica the first of each of five days."""
+        beta = pair.beta
+        silent(alpha, f"zrep changeconfig --savecount 2 {A}")
+        silent(beta, f"zrep changeconfig --savecount 1 --keep 5d {A}")
+        alpha.run(f"zfs snapshot {A}@by-hand; date -s 12:00 > /dev/null")
+        for day in range(8):
+            for turn in range(2):
+                silent(alpha, f"echo {day} {turn} > /{A}/file; zrep sync all")
+            alpha.run("date -s '1 day' > /dev/null")
+        names = own(alpha)
+        assert names == ["zrep_000010", "zrep_000011"]
+        assert own(beta) == [f"zrep_0000{number}" for number in ("08", "0a", "0c", "0e", "10", "11")]
+        assert "by-hand" in alpha.run(f"zfs list -H -o name -t snapshot {A}").out
+        shown = alpha.run(f"zrep expire -n {A}").out
+        assert f"beta: {A}@zrep_00000e stays: the first of its day (5d)\n" in shown
+        assert f"beta: {A}@zrep_000011 stays: the base\n" in shown
+        assert equal(pair)
+
+    def test_what_a_wrong_clock_has_dated_stays_and_is_named_once(self, pair: Lab, alpha: Host) -> None:
+        beta = pair.beta
+        alpha.run(f"date -s @{beta.run('date +%s').out.strip()} > /dev/null")
+        alpha.run(f"echo now > /{A}/file")
+        said = alpha.run("zrep sync all")
+        assert "snapshots on beta are dated in the future, and stay: a clock is wrong, or was" in said.err
+        silent(alpha, f"echo again > /{A}/file; zrep sync all")
+        assert own(beta)[:4] == [f"zrep_0000{number}" for number in ("08", "0a", "0c", "0e")]
+        case = Case("", f"zrep expire {A}", 3, "dated in the future")
+        one_line(alpha.run(case.command, check=False), case)
+        assert equal(pair)
+
+    def test_most_of_them_never_go_at_once_unless_somebody_agrees(self, pair: Lab, alpha: Host) -> None:
+        beta = pair.beta
+        silent(beta, f"zrep changeconfig --keep none --savecount 50 {A}")
+        for number in range(9):
+            silent(alpha, f"echo n{number} > /{A}/file; zrep sync all")
+        silent(beta, f"zrep changeconfig --savecount 1 {A}")
+        alpha.run(f"echo more > /{A}/file")
+        said = alpha.run("zrep sync all").err
+        assert (
+            f"more than a quarter of its snapshots on beta would be destroyed at once: none is ({len(own(beta)) - 1}"
+            in said
+        )
+        assert f"if that is right: zrep expire --yes {A}" in said
+        silent(alpha, f"echo still > /{A}/file; zrep sync all")
+        assert alpha.run(f"zrep expire {A}", check=False).rc == 3
+        silent(alpha, f"zrep expire --yes {A}")
+        assert len(own(beta)) == 1
+        assert equal(pair)
+
+
+class TestWire:
+    @pytest.mark.parametrize("away", ["mbuffer", "pv"])
+    def test_a_rate_is_kept(self, pair: Lab, alpha: Host, away: str) -> None:
+        """4 MB at 512 kB a second, by either program."""
+        path = alpha.run(f"command -v {away}").out.strip()
+        alpha.run(f"mv {path} {path}.away")
+        try:
+            silent(alpha, f"zrep changeconfig --bwlimit 512K {A} && head -c 4000000 /dev/urandom > /{A}/file")
+            started = time.monotonic()
+            silent(alpha, "zrep sync all")
+            assert 6 < time.monotonic() - started < 40
+        finally:
+            alpha.run(f"mv {path}.away {path}")
+        silent(alpha, f"zrep changeconfig --bwlimit none {A} && head -c 4000000 /dev/urandom > /{A}/file")
+        started = time.monotonic()
+        silent(alpha, "zrep sync all")
+        assert time.monotonic() - started < 6
+        assert equal(pair)
+
+    def test_what_is_compressed_costs_the_wire_less(self, pair: Lab, alpha: Host) -> None:
+        count = "cat /sys/class/net/vec0/statistics/tx_bytes"
+        sent = {}
+        for program in ("none", "zstd", "gzip"):
+            silent(alpha, f"zrep changeconfig --compress {program} {A}; yes {program} | head -c 6000000 > /{A}/file")
+            before = int(alpha.run(count).out)
+            silent(alpha, "zrep sync all")
+            sent[program] = int(alpha.run(count).out) - before
+            assert equal(pair)
+        assert sent["none"] > 6_000_000 > 2_000_000 > max(sent["zstd"], sent["gzip"]), sent
+
+    def test_without_the_program_it_is_refused(self, pair: Lab, alpha: Host) -> None:
+        beta = pair.beta
+        silent(alpha, f"zrep changeconfig --compress zstd {A}; echo x > /{A}/file")
+        path = beta.run("command -v zstd").out.strip()
+        before = own(alpha)
+        beta.run(f"mv {path} {path}.away")
+        try:
+            case = Case("", f"zrep sync {A}", 3, f"zstd is not installed on beta .*changeconfig --compress none {A}")
+            one_line(alpha.run(case.command, check=False), case)
+            assert own(alpha) == before
+            case = Case("", f"zrep changeconfig --compress zstd {A}", 3, "zstd is not installed on beta")
+            one_line(alpha.run(case.command, check=False), case)
+        finally:
+            beta.run(f"mv {path}.away {path}")
+        silent(alpha, "zrep sync all")
+        assert equal(pair)
