@@ -13,12 +13,13 @@ import pytest
 
 from tests.model import World
 from tests.model.state import Trap
-from tests.ops.hosts import Ended, Hosts, in_order
+from tests.ops.hosts import Ended, Hosts, ModelHost, in_order
 from tests.ops.pairs import A, B
 from tests.ops.plugin import CASES
 from tests.ops.test_crash import SCENARIOS, Loop, Scenario
 from tests.process.program import Program
 from zrep.core.errors import FailedError
+from zrep.host.machine import Machine
 
 pytestmark = pytest.mark.thorough
 
@@ -92,7 +93,11 @@ def test_whatever_happens_to_a_real_process(
     scenario: Scenario,
     pytestconfig: pytest.Config,
     record_property: Callable[[str, object], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # What is made in process is gone on with by a program: to both the hosts are this machine.
+    monkeypatch.setattr(ModelHost, "place", Machine.place)
+    monkeypatch.setattr(ModelHost, "host_id", Machine.host_id)
     ran: dict[str, int] = {}
     broken: list[str] = []
     with in_order():
