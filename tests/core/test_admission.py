@@ -59,6 +59,7 @@ def one(dataset: str = A) -> list[tuple[Request[Any], str]]:
         (asked.IsInUse(at, dataset), "b"),
         (asked.IsReadable(at), "b"),
         (asked.RunHooks("before-promote", {"ZREP_FS": dataset, "ZREP_TAG": "zrep", "ZREP_EPOCH": "2"}), "b"),
+        (asked.TakeSnapshots("zrep", (asked.Moment(dataset, (at,), {"ZREP_FS": dataset}),)), "sb"),
         (asked.TakeRole("zrep", steps.TakeRole(T, dataset, "", "1" * 16, (("zrep:master", "yes"),))), "b"),
     ]
 

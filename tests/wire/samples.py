@@ -78,6 +78,10 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.EndReceive(B), 1),
     (asked.CarryOut(STEPS), asked.Carried(len(STEPS))),
     (asked.CarryOut(STEPS), asked.Carried(3, FAILURE)),
+    (
+        asked.TakeSnapshots("zrep", (asked.Moment(A, (AT,), {"ZREP_FS": A}),), True),
+        asked.Taken({A: "x: exit status 1"}, {A: FAILURE}, {A: ["late"]}),
+    ),
     (asked.TakeRole("zrep", steps.TakeRole(End.TARGET, B, "", "0" * 16, PROPERTIES)), asked.Carried(1)),
     (asked.FindRoles("zrep"), {A: ROLE, B: Role()}),
     (asked.ReadRole("zrep", A), ROLE),

@@ -19,6 +19,7 @@ from zrep.core import steps
 from zrep.core.dataset import Member
 from zrep.core.errors import UsageError
 from zrep.core.names import FOLLOWED, MADE, ROLE_PROPERTIES, SENT, ancestors, check_dataset, is_tag, pool_of
+from zrep.core.pair import End
 from zrep.core.role import Role
 
 # The flags that init can settle.
@@ -131,8 +132,8 @@ def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
             return _needs(gate, "send", "receive") or _outside(gate, [name])
         case asked.ReadMounts() | asked.FindUnmakable() | asked.ReadSchedule():
             return _needs(gate, "send", "receive")
-        case asked.RunHooks(event="before-snapshot" | "after-snapshot" as event, about=about):
-            return _needs(gate, "send") or _hooks(gate, event, about)
+        case asked.TakeSnapshots(tag=tag, moments=moments):
+            return next(filter(None, (_moment(gate, tag, moment, paired) for moment in moments)), "")
         case asked.RunHooks(event=event, about=about):
             return _needs(gate, "send", "receive") or _hooks(gate, event, about)
         case asked.TakeRole(step=step):
@@ -144,6 +145,15 @@ def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
         case asked.CarryOut(steps=plan):
             return next(filter(None, (refused_step(gate, step, paired) for step in plan)), "")
     return f"a {type(request).__name__}"
+
+
+def _moment(gate: Gate, tag: str, moment: asked.Moment, paired: Paired) -> str:
+    return (
+        _needs(gate, "send")
+        or _outside(gate, [moment.dataset])
+        or refused_step(gate, steps.TakeSnapshot(End.SOURCE, tag, moment.snapshots), paired)
+        or _hooks(gate, "before-snapshot", moment.about)
+    )
 
 
 def refused_step(gate: Gate, step: steps.Step, paired: Paired) -> str:

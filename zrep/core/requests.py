@@ -256,6 +256,38 @@ class CarryOut(Request[Carried], frozen=True):
         return 0 <= answer.done <= len(self.steps) and (answer.failure is None) == (answer.done == len(self.steps))
 
 
+class Moment(Struct, frozen=True):
+    """Snapshots that are made at one moment, of a pair. dataset: what the programs around it are told of, about: in
+    which variables."""
+
+    dataset: DatasetName
+    snapshots: tuple[SnapshotName, ...]
+    about: Mapping[str, str]
+
+
+class Taken(Struct, frozen=True):
+    """How far snapshots came, by the dataset of each moment. refused: what a program before said that failed; failed:
+    why the snapshots did; after: what went wrong with the programs after, a line each."""
+
+    refused: dict[str, str] = {}
+    failed: dict[str, Failure] = {}
+    after: dict[str, list[str]] = {}
+
+
+class TakeSnapshots(Request[Taken], frozen=True):
+    """Take snapshots, all at once where that can be, and around them tell the programs that the host's administrator
+    has there. A moment that one of them refuses gets none, unless it is insisted on. Those that were told of its
+    beginning hear of its end, whatever becomes of anything, this program among it. telling: whether any is told."""
+
+    tag: Tag
+    moments: tuple[Moment, ...]
+    insist: bool = False
+    telling: bool = True
+
+    def fits(self, answer: Taken) -> bool:
+        return answer.refused.keys() | answer.failed.keys() | answer.after.keys() <= {x.dataset for x in self.moments}
+
+
 class TakeRole(Request[Carried], frozen=True):
     """The commit point of a role change: only if the generation is still the expected one and no cancel mark names it.
     RefusedError when the guard says no: nothing was changed. A failed set is in the answer: part of it may have landed.

@@ -18,7 +18,7 @@ from zrep.zfs import errors as zfs_errors
 def carry_steps_out(request: CarryOut, machine: Machine) -> Carried:
     for number, step in enumerate(request.steps):
         try:
-            error = _do(step, machine)
+            error = do(step, machine)
         except ZrepError as raised:  # not started, or not ended in time
             error = raised
         if error is not None:
@@ -38,17 +38,17 @@ def take_role(request: TakeRole, machine: Machine) -> Carried:
         raise RefusedError("its generation changed meanwhile", filesystem=step.dataset, evidence=role.generation)
     if role.intent and role.intent.operation == "cancelled" and role.intent.identity == step.identity:
         raise RefusedError("this role change was cancelled meanwhile", filesystem=step.dataset)
-    error = _do(step, machine)
+    error = do(step, machine)
     return Carried(0, zfs_errors.as_failure(error)) if error else Carried(1)
 
 
-def _do(step: Step, machine: Machine) -> ZrepError | None:
-    """One step; what its command stands for when that failed."""
+def do(step: Step, machine: Machine, seconds: float = COMMAND_SECONDS) -> ZrepError | None:
+    """One step, which may take so long; what its command stands for when that failed."""
     if refusal := _mount_refusal(step, machine) or _kept(step, machine):
         return refusal
-    if machine.library.carry_out(step, COMMAND_SECONDS):
+    if machine.library.carry_out(step, seconds):
         return None
-    return zfs_errors.step_error(step, machine.run(commands.command(step)))
+    return zfs_errors.step_error(step, machine.run(commands.command(step), seconds))
 
 
 def _kept(step: Step, machine: Machine) -> ZrepError | None:

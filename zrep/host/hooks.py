@@ -18,21 +18,28 @@ FENCE_SECONDS = 120.0
 def run_hooks(request: RunHooks, machine: Machine) -> list[str]:
     """A hook that cannot be run is a hook that refused; so is one that others than root may write. What has happened is
     told to syslog too."""
-    snapshot = request.event.endswith("-snapshot")
-    if not (snapshot or request.event.startswith("before-")):
+    if not request.event.startswith("before-"):
         machine.log(_line(request))
-    folder = f"{machine.settings.hooks}/snapshot.d" if snapshot else machine.settings.hooks
+    programs, trouble = find(machine.settings.hooks)
+    if trouble:
+        return [trouble]
+    about = {"ZREP_EVENT": request.event, **request.about}
+    return [text for path in programs if (text := said(path, *tell(path, request.event, about)))]
+
+
+def find(folder: str) -> tuple[list[str], str]:
+    """The programs of a directory, in the order of their names; and why they must not be run, or cannot even be looked
+    for, "" for no reason."""
     try:
         paths = [f"{folder}/{name}" for name in sorted(os.listdir(folder))]
     except FileNotFoundError:
-        return []
+        return [], ""
     except OSError as error:
-        return [f"{folder}: {error.strerror or error}"]
+        return [], f"{folder}: {error.strerror or error}"
     programs = [path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)]
     if found := next(filter(None, map(others_may_write, (folder, *programs))), ""):
-        return [f"{folder} could be from others than root: {found}"]
-    about = {"ZREP_EVENT": request.event, **request.about}
-    return [text for path in programs if (text := _hook(path, request.event, about))]
+        return [], f"{folder} could be from others than root: {found}"
+    return programs, ""
 
 
 def _line(request: RunHooks) -> str:
@@ -48,9 +55,11 @@ def fence(command: str, about: Mapping[str, str]) -> tuple[int | None, str]:
     return process.bounded(("sh", "-c", command), about, FENCE_SECONDS)
 
 
-def _hook(path: str, event: str, about: Mapping[str, str]) -> str:
-    """Tell one program of an event; "" when it succeeded, else what went wrong."""
-    status, said = process.bounded((path, event), about, HOOK_SECONDS)
-    if status == 0:
-        return ""
-    return f"{path}: {process.ending(status, said)}"
+def tell(path: str, event: str, about: Mapping[str, str]) -> tuple[int | None, str]:
+    """Tell one program of an event; see process.bounded for the answer."""
+    return process.bounded((path, event), about, HOOK_SECONDS)
+
+
+def said(path: str, status: int | None, line: str) -> str:
+    """What went wrong with a program, "" when it succeeded."""
+    return "" if status == 0 else f"{path}: {process.ending(status, line)}"

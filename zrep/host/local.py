@@ -16,7 +16,7 @@ from zrep import __version__
 from zrep.core.errors import BugError, BusyError, RefusedError
 from zrep.core.requests import Answer, Dial, Identify, Identity, Lock, ReadHolders, Request, Unlock
 from zrep.core.steps import SendStream
-from zrep.host import changes, history, hooks, memory, pools, process, procfs, reads, schedule, streams, users  # noqa: F401  # each registers what it carries out
+from zrep.host import changes, history, hooks, memory, pools, process, procfs, quiesce, reads, schedule, streams, users  # noqa: F401  # each registers what it carries out
 from zrep.host.locks import Locks
 from zrep.host.machine import Machine, carry_out
 from zrep.zfs import commands, parse

@@ -134,9 +134,10 @@ class Machine:
                 f"a filter is not one that root of {self.name} has allowed", filesystem=dataset, evidence=repr(text)
             )
 
-    def run(self, argv: Argv) -> Completed:
-        """Run a command to its end. The locks go along: one that outlives zrep still counts as busy."""
-        return self.runner.run(argv, keep=self.locks.descriptors())
+    def run(self, argv: Argv, seconds: float = COMMAND_SECONDS) -> Completed:
+        """Run a command to its end, for so many seconds. The locks go along: one that outlives zrep still counts as
+        busy."""
+        return self.runner.run(argv, timeout=seconds, keep=self.locks.descriptors())
 
     def look(self, argv: Argv, seconds: float = COMMAND_SECONDS) -> Completed:
         """Run a command that changes nothing, for so many seconds. No lock goes along: one that hangs in the kernel

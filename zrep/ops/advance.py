@@ -19,12 +19,15 @@ from zrep.core.plan_data import (
 )
 from zrep.core.plan_expire import expire_converged
 from zrep.core.quantities import floor_bytes, size
-from zrep.core.steps import Hold, Step, TakeSnapshot
+from zrep.core.requests import Moment, TakeSnapshots
+from zrep.core.steps import Hold, Step
 from zrep.ops import hooks
+from zrep.ops.execute import Executor
 from zrep.ops.kept_back import note_kept_back
 from zrep.ops.pairs import Session, View
 from zrep.ops.read import read_pool_space
 from zrep.ops.streams import bring, in_sessions, pools, ready, stream_pending
+from zrep.zfs.errors import as_error
 
 # What must stay free in the master's pool unless zrep:minfree says otherwise: a snapshot pins space that the master's
 # writers would need more.
@@ -59,26 +62,37 @@ def take_snapshots(session: Session, views: list[View], pool_space: Mapping[str,
 
 def _taken_at_rest(session: Session, views: list[View]) -> dict[str, ZrepError]:
     """One snapshot command for all, or where that fails one for each, while the administrator's programs keep at rest
-    what writes to them; the error of those that have none. Where a program said no there is none."""
-    failed: dict[str, ZrepError] = {}
-    ready: list[View] = []
-    told: list[list[View]] = []
+    what writes to them; then the holds. The error of those that have none; where a program said no there is none."""
+    lanes = {made.dataset: (made, group) for group in _moments(views) for made in [hooks.moment(session, group)]}
+    executor = views[0].executor
+    moments = tuple(made for made, _ in lanes.values())
+    request = TakeSnapshots(session.tag, moments, session.options.crash_consistent, session.quiesces)
     try:
-        for moment in _moments(views):
-            error = hooks.before_snapshot(session, moment[0])
-            if error is None or session.options.crash_consistent:
-                ready += moment
-            else:
-                failed.update({view.name: copy.copy(error) for view in moment})
-            told.append(moment)
-        if ready and _snapshot(session, ready) is not None:
-            for batch in _moments(ready):
-                if alone := _snapshot(session, batch):
-                    failed.update({view.name: copy.copy(alone) for view in batch})
-    finally:  # whoever was told of the beginning hears of the end, said no or not
-        for moment in told:
-            hooks.after_snapshot(session, moment[0])
-    return failed
+        taken = executor.source.ask(request)
+    except ZrepError as error:
+        return {view.name: copy.copy(error) for view in views}
+    errors: dict[str, ZrepError] = {name: as_error(failure) for name, failure in taken.failed.items()}
+    host = executor.source.name
+    for name, said in taken.refused.items():
+        if session.options.crash_consistent:
+            session.warn(f"{name}: a before-snapshot hook on {host} failed ({said}); the snapshot is crash-consistent")
+        else:
+            errors[name] = hooks.refused_snapshot(host, lanes[name][1][0], name, said)
+    for name, lines in taken.after.items():
+        for line in lines:
+            session.warn(f"{name}: an after-snapshot hook on {host} failed ({line})")
+    made = [name for name in lanes if name not in errors]
+    if made and (failed := _hold(session, executor, [lanes[name][0] for name in made])):
+        errors |= {name: copy.copy(failed) for name in made} if len(made) == 1 else {}
+        for name in made if len(made) > 1 else ():
+            if alone := _hold(session, executor, [lanes[name][0]]):
+                errors[name] = alone
+    return {view.name: copy.copy(error) for name, error in errors.items() for view in lanes[name][1]}
+
+
+def _hold(session: Session, executor: Executor, made: Sequence[Moment]) -> ZrepError | None:
+    names = tuple(name for moment in made for name in moment.snapshots)
+    return executor.try_do(Hold(End.SOURCE, session.tag, names))
 
 
 def _moments(views: Sequence[View]) -> list[list[View]]:
@@ -87,13 +101,6 @@ def _moments(views: Sequence[View]) -> list[list[View]]:
     for view in views:
         found.setdefault(view.link.within or view.name, []).append(view)
     return list(found.values())
-
-
-def _snapshot(session: Session, views: list[View]) -> ZrepError | None:
-    names = tuple(view.lane.next_snapshot for view in views)
-    executor = views[0].executor
-    taken = executor.try_do(TakeSnapshot(End.SOURCE, session.tag, names))
-    return taken or executor.try_do(Hold(End.SOURCE, session.tag, names))
 
 
 def _below_floor(session: Session, pool: str, views: list[View], space: PoolSpace | None) -> dict[str, ZrepError]:

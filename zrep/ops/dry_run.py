@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from zrep.core.apply import applied, received
 from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.errors import BugError, ZrepError
+from zrep.core.pair import End
 from zrep.core.requests import (
     Answer,
     Carried,
@@ -32,10 +33,12 @@ from zrep.core.requests import (
     Request,
     Revoke,
     RunHooks,
+    Taken,
     TakeRole,
+    TakeSnapshots,
 )
 from zrep.core.role import Role
-from zrep.core.steps import Rename, SendStream, Step
+from zrep.core.steps import Rename, SendStream, Step, TakeSnapshot
 from zrep.host.local import Host, LocalHost
 from zrep.ops import read
 from zrep.ops.execute import Executor, Line, Stream
@@ -99,6 +102,9 @@ class DryRunHost:
             case TakeRole(step=step):
                 self._apply([step])
                 return Carried(1)
+            case TakeSnapshots(tag=tag, moments=moments):
+                self._apply([TakeSnapshot(End.SOURCE, tag, tuple(name for x in moments for name in x.snapshots))])
+                return Taken()
             case Revoke() | Remember():
                 return None
             case EndReceive():

@@ -10,12 +10,13 @@ program that is told of role changes does not hear of something every minute.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from shlex import quote
 
 from zrep.core.errors import FailedError, ZrepError
 from zrep.core.pair import End
-from zrep.core.requests import RunHooks
+from zrep.core.requests import Moment, RunHooks
 from zrep.core.role import Role, next_epoch
 from zrep.host.local import Host
 from zrep.ops.pairs import Session, View
@@ -45,43 +46,28 @@ def tell(session: Session, host: Host, event: str, name: str, role: Role) -> Non
         session.warn(f"{name}: a {event} hook on {host.name} failed ({line}); the role change stands")
 
 
-def before_snapshot(session: Session, view: View) -> ZrepError | None:
-    """Let the administrator's programs bring to rest what writes to a master; the error of those that could not."""
-    host, name, facts = _of_snapshot(session, view)
-    try:
-        failed = host.ask(RunHooks("before-snapshot", facts))
-    except ZrepError as error:
-        return error
-    if not failed:
-        return None
-    return FailedError(
-        f"a before-snapshot hook on {host.name} failed; no snapshot was made",
-        filesystem=name,
-        evidence="; ".join(failed),
-        advice=f"mend what it complains about; or, for one as after a power loss: zrep sync "
-        f"--crash-consistent {quote(view.link.within or view.name)}",
-    )
-
-
-def after_snapshot(session: Session, view: View) -> None:
-    """Let them go on. One that fails is told of: the snapshot is there, or is not, all the same."""
-    host, name, facts = _of_snapshot(session, view)
-    try:
-        failed = host.ask(RunHooks("after-snapshot", facts))
-    except ZrepError as error:
-        failed = [error.line()]
-    for line in failed:
-        session.warn(f"{name}: an after-snapshot hook on {host.name} failed ({line})")
-
-
-def _of_snapshot(session: Session, view: View) -> tuple[Host, str, dict[str, str]]:
-    """Where a master is, what it is called there, of a tree its root, and what its hooks are told."""
+def moment(session: Session, lanes: Sequence[View]) -> Moment:
+    """The snapshots of a pair that are next, of a tree those of all its members, and what the programs around them are
+    told."""
+    view = lanes[0]
     source, role = view.pair.source, view.pair.source.role
     name = source.name
     if view.link.within:
         below = view.mine.name.removeprefix(view.link.within)
         name = source.name.removesuffix(below) if below else source.name
-    return view.executor.source, name, about(session, name, (role.dest_host, role.dest_fs), role.epoch or 0)
+    facts = about(session, name, (role.dest_host, role.dest_fs), role.epoch or 0)
+    return Moment(name, tuple(lane.lane.next_snapshot for lane in lanes), facts)
+
+
+def refused_snapshot(host: str, view: View, name: str, said: str) -> FailedError:
+    """Why there is no snapshot where a program could not bring to rest what writes to a master."""
+    return FailedError(
+        f"a before-snapshot hook on {host} failed; no snapshot was made",
+        filesystem=name,
+        evidence=said,
+        advice=f"mend what it complains about; or, for one as after a power loss: zrep sync "
+        f"--crash-consistent {quote(view.link.within or view.name)}",
+    )
 
 
 def take_back(session: Session, view: View) -> None:

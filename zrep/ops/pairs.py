@@ -241,6 +241,8 @@ class Session:
         self.warnings: list[str] = []
         # Of snapshots that could not be expired, and of what a stream could not bring.
         self.untidied: list[Outcome] = []
+        # Whether an administrator's programs run around snapshots: a role change has stopped what they bring to rest.
+        self.quiesces = True
         # What nobody replicates below masters here, by the names of these.
         self.left_out: dict[str, LeftOut] = {}
         # This host as the run works with it: -n only looks.

@@ -57,6 +57,8 @@ class RoleChange(Struct, frozen=True):
 def move_role(session: Session, name: str, change: RoleChange, *, become_master: bool) -> Outcome:
     """Exchange the roles, unless finishing or undoing what an earlier run left has brought about what is wanted:
     a takeover that is run again must not give the role away."""
+    # before-demote has stopped what they would bring to rest, and would find gone.
+    session.quiesces = False
     try:
         view = prepare(session, session.open(name))
     except UnreachableError as error:
