@@ -47,7 +47,7 @@ class TestKeep:
         beta = pair.beta
         silent(alpha, f"zrep changeconfig --savecount 2 {A}")
         silent(beta, f"zrep changeconfig --savecount 1 --keep 5d {A}")
-        alpha.run(f"zfs snapshot {A}@by-hand; date -s 12:00 > /dev/null")
+        alpha.run(f"zfs snapshot {A}@by-hand; date -s 'tomorrow 12:00' > /dev/null")
         for day in range(8):
             for turn in range(2):
                 silent(alpha, f"echo {day} {turn} > /{A}/file; zrep sync all")
