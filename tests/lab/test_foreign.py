@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import FAILED, REFUSED, Case, check, in_step, made, one_line, silent, snapshots, well
+from tests.lab.zrep_on import FAILED, REFUSED, Case, check, in_step, local, made, one_line, silent, snapshots, well
 
 Hosts = tuple[Host, Host]
 
@@ -149,6 +149,19 @@ class TestEncryptedReplica:
         beta.run(f"zfs unload-key {A}; zfs load-key -L file:///root/new {A}")
         silent(alpha, f"zrep failover {A}")
         assert beta.run("cat /tank/a/file").out == "still writable\n"
+
+
+class TestOldPool:
+    def test_flags_are_what_a_parent_in_it_can_receive(self, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        made(alpha, "tank/z", compression="zstd", recordsize="1M")
+        alpha.run("head -c 3M /dev/urandom > /tank/z/large; head -c 40 /dev/urandom > /tank/z/small")
+        beta.run("truncate -s 100M /var/tmp/old.img")
+        beta.run("zpool create -d -o feature@extensible_dataset=enabled old /var/tmp/old.img")
+        alpha.run("zrep init tank/z beta old/z")
+        assert local(alpha, "tank/z", "zrep:flags") == "-p"
+        alpha.run("echo second > /tank/z/file && zrep sync all")  # it says which properties could not follow
+        beta.run("zpool destroy old; rm /var/tmp/old.img")
 
 
 def encrypted_pair(hosts: Hosts) -> Hosts:
