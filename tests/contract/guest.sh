@@ -54,7 +54,7 @@ busy() { (cd "$(place "$1")" && exec sleep 600 > /dev/null 2>&1 < /dev/null) & e
 free() { kill "$(cat "$W/.busy")"; wait "$(cat "$W/.busy")" 2> /dev/null; rm "$W/.busy"; }
 map() {
     mkfifo "$W/.store" "$W/.stored"
-    python3 -c '
+    ${NAMESPACE:-} python3 -c '
 import mmap, os, sys
 f = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 os.ftruncate(f, 4096)
@@ -69,6 +69,7 @@ for text in iter(lambda: open(sys.argv[2]).read(), "end"):
     cat "$W/.stored" > /dev/null
     zpool sync "${1%%/*}"
 }
+elsewhere() { NAMESPACE="unshare --mount" "$@"; }
 store() { printf %s "$3" > "$W/.store"; cat "$W/.stored" > /dev/null; zpool sync "${1%%/*}"; }
 unmap() { kill "$(cat "$W/.mapper")"; wait "$(cat "$W/.mapper")" 2> /dev/null; rm -f "$W"/.store* "$W/.mapper"; }
 queue() { mkfifo "$W/.queue"; cat "$@" > "$W/.queue" & exec 8< "$W/.queue"; rm "$W/.queue"; }

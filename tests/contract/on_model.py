@@ -8,6 +8,7 @@ from tests.model import Host, Receive, Result, World, stream
 
 from .script import TOP, Case, Command, Step, parse
 
+_MAPPED = 4096  # bytes of a file that is mapped
 FILL = 10  # files that stand for one big file, so that half of a stream holds some whole ones
 
 
@@ -145,14 +146,20 @@ class _Runner:
 
     def do_map(self, fs: str, key: str) -> None:
         self.mapped = fs
-        self.host.write(fs, key, b"")
+        self.host.write(fs, key, bytes(_MAPPED))
         self.host.map_file(fs)
 
     def do_store(self, fs: str, key: str, text: str) -> None:
-        self.host.store_mapped(fs, key, text.encode())
+        self.mapped = fs
+        self.host.store_mapped(fs, key, text.encode().ljust(_MAPPED, b"\0"))
 
     def do_unmap(self) -> None:
         self.host.map_file(self.mapped, -1)
+        self.host.leave(self.mapped)
+
+    def do_elsewhere(self, word: str, fs: str, key: str) -> None:
+        self.host.mount_elsewhere(fs)
+        self.do_map(fs, key)
 
     def do_queue(self, *streams: str) -> None:
         """Have streams come through one pipe."""

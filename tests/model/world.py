@@ -258,6 +258,16 @@ class Host:
 
         self._on(fs, act)
 
+    def leave(self, fs: str) -> None:
+        """The container ends, and whoever used the filesystem there with it."""
+
+        def act(machine: Machine, dataset: Dataset) -> None:
+            dataset.elsewhere = False
+            if dataset.mounted_at is None:
+                dataset.open_files = dataset.mappings = 0
+
+        self._on(fs, act)
+
     def crash(self) -> None:
         """Power off and on again: what no transaction group had is lost, the fsynced part waits for a mount."""
         with self.world.transaction() as state:
@@ -394,7 +404,7 @@ def _count(dataset: Dataset, what: str, change: int) -> None:
 
 
 def _require_writable(machine: Machine, dataset: Dataset) -> None:
-    if dataset.kind == "filesystem" and dataset.mounted_at is None:
+    if dataset.kind == "filesystem" and dataset.mounted_at is None and not dataset.elsewhere:
         raise FileNotFoundError(2, "No such file or directory", dataset.name)
     if mounting.readonly(machine, dataset):
         raise OSError(30, "Read-only file system", dataset.name)

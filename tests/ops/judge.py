@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from tests.ops.pairs import A, B
 # A pair's two halves: each a host and a dataset.
 Sides = tuple[tuple[str, str], tuple[str, str]]
 SIDES: Sides = (("alpha", A), ("beta", B))
+_OF_A_TAG = re.compile(r"[a-z]+_[0-9a-f]{6}")
+OTHERS = "backup"  # the tag of holds that are somebody else's
 
 
 def find(hosts: Hosts, host: str, name: str) -> Dataset | None:
@@ -31,19 +34,27 @@ def local(dataset: Dataset, name: str, tag: str = "zrep") -> str:
     return (setting.local or "") if setting else ""
 
 
-def family(hosts: Hosts, host: str, name: str) -> Iterator[Dataset]:
-    """A dataset and its split copies."""
+def follows(dataset: Dataset) -> bool:
+    """Whether it is a replica under any tag, and passes on what it receives under the others."""
+    return any(key.endswith(":master") and setting.local == "no" for key, setting in dataset.props.items())
+
+
+def family(hosts: Hosts, host: str, name: str, root: str = "") -> Iterator[Dataset]:
+    """A dataset and its split copies; root: that of the tree it is a member of."""
+    top = root or name
+    below = name.removeprefix(top)
     for dataset in hosts.world.state.hosts[host].datasets.values():
-        if dataset.name == name or dataset.name.startswith(name + "_split"):
+        copy = dataset.name.startswith(top + "_split") and dataset.name[len(top) :].partition("/")
+        if dataset.name == name or (copy and f"{copy[1]}{copy[2]}" == below):
             yield dataset
 
 
-def snapshots(hosts: Hosts, host: str, name: str) -> list[Snapshot]:
-    return [snapshot for dataset in family(hosts, host, name) for snapshot in dataset.snapshots]
+def snapshots(hosts: Hosts, host: str, name: str, root: str = "") -> list[Snapshot]:
+    return [snapshot for dataset in family(hosts, host, name, root) for snapshot in dataset.snapshots]
 
 
-def held(hosts: Hosts, host: str, name: str, tag: str = "zrep") -> set[int]:
-    return {snapshot.guid for snapshot in snapshots(hosts, host, name) if tag in snapshot.holds}
+def held(hosts: Hosts, host: str, name: str, tag: str = "zrep", root: str = "") -> set[int]:
+    return {snapshot.guid for snapshot in snapshots(hosts, host, name, root) if tag in snapshot.holds}
 
 
 def writable(hosts: Hosts, host: str, name: str) -> bool:
@@ -68,7 +79,8 @@ def base(hosts: Hosts, sides: Sides = SIDES) -> int | None:
 @dataclass
 class Watch:
     """Judges after every command. forced: somebody insisted, so the old master may be writable too;
-    linked: the two sides are a pair from the start."""
+    linked: the two sides are a pair from the start; roots: of the tree that the two are a member of, which have its
+    role (None: they have their own)."""
 
     hosts: Hosts
     forced: bool
@@ -76,34 +88,40 @@ class Watch:
     broken: list[str] = field(default_factory=list)
     epochs: dict[str, int] = field(default_factory=dict)
     foreign: set[tuple[str, str, int]] = field(default_factory=set)
+    held_by_others: set[tuple[str, str, int]] = field(default_factory=set)
     sides: Sides = SIDES
     tag: str = "zrep"
+    roots: Sides | None = None
 
     def __post_init__(self) -> None:
+        self.root = dict(self.roots or self.sides)
         for host, name in self.sides:
-            for snapshot in snapshots(self.hosts, host, name):
-                if not snapshot.name.startswith(f"{self.tag}_"):
+            for snapshot in self._snapshots(host, name):
+                if not _OF_A_TAG.fullmatch(snapshot.name):
                     self.foreign.add((host, name, snapshot.guid))
         self.look()
 
     def look(self) -> None:
         self._masters()
         self._replicas()
-        one, other = (held(self.hosts, *side, self.tag) for side in self.sides)
+        one, other = ({s.guid for s in self._snapshots(*side) if self.tag in s.holds} for side in self.sides)
         if self.linked and not one & other:
             self._say("no common snapshot is held on both sides (5)")
         for host, name, guid in self.foreign:
-            if all(snapshot.guid != guid for snapshot in snapshots(self.hosts, host, name)):
+            if all(snapshot.guid != guid for snapshot in self._snapshots(host, name)):
                 self._say("a snapshot that zrep did not make is gone (6)")
+        for host, name, guid in self.held_by_others:
+            if all(snapshot.guid != guid or OTHERS not in snapshot.holds for snapshot in self._snapshots(host, name)):
+                self._say("a hold that zrep did not make is gone (6)")
 
     def _masters(self) -> None:
         if self.forced:
             return
         if all(writable(self.hosts, *side) for side in self.sides):
             self._say("both sides are writable (1)")
-        here, there = (find(self.hosts, *side) for side in self.sides)
-        both = here and there and self._local(here, "master") == self._local(there, "master") == "yes"
-        if both and here and there and self._local(here, "gen") == self._local(there, "gen"):
+        here, there = (host for host, _ in self.sides)
+        both = self._local(here, "master") == self._local(there, "master") == "yes"
+        if both and self._local(here, "gen") == self._local(there, "gen"):
             self._say("two masters of one generation (1)")
 
     def _replicas(self) -> None:
@@ -113,17 +131,21 @@ class Watch:
                 continue
             # A volume is opened just before a forced promotion: its size cannot be set while it is read-only.
             opened = self.forced and dataset.kind == "volume"
-            replica = self._local(dataset, "master") == "no" and not opened
+            replica = self._local(host, "master") == "no" and not opened
             if replica and value(self.hosts, host, dataset, "readonly") != "on":
                 self._say(f"the replica on {host} is not read-only (18)")
-            epoch = self._local(dataset, "epoch")
+            epoch = self._local(host, "epoch")
             if epoch:
                 if int(epoch) < self.epochs.get(host, 0):
                     self._say(f"the epoch on {host} went back (3)")
                 self.epochs[host] = int(epoch)
 
-    def _local(self, dataset: Dataset, name: str) -> str:
-        return local(dataset, name, self.tag)
+    def _local(self, host: str, name: str) -> str:
+        dataset = find(self.hosts, host, self.root[host])
+        return local(dataset, name, self.tag) if dataset else ""
+
+    def _snapshots(self, host: str, name: str) -> list[Snapshot]:
+        return snapshots(self.hosts, host, name, self.root[host])
 
     def _say(self, text: str) -> None:
         log = self.hosts.wire.log
@@ -160,8 +182,7 @@ def _side(hosts: Hosts, host: str, name: str, common: int | None, tag: str) -> o
     files = dict(dataset.data)
     older = [s.name for s in dataset.snapshots if tag in s.holds and s not in after(dataset, common)]
     mount = "as it was"  # a replica's is nobody's business: an old master stays mounted until it is booted again
-    relays = any(key.endswith(":master") and setting.local == "no" for key, setting in dataset.props.items())
-    if roles.get(f"{tag}:master") == "yes" and not relays:
+    if roles.get(f"{tag}:master") == "yes" and not follows(dataset):
         mount = f"{dataset.mounted_at} {dataset.remounted == 'ro'}"
     end = {"roles": roles, **native, "held": held, "held older": older, "splits": splits, "files": files}
     return {**end, "partial": dataset.partial is not None, "mount": mount}

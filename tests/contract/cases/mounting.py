@@ -117,6 +117,34 @@ MOUNTING = [
         """,
     ),
     case(
+        "in_another_namespace",
+        "A container that has it mounted goes on storing after it was unmounted here, whatever readonly says.",
+        """
+        zfs create tank/c/a
+        write tank/c/a g one
+        zfs snapshot tank/c/a@1
+        elsewhere map tank/c/a f
+        mount -o remount,ro /tank/c/a
+        zfs set readonly=on tank/c/a
+        zfs unmount tank/c/a
+        zfs get -H -p -o value mounted tank/c/a
+        zfs snapshot tank/c/a@2
+        store tank/c/a f two
+        zfs snapshot tank/c/a@3
+        zfs rollback tank/c/a@3
+        zfs rename tank/c/a tank/c/b
+        store tank/c/b f three
+        zfs destroy tank/c/b
+        zfs mount tank/c/b
+        show tank/c/b
+        show tank/c/b@2
+        show tank/c/b@3
+        unmap
+        zfs unmount tank/c/b
+        zfs get -H -p -o value mounted tank/c/b
+        """,
+    ),
+    case(
         "readonly",
         "Fact 2: readonly=on stops a write at once, at any level and mounted or not.",
         """

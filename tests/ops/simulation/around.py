@@ -18,7 +18,8 @@ Mount = tuple[str, str, str]  # host, what is mounted, where
 @dataclass
 class Around:
     """visible: mounts that their paths lead to, and whether they are read-only, before a run of zrep; written: what was
-    acknowledged in filesystems that are in no pair; set_here: user properties that an administrator set."""
+    acknowledged in filesystems that are in no pair; properties: those that an administrator has set, by host, dataset
+    and name: whatever has that name has them."""
 
     hosts: Hosts
     visible: dict[Mount, str] = field(default_factory=dict)
@@ -54,6 +55,11 @@ class Around:
             dataset = self.hosts.world.state.hosts[host].datasets.get(name)
             if dataset is None or keys - readable(dataset):
                 self._say("acknowledged in a filesystem of no pair, and gone", (host, name))
+        for (host, name, key), value in self.properties.items():
+            dataset = self.hosts.world.state.hosts[host].datasets.get(name)
+            setting = dataset.props.get(key) if dataset is not None else None
+            if dataset is not None and (setting is None or setting.local != value):
+                self._say("a property that zrep did not set is not as it was", (host, name, key))
 
     def _is_concerned(self, mount: Mount) -> bool:
         host, source, _ = mount

@@ -6,7 +6,7 @@ import re
 import shlex
 
 from tests.ops.hosts import Ended
-from tests.ops.judge import after, base, find, settled
+from tests.ops.judge import OTHERS, after, base, find, settled
 from tests.ops.simulation.pair import JudgedPair
 from tests.ops.simulation.people import People
 from tests.ops.simulation.runs import HEALED, counted
@@ -14,24 +14,28 @@ from tests.ops.simulation.runs import HEALED, counted
 ROUNDS = 8
 OBSTACLES = 10  # that one command may meet, one after the other
 ADVICE = re.compile(
-    r"next: (?:on (\w+): )?.*?zrep (?:-t \w+ )?"
+    r"next: (?:on (\w+): )?.*?zrep (?:-t (\w+) )?"
     r"(rejoin -f|rejoin|takeover -L|takeover|sync -f|sync|unpause)"
     r"(?: '[^']*' on (\w+))?"
 )
 # What a person may be told to type beside zrep.
-TYPED = re.compile(r"(?:zfs (?:mount|unmount|load-key|set|rollback|release)|umount) [^;,]*")
+TYPED = re.compile(r"(?:zfs (?:mount|unmount|load-key|set|rollback|release|destroy)|umount) [^;,]*")
+ENDING = re.compile(
+    r"next: (?:end the others first|decide which pair is right).*?(?:on (\w+): )?zrep -t (\w+) clear( -L)?"
+)
 PLACE = re.compile(r"\bon (\w+): ")
 
 
 def converge(simulation: People) -> None:
     simulation.history.append(HEALED)
     simulation.cut = False
+    simulation.hosts.answering = {}
     for host in sorted(simulation.down):
         simulation.switch_on(host)
     for host in simulation.names:
         simulation.load_keys(host)
         simulation.hosts[host].mount_all()
-    for pair in simulation.pairs:
+    for pair in [one for one in simulation.pairs if one.root is one]:
         for host in pair.names:
             simulation.one_run(pair, host, "unpause")
     for _ in range(ROUNDS * len(simulation.pairs)):
@@ -43,7 +47,7 @@ def converge(simulation: People) -> None:
     else:
         ends = [settled(simulation.hosts, pair.sides, pair.tag) for pair in simulation.pairs]
         raise AssertionError(f"no whole pair:\n{ends}\n{simulation.story(12)}")
-    for pair in simulation.pairs:
+    for pair in [one for one in simulation.pairs if one.root is one]:
         _there_and_back(simulation, pair)
 
 
@@ -60,10 +64,12 @@ def _follow(simulation: People, ended: list[tuple[JudgedPair, str, Ended]]) -> N
     for told, host, one in ended:
         for line in one.text.splitlines():
             pair = _meant(simulation, told, host, line)
-            advised = next_command(line, host, pair)
+            if _end_pair(simulation, pair, host, line):
+                return
+            advised = next_command(simulation, line, host, pair)
             if advised is not None:
-                counted[f"advised: {advised[1]}"] += 1
-                _as_told(simulation, pair, *advised)
+                counted[f"advised: {advised[2]}"] += 1
+                _as_told(simulation, *advised)
                 return
             if type_as_told(simulation, pair, host, line):
                 return
@@ -76,17 +82,40 @@ def _meant(simulation: People, told: JudgedPair, host: str, line: str) -> Judged
     return found[0] if found else told
 
 
-def next_command(text: str, host: str, pair: JudgedPair) -> tuple[str, str] | None:
-    """Where to run what, by zrep's own words; where it leaves the choice to a person, for the side to keep."""
+Advised = tuple[JudgedPair, str, str]
+
+
+def next_command(simulation: People, text: str, host: str, pair: JudgedPair) -> Advised | None:
+    """What to run about which pair, and where, by zrep's own words; where it leaves the choice to a person, for the
+    side to keep."""
     found = ADVICE.search(text)
     if found is None:
         return None
-    where, command, elsewhere = found.groups()
+    where, tag, command, elsewhere = found.groups()
     if command == "rejoin -f":
         where = pair.other[pair.keep]
     elif command == "takeover -L" and "FS" in text[found.start() :]:
         where = pair.keep
-    return where or elsewhere or host, command
+    where = where or elsewhere or host
+    return _under(simulation, tag, where, pair), where, command
+
+
+def _under(simulation: People, tag: str | None, host: str, pair: JudgedPair) -> JudgedPair:
+    """The pair that its dataset on a host is in under a tag, where that is named."""
+    found = [one for one in simulation.sharing(host, pair.names.get(host, "")) if one.tag == tag]
+    return found[0] if found else pair
+
+
+def _end_pair(simulation: People, pair: JudgedPair, host: str, text: str) -> bool:
+    """A dataset is in two pairs that cannot both go on, and a person ends the one that is named first; whether so."""
+    found = ENDING.search(text)
+    if found is None:
+        return False
+    where, tag, here_only = found.groups()
+    doomed = _under(simulation, tag, where or host, pair)
+    if simulation.one_run(doomed, where or host, "clear -L" if here_only else "clear").code == 0:
+        simulation.end(doomed)
+    return True
 
 
 def type_as_told(simulation: People, pair: JudgedPair, host: str, text: str) -> bool:
@@ -94,19 +123,34 @@ def type_as_told(simulation: People, pair: JudgedPair, host: str, text: str) -> 
     _, _, advice = text.partition("next: ")
     done = False
     for found in TYPED.finditer(advice):
-        command = found.group().strip()
+        command = found.group().strip().removesuffix(" and so on")
         where = [host, *PLACE.findall(advice[: found.start()])][-1]
         words = shlex.split(command)
         simulation.history.append(f"{where}: (types {command})")
+        _check_whose(simulation, pair, where, words)
         if simulation.hosts[where].run(words).rc != 0:
             simulation.reboot(where)  # mounted in whatever order, it cannot be undone one by one
         if words[:2] == ["zfs", "mount"]:
             _mount_elsewhere(simulation, where, words[2])
-        if words[1] == "rollback":
-            pair.forget_rolled_back(where)
+        if words[1] in ("rollback", "release", "destroy"):
+            simulation.forget_taken_away(pair, where)
         done = True
     simulation.around.note()
     return done
+
+
+def _check_whose(simulation: People, pair: JudgedPair, host: str, words: list[str]) -> None:
+    """Nobody is told to destroy by hand what zrep has made, unless somebody else needs it."""
+    if words[:2] != ["zfs", "destroy"]:
+        return
+    name, _, snapshots = words[2].partition("@")
+    dataset = find(simulation.hosts, host, name)
+    assert dataset is not None
+    theirs = {guid for one in simulation.pairs for where, _, guid in one.watch.foreign if where == host}
+    for snapshot in (dataset.snapshot(each) for each in snapshots.split(",")):
+        if snapshot is not None:
+            known = snapshot.guid in theirs or OTHERS in snapshot.holds
+            assert known, f"told to destroy what zrep has made itself: {snapshot.name}\n{simulation.story(12)}"
 
 
 def _mount_elsewhere(simulation: People, host: str, name: str) -> None:
@@ -135,6 +179,12 @@ def _mended(simulation: People, pair: JudgedPair, host: str, ended: Ended) -> bo
         _remove(simulation, pair, pair.other[host], names)
     elif "a split would move them along" in text:
         _roll_back(simulation, pair, host)
+    elif "make it the master" in text:
+        advised = next_command(simulation, text, host, pair)
+        assert advised is not None
+        simulation.one_run(*advised)
+    elif _end_pair(simulation, pair, host, text):
+        pass
     elif "stop the writer" in text or "stop what uses" in text:
         _stop_writers(simulation, pair)
         type_as_told(simulation, pair, host, text)
@@ -148,8 +198,9 @@ def _remove(simulation: People, pair: JudgedPair, host: str, names: list[str]) -
     assert dataset is not None
     for name in names:
         simulation.history.append(f"{host}: (removes @{name})")
-        simulation.hosts[host].run(["zfs", "release", pair.tag, f"{dataset.name}@{name}"])
+        _release(simulation, pair, host, f"{dataset.name}@{name}")
         simulation.destroy_named(pair, host, dataset, name)
+    simulation.forget_taken_away(pair, host)
 
 
 def _roll_back(simulation: People, pair: JudgedPair, host: str) -> None:
@@ -159,18 +210,24 @@ def _roll_back(simulation: People, pair: JudgedPair, host: str) -> None:
     assert dataset is not None
     newer = after(dataset, common)
     for snapshot in newer[1:]:
-        simulation.hosts[host].run(["zfs", "release", pair.tag, f"{dataset.name}@{snapshot.name}"])
+        _release(simulation, pair, host, f"{dataset.name}@{snapshot.name}")
     simulation.history.append(f"{host}: (rolls back to {dataset.name}@{newer[0].name})")
     simulation.hosts[host].run(["zfs", "rollback", "-r", f"{dataset.name}@{newer[0].name}"])
-    pair.forget_rolled_back(host)
+    simulation.forget_taken_away(pair, host)
+
+
+def _release(simulation: People, pair: JudgedPair, host: str, snapshot: str) -> None:
+    for tag in (pair.tag, OTHERS):
+        simulation.hosts[host].run(["zfs", "release", tag, snapshot])
 
 
 def _stop_writers(simulation: People, pair: JudgedPair) -> None:
     simulation.history.append("(writers stopped)")
     for host in pair.names:
-        dataset = pair.dataset(host)
-        if dataset is not None:
-            dataset.mappings = 0
+        for dataset in (one.dataset(host) for one in simulation.of(pair)):
+            if dataset is not None:
+                dataset.mappings = 0
+                simulation.hosts[host].leave(dataset.name)
         simulation.unmount_all_others(host)
 
 
@@ -178,14 +235,18 @@ def _there_and_back(simulation: People, pair: JudgedPair) -> None:
     """The role moves both ways, with a write on each side, and moving nothing changes nothing."""
     for _ in range(2):
         [(master, _)] = pair.ledger.masters()
-        simulation.act(pair, master, "write")
+        for each in simulation.of(pair):
+            simulation.act(each, master, "write")
         ended = _as_told(simulation, pair, master, "failover")
         assert ended.code == 0, simulation.story(12)
         for *_, one in cron(simulation):
             assert one.code == 0, simulation.story(12)
         simulation.judge()
-    held = pair.held()
-    assert held == [["base"], ["base"]], f"holds have piled up (17): {held}\n{simulation.story(12)}"
+    for each in simulation.of(pair):
+        held = each.held()
+        assert held == [["base"], ["base"]], f"holds have piled up (17): {held}\n{simulation.story(12)}"
+    for _ in simulation.kin(pair)[1:]:  # what a relay passes on goes one step further in each run
+        cron(simulation)
     before = simulation.hosts.world.view()
     cron(simulation)
     assert simulation.hosts.world.view() == before, "running it again changed something (11)"

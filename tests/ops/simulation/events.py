@@ -25,12 +25,15 @@ COMMANDS: dict[str, Callable[[str], Work]] = {
     "expire -L": lambda name: pairs.expiring(name, here_only=True),
     "pause": pairs.pausing,
     "unpause": pairs.unpausing,
+    "clear": pairs.clearing,
+    "clear -L": lambda name: pairs.clearing(name, here_only=True),
 }
 # What moves the role most often; the one command that only says yes to a loss is left to who is told to run it.
-DRAWN = [name for name in COMMANDS if name not in ("sync -f", "takeover -L --fence-cmd")]
+DRAWN = [name for name in COMMANDS if name not in ("sync -f", "takeover -L --fence-cmd", "clear", "clear -L")]
 DRAWN += ["sync", "failover", "takeover", "takeover -L", "rejoin"] * 2
 MOVES = {"failover", "failover --force-unmount", "takeover"}
 ACTIONS = ("write", "fsync", "store", "snapshot", "destroy", "rename", "cut", "heal")
+ADMINISTERED = ("snapshot", "destroy", "rename", "mount", "unmount", "hold", "release", "note")
 PLACES = ("on", "below", "above")
 
 
@@ -69,6 +72,8 @@ class Meanwhile:
 HOST = st.sampled_from(["alpha", "beta"])
 WHICH = st.integers(0, 3)
 AT = st.integers(0, 60)
+# What ends a run where it is.
+DEADLY = (Mode.POWER_HERE, Mode.KILL_AFTER, Mode.CUT)
 FAULT = st.builds(Fault, st.sampled_from(list(Mode)), AT)
 MEANWHILE = st.builds(Meanwhile, AT, HOST, st.sampled_from([*ACTIONS, *DRAWN]))
 PICK = st.integers(0, 9)

@@ -12,6 +12,7 @@ from tests.model import World
 from tests.ops.hosts import Command, Hosts, ModelHost, Ways, Wire
 from tests.ops.test_crash import applies
 from zrep.core.requests import Answer, Request, RunHooks
+from zrep.host.local import Host as ZrepHost
 from zrep.host.local import LocalHost
 
 Done = TypeVar("Done")
@@ -59,7 +60,8 @@ class SimulatedHost(ModelHost):
 
 
 class SimulatedHosts(Hosts):
-    """Hosts whose runs take no time. told: what hooks heard; refusing: whether they say no to what is to come."""
+    """Hosts whose runs take no time. told: what hooks heard; refusing: whether they say no to what is to come;
+    answering: the host that answers in the place of another one, by the name that is dialled."""
 
     def __init__(self, directory: Path, names: tuple[str, ...], fenced: Callable[[str], int]) -> None:
         super().__init__(directory, World(hosts=names))
@@ -67,12 +69,16 @@ class SimulatedHosts(Hosts):
         self.wire = self.line
         self.told: list[Told] = []
         self.refusing = False
+        self.answering: dict[str, str] = {}
         self._fenced = fenced
 
     def local(self, name: str) -> LocalHost:
         host = SimulatedHost(self.wire, name, self.directory / name)
         host.fenced, host.tell = partial(self._fenced, name), self._tell
         return host
+
+    def peer(self, name: str) -> ZrepHost:
+        return super().peer(self.answering.get(name, name))
 
     def _tell(self, told: Told) -> list[str]:
         self.told.append(told)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tests.model.state import Dataset
 from tests.ops.hosts import Hosts
-from tests.ops.judge import SIDES, Sides, family, find, local, writable
+from tests.ops.judge import SIDES, Sides, family, find, follows, local, writable
 from zrep.core.role import Intent
 
 
@@ -28,12 +28,14 @@ class Ledger:
     writes: where and when each was made; excused: those that a forced takeover gave up for the master (they must
     still be somewhere); synced: those that a run which returned 0 had put on both sides; seen: those each host has
     had, which nothing but an administrator's destroy takes away again, or a sync -f what the master has; dropping: one
-    is under way.
+    is under way; set_back: so is a takeover -L of a tree, which takes members back to its newest complete set. roots:
+    of the tree that the two sides are a member of, which have its role (None: they have their own).
     """
 
     hosts: Hosts
     sides: Sides = SIDES
     tag: str = "zrep"
+    roots: Sides | None = None
     writes: dict[str, tuple[str, int]] = field(default_factory=dict)
     excused: set[str] = field(default_factory=set)
     synced: set[str] = field(default_factory=set)
@@ -42,10 +44,12 @@ class Ledger:
     newest: dict[str, int] = field(default_factory=dict)
     forced: bool = False
     dropping: bool = False
+    set_back: bool = False
     broken: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.names = dict(self.sides)
+        self.root = dict(self.roots or self.sides)
         (one, _), (other, _) = self.sides
         self.other = {one: other, other: one}
         self.seen = {one: set(), other: set()}
@@ -67,12 +71,15 @@ class Ledger:
 
     def kept(self, host: str) -> set[str]:
         """The same, with split copies."""
-        found = [readable(dataset) for dataset in family(self.hosts, host, self.names[host])]
+        found = [readable(dataset) for dataset in self.family(host)]
         return set().union(*found) & self.writes.keys()
+
+    def family(self, host: str) -> list[Dataset]:
+        return list(family(self.hosts, host, self.names[host], self.root[host]))
 
     def forget_unflushed(self, host: str) -> None:
         """A host is about to lose power: what no fsync asked for goes with it, and nobody was promised that."""
-        for dataset in family(self.hosts, host, self.names[host]):
+        for dataset in self.family(host):
             lost = dataset.pending.keys() - dataset.intent_log.keys() - dataset.data.keys()
             for key in lost & self.writes.keys():
                 del self.writes[key]
@@ -93,20 +100,21 @@ class Ledger:
     def masters(self) -> list[tuple[str, Dataset]]:
         """The sides that say they are master, of the newest epoch."""
         found = [(host, find(self.hosts, host, name)) for host, name in self.sides]
-        claims = [(host, dataset) for host, dataset in found if dataset and self._local(dataset, "master") == "yes"]
-        newest = max((self.epoch(dataset) for _, dataset in claims), default=0)
-        return [(host, dataset) for host, dataset in claims if self.epoch(dataset) == newest]
+        claims = [(host, dataset) for host, dataset in found if dataset and self._local(host, "master") == "yes"]
+        newest = max((self.epoch(host) for host, _ in claims), default=0)
+        return [(host, dataset) for host, dataset in claims if self.epoch(host) == newest]
 
-    def epoch(self, dataset: Dataset) -> int:
-        return int(self._local(dataset, "epoch") or 0)
+    def epoch(self, host: str) -> int:
+        return int(self._local(host, "epoch") or 0)
 
     def whole(self) -> bool:
         """Linked, with nothing under way: whatever was forced before is over."""
-        here, there = (find(self.hosts, *side) for side in self.sides)
-        if here is None or there is None or self._local(here, "gen") != self._local(there, "gen"):
+        here, there = self.names
+        found = [find(self.hosts, *side) for side in (*self.sides, *self.root.items())]
+        if not all(found) or self._local(here, "gen") != self._local(there, "gen"):
             return False
         roles = {self._local(here, "master"), self._local(there, "master")}
-        quiet = all(settled_intent(self._local(dataset, "inprogress")) for dataset in (here, there))
+        quiet = all(settled_intent(self._local(host, "inprogress")) for host in self.names)
         both = all(writable(self.hosts, *side) for side in self.sides)
         return roles == {"yes", "no"} and quiet and not both
 
@@ -125,6 +133,8 @@ class Ledger:
     def _nothing_gone(self) -> None:
         for host, name in self.sides:
             have = self.kept(host)
+            if self.set_back:
+                self.seen[host] &= have | self.synced
             if self.dropping:
                 self.seen[host] -= self.on(self.other[host]) - have
             self._say(f"gone from {name} on {host} (9)", self.seen[host] - have)
@@ -145,8 +155,8 @@ class Ledger:
         self._say("not on the master (8)", min(missing, key=len))
 
     def _one_master_a_generation(self) -> None:
-        for host, dataset in self.masters():
-            hosts = self.generations.setdefault(self._local(dataset, "gen"), set())
+        for host, _ in self.masters():
+            hosts = self.generations.setdefault(self._local(host, "gen"), set())
             hosts.add(host)
             self._say("masters of one generation (1)", hosts if len(hosts) > 1 else set())
 
@@ -156,12 +166,13 @@ class Ledger:
             dataset = find(self.hosts, host, name)
             newest = dataset.snapshots[-1].guid if dataset and dataset.snapshots else 0
             received = bool(log) and log[-1].stream and log[-1].host != host and newest != self.newest.get(host)
-            if dataset and received and self._local(dataset, "master") == "yes":
+            if dataset and received and self._local(host, "master") == "yes" and not follows(dataset):
                 self._say("a master accepted a stream (2)", {host})
             self.newest[host] = newest
 
-    def _local(self, dataset: Dataset, name: str) -> str:
-        return local(dataset, name, self.tag)
+    def _local(self, host: str, name: str) -> str:
+        dataset = find(self.hosts, host, self.root[host])
+        return local(dataset, name, self.tag) if dataset else ""
 
     def _say(self, what: str, which: set[str]) -> None:
         if which and not any(line.startswith(what) for line in self.broken):

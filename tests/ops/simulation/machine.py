@@ -5,10 +5,14 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
+from tests.ops.hosts import Mode
 from tests.ops.simulation.ending import converge
 from tests.ops.simulation.events import (
+    ADMINISTERED,
+    AT,
     BOOT,
     COMMAND,
+    DEADLY,
     FAULT,
     HOST,
     MEANWHILE,
@@ -53,6 +57,11 @@ class Simulation(People):
         pair = self.pair(which)
         self.act(pair, pair.at(host), "store")
 
+    @rule(host=HOST, which=WHICH)
+    def contain_it(self, host: str, which: int = 0) -> None:
+        pair = self.pair(which)
+        self.contain(pair, pair.at(host))
+
     @rule(host=HOST, fsync=st.booleans())
     def others_write(self, host: str, fsync: bool) -> None:
         if host not in self.down:
@@ -60,9 +69,7 @@ class Simulation(People):
 
     # --- administrators ---
 
-    @rule(
-        host=HOST, what=st.sampled_from(["snapshot", "destroy", "rename", "mount", "unmount"]), pick=PICK, which=WHICH
-    )
+    @rule(host=HOST, what=st.sampled_from(ADMINISTERED), pick=PICK, which=WHICH)
     def administer(self, host: str, what: str, pick: int, which: int = 0) -> None:
         pair = self.pair(which)
         self.act(pair, pair.at(host), what, pick)
@@ -76,6 +83,14 @@ class Simulation(People):
     def mount_in_the_way(self, host: str, where: str, of_zfs: bool, which: int = 0) -> None:
         pair = self.pair(which)
         self.mount_something(pair, pair.at(host), where, of_zfs)
+
+    @rule(host=HOST, answers=st.booleans())
+    def import_an_image(self, host: str, answers: bool) -> None:
+        self.import_image(host, answers)
+
+    @rule(command=COMMAND, which=WHICH)
+    def run_on_an_image(self, command: str, which: int = 0) -> None:
+        self.run_on_image(self.pair(which), command)
 
     @rule(host=HOST)
     def clear_the_way(self, host: str) -> None:
@@ -122,6 +137,19 @@ class Simulation(People):
         self.cut_the_link()
         self.act(pair, host, "write")
         self.one_run(pair, pair.other[host], "takeover -L")
+        self.heal_the_link()
+
+    @rule(host=HOST, mode=st.sampled_from(DEADLY), at=AT, which=WHICH)
+    def die_in_a_role_change(self, host: str, mode: Mode, at: int, which: int = 0) -> None:
+        """A disaster: the master, or zrep on it, dies in the middle, and the other side is promoted alone."""
+        pair = self.pair(which)
+        host = pair.at(host)
+        if {host, pair.other[host]} & self.down or self.cut:
+            return
+        self.one_run(pair, host, "failover", Fault(mode, at))
+        self.cut = True
+        if pair.other[host] not in self.down:
+            self.one_run(pair, pair.other[host], "takeover -L")
         self.heal_the_link()
 
     @rule(host=HOST, command=COMMAND, fault=FAULT, which=WHICH)

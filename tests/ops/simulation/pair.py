@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from tests.model.state import Dataset
 from tests.ops.hosts import Ended, Hosts
-from tests.ops.judge import Sides, Watch, find, local, settled, snapshots, writable
+from tests.ops.judge import OTHERS, Sides, Watch, find, local, settled, snapshots, writable
 from tests.ops.simulation.events import MOVES
 from tests.ops.simulation.ledger import Ledger
 from zrep.core.role import Intent
 
 
 class JudgedPair:
-    """keep: the host that a person decides for when asked; lease: seconds, on both sides."""
+    """keep: the host that a person decides for when asked; lease: seconds, on both sides; root: that of the tree it is
+    a member of, itself where it is none."""
 
-    def __init__(self, hosts: Hosts, sides: Sides, tag: str, keep: str, lease: int) -> None:
+    def __init__(
+        self, hosts: Hosts, sides: Sides, tag: str, keep: str, lease: int, root: JudgedPair | None = None
+    ) -> None:
+        self.root = root or self
         self.hosts, self.sides, self.tag, self.lease = hosts, sides, tag, lease
         self.names = dict(sides)
         (one, _), (other, _) = sides
         self.other = {one: other, other: one}
         self.keep = self.at(keep)
-        self.watch = Watch(hosts, forced=False, linked=True, sides=sides, tag=tag)
-        self.ledger = Ledger(hosts, sides, tag)
+        self.watch = Watch(hosts, forced=False, linked=True, sides=sides, tag=tag, roots=self.root.sides)
+        self.ledger = Ledger(hosts, sides, tag, self.root.sides)
 
     def at(self, host: str) -> str:
         """The host that a draw means: alpha is the one the pair was made on, beta the other one."""
@@ -31,6 +35,11 @@ class JudgedPair:
 
     def local(self, dataset: Dataset, name: str) -> str:
         return local(dataset, name, self.tag)
+
+    def role(self, host: str, name: str) -> str:
+        """A property of its role on a host, which the root of its tree has."""
+        dataset = self.root.dataset(host)
+        return self.local(dataset, name) if dataset else ""
 
     def look(self) -> None:
         self.watch.look()
@@ -54,9 +63,10 @@ class JudgedPair:
             self.ledger.settle()
 
     def roles(self) -> list[tuple[object, ...]]:
-        found = [(find(self.hosts, *side), writable(self.hosts, *side)) for side in self.sides]
         keys = ("gen", "master", "epoch", "inprogress")
-        return [(*(self.local(dataset, key) for key in keys), opened) if dataset else () for dataset, opened in found]
+        return [
+            (*(self.role(host, key) for key in keys), writable(self.hosts, host, name)) for host, name in self.sides
+        ]
 
     def held(self) -> list[list[str]]:
         """What each side holds, beside the base: see judge.settled."""
@@ -67,23 +77,26 @@ class JudgedPair:
     def linked(self) -> bool:
         return self.ledger.whole() and all("base" in held for held in self.held())
 
-    def forget_rolled_back(self, host: str) -> None:
-        """A person has rolled a half back, and knew what goes with it."""
+    def forget_taken_away(self, host: str) -> None:
+        """A person has rolled a half back, destroyed or released snapshots there, and knew what goes with that."""
         self.ledger.forget_destroyed(host)
-        left = {snapshot.guid for snapshot in snapshots(self.hosts, host, self.names[host])}
+        found = snapshots(self.hosts, host, self.names[host], self.root.names[host])
+        left = {snapshot.guid for snapshot in found}
         self.watch.foreign = {each for each in self.watch.foreign if each[0] != host or each[2] in left}
+        kept = {snapshot.guid for snapshot in found if OTHERS in snapshot.holds}
+        self.watch.held_by_others = {each for each in self.watch.held_by_others if each[0] != host or each[2] in kept}
 
-    def is_replica(self, dataset: Dataset) -> bool:
+    def is_replica(self, host: str) -> bool:
         """By its role, or by the record of a new one."""
-        intent = Intent.parse(self.local(dataset, "inprogress"))
-        return (intent.role if intent else {}).get("master", self.local(dataset, "master")) == "no"
+        intent = Intent.parse(self.role(host, "inprogress"))
+        return (intent.role if intent else {}).get("master", self.role(host, "master")) == "no"
 
     def reached(self, host: str, command: str, ended: Ended, had: set[str]) -> None:
         """Exit 0 means the goal holds on both sides (15). had: what the host had before."""
         said = [
             outcome
             for outcome in ended.outcomes
-            if outcome.filesystem == self.names[host] and not (outcome.skipped or outcome.harmless)
+            if outcome.filesystem == self.root.names[host] and not (outcome.skipped or outcome.harmless)
         ]
         moved = command in MOVES and "role moved" in ended.text
         if moved or (said and command.startswith("sync")):
@@ -97,8 +110,8 @@ class JudgedPair:
     def stale_and_writable(self, host: str) -> bool:
         """Whether a side that calls itself master takes writes although the other one, which has answered, is master
         of another generation."""
-        here, there = self.dataset(host), self.dataset(self.other[host])
-        if here is None or there is None or not writable(self.hosts, host, here.name):
+        there = self.other[host]
+        if not writable(self.hosts, host, self.names[host]):
             return False
-        both = self.local(here, "master") == self.local(there, "master") == "yes"
-        return both and self.ledger.epoch(here) < self.ledger.epoch(there)
+        both = self.role(host, "master") == self.role(there, "master") == "yes"
+        return both and self.ledger.epoch(host) < self.ledger.epoch(there)

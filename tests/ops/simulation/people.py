@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import suppress
 
 from tests.model.errors import RefusalError
 from tests.model.state import Dataset
-from tests.ops.judge import find
+from tests.ops.judge import OTHERS, find
 from tests.ops.simulation.around import OTHER
+from tests.ops.simulation.events import COMMANDS
+from tests.ops.simulation.layouts import SPARE
 from tests.ops.simulation.pair import JudgedPair
-from tests.ops.simulation.runs import Runs
+from tests.ops.simulation.runs import Runs, counted
 
 WRITES = ("write", "fsync", "buffered", "store")
 
@@ -27,8 +30,6 @@ class People(Runs):
             return
         if what in WRITES:
             self._write(pair, host, what)
-        elif what == "snapshot" and dataset.encryption_root:
-            pass  # once it is a replica ZFS takes no raw stream after one
         elif what == "snapshot":
             self.number += 1
             self.hosts[host].sh(f"zfs snapshot {dataset.name}@by-hand-{self.number}")
@@ -40,9 +41,28 @@ class People(Runs):
             self.number += 1
             self.hosts[host].sh(f"zfs rename {dataset.name}@{snapshot.name} {dataset.name}@renamed-{self.number}")
             pair.watch.foreign.add((host, dataset.name, snapshot.guid))
+        elif what in ("hold", "release") and dataset.snapshots:
+            snapshot = dataset.snapshots[pick % len(dataset.snapshots)]
+            self.hosts[host].run(["zfs", what, OTHERS, f"{dataset.name}@{snapshot.name}"])
+            if what == "hold":
+                pair.watch.held_by_others.add((host, dataset.name, snapshot.guid))
+            else:
+                self.forget_taken_away(pair, host)
+        elif what == "note":
+            self._note(host, dataset.name, pick)
         elif what in ("mount", "unmount"):
             self.hosts[host].run(["zfs", what, dataset.name])
         self.around.note()
+
+    def _note(self, host: str, name: str, pick: int) -> None:
+        """A user property, with what zrep's own are called like, or what a line of zfs get looks like."""
+        self.number += 1
+        key = ("org.example:note", "org.example:master", "backup:sent")[pick % 3]
+        value = (f"{self.number}", f"a\tb {self.number}", f"{self.number}\n{name}\tzrep:master\tyes\tlocal")[
+            pick % 7 % 3
+        ]
+        self.hosts[host].run(["zfs", "set", f"{key}={value}", name])
+        self.around.properties[host, name, key] = value
 
     def _write(self, pair: JudgedPair, host: str, how: str) -> None:
         """By the path, unless a file is open already: what is mounted over it takes the write, and nobody counts it."""
@@ -53,7 +73,7 @@ class People(Runs):
         if dataset.mounted_at and how != "store" and self.hosts[host].leads(dataset.mounted_at) != name:
             return
         # A takeover -L of a volume that was cut left it writable: this is by hand, sync -f's to drop.
-        given_up = pair.is_replica(dataset)
+        given_up = any(one.is_replica(host) for one in self.sharing(host, name))
         try:
             if how == "store":
                 self.hosts[host].store_mapped(name, key, b"mapped")
@@ -63,9 +83,8 @@ class People(Runs):
             return
         if given_up:
             return
-        for one in self.pairs:
-            if one.names.get(host) == name:
-                one.ledger.acknowledge(host, key)
+        for one in self.sharing(host, name):
+            one.ledger.acknowledge(host, key)
 
     def _destroy(self, pair: JudgedPair, host: str, dataset: Dataset, pick: int) -> None:
         """Any snapshot that nothing holds: ZFS refuses the others."""
@@ -77,13 +96,27 @@ class People(Runs):
         snapshot = dataset.snapshot(name)
         done = self.hosts[host].run(["zfs", "destroy", f"{dataset.name}@{name}"])
         if snapshot and done.rc == 0:
-            pair.watch.foreign.discard((host, dataset.name, snapshot.guid))
+            self.forget_taken_away(pair, host)
+
+    def forget_taken_away(self, pair: JudgedPair, host: str) -> None:
+        """A person has taken away what is in a half, in a split copy of it, or holds a snapshot there."""
+        for one in self.of(pair.root):
+            for each in self.sharing(host, one.names[host]):
+                each.forget_taken_away(host)
 
     def map_or_unmap(self, pair: JudgedPair, host: str, change: int) -> None:
         dataset = pair.dataset(host)
         if host not in self.down and dataset is not None and dataset.kind != "volume":
             with suppress(OSError):
                 self.hosts[host].map_file(dataset.name, change)
+
+    def contain(self, pair: JudgedPair, host: str) -> None:
+        """A container begins that has a half of a pair mounted, and maps a file of it."""
+        dataset = pair.dataset(host)
+        if host not in self.down and dataset is not None and dataset.mounted_at is not None:
+            self.history.append(f"{host}: (a container has {dataset.name})")
+            self.hosts[host].mount_elsewhere(dataset.name)
+            self.map_or_unmap(pair, host, 1)
 
     def write_elsewhere(self, host: str, fsync: bool) -> None:
         """In a filesystem that is in no pair."""
@@ -94,6 +127,44 @@ class People(Runs):
                 with suppress(OSError):
                     self.hosts[host].write(name, f"o{self.number}", b"other", flushed=not fsync, fsync=fsync)
                     self.around.written.setdefault((host, name), set()).add(f"o{self.number}")
+
+    # --- images ---
+
+    def import_image(self, host: str, answers: bool) -> None:
+        """An image of a host's pools is imported on the spare one. answers: to the name of that host, too."""
+        known = self.hosts.world.state.hosts
+        if SPARE not in known or any(SPARE in pair.names for pair in self.pairs):
+            return
+        self.history.append(f"{SPARE}: (imports an image of {host}{', and answers to its name' if answers else ''})")
+        known[SPARE] = copy.deepcopy(known[host])
+        known[SPARE].name, self.imaged = SPARE, host
+        self.hosts.answering = {host: SPARE} if answers else {}
+        self.around.note()
+
+    def run_on_image(self, pair: JudgedPair, command: str) -> None:
+        """Whoever works there reads and writes a copy, and changes nothing elsewhere."""
+        if not self.imaged:
+            self.import_image(next(iter(pair.names)), answers=False)
+        if not self.imaged or self.imaged not in pair.names or SPARE in self.down:
+            return
+        name, hosts = pair.names[self.imaged], self.hosts
+        self.number += 1
+        with suppress(OSError, KeyError):
+            hosts[SPARE].write(name, f"copy{self.number}", b"copy")
+        for host, state in hosts.world.state.hosts.items():
+            for pool in state.pools:
+                hosts[host].sh(f"zpool sync {pool}")  # which zrep does too, to tell the truth of what was written
+        before = {host: seen for host, seen in hosts.world.view().items() if host != SPARE}
+        wire = hosts.line
+        wire.reset()
+        wire.cut = self.cut or bool(self.down)
+        ended = hosts.run(SPARE, COMMANDS[command](name), force=command.endswith(" -f"), tag=pair.tag)
+        self.history.append(f"{SPARE}: {command} {name}: {ended.code} {ended.text[:200]}")
+        counted[f"on an image, {command}: {ended.code}"] += 1
+        wire.reset()
+        self.around.note()
+        now = {host: seen for host, seen in hosts.world.view().items() if host != SPARE}
+        assert before == now, f"an image was taken for the original\n{self.story(12)}"
 
     # --- mounts ---
 
@@ -154,14 +225,13 @@ class People(Runs):
         ]
         if not copies or host in self.down:
             return
-        copy = find(self.hosts, host, copies[pick % len(copies)])
-        assert copy is not None
-        for snapshot in copy.snapshots:
-            if pair.tag in snapshot.holds:
-                self.hosts[host].sh(f"zfs release {pair.tag} {copy.name}@{snapshot.name}")
-            pair.watch.foreign.discard((host, pair.names[host], snapshot.guid))
-        self.hosts[host].sh(f"zfs destroy -r {copy.name}")
-        pair.ledger.forget_destroyed(host)
+        doomed = copies[pick % len(copies)]
+        for name, dataset in self.hosts.world.state.hosts[host].datasets.items():
+            for snapshot in dataset.snapshots if name == doomed or name.startswith(f"{doomed}/") else ():
+                for tag in list(snapshot.holds):
+                    self.hosts[host].sh(f"zfs release {tag} {name}@{snapshot.name}")
+        self.hosts[host].sh(f"zfs destroy -r {doomed}")
+        self.forget_taken_away(pair, host)
         self.around.note()
 
     def _finished(self, pair: JudgedPair, host: str, name: str) -> bool:

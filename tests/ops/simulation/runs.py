@@ -33,9 +33,11 @@ class Runs(RuleBasedStateMachine):
         super().__init__()
         self.directory = tempfile.TemporaryDirectory(prefix="zrep-simulation-")
         self.pairs: list[JudgedPair] = []
+        self.shared = False  # whether a dataset is in several pairs
         self.fence_says = 0
         self.reachable: dict[str, int] = {}
         self.number = 0
+        self.imaged = ""  # whose image the spare host has imported
         self.cut = False
         self.down: set[str] = set()
         self.history: list[str] = []
@@ -46,7 +48,12 @@ class Runs(RuleBasedStateMachine):
         layout.make(self.hosts, lease)
         self.reachable = dict.fromkeys(layout.hosts, self.now)
         self.hosts.wire.reset()
-        self.pairs = [JudgedPair(self.hosts, link.sides, link.tag, keep, lease) for link in layout.links]
+        self.pairs = []
+        for link in layout.links:
+            root = JudgedPair(self.hosts, link.sides, link.tag, keep, lease)
+            members = [JudgedPair(self.hosts, sides, link.tag, keep, lease, root) for sides in link.below]
+            self.pairs += [root, *members]
+        self.shared = any(len(self.kin(pair)) > 1 for pair in self.pairs)
         self.around = Around(self.hosts)
         self.around.note()
         self.hosts.line.before_power = self.power_is_lost
@@ -64,10 +71,37 @@ class Runs(RuleBasedStateMachine):
     def pair(self, which: int) -> JudgedPair:
         return self.pairs[which % len(self.pairs)]
 
+    def of(self, pair: JudgedPair) -> list[JudgedPair]:
+        """A pair, with the members of its tree."""
+        return [one for one in self.pairs if one.root is pair.root]
+
+    def sharing(self, host: str, name: str) -> list[JudgedPair]:
+        """The pairs that a dataset is in, each under a tag of its own."""
+        return [one for one in self.pairs if one.names.get(host) == name]
+
+    def kin(self, pair: JudgedPair) -> list[JudgedPair]:
+        """All pairs that what is in this one is passed on through, whatever their tags."""
+        found = [pair]
+        for one in found:
+            found += [each for side in one.sides for each in self.sharing(*side) if each not in found]
+        return found
+
+    def end(self, pair: JudgedPair) -> None:
+        """A person has ended a pair: nobody looks at it any more."""
+        self.pairs = [one for one in self.pairs if one.root is not pair.root]
+
+    def joined(self, pair: JudgedPair) -> list[JudgedPair]:
+        """The same, and of a tree those of every member."""
+        return [each for one in self.of(pair) for each in self.kin(one)]
+
     def look(self) -> None:
         for pair in self.pairs:
             pair.look()
         self.around.look()
+        for pair in self.pairs if self.shared else ():
+            opened = [side for side in {s for one in self.kin(pair) for s in one.sides} if writable(self.hosts, *side)]
+            if not pair.forced and len(opened) > 1 and not pair.ledger.broken:
+                pair.ledger.broken.append(f"{opened} take writes (1)")
 
     def judge(self) -> None:
         broken = [*(line for pair in self.pairs for line in pair.broken), *self.around.broken]
@@ -119,6 +153,8 @@ class Runs(RuleBasedStateMachine):
         fault: Fault | None = None,
         meanwhile: Meanwhile | None = None,
     ) -> Ended:
+        """A run about a pair, or about the tree that it is a member of."""
+        pair = pair.root
         also = [(pair, meanwhile.what)] if meanwhile else []
         told = len(self.hosts.told)
         with self._judged([(pair, command), *also], fault):
@@ -133,7 +169,7 @@ class Runs(RuleBasedStateMachine):
             if command == "sync all" and not fault and not meanwhile:
                 self._lease_is_kept(one, host, ended)
                 self._stale_one_stops(one, host, ended, reached)
-            if ended.code == 0 and meanwhile is None and (one is pair or command == "sync all"):
+            if ended.code == 0 and meanwhile is None and (one.root is pair or command == "sync all"):
                 one.reached(host, command, ended, had[id(one)])
         if not fault and not meanwhile and reached:
             self._is_told(pair, host, command, told)
@@ -144,9 +180,7 @@ class Runs(RuleBasedStateMachine):
         """Hooks that were told in a run what is to come were told what became of it, unless that is not over."""
         last = {(told.host, told.dataset): told.event for told in self.hosts.told[first:]}
         for (where, name), event in last.items():
-            under_way = any(
-                pair.local(dataset, "inprogress") for dataset in map(pair.dataset, pair.names) if dataset is not None
-            )
+            under_way = any(pair.role(where, "inprogress") for where in pair.names)
             if event.startswith("before-") and not under_way and pair.dataset(where) is not None:
                 self.around.broken.append(f"{command} on {host} told {name} on {where} {event}, and nothing after it")
 
@@ -160,34 +194,34 @@ class Runs(RuleBasedStateMachine):
 
     def _lease_is_kept(self, pair: JudgedPair, host: str, ended: Ended) -> None:
         """A master whose peer could not be reached for longer than its lease is not written to after a run."""
-        dataset = pair.dataset(host)
         silent = self.now - self.reachable[host]
-        if ended.code != UnreachableError.exit_code or not pair.lease or silent <= pair.lease or dataset is None:
+        if ended.code != UnreachableError.exit_code or not pair.lease or silent <= pair.lease:
             return
-        if pair.local(dataset, "master") == "yes" and pair.local(dataset, "alone") != "yes":
+        if pair.role(host, "master") == "yes" and pair.role(host, "alone") != "yes":
             counted["lease over"] += 1
-            if writable(self.hosts, host, dataset.name):
+            if writable(self.hosts, host, pair.names[host]):
                 pair.ledger.broken.append(f"{host} is writable {silent} s after its peer was last reachable")
 
     def overlapping(self, overlap: Overlap, fault: Fault | None = None) -> list[Run]:
         """Both, or the one whose host is up."""
         asked = [
-            (self.pair(which), host, command)
+            (self.pair(which).root, host, command)
             for which, (host, command) in zip(overlap.which, overlap.runs, strict=True)
         ]
         which = [(pair, pair.at(host), command) for pair, host, command in asked if pair.at(host) not in self.down]
         counted["overlaps"] += 1
         with self._judged([(pair, command) for pair, _, command in asked], fault):
             self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down)
-            had = [pair.ledger.can_be_sent(host) for pair, host, _ in which]
+            had = {id(one): one.ledger.can_be_sent(host) for pair, host, _ in which for one in self.of(pair)}
             self.may_be_reached(*self.names)
             self.history.append(f"(at the same time: {[(host, command) for _, host, command in which]})")
             works = [(host, partial(self._start, pair, host, command)) for pair, host, command in which]
             runs = in_turns(self.hosts, works, schedule(overlap.turns, overlap.then), overlap.pace)
-        for (pair, host, command), run, before in zip(which, runs, had, strict=True):
+        for (pair, host, command), run in zip(which, runs, strict=True):
             # What another run has done to the roles since is judged by what comes after.
             if run.ended and run.ended.code == 0 and (command not in MOVES or len(runs) == 1):
-                pair.reached(host, command, run.ended, before)
+                for one in self.of(pair):
+                    one.reached(host, command, run.ended, had[id(one)])
         self.settle()
         return runs
 
@@ -198,26 +232,32 @@ class Runs(RuleBasedStateMachine):
         wire.reset(fault.mode if fault else None, fault.at if fault else -1)
         wire.cut, wire.after = self.cut, self.look
         before = [(pair, pair.forced, pair.roles()) for pair in self.pairs]
-        for pair, command in runs:
-            pair.ledger.dropping = pair.ledger.dropping or command == "sync -f"
-            pair.force(pair.forced or command.startswith("takeover -L"))
+        for root, command in runs:
+            forcing = command.startswith("takeover -L")
+            for one in self.joined(root):
+                one.ledger.dropping = one.ledger.dropping or command == "sync -f"
+                one.ledger.set_back = one.ledger.set_back or (forcing and len(self.of(root)) > 1)
+                one.force(one.forced or forcing)
         tags = {pair.tag for pair, command in runs if command == "sync all"}
         named = [pair for pair, command in runs if command in COMMANDS]
-        self.around.begin(side for pair in self.pairs if pair in named or pair.tag in tags for side in pair.sides)
+        self.around.begin(side for pair in self.pairs if pair.root in named or pair.tag in tags for side in pair.sides)
         if fault:
             self.history.append(f"({fault.mode.name} from {fault.at} on)")
         yield
         for pair in self.pairs:
-            pair.ledger.dropping = False
+            pair.ledger.dropping = pair.ledger.set_back = False
         wire.after = self.look
         self._after_faults(fault)
-        for pair, forced, roles in before:
-            if not forced and pair.roles() == roles:
+        same = {id(pair) for pair, forced, roles in before if not forced and pair.roles() == roles}
+        for pair in self.pairs:
+            if all(id(one) in same for one in self.joined(pair)):
                 pair.force(False)
 
     def settle(self) -> None:
-        if not self.down:
-            for pair in self.pairs:
+        """Those that are whole, with all that share a dataset with them: whatever was forced before is over."""
+        whole = [] if self.down else [id(pair) for pair in self.pairs if pair.ledger.whole()]
+        for pair in self.pairs:
+            if all(id(one) in whole for one in self.joined(pair)):
                 pair.settle()
 
     def _start(self, pair: JudgedPair, host: str, command: str) -> Ended:
