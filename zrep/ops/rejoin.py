@@ -196,9 +196,16 @@ def _raise_epoch(session: Session, view: View) -> View:
 
 
 def _excluded_in(session: Session, mine: Tree, mounted: Sequence[Member]) -> list[Member]:
-    """What is left out of a tree and mounted in what has to be unmounted: so is that, for a moment."""
+    """What is left out of a tree and mounted in what has to be unmounted: so is that, for a moment. zfs unmount takes
+    along what is below a dataset, wherever that is mounted."""
     places = [member.get("mountpoint") for member in mounted if member.placed]
-    inside = [m for m in mine.excluded if m.placed and any(within(m.get("mountpoint"), place) for place in places)]
+    names = tuple(f"{member.name}/" for member in mounted)
+    inside = [
+        member
+        for member in mine.excluded
+        if member.mounted
+        and (member.name.startswith(names) or any(within(member.get("mountpoint"), place) for place in places))
+    ]
     for member in inside:
         session.say(f"{mine.name}: {member.name} is left out of it, and unmounted until the end of this")
     return sorted(inside, key=place_of_mount)
