@@ -19,7 +19,9 @@ from tests.ops.test_dry_run import CASES, Case, ran
 from zrep.core.apply import applied, received
 from zrep.core.dataset import Member
 from zrep.core.errors import ZrepError
-from zrep.core.steps import Change, TakeRole
+from zrep.core.pair import End
+from zrep.core.requests import Taken, TakeSnapshots
+from zrep.core.steps import Change, TakeRole, TakeSnapshot
 from zrep.host.local import Host
 from zrep.ops.execute import Executor, Stream
 from zrep.zfs import commands
@@ -69,6 +71,7 @@ def witnessed(hosts: Hosts) -> Iterator[Witness]:
     """Everything that is carried out meanwhile is looked at."""
     witness = Witness(hosts)
     plain_carry_out, plain_take_role, plain_stream = Executor.carry_out, Executor.take_role, Executor.stream
+    plain_take_snapshots = Executor.take_snapshots
 
     def carry_out(executor: Executor, batch: Sequence[Change]) -> None:
         witness.carried_out(executor.host(batch[0].end), batch, lambda: plain_carry_out(executor, batch))
@@ -76,12 +79,18 @@ def witnessed(hosts: Hosts) -> Iterator[Witness]:
     def take_role(executor: Executor, step: TakeRole) -> str:
         return witness.carried_out(executor.host(step.end), [step], lambda: plain_take_role(executor, step))
 
+    def take_snapshots(executor: Executor, request: TakeSnapshots) -> Taken:
+        names = tuple(name for moment in request.moments for name in moment.snapshots)
+        step = TakeSnapshot(End.SOURCE, request.tag, names)
+        return witness.carried_out(executor.source, [step], lambda: plain_take_snapshots(executor, request))
+
     def stream(executor: Executor, streams: Sequence[Stream]) -> Errors:
         return witness.streamed(executor, streams, lambda: plain_stream(executor, streams))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Executor, "carry_out", carry_out)
         patch.setattr(Executor, "take_role", take_role)
+        patch.setattr(Executor, "take_snapshots", take_snapshots)
         patch.setattr(Executor, "stream", stream)
         yield witness
 

@@ -68,7 +68,7 @@ def _taken_at_rest(session: Session, views: list[View]) -> dict[str, ZrepError]:
     moments = tuple(made for made, _ in lanes.values())
     request = TakeSnapshots(session.tag, moments, session.options.crash_consistent, session.quiesces)
     try:
-        taken = executor.source.ask(request)
+        taken = executor.take_snapshots(request)
     except ZrepError as error:
         return {view.name: copy.copy(error) for view in views}
     errors: dict[str, ZrepError] = {name: as_error(failure) for name, failure in taken.failed.items()}

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from zrep.core import steps
 from zrep.core.errors import BugError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.pair import End
-from zrep.core.requests import CarryOut, Grant, Revoke, TakeRole
+from zrep.core.requests import CarryOut, Grant, Revoke, Taken, TakeRole, TakeSnapshots
 from zrep.host.local import Host, LocalHost
 from zrep.host.parallel import together
 from zrep.host.process import Progress
@@ -138,6 +138,10 @@ class Executor:
         except FailedError as error:
             return error.line()
         return zfs_errors.as_error(carried.failure).line() if carried.failure else ""
+
+    def take_snapshots(self, request: TakeSnapshots) -> Taken:
+        """Have the source take snapshots, with the administrator's programs around them."""
+        return self.source.ask(request)
 
     def try_do(self, step: steps.Step) -> ZrepError | None:
         """One step whose failure is reported, not raised."""
