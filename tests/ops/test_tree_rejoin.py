@@ -134,8 +134,8 @@ def test_the_plan_that_is_shown_is_the_one_that_runs(hosts: Hosts) -> None:
     assert plain(ran) == plain(planned)
 
 
-def test_members_that_have_their_key_from_one_that_was_not_written_leave_with_it(hosts: Hosts) -> None:
-    """ZFS renames nothing out of where it has its key from."""
+def test_an_encryption_root_in_a_tree_is_refused_before_anything_changes(hosts: Hosts) -> None:
+    """Its clone could not take its place: ZFS moves it nowhere else before it is promoted."""
     alpha = hosts["alpha"]
     alpha.sh(f"zfs create {A}")
     alpha.sh(f"zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///key {A}/safe")
@@ -147,9 +147,10 @@ def test_members_that_have_their_key_from_one_that_was_not_written_leave_with_it
     hosts.wire.cut = True
     good(hosts.run("beta", pairs.forcing(B)))
     hosts.wire.cut = False
-    good(hosts.run("alpha", REJOIN))
-    assert value(hosts, f"{A}/safe/in", "encryptionroot") == f"{A}/safe"
-    good(hosts.run("beta", SYNC_ALL))
+    before = members(hosts, "alpha")
+    refused = hosts.run("alpha", REJOIN)
+    assert (refused.code, f"{A}/safe: it is an encryption root in a tree" in refused.text) == (3, True), refused.text
+    assert (members(hosts, "alpha"), value(hosts, A, "zrep:master")) == (before, "yes")
 
 
 def test_the_root_of_a_pool_keeps_the_copy_inside_and_is_refused_where_it_was_written_to_itself(hosts: Hosts) -> None:

@@ -95,6 +95,8 @@ def refuse_split(session: Session, tree: Tree, members: Sequence[Member], bases:
                 evidence=new[0],
                 advice=f"zfs rename {quote(member.name)} to where it was before, and run this again",
             )
+        if member.name != tree.name and member.get("encryptionroot") == member.name:
+            _refuse_own_key(session, tree.name, member, bases.get(member.name))
         if "/" not in member.name:
             _refuse_pool_root(session, member, bases[member.name])
         _refuse_other_pairs(session, member)
@@ -111,6 +113,25 @@ def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
         filesystem=member.name,
         evidence=f"written after @{base.name}",
         advice=f"copy what is wanted of it, then: {'; '.join([*release, rollback])}, then {again}",
+    )
+
+
+def _refuse_own_key(session: Session, root: str, member: Member, base: Snapshot | None) -> None:
+    """A clone has its key from what it is a clone of, and ZFS lets it take no place elsewhere before it is promoted
+    (seen on OpenZFS 2.3.2: "cannot move encrypted child outside of its encryption root")."""
+    if base is None:
+        return
+    again = f"then zrep rejoin {'-f ' if session.options.force else ''}{quote(root)}"
+    back = f"zfs rollback -r {quote(f'{member.name}@{base.name}')}"
+    copied = (
+        f"copy what is wanted of it and of what has its key from it, then {back}, and each of those to its own base"
+    )
+    raise RefusedError(
+        "it is an encryption root in a tree, and what was written to it here alone, or to what has its key from it, "
+        "cannot be split off yet",
+        filesystem=member.name,
+        evidence="its key is not loaded, so that nobody can look" if member.key_missing else f"after @{base.name}",
+        advice=f"{member.load_key if member.key_missing else copied}; {again}",
     )
 
 
