@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.lab.hosts import Host
+from tests.lab.test_neighbours import DEVICE
 from tests.lab.zrep_on import alone, silent
 from zrep.core.names import FOLLOWED
 
@@ -56,17 +57,20 @@ def own(host: Host, name: str) -> dict[str, str]:
     return dict(line.split("\t") for line in out.splitlines())
 
 
+# The checksums of the files of a filesystem, without those of others mounted in it.
+FILES = "find . -xdev -type f | sort | xargs -r sha256sum"
+
+
 def names(host: Host) -> list[str]:
     return host.run("zfs list -H -r -t filesystem,volume -o name tank/t").out.split()
 
 
-def sums(host: Host) -> str:
+def sums(host: Host, members: str = "$(zfs list -H -r -t filesystem -o name tank/t)") -> str:
     """The checksums of all files, read through the newest snapshot of each member."""
     script = (
-        "for fs in $(zfs list -H -r -t filesystem -o name tank/t); do "
+        f"for fs in {members}; do "
         'snap=$(zfs list -H -o name -t snapshot -d 1 -s createtxg "$fs" | tail -n 1); mkdir -p /mnt/look; '
-        'mount -t zfs "$snap" /mnt/look && (cd /mnt/look && echo "$fs" && find . -type f | sort | xargs -r sha256sum); '
-        "umount /mnt/look; done"
+        f'mount -t zfs "$snap" /mnt/look && (cd /mnt/look && echo "$fs" && {FILES}); umount /mnt/look; done'
     )
     return host.run(script, timeout=120).out
 
@@ -153,3 +157,63 @@ class TestTree:
         silent(alpha, "zrep rejoin tank/t")
         silent(beta, CRON)
         assert sums(beta) == sums(alpha)
+
+    def test_what_members_wrote_alone_is_in_one_copy_and_nothing_is_sent_again(self, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        for host in hosts:
+            host.run("echo 12345678 > /root/key; sync")
+        filesystems = (*MEMBERS, "tank/t/x/mid", "tank/t/x/mid/low")
+        for name in filesystems:
+            alpha.run(f"zfs create {name} && head -c 300000 /dev/urandom > /{name}/file")
+        alpha.run(
+            "zfs create -V 16M tank/t/vol; zfs set quota=500M org:note=mine tank/t/x; zfs allow -u daemon hold tank/t/x"
+        )
+        alpha.run(f"zfs create {KEY} tank/t/secret && zfs create tank/t/secret/in && echo 1 > /tank/t/secret/in/file")
+        alpha.run("zfs create -o zrep:exclude=on -o readonly=off -o mountpoint=/srv/tmp tank/t/x/tmp; zpool sync")
+        silent(alpha, "zrep init -r tank/t beta tank/t")
+
+        # alpha goes on alone in some, one of them new, while beta is promoted.
+        for name in ("tank/t/x", "tank/t/x/mid/low"):
+            alpha.run(f"echo {name} > /{name}/alone")
+        alpha.run(f"{DEVICE}; echo alone | dd of=$(ls /dev/zd* | head -n 1) conv=fsync 2> /dev/null")
+        alpha.run("zfs create tank/t/x/new; echo new > /tank/t/x/new/alone; zpool sync")
+        for name in ("tank/t/secret", "tank/t/secret/in"):
+            beta.run(f"zfs load-key -L file:///root/key {name}")
+        alone(beta, "tank/t")
+        beta.run("echo beta > /tank/t/x/on-beta; echo beta > /tank/t/secret/in/on-beta; zpool sync")
+        tail = [alpha.run(f"cd /tank/t/{name} && {FILES}").out for name in ("x", "x/mid/low", "x/new")]
+
+        # What is left out of the tree would be unmounted with it: not under somebody.
+        user = alpha.popen("cd /srv/tmp && echo ready && exec sleep 1000")
+        assert user.stdout is not None
+        assert user.stdout.readline() == "ready\n"
+        refused = alpha.run("zrep rejoin tank/t", check=False, timeout=120)
+        assert (refused.rc, "tank/t/x/tmp: it is in use (sleep" in refused.err) == (3, True), refused
+        alpha.run("pkill -x sleep")
+        user.wait(30)
+        said = alpha.run("zrep rejoin -v tank/t", timeout=120).out
+        assert alpha.run("grep -c ' /srv/tmp ' /proc/mounts").out == "1\n"
+        copy = alpha.run("zfs get -H -r -s local -t filesystem -o name zrep:split tank").out.strip()
+        left = ("vol", "x", "x/mid/low", "x/new")
+        assert f"stay in {copy}: {', '.join(f'tank/t/{name}' for name in left)}\n" in said
+        assert alpha.run("zfs list -H -o name -r tank/t").out.split() == [
+            "tank/t",
+            *(
+                f"tank/t/{name}"
+                for name in ("secret", "secret/in", "vol", "x", "x/deep", "x/mid", "x/mid/low", "x/tmp")
+            ),
+        ]
+        assert alpha.run("zfs get -H -o value quota,org:note tank/t/x").out.split() == ["500M", "mine"]
+        assert "daemon hold" in alpha.run("zfs allow tank/t/x").out
+        before = alpha.run("zfs list -H -r -o name,guid tank/t").out
+        silent(beta, CRON)
+        assert alpha.run("zfs list -H -r -o name,guid tank/t").out == before
+        beta.run("zfs load-key -a", check=False)
+        alpha.run("zfs load-key -a", check=False)
+        both = " ".join((*filesystems, "tank/t/secret/in"))
+        assert sums(alpha, both) == sums(beta, both)
+        kept = (sums(alpha, f"{copy}/{name}").partition("\n")[2] for name in ("x", "x/mid/low", "x/new"))
+        assert list(kept) == tail
+        alpha.run(f"zfs list {copy}/vol")
+        [row] = [line for line in alpha.run("zrep status -H").lines if line.startswith("tank/t\t")]
+        assert row.split("\t")[3] == "ok"
