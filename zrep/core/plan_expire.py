@@ -85,7 +85,10 @@ def expire_lane(lane: Lane, now: int) -> tuple[Expiry, ...]:
         return ()
     there = lane.target.by_guid(base.guid)
     return (
-        expire_end(End.SOURCE, lane.source, lane.tag, lane.ours(End.SOURCE), base, now),
+        # Should the replica go back to its newest complete set, that is what both sides have in common.
+        expire_end(
+            End.SOURCE, lane.source, lane.tag, lane.ours(End.SOURCE), base, now, moment=lane.target.role.complete
+        ),
         expire_end(End.TARGET, lane.target, lane.tag, lane.ours(End.TARGET), there, now),
     )
 
@@ -98,9 +101,19 @@ def expire_converged(lane: Lane, now: int) -> tuple[Expiry, ...]:
     return expire_lane(replace(lane, source=source, target=target), now)
 
 
-def expire_end(end: End, member: Member, tag: str, ours: Iterable[Snapshot], base: Snapshot | None, now: int) -> Expiry:
+def expire_end(
+    end: End,
+    member: Member,
+    tag: str,
+    ours: Iterable[Snapshot],
+    base: Snapshot | None,
+    now: int,
+    *,
+    moment: str = "",
+) -> Expiry:
     """What one end lets go of. ours: which of its snapshots are zrep's own; base: its newest that the other end has
-    too, None: nothing is known to be on both, and all stays."""
+    too, None: nothing is known to be on both, and all stays; moment: the newest of which the replica of its tree has
+    every member, where this is the master."""
     own = {snapshot.guid for snapshot in ours}
     role = member.role
     rules = Rules(role.savecount or DEFAULT_SAVECOUNT, parse_schedule(role.keep) or ())
@@ -109,7 +122,8 @@ def expire_end(end: End, member: Member, tag: str, ours: Iterable[Snapshot], bas
     for series in _series(member, own):
         judged.update(snapshot.guid for snapshot in series)
         reasons.update(kept(series, rules, now))
-    needed = _needed(end, member, tag, base, own)
+    complete = role.complete if end is End.TARGET else moment
+    needed = _needed(member, tag, base, own, complete)
     verdicts = tuple(
         Verdict(snapshot, needed(snapshot) or reasons.get(snapshot.guid, ""))
         for snapshot in member.snapshots
@@ -129,13 +143,13 @@ def _series(member: Member, own: set[str]) -> list[list[Snapshot]]:
     return found
 
 
-def _needed(end: End, member: Member, tag: str, base: Snapshot | None, own: set[str]) -> Callable[[Snapshot], str]:
+def _needed(member: Member, tag: str, base: Snapshot | None, own: set[str], moment: str) -> Callable[[Snapshot], str]:
     """What tells why a snapshot has to stay whatever the rules say, "" where it has not."""
     role = member.role
     # A master may be told that space wins. What is on a replica alone is nobody's to let go of.
     drops = bool(role.master) and role.drop_unsent
     ours = [snapshot for snapshot in member.snapshots if snapshot.guid in own]
-    complete = newest_upto(tag, ours, role.complete) if end is End.TARGET else None
+    complete = newest_upto(tag, ours, moment)
 
     def reason(snapshot: Snapshot) -> str:
         if base is None:

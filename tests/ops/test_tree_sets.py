@@ -1,0 +1,35 @@
+"""What a replica's newest complete set rests on stays on both sides until a newer one is complete."""
+
+from __future__ import annotations
+
+from tests.ops import pairs, trees
+from tests.ops.hosts import Hosts, Mode
+from tests.ops.judge import find
+from tests.ops.pairs import SYNC_ALL, A, B, good
+from zrep.ops.changeconfig import Config
+
+
+def test_a_member_that_goes_back_to_its_set_is_not_sent_anew(hosts: Hosts) -> None:
+    """Simulation, layout tree, seed 7: the master has let go of the snapshot that the member goes back to."""
+    trees.grown(hosts)
+    for host, name in trees.ROOT.items():
+        good(hosts.run(host, pairs.changing(name, Config(savecount=1))))
+    good(hosts.run("alpha", SYNC_ALL))
+    for name in (A, f"{A}/x"):
+        hosts["alpha"].write(name, "later", b"2")
+    before = hosts.world.dump()
+    hosts.wire.reset()
+    hosts.run("alpha", SYNC_ALL)
+    root = next(at for at, command in enumerate(hosts.wire.log) if command.stream and f"{A}@" in str(command))
+    hosts.load(before)
+    hosts.wire.reset(Mode.FAIL, root)
+    assert hosts.run("alpha", SYNC_ALL).code == 1
+    hosts.wire.reset()
+    hosts.wire.cut = True
+    good(hosts.run("beta", pairs.forcing(B)))
+    hosts.wire.cut = False
+    here, there = (find(hosts, host, f"{root}/x") for host, root in trees.ROOT.items())
+    assert here is not None
+    assert there is not None
+    common = {snapshot.guid for snapshot in here.snapshots} & {snapshot.guid for snapshot in there.snapshots}
+    assert common
