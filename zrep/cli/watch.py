@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MOST_SECONDS = 3600
 # Seconds until what is being asked while somebody quits has ended.
 _PATIENCE = 5.0
-# q, Q, Escape, ^C where it is only a key, ^D.
+# q, Q, Escape, ^C, ^D.
 _QUIT = frozenset(b"qQ\x1b\x03\x04")
 
 
@@ -117,6 +117,10 @@ def _keys() -> Iterator[Callable[[float], bool]]:
 
     try:
         tty.setcbreak(descriptor)
+        # ^C is a key like the others: as a signal it would reach every process that is asking something, too.
+        now = termios.tcgetattr(descriptor)
+        now[tty.LFLAG] &= ~termios.ISIG
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, now)
         yield pressed
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
