@@ -148,7 +148,7 @@ class TestNames:
     def test_in_no_pair(self, quiet: Lab, case: Case) -> None:
         one_line(quiet.alpha.run(case.command, check=False), case)
 
-    @rows(of(COMMANDS, "tank/a@zrep_000001", USAGE, "'tank/a@zrep_000001' cannot be"))
+    @rows(of(COMMANDS, "tank/a@zrep_000001", USAGE, "tank/a@zrep_000001 is a snapshot"))
     def test_a_snapshot_is_no_filesystem(self, quiet: Lab, case: Case) -> None:
         one_line(quiet.alpha.run(case.command, check=False), case)
 
@@ -209,14 +209,14 @@ class TestUsage:
             ("ZREP_SAVE_COUNT=0 zrep init tank/plain beta tank/p", "ZREP_SAVE_COUNT"),
             ("ZREP_SEND_FLAGS='-p -R' zrep init tank/plain beta tank/p", "'-R'"),
             ("zrep init --send-flags '-p; id' tank/plain beta tank/p", "'-p;'"),
-            ("zrep init tank/plain -oProxyCommand=id tank/p", "-o"),
+            ("zrep init tank/plain -oProxyCommand=id tank/p", "DEST_FS"),
             ("zrep init -- tank/plain -oProxyCommand=id tank/p", "cannot be a host"),
             ("zrep init tank/plain 'beta;id' tank/p", "cannot be a host"),
             ("zrep init tank/plain '' tank/p", "cannot be a host"),
             ("zrep init tank/plain 'a b' tank/p", "cannot be a host"),
             ("zrep init --src-host=-x tank/plain beta tank/p", "'-x' cannot be a host"),
             ("ZREP_SRC_HOST='a b' zrep init tank/plain beta tank/p", "cannot be a host"),
-            ("zrep init tank/plain beta 'tank/p@x'", "'tank/p@x' cannot be"),
+            ("zrep init tank/plain beta 'tank/p@x'", "tank/p@x is a snapshot"),
             ("zrep init tank/plain beta ../p", "'../p' cannot be"),
             ("zrep changeconfig tank/a", "nothing to change"),
             ("zrep changeconfig tank/a 'be ta'", "cannot be a host"),

@@ -44,9 +44,7 @@ def dataset(word: str) -> str:
         )
     name, at, _ = word.partition("@")
     if at:
-        raise UsageError(
-            f"{word} is a snapshot", advice=f"{name or 'FS'}: zrep itself finds out which snapshot is to be sent"
-        )
+        raise UsageError(f"{word} is a snapshot", advice=f"the name of its filesystem: {name or 'FS'}")
     from zrep.core.names import check_dataset  # brings msgspec: not for printing a version
 
     return check_dataset(word.rstrip("/"))
