@@ -15,8 +15,8 @@ from rich.progress import Progress
 from rich.text import Text
 
 from zrep.cli import page, progress, rows
-from zrep.core.diagnosis import Diagnosis, State
 from zrep.core.moving import Moving
+from zrep.core.state import Diagnosis, State
 from zrep.ops.list import Row
 
 FOLDER = Path(__file__).parents[1] / "docs/pictures"

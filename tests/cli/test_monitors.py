@@ -13,8 +13,8 @@ from tests.cli.test_rows import GOOD, LONG, NOW, SPLIT
 from zrep.cli import monitors
 from zrep.cli.monitors import CRITICAL, OK, UNKNOWN, WARNING, Limits, nagios, prometheus
 from zrep.cli.status import form
-from zrep.core.diagnosis import Diagnosis, State
 from zrep.core.errors import FailedError, UnreachableError, UsageError
+from zrep.core.state import Diagnosis, State
 from zrep.ops.list import Row
 
 MINUTE = 60

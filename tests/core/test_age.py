@@ -8,10 +8,11 @@ from msgspec.structs import replace
 from tests.core.make import MASTER, REPLICA, member
 from zrep.core.age import judge_age, longest_lag
 from zrep.core.dataset import Member
-from zrep.core.diagnosis import State, diagnose
+from zrep.core.diagnosis import diagnose
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.quantities import seconds
 from zrep.core.role import Intent, Role
+from zrep.core.state import State
 
 NOW, LIMIT = 1_800_000_000, 900
 MINUTES_20, SECOND = 1200, 1

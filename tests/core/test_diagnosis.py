@@ -10,10 +10,12 @@ from msgspec.structs import replace
 
 from tests.core.make import GEN, MASTER, NEW, OLD, REPLICA, intent, member
 from zrep.core.dataset import Member
-from zrep.core.diagnosis import Action, Diagnosis, Repair, State, diagnose, diagnose_alone, next_repair
+from zrep.core.diagnosis import diagnose, diagnose_alone
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.pair import End
+from zrep.core.repair import Repair, next_repair
 from zrep.core.role import Intent, Role
+from zrep.core.state import Action, Diagnosis, State
 
 A, B = "tank/a", "tank/b"
 TURNED = Role("beta", B, "alpha", A, master=True, savecount=5, epoch=2, gen=NEW, parents=(GEN,))

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from zrep.core.diagnosis import State
 from zrep.core.errors import FailedError, UsageError, ZrepError, printable, tagged
 from zrep.core.names import DEFAULT_TAG, spoken
 from zrep.core.quantities import duration, seconds
+from zrep.core.state import State
 
 if TYPE_CHECKING:
     from zrep.ops.list import Row

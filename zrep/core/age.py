@@ -7,10 +7,10 @@ from shlex import quote
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member
-from zrep.core.diagnosis import Diagnosis, State
 from zrep.core.errors import FailedError, worst
 from zrep.core.quantities import duration, size
 from zrep.core.role import Role
+from zrep.core.state import Diagnosis, State
 
 
 def longest_lag(*roles: Role) -> int:

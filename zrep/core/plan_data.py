@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot, TokenContents
-from zrep.core.diagnosis import diagnose_data
+from zrep.core.diagnosis_data import diagnose_data
 from zrep.core.names import MADE, RELAYED, SENT, sequence_of
 from zrep.core.pair import End, Lane, Pair, newest_common
 from zrep.core.plan_expire import expire_converged

@@ -24,9 +24,10 @@ from zrep.core.steps import Hold, Step
 from zrep.ops import hooks
 from zrep.ops.execute import Executor
 from zrep.ops.kept_back import note_kept_back
-from zrep.ops.pairs import Session, View
+from zrep.ops.pairs import Session
 from zrep.ops.read import read_pool_space
 from zrep.ops.streams import bring, in_sessions, pools, ready, stream_pending
+from zrep.ops.view import View
 from zrep.zfs.errors import as_error
 
 # What must stay free in the master's pool unless zrep:minfree says otherwise: a snapshot pins space that the master's

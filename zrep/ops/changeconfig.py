@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from zrep.core import shape
 from zrep.core.dataset import Member
-from zrep.core.diagnosis import State, diagnose_alone
+from zrep.core.diagnosis import diagnose_alone
 from zrep.core.errors import RefusedError, UsageError, ZrepError
 from zrep.core.names import EXCLUDE, ancestors, check_dataset, check_host
 from zrep.core.pair import End
@@ -19,12 +19,14 @@ from zrep.core.relation import Unrelated, relate
 from zrep.core.requests import Identify, Lock
 from zrep.core.role import Role
 from zrep.core.rules import parse_patterns, parse_schedule
+from zrep.core.state import State
 from zrep.core.steps import InheritProperty, SetProperties, Step
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Link, Session, busy
+from zrep.ops.pairs import Session, busy
 from zrep.ops.read import find_role, observe
 from zrep.ops.repair import prepare
+from zrep.ops.view import Link
 
 # No pool is so small that fewer bytes would be a floor.
 _LEAST_BYTES = 2**20

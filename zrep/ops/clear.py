@@ -18,9 +18,10 @@ from zrep.core.tags import Roles
 from zrep.host.local import Host
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Link, Session, busy
+from zrep.ops.pairs import Session, busy
 from zrep.ops.read import observe, observe_tree, read_token
 from zrep.ops.tags import other_roles
+from zrep.ops.view import Link
 
 
 def clear(session: Session, name: str, here_only: bool, *, keep_base: bool = False) -> Outcome:

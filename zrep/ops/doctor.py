@@ -7,17 +7,18 @@ from contextlib import suppress
 from shlex import quote
 
 from zrep.core.dataset import Member
-from zrep.core.diagnosis import State
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.names import pool_of
 from zrep.core.quantities import size, whole_number
 from zrep.core.requests import Dial, ReadSchedule
+from zrep.core.state import State
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Link, Session, View
+from zrep.ops.pairs import Session
 from zrep.ops.preflight import blockers, gaps
 from zrep.ops.read import read_all_properties, read_pool_space
+from zrep.ops.view import Link, View
 
 # Of a pool, below which it is nearly full: ZFS itself becomes slow there.
 _LEAST_FREE = 10

@@ -8,7 +8,8 @@ from zrep.core.errors import ZrepError
 from zrep.core.history import Event, event
 from zrep.core.requests import ReadHistory
 from zrep.host.local import Host
-from zrep.ops.pairs import Link, Session
+from zrep.ops.pairs import Session
+from zrep.ops.view import Link
 
 
 def history(session: Session, names: Sequence[str]) -> list[Event]:

@@ -19,7 +19,8 @@ from zrep.core.pair import End
 from zrep.core.requests import Moment, RunHooks
 from zrep.core.role import Role, next_epoch
 from zrep.host.local import Host
-from zrep.ops.pairs import Session, View
+from zrep.ops.pairs import Session
+from zrep.ops.view import View
 
 
 def ask(session: Session, host: Host, event: str, name: str, peer: tuple[str, str], epoch: int) -> None:

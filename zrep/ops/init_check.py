@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot
-from zrep.core.diagnosis import diagnose_filters, diagnose_programs
+from zrep.core.diagnosis_data import diagnose_filters, diagnose_programs
 from zrep.core.errors import FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ancestors, check_host, pool_of
 from zrep.core.pair import newest_common, plain_tree
@@ -25,10 +25,11 @@ from zrep.core.rules import DEFAULT_SAVECOUNT
 from zrep.host.local import Host
 from zrep.ops.children import refused_change
 from zrep.ops.execute import Executor
-from zrep.ops.pairs import Link, Session
+from zrep.ops.pairs import Session
 from zrep.ops.read import observe, read_token
 from zrep.ops.send_flags import receivable
 from zrep.ops.tags import other_roles
+from zrep.ops.view import Link
 from zrep.zfs.errors import PoolAbsentError
 
 

@@ -17,9 +17,10 @@ from zrep.core.quantities import duration
 from zrep.core.requests import Lock, Note, Remember
 from zrep.ops.children import keep
 from zrep.ops.memory import moments, recall
-from zrep.ops.pairs import Link, Session
+from zrep.ops.pairs import Session
 from zrep.ops.read import observe_tree
 from zrep.ops.tags import other_roles
+from zrep.ops.view import Link
 
 
 def reached(session: Session, links: Sequence[Link]) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from zrep.core.age import judge_age
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.diagnosis import Diagnosis, State, diagnose_alone, unread
+from zrep.core.diagnosis import diagnose_alone, unread
 from zrep.core.errors import ZrepError
 from zrep.core.moving import Moving, say, together
 from zrep.core.names import ancestors
@@ -17,6 +17,7 @@ from zrep.core.neighbours import LeftOut, left_out
 from zrep.core.pair import lane_members
 from zrep.core.quantities import duration, size
 from zrep.core.role import Role
+from zrep.core.state import Diagnosis, State
 from zrep.core.tags import replica_under
 from zrep.ops.children import find_left_out
 from zrep.ops.memory import Memory, left_behind, moments, recall

@@ -9,8 +9,9 @@ from zrep.core.names import memory_key
 from zrep.core.pair import End
 from zrep.core.requests import Note, Recall, Remember
 from zrep.host.local import Host
-from zrep.ops.pairs import Session, View
+from zrep.ops.pairs import Session
 from zrep.ops.read import survey
+from zrep.ops.view import View
 
 # So many names of what is not replicated below a master are remembered.
 _LEFT = 100

@@ -8,7 +8,7 @@ from shlex import quote
 from msgspec import Struct
 
 from zrep.core.dataset import NO_TOKEN, Member
-from zrep.core.diagnosis import diagnose_data
+from zrep.core.diagnosis_data import diagnose_data
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import MountEntry, hidden_by, leads, unmakable, unreachable_by_path, within
 from zrep.core.pair import Tree
@@ -20,9 +20,10 @@ from zrep.core.steps import SendStream
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out, refused_change
 from zrep.ops.memory import recall
-from zrep.ops.pairs import Session, View
+from zrep.ops.pairs import Session
 from zrep.ops.read import read_mounts, read_stream_size
 from zrep.ops.tags import refuse_exchange
+from zrep.ops.view import View
 
 # Clocks that differ by less than this are as good as equal: the asking itself takes part of it.
 _CLOCK_SECONDS = 5.0

@@ -8,7 +8,8 @@ from zrep.core.errors import FailedError, UnreachableError, ZrepError
 from zrep.core.plan_properties import plan_follow, plan_followed
 from zrep.core.steps import Change, InheritProperty, SetProperties
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session, View
+from zrep.ops.pairs import Session
+from zrep.ops.view import View
 
 
 def followed(session: Session, view: View) -> View:

@@ -12,7 +12,6 @@ from shlex import quote
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.diagnosis import Action, State
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.mounts import within
 from zrep.core.pair import End, Tree, newest_common
@@ -23,12 +22,13 @@ from zrep.core.quantities import size
 from zrep.core.relation import Linked
 from zrep.core.requests import DIFFERENCES_KEPT, IsInUse, IsUnmodified, Lock, ReadDifferences, ReadUsers, Unlock
 from zrep.core.role import Role, intent_property
+from zrep.core.state import Action, State
 from zrep.core.steps import Mount, SetProperties, Unmount
 from zrep.ops import hooks
 from zrep.ops.advance import converge_all
 from zrep.ops.children import refused_rejoin
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Link, Session, View
+from zrep.ops.pairs import Session
 from zrep.ops.preflight import covered
 from zrep.ops.read import find_role, find_roles, observe, observe_children, observe_tree
 from zrep.ops.repair import finish
@@ -46,6 +46,7 @@ from zrep.ops.split import (
     split_members,
 )
 from zrep.ops.tags import check_following
+from zrep.ops.view import Link, View
 
 # So many of the differences are shown one by one.
 _SHOWN = 20

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from shlex import quote
 
-from zrep.core.diagnosis import DATA, Action, Diagnosis, Repair, State, next_repair
 from zrep.core.errors import FailedError, UnreachableError
 from zrep.core.pair import End, Tree
 from zrep.core.plan_data import plan_adopt
@@ -18,13 +17,16 @@ from zrep.core.plan_role import (
     plan_restore,
     plan_stop,
 )
+from zrep.core.repair import Repair, next_repair
+from zrep.core.state import DATA, Action, Diagnosis, State
 from zrep.core.steps import InheritProperty, Mount, RemountWritable, Share, Unmount
 from zrep.core.tags import kept_read_only
 from zrep.ops import hooks
 from zrep.ops.children import keep
 from zrep.ops.execute import Executor
-from zrep.ops.pairs import Session, View
+from zrep.ops.pairs import Session
 from zrep.ops.tags import roles_at
+from zrep.ops.view import View
 from zrep.zfs import commands
 
 # Each is needed at most once on either side; more of them means that what is set does not stay.

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Snapshot
-from zrep.core.diagnosis import diagnose_data
+from zrep.core.diagnosis_data import diagnose_data
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.pair import End
 from zrep.core.plan_data import plan_advance
@@ -33,10 +33,11 @@ from zrep.ops import hooks
 from zrep.ops.advance import converge_all, send_final, sync_view
 from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session, View, busy
+from zrep.ops.pairs import Session, busy
 from zrep.ops.preflight import Preflight, being_written, blockers, cannot_insist, preflight, unusable_key
 from zrep.ops.repair import open_master, prepare
 from zrep.ops.tree import lock_lanes, record_set
+from zrep.ops.view import View
 from zrep.zfs import errors as zfs_errors
 
 # The read-only window opens when what is left to send is at most this, or after as many rounds.

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from zrep.core.busy import BUSY_IS_NEWS, long_busy, whose
 from zrep.core.dataset import Member
-from zrep.core.diagnosis import Diagnosis, State, diagnose, diagnose_alone, unread
+from zrep.core.diagnosis import diagnose, diagnose_alone, unread
 from zrep.core.errors import BusyError, ZrepError
 from zrep.core.moving import Moving, read_moving
 from zrep.core.neighbours import LeftOut
@@ -19,6 +19,7 @@ from zrep.core.plan_properties import kept
 from zrep.core.quantities import duration, size
 from zrep.core.requests import ReadHolders
 from zrep.core.role import Role
+from zrep.core.state import Diagnosis, State
 from zrep.host.local import Host
 from zrep.host.parallel import start
 from zrep.ops.children import find_left_out

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import NO_TOKEN, Snapshot, TokenContents
-from zrep.core.diagnosis import diagnose_data, modified
+from zrep.core.diagnosis_data import diagnose_data, modified
 from zrep.core.errors import FailedError, ZrepError
 from zrep.core.names import ancestors, pool_of
 from zrep.core.pair import End
@@ -19,8 +19,9 @@ from zrep.core.plan_sessions import parcel, plan_sessions
 from zrep.core.quantities import size, whole_number
 from zrep.core.steps import Hold, SendStream
 from zrep.ops.execute import Stream
-from zrep.ops.pairs import Session, View
+from zrep.ops.pairs import Session
 from zrep.ops.read import read_all_properties, read_property_names, read_token
+from zrep.ops.view import View
 from zrep.zfs import errors as zfs_errors
 
 # What may keep a stream out of a pool that has room.

@@ -37,12 +37,13 @@ from zrep.ops.children import find_left_out
 from zrep.ops.lease import not_reached, reached
 from zrep.ops.memory import last_synced, remember_synced
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Link, Session, View, busy
+from zrep.ops.pairs import Session, busy
 from zrep.ops.properties import followed
 from zrep.ops.repair import prepare
 from zrep.ops.streams import Ready, bring, in_sessions, pools, ready
 from zrep.ops.tags import relaying
 from zrep.ops.tree import Arrival, announce_set, folded, lock_lanes, read_moved, record_set, shaped, wait_for_parent
+from zrep.ops.view import Link, View
 from zrep.zfs.errors import PoolError
 
 Answer = TypeVar("Answer")

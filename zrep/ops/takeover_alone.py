@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member
-from zrep.core.diagnosis import State, diagnose_alone, misplaced
+from zrep.core.diagnosis import diagnose_alone, misplaced
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.names import sequence_of
 from zrep.core.neighbours import some_names
@@ -22,6 +22,7 @@ from zrep.core.quantities import duration, size
 from zrep.core.requests import EndReceive, Lock
 from zrep.core.role import next_epoch
 from zrep.core.sets import Behind, beyond_set, plan_back_to_set
+from zrep.core.state import State
 from zrep.core.steps import TakeRole
 from zrep.host.process import ending
 from zrep.ops import hooks
@@ -30,11 +31,12 @@ from zrep.ops.children import keep
 from zrep.ops.execute import Executor
 from zrep.ops.memory import Memory, left_behind, recall
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Link, Session
+from zrep.ops.pairs import Session
 from zrep.ops.preflight import preflight_alone, unusable_key
 from zrep.ops.read import observe, observe_tree, read_token
 from zrep.ops.repair import open_again
 from zrep.ops.tags import check_taking
+from zrep.ops.view import Link
 
 # What a fence command says by its exit status. Any other means: not fenced.
 _FENCED = 0

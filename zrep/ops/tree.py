@@ -12,8 +12,9 @@ from zrep.core.plan_data import plan_advance
 from zrep.core.steps import SetProperties
 from zrep.core.tree import next_change
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session, View
+from zrep.ops.pairs import Session
 from zrep.ops.read import observe
+from zrep.ops.view import View
 
 
 class Arrival:

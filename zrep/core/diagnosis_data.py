@@ -1,0 +1,181 @@
+"""Whether the data of a master can go to its replica as both are, and what to do where it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from shlex import join, quote
+
+from zrep.core import shape
+from zrep.core.advice import of_master
+from zrep.core.dataset import Member, Snapshot
+from zrep.core.pair import End, newest_common
+from zrep.core.quantities import size
+from zrep.core.repair import Repair, next_repair
+from zrep.core.role import Role
+from zrep.core.settings import FILTERS_FILE
+from zrep.core.state import Diagnosis, State
+
+# They could not be given to the peer's login shell.
+_NOT_IN_FILTERS = frozenset("'!\\\n")
+
+
+def diagnose_data(tag: str, mine: Member, theirs: Member) -> Diagnosis | None:
+    """Judge whether a stream can go from the master to the replica: there is a base, and the replica is as it was
+    received, or has still to be received for the first time. None: it can."""
+    master, replica = _by_role(mine, theirs)
+    if barred := diagnose_filters(master.role, mine.filters, theirs.filters, mine.role.peer_host):
+        return barred
+    where = ("here", f"on {mine.role.peer_host}")
+    if lacking := diagnose_programs(master, replica, *(where if master is mine else where[::-1])):
+        return lacking
+    if replica.arriving:
+        return None
+    base = newest_common(master, replica)
+    if base is None:
+        if master.role.within:
+            return _taken(mine, master, replica)
+        return Diagnosis(
+            State.NO_COMMON_SNAPSHOT,
+            "the two sides have no common snapshot",
+            f"{len(mine.snapshots)} snapshots here, {len(theirs.snapshots)} there",
+            f"{of_master(mine, master, 'clear')}, then zrep init to a new target",
+        )
+    own = replica.by_guid(base.guid)
+    assert own is not None
+    later, written = replica.after(own), replica.written_since(own)
+    if written == replica.number("written") > 0 and replica.only_quotas:
+        return _quotas_set(mine, theirs, base)
+    if written:
+        return modified(mine, theirs, f"{size(written)} written there since @{base.name}")
+    if replica.key_missing and not master.sent_raw:
+        return _key_away(mine, theirs)
+    left = replica.left_over(tag, own)
+    obstacles = [snapshot for snapshot in later if snapshot not in left]
+    return _in_the_way(mine, theirs, base, obstacles) if obstacles and master.sent_raw else None
+
+
+def _key_away(mine: Member, theirs: Member) -> Diagnosis:
+    """What is not sent raw is encrypted where it arrives."""
+    master, replica = _by_role(mine, theirs)
+    host = mine.role.peer_host if master is mine else ""
+    return Diagnosis(
+        State.KEY_NOT_LOADED,
+        f"the key of the replica {replica.name}{f' on {host}' if host else ''} is not loaded",
+        "its streams are not raw: they are encrypted as they arrive",
+        f"{f'on {host}: ' if host else ''}{replica.load_key}",
+    )
+
+
+def diagnose_filters(role: Role, here: Sequence[str], there: Sequence[str], host: str) -> Diagnosis | None:
+    """Judge the filters in a master's role by what root allows here, and there on host. They are shell commands, and
+    whoever may set a property of the dataset can write them: each host runs only what its own root has written down.
+    Both are needed on both, or a role change would end what goes on now. None: they are allowed."""
+    wanted = dict.fromkeys(text for text in (role.outfilter, role.infilter) if text)
+    sides = (("here", here), (f"on {host}", there))
+    barred = {where: [text for text in wanted if text not in allowed] for where, allowed in sides}
+    if not any(barred.values()):
+        return None
+    told = "; ".join(f"{where}: {', '.join(map(repr, texts))}" for where, texts in barred.items() if texts)
+    odd = any(not text.isprintable() or set(text) & _NOT_IN_FILTERS for text in wanted)
+    write = "; ".join(_allowing(where, texts) for where, texts in barred.items() if texts)
+    return Diagnosis(
+        State.FILTER_NOT_ALLOWED,
+        "a filter of its streams is not one that root has allowed",
+        f"{told}; it runs as a shell command, and stands in a property, which others than root may have set",
+        "zrep writes no such filter: see zrep(8), STREAM FILTERS" if odd else f"only if you know it, as root {write}",
+    )
+
+
+def diagnose_programs(master: Member, replica: Member, at_master: str, at_replica: str) -> Diagnosis | None:
+    """Judge whether both hosts have what the streams of a master pass through. at_master, at_replica: where each is, as
+    "here" and "on HOST". None: they have."""
+    role = master.role
+    for member, where in ((master, at_master), (replica, at_replica)):
+        if name := shape.missing(role.bwlimit, role.compress, sends=member is master, programs=member.programs):
+            return Diagnosis(
+                State.PROGRAM_MISSING,
+                f"{name} is not installed {where}",
+                shape.said(role.bwlimit, role.compress),
+                f"install it {where}, or {at_master}: zrep changeconfig "
+                f"{shape.ending(role.compress, name)} {quote(master.name)}",
+            )
+    return None
+
+
+def _allowing(where: str, filters: Sequence[str]) -> str:
+    """The line that allows filters on a host: its file need not be there yet."""
+    return f"{where}: mkdir -p /etc/zrep; printf '%s\\n' {join(filters)} >> {FILTERS_FILE}"
+
+
+def _quotas_set(mine: Member, theirs: Member, base: Snapshot) -> Diagnosis:
+    """Quotas are in what is replicated. Whoever sets them on the replica makes it differ, and would lose them."""
+    master, replica = _by_role(mine, theirs)
+    there = f" on {mine.role.peer_host}" if master is mine else ""
+    return Diagnosis(
+        State.REPLICA_MODIFIED,
+        f"user, group or project quotas were set or cleared on the replica {replica.name}",
+        f"nothing else was written there since @{base.name}; see: zfs userspace {quote(replica.name)}{there}; "
+        "a takeover -L that was cut does so too",
+        "quotas come with the master's data, so set them there; then, to drop the replica's: "
+        + of_master(mine, master, "sync", "-f"),
+    )
+
+
+def _in_the_way(mine: Member, theirs: Member, base: Snapshot, later: Sequence[Snapshot]) -> Diagnosis:
+    """Onto an encrypted dataset a raw stream goes only where the base is the newest snapshot. later: those that are no
+    business of zrep's."""
+    master, replica = _by_role(mine, theirs)
+    host = mine.role.peer_host if master is mine else ""
+    full = [f"{replica.name}@{snapshot.name}" for snapshot in later]
+    held = [("zfs", "release", tag, name) for name, s in zip(full, later, strict=True) for tag in sorted(s.holds)]
+    clones = [clone for snapshot in later for clone in snapshot.clones]
+    copy = f"copy what is wanted of {', '.join(clones)}, then: " if clones else ""
+    remove = [*(("zfs", "destroy", clone) for clone in clones)]
+    remove.append(("zfs", "destroy", f"{replica.name}@{','.join(snapshot.name for snapshot in later)}"))
+    return Diagnosis(
+        State.FOREIGN_SNAPSHOT,
+        f"the encrypted replica {replica.name} has snapshots that zrep did not make, newer than the base",
+        f"{', '.join(f'@{snapshot.name}' for snapshot in later)}: nothing is in them that @{base.name} has not, and no "
+        "raw stream is received on top of them",
+        f"{f'on {host}: ' if host else ''}{copy}{'; '.join(map(join, (*held, *remove)))}",
+    )
+
+
+def _taken(mine: Member, master: Member, replica: Member) -> Diagnosis:
+    """A member of a tree whose place on the replica somebody else's dataset has."""
+    here, there = (f"on {mine.role.peer_host}: " if member is not mine else "" for member in (master, replica))
+    return Diagnosis(
+        State.NO_COMMON_SNAPSHOT,
+        f"{replica.name} is in its place on the replica, and zrep did not make it",
+        f"{len(replica.snapshots)} snapshots there, none in common",
+        f"{there}zfs rename {quote(replica.name)} to another name; or leave it out, "
+        f"{here}zfs set zrep:exclude=on {quote(master.name)}",
+    )
+
+
+def modified(mine: Member, theirs: Member, evidence: str) -> Diagnosis:
+    """The replica is not what was received, by whatever evidence."""
+    master, replica = _by_role(mine, theirs)
+    return Diagnosis(
+        State.REPLICA_MODIFIED,
+        f"the replica {replica.name} was changed by hand",
+        evidence + _whose(master, replica),
+        f"to throw that away: {of_master(mine, master, 'sync', '-f')}",
+    )
+
+
+def _whose(master: Member, replica: Member) -> str:
+    """Whose that may be. A replica whose role has moved before was the master until then: what a program there stored
+    through a file it had mapped came after the final snapshot, and is nowhere else."""
+    base = newest_common(replica, master)
+    if (replica.role.epoch or 0) < 2 or base is None:
+        return ""
+    look = "" if replica.volume else f": zfs diff {quote(f'{replica.name}@{base.name}')} {quote(replica.name)} shows it"
+    return f"; it was master before epoch {replica.role.epoch}, and this may be what a program stored there last{look}"
+
+
+def _by_role(mine: Member, theirs: Member) -> tuple[Member, Member]:
+    """Master and replica, as they are when what was cut is finished."""
+    repair = next_repair(mine.role, theirs.role)
+    taken = repair == (Repair.DEMOTE, End.SOURCE)
+    return (theirs, mine) if taken or not mine.role.master else (mine, theirs)
