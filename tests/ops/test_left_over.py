@@ -9,9 +9,10 @@ from __future__ import annotations
 import pytest
 
 from tests.ops import pairs
-from tests.ops.hosts import Ended, Hosts, Mode, Work
+from tests.ops.hosts import Ended, Hosts, Mode, Work, name_of
 from tests.ops.judge import SIDES, base, held
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit
+from tests.ops.plugin import thorough
 from zrep.ops.init_check import Request
 from zrep.ops.status import status
 
@@ -84,7 +85,9 @@ def test_one_that_is_held_is_let_go_of_too(hosts: Hosts) -> None:
     assert snapshots(hosts) == [f"{A}@zrep_000001"]
 
 
-@pytest.mark.parametrize("mode", [Mode.FAIL, Mode.KILL_AFTER, Mode.KILL_BEFORE, Mode.LOST, Mode.POWER_HERE])
+@pytest.mark.parametrize(
+    "mode", thorough(Mode.FAIL, Mode.KILL_AFTER, Mode.KILL_BEFORE, Mode.LOST, Mode.POWER_HERE), ids=name_of
+)
 def test_wherever_that_is_cut_the_next_sync_sends(hosts: Hosts, mode: Mode) -> None:
     """The old master is a replica by then, and says of itself that nothing is to be done."""
     linked(hosts, ENCRYPTED)

@@ -34,7 +34,7 @@ def test_what_was_delegated_is_delegated_again(hosts: Hosts) -> None:
     assert hosts["alpha"].sh(f"zfs allow {A}") == before
 
 
-@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, *thorough(Mode.FAIL, Mode.PART)], ids=name_of)
+@pytest.mark.parametrize("mode", thorough(Mode.FAIL, Mode.KILL_AFTER, Mode.PART), ids=name_of)
 def test_a_rejoin_that_was_cut_late_is_not_carried_on_over_a_newer_role(hosts: Hosts, mode: Mode) -> None:
     """The dataset has its role and only the copy's record is left; then its new master dies and it is promoted."""
     pairs.diverged(hosts)

@@ -9,7 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.ops.simulation import Simulation
 
 
-@pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("examples", [5, pytest.param(60, marks=pytest.mark.thorough)])
 def test_whatever_happens_in_any_order(pytestconfig: pytest.Config, examples: int) -> None:
     """The same examples in every run, unless --hypothesis-seed asks for others."""
     seeded = pytestconfig.getoption("--hypothesis-seed") is not None
