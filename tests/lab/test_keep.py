@@ -1,9 +1,10 @@
-"""How long snapshots live, and how fast their streams go: on real OpenZFS, by the real clock and programs. One pair for
-each class, which each test leaves whole."""
+"""How long snapshots live, what runs around them, and how fast their streams go: on real OpenZFS, by the real clock and
+programs. One pair for each class, which each test leaves whole."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,6 +12,23 @@ from tests.lab.hosts import Host, Lab
 from tests.lab.zrep_on import Case, in_step, made, one_line, silent
 
 A = "tank/a"
+
+
+HOOK = "/etc/zrep/hooks.d/snapshot.d/50-database"
+# Two files that are alike whenever the program is quiet, and it is quiet when it was asked to be.
+DATABASE = """#!/bin/sh
+while :; do
+    if [ -e /run/quiet ]; then touch /run/acked; sleep 0.02; continue; fi
+    n=$((n + 1)); echo $n > /tank/a/one; sleep 0.15; echo $n > /tank/a/two
+done
+"""
+QUIET = """#!/bin/sh
+echo "$1 $ZREP_FS" >> /run/told
+case $1 in
+    before-snapshot) rm -f /run/acked; touch /run/quiet; until [ -e /run/acked ]; do sleep 0.02; done; MORE ;;
+    after-snapshot) rm /run/quiet ;;
+esac
+"""
 
 
 @pytest.fixture(scope="class")
@@ -24,6 +42,11 @@ def pair(lab: Lab) -> Lab:
 @pytest.fixture
 def alpha(pair: Lab) -> Host:
     return pair.alpha
+
+
+def hook(host: Host, more: str) -> None:
+    """The program that makes the database quiet; more: what it does then, as it is asked to."""
+    host.put(QUIET.replace("MORE", more or ":").encode(), HOOK, mode="755")
 
 
 def own(host: Host) -> list[str]:
@@ -91,6 +114,52 @@ class TestKeep:
         silent(alpha, f"zrep expire --yes {A}")
         assert len(own(beta)) == 1
         assert equal(pair)
+
+
+class TestAround:
+    @pytest.fixture
+    def database(self, pair: Lab) -> Iterator[Host]:
+        """A program that writes all the time, and one that makes it quiet and lets it go on."""
+        alpha = pair.alpha
+        alpha.run("mkdir -p /etc/zrep/hooks.d/snapshot.d")
+        hook(alpha, "")
+        alpha.put(DATABASE.encode(), "/root/database", mode="755")
+        running = alpha.popen("exec /root/database")
+        time.sleep(0.5)
+        yield alpha
+        alpha.run("pkill -f /root/database; rm -rf /etc/zrep/hooks.d /run/told /run/quiet /run/acked", check=False)
+        running.wait(timeout=10)
+
+    def test_what_must_be_alike_is_in_every_snapshot(self, pair: Lab, database: Host) -> None:
+        for _ in range(4):
+            silent(database, "zrep sync all")
+            folder = f"/{A}/.zfs/snapshot/{own(database)[-1]}"
+            database.run(f"cmp {folder}/one {folder}/two")
+        assert database.run("cat /run/told").out == f"before-snapshot {A}\nafter-snapshot {A}\n" * 4
+        assert sums(pair.alpha) == sums(pair.beta)
+
+    def test_it_goes_on_when_zrep_is_killed(self, pair: Lab, database: Host) -> None:
+        hook(database, "sleep 20")
+        running = database.popen("zrep sync all")
+        database.run("for n in $(seq 100); do [ -e /run/acked ] && exit 0; sleep 0.1; done; exit 1")
+        database.run("pkill -9 -f '[z]rep sync all'")
+        running.wait(timeout=20)
+        database.run("for n in $(seq 50); do [ -e /run/quiet ] || exit 0; sleep 0.1; done; exit 1")
+        database.run("pkill -f 50-database", check=False)
+        hook(database, "")
+        silent(database, "zrep sync all")
+        assert sums(pair.alpha) == sums(pair.beta)
+
+    def test_one_that_fails_means_no_snapshot(self, pair: Lab, database: Host) -> None:
+        hook(database, "echo no; exit 9")
+        before = own(database)
+        said = r"a before-snapshot hook on alpha failed; no snapshot was made \(.*status 9: no\)"
+        case = Case("", f"zrep sync {A}", 1, said)
+        one_line(database.run(case.command, check=False), case)
+        assert own(database) == before
+        assert "crash-consistent" in database.run(f"zrep sync --crash-consistent {A}").err
+        assert own(database) != before
+        assert sums(pair.alpha) == sums(pair.beta)
 
 
 class TestWire:
