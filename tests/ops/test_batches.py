@@ -21,8 +21,8 @@ from zrep.core import plan_sessions
 from zrep.core.errors import UnreachableError
 from zrep.host import parallel as threads
 from zrep.host.local import Host
+from zrep.ops import advance_all
 from zrep.ops import pairs as session
-from zrep.ops import sync
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_check import Request
 from zrep.ops.memory import recall
@@ -61,7 +61,7 @@ class Batch:
         monkeypatch.setattr(kind, "pipe", pipe_together)
         monkeypatch.setattr(session, "together", threads.together)
         monkeypatch.setattr(session, "at_once", threads.at_once)
-        monkeypatch.setattr(sync, "_LINGER", 5.0)
+        monkeypatch.setattr(advance_all, "_LINGER", 5.0)
         for name in self.names:
             for host in ("alpha", "beta"):
                 good(hosts.run(host, pairs.changing(name, Config(savecount=1))))
@@ -312,7 +312,7 @@ def test_no_peer_waits_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [(1, 1, 4), (2, 1, 4), (64, 1, 4), (1, 2, 2), (2, 2, 4), (2, 3, 2), (1, 3, 2), (1, 50, 2), (4, 0, 4)],
 )
 def test_streams_at_once_to_each_peer_where_nobody_has_said(processors: int, peers: int, streams: int) -> None:
-    assert sync._share(processors, peers) == streams
+    assert advance_all.share(processors, peers) == streams
 
 
 def test_a_peer_lost_before_the_snapshots_costs_one_line_and_no_snapshot(three: Batch) -> None:

@@ -30,7 +30,7 @@ from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
 from zrep.ops.read import find_role, observe, observe_children, read_property_names, read_token
 from zrep.ops.repair import prepare
-from zrep.ops.sync import sync_tree
+from zrep.ops.sync_tree import sync_tree
 from zrep.ops.tags import other_roles, relaying
 
 

@@ -172,7 +172,7 @@ def _presync(session: Session, view: View) -> View:
 
 def _advanced(session: Session, view: View) -> View:
     """A tree brought up to date, and every lane of it locked under the name that it has now."""
-    from zrep.ops.sync import advance_tree  # a pair that is no tree never needs it
+    from zrep.ops.sync_tree import advance_tree  # a pair that is no tree never needs it
 
     view = advance_tree(session, view)
     if taken := lock_lanes(session, view.lanes):

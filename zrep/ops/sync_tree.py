@@ -1,0 +1,74 @@
+"""The sync of a tree: its shape, one moment, its lanes side by side, and that the set is complete."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from zrep.core.errors import ZrepError
+from zrep.ops.advance_all import ROUNDS, Limits, advance_all, each_failed, share
+from zrep.ops.memory import remember_synced
+from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import Session
+from zrep.ops.tree import announce_set, folded, read_moved, record_set, shaped
+from zrep.ops.view import View
+
+
+def _alone(session: Session) -> Limits:
+    """The limits of a run over one tree."""
+    jobs = session.options.jobs or share(len(os.sched_getaffinity(0)), 1)
+    return Limits(jobs, threading.Semaphore(jobs), {})
+
+
+def sync_tree(session: Session, view: View) -> list[Outcome]:
+    """A tree alone, under locks that it gives back."""
+    return sync_within(session, view, _alone(session))
+
+
+def advance_tree(session: Session, view: View) -> View:
+    """The same under locks that are kept, as both sides are then; the error of the first member that has one."""
+    view, outcomes = _advance_tree(session, view, _alone(session))
+    for outcome in outcomes:
+        if outcome.error:
+            raise outcome.error
+    return session.again(view, sync_txg=True)
+
+
+def sync_within(session: Session, view: View, limits: Limits) -> list[Outcome]:
+    """One tree, and its locks given back."""
+    try:
+        view, outcomes = _advance_tree(session, view, limits)
+        if not any(outcome.error for outcome in outcomes):
+            remember_synced(session, [view])
+        return folded(view, outcomes)
+    except ZrepError as error:
+        return each_failed([view.link], error)
+    finally:
+        session.unlock_tree(view)
+
+
+def _advance_tree(session: Session, view: View, limits: Limits) -> tuple[View, list[Outcome]]:
+    """A tree brought into shape, one moment, its lanes side by side, before it what an earlier run had left of one.
+    When every lane has arrived, that is recorded on the replica: the set is complete. The pair as it is then, and what
+    became of each lane."""
+    if view.pair.source.role.bwlimit:  # the rate is that of the pair
+        limits = Limits(1, threading.Semaphore(1), limits.pool_space)
+    failed: dict[str, Outcome] = {}
+    outcomes: list[Outcome] = []
+    for _ in range(ROUNDS):
+        view = shaped(session, view)
+        lanes = [lane for lane in view.lanes if lane.name not in failed]
+        # What an earlier moment has left goes first, and alone: the next moment is one for all.
+        left = [lane for lane in lanes if lane.lane.pending]
+        announce_set(view, left or lanes)
+        outcomes = advance_all(session, left or lanes, limits)
+        failed |= {outcome.filesystem: outcome for outcome in outcomes if outcome.error}
+        if any(outcome.error for outcome in outcomes):
+            view = session.again(view, sync_txg=bool(left))
+        elif moved := {outcome.filesystem for outcome in outcomes if outcome.moved}:
+            view = read_moved(session, view, moved, sync_txg=bool(left))
+        if not left:
+            break
+    if not failed:
+        record_set(session, view)
+    return view, [*failed.values(), *(outcome for outcome in outcomes if not outcome.error)]
