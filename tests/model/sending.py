@@ -53,7 +53,7 @@ def do_send(machine: Machine, args: list[str]) -> bytes:
     if dataset.encryption_root and not raw and (options.has("p") or options.has("b")):
         what = f"{dataset.name}@{snapshot.name}: encrypted dataset {dataset.name}"
         machine.err.append(f"cannot send {what} may not be sent with properties without the raw flag")
-        raise RefusalError(action)
+        raise RefusalError(f"{action}: backup failed")
     machine.permit("send", dataset, action)
     if dataset.encryption_root and not raw and not dataset.key_loaded:
         raise RefusalError(f"{action}: dataset key must be loaded")

@@ -35,9 +35,13 @@ def value(machine: Machine, pool: Pool, prop: str) -> str:
         case "readonly":
             return "on" if pool.readonly else "off"
     feature = prop.removeprefix("feature@")
-    return "-" if feature == prop else "disabled" if feature in pool.lacks else "enabled"
+    if feature == prop:
+        return "-"
+    return "disabled" if feature in pool.lacks else "active" if feature in ACTIVE else "enabled"
 
 
+# Of a pool that is new.
+ACTIVE = frozenset({"embedded_data", "lz4_compress"})
 FEATURES = ("embedded_data", "encryption", "large_blocks", "lz4_compress", "zstd_compress")
 ALL = ("size", "capacity", "health", "guid", "readonly", *(f"feature@{name}" for name in FEATURES))
 
@@ -58,6 +62,8 @@ def do_get(machine: Machine, args: list[str]) -> int:
     found, failed = pools(machine, options.rest[1:])
     for pool in found:
         for prop in ALL if options.rest[0] == "all" else options.rest[0].split(","):
+            if prop.startswith("feature@") and prop not in ALL:
+                continue  # one that this ZFS does not know
             source = "local" if prop.startswith("feature@") else "-"
             cells = {"name": pool.name, "property": prop, "value": value(machine, pool, prop), "source": source}
             machine.out.append("\t".join(cells[column] for column in columns))

@@ -217,3 +217,23 @@ def test_a_name_that_is_taken_is_known_before_the_role_is_given_up(hosts: Hosts,
     refused = hosts.run("alpha", pairs.rejoining(A))
     assert (refused.code, f"zfs rename {A}{name}{generation}" in refused.text) == (3, True), refused.text
     assert value(hosts, "alpha", A, "zrep:master") == "yes"
+
+
+RECORD = (
+    '{{"op":"rejoin","id":"0123456789abcdef","phase":"split","epoch":1,'
+    '"detail":{{"fs":"tank/c","copy":"tank/d","host":"beta","peer":"tank/c"{}}}}}'
+)
+
+
+@pytest.mark.parametrize("more", ["", ',"written":"x"', ',"written":"7"'], ids=["in part", "odd", "whole"])
+@pytest.mark.parametrize("dataset", ["tank/d", "tank/c"])
+def test_a_record_that_somebody_made_is_no_rejoin_of_another(hosts: Hosts, dataset: str, more: str) -> None:
+    """A user to whom a dataset beside it was delegated says that it is the copy of its rejoin."""
+    for name in ("tank/c", "tank/d"):
+        hosts["alpha"].sh(f"zfs create {name}")
+        good(hosts.run("alpha", pairs.initialising(Request(name, "beta", name))))
+    hosts["alpha"].run(["zfs", "set", f"zrep:inprogress={RECORD.format(more)}", dataset])
+    before = hosts.world.view()
+    ended = hosts.run("alpha", pairs.rejoining("tank/c"))
+    assert ended.code == (0 if dataset == "tank/d" else 3), ended.text
+    assert hosts.world.view() == before

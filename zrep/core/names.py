@@ -229,6 +229,15 @@ def split_dataset(dataset: str, epoch: int, generation: str, room: int = 0) -> s
     return _beside(dataset, f"_split_{epoch}_{generation[:8]}", room)
 
 
+def is_split(copy: str, dataset: str, epoch: int) -> bool:
+    """Whether a name is one that split_dataset gives the copy of a dataset, of whatever generation."""
+    before, ending, generation = copy.rpartition(f"split_{epoch}_")
+    begins = before.removesuffix("_")
+    return bool(ending and re.fullmatch("[0-9a-z]{1,8}", generation)) and (
+        begins == f"{dataset}/" if "/" not in dataset else "/" in begins and dataset.startswith(begins)
+    )
+
+
 def rejoin_dataset(dataset: str, epoch: int, generation: str, room: int = 0) -> str:
     """The clone that rejoin prepares to take the name of a dataset."""
     return _beside(dataset, f"_rejoin_{epoch}_{generation[:8]}", room)

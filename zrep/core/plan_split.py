@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from zrep.core.apply import applied
 from zrep.core.dataset import Member, Snapshot, Value
-from zrep.core.names import LIMITS, ancestors, rejoin_dataset, split_dataset, split_snapshot
+from zrep.core.names import LIMITS, ancestors, is_split, rejoin_dataset, split_dataset, split_snapshot
 from zrep.core.pair import End
 from zrep.core.quantities import size
 from zrep.core.role import PREPARED, Intent, Role, intent_property
@@ -128,7 +128,8 @@ def find_split(tag: str, name: str, roles: Iterable[tuple[str, Role]]) -> Split 
             continue
         if intent and intent.operation == "rejoin" and intent.detail.get("fs") == name:
             copy = dataset if dataset != name else intent.detail.get("copy", "")
-            return Split(tag, name, copy, intent.detail.get("clone", ""), intent)
+            if is_split(copy, name, intent.epoch):
+                return Split(tag, name, copy, intent.detail.get("clone", ""), intent)
     return None
 
 

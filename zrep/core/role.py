@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
+from zrep.core.quantities import whole_number
+
 # The generation of a pair that the shell zrep made: it has no zrep:gen, so it descends from nothing.
 LEGACY = "0" * 16
 
@@ -68,6 +70,8 @@ class Intent(Struct, frozen=True):
             return None
         try:
             record = json.loads(text)
+            if record["op"] == "rejoin":
+                _check_rejoin(record["detail"])
             return cls(
                 str(record["op"]),
                 str(record["id"]),
@@ -78,6 +82,15 @@ class Intent(Struct, frozen=True):
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return cls(UNKNOWN, text[:80])
+
+
+def _check_rejoin(detail: Mapping[str, object]) -> None:
+    """Look at what the record of a rejoin is read for. ValueError, KeyError or TypeError when that is not all there."""
+    for name in ("fs", "host", "peer"):
+        if not detail[name]:
+            raise ValueError(name)
+    if whole_number(str(detail["written"])) is None:
+        raise ValueError("written")
 
 
 class Role(Struct, frozen=True):

@@ -165,4 +165,25 @@ ENCRYPTION = [
         zfs create -u -o canmount=off tank/c/e/x
         """,
     ),
+    case(
+        "encrypted_with_properties",
+        "What is encrypted is sent with its properties only raw. Without them it is encrypted as the parent is, where "
+        "encryption is left out of what travels and where it is not.",
+        ENCRYPTED
+        + """
+        zfs send -p tank/c/a@1 > x
+        zfs send -p -w tank/c/a@1 > w
+        zfs send -L -c tank/c/a@1 > s
+        zfs receive -s -u tank/c/plain < s
+        zfs create -o encryption=aes-256-gcm -o keyformat=raw -o keylocation=file:///tmp/zrep-contract-k tank/c/e
+        zfs unmount tank/c/e
+        zfs receive -s -u tank/c/e/a < s
+        zfs receive -s -u -x encryption tank/c/e/b < s
+        zfs get -H -p -o name,property,value,source encryption,encryptionroot tank/c/plain tank/c/e/a tank/c/e/b
+        write tank/c/plain f two
+        zfs snapshot tank/c/plain@2
+        zfs send -L -c -i @1 tank/c/plain@2 > p2
+        zfs receive -s -u tank/c/a < p2
+        """,
+    ),
 ]

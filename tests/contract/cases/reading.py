@@ -259,6 +259,9 @@ READING = [
         zpool sync tank
         zpool sync nopool
         zpool get -H -p -o name,property,value,source guid,readonly,feature@encryption tank
+        zpool get -H -p -o property,value feature@large_blocks,feature@embedded_data tank
+        zpool get -H -p -o property,value feature@lz4_compress,feature@zstd_compress tank
+        zpool get -H -p -o property,value feature@nothing tank
         """,
     ),
 ]
