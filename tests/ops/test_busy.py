@@ -10,9 +10,13 @@ from tests.model import World
 from tests.ops import pairs
 from tests.ops.hosts import CLOCK, Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, A, good
+from zrep.core.busy import Holder
 from zrep.core.requests import Lock, ReadHolders, Unlock
+from zrep.ops import sync
 from zrep.ops.init_check import Request
+from zrep.ops.pairs import Session
 from zrep.ops.status import status
+from zrep.ops.view import Link
 
 
 def synced_while_busy(hosts: Hosts, minutes: int) -> list[Ended]:
@@ -95,6 +99,22 @@ class TestTurns:
         monkeypatch.setattr(CLOCK, "meanwhile", meanwhile)
         ended = good(shared.run("alpha", SYNC_ALL, tag="offsite"))
         assert self.arrived(shared) is sent, ended.text
+
+    def test_what_is_free_by_the_time_it_is_asked_about_is_synced(
+        self, shared: Hosts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The other run ends between the last try and the question who it is."""
+        holder = shared.local("alpha")
+        assert holder.ask(Lock((A,), 0.0, "zrep")) == []
+        asked = sync._holder
+
+        def late(session: Session, link: Link) -> Holder | None:
+            holder.ask(Unlock((A,)))
+            return asked(session, link)
+
+        monkeypatch.setattr(sync, "_holder", late)
+        ended = good(shared.run("alpha", SYNC_ALL, tag="offsite"))
+        assert self.arrived(shared), ended.text
 
     def test_the_wait_has_an_end(self, shared: Hosts) -> None:
         holder = shared.local("alpha")

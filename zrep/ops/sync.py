@@ -112,21 +112,24 @@ def _sync_peer(session: Session, links: list[Link], everything: bool, jobs: int)
     """All pairs with one peer over one connection. What a run of another tag has is waited for, after all else: of two
     that begin in the same minute one would find the other's datasets busy, and always the same one."""
     taken, outcomes = _round(session, links, everything, jobs, 0.5 if everything else 2.0)
-    if turn := _of_other_tags(session, taken):
-        tags = ", ".join(sorted(set(turn.values())))
-        session.say(f"{len(turn)} busy under the tag {tags}: waiting up to {_TURN_SECONDS:.0f} s")
+    if turn := _in_turn(session, taken):
+        if tags := ", ".join(sorted(filter(None, set(turn.values())))):
+            session.say(f"{len(turn)} busy under the tag {tags}: waiting up to {_TURN_SECONDS:.0f} s")
         again, more = _round(session, [link for link in taken if link.name in turn], everything, jobs, _TURN_SECONDS)
         taken = [*(link for link in taken if link.name not in turn), *again]
         outcomes += more
     return _once([*outcomes, *(_busy(session, link, everything) for link in taken)])
 
 
-def _of_other_tags(session: Session, links: Sequence[Link]) -> dict[str, str]:
-    """Those of busy filesystems here that a run of another tag works on, on either side, each with that tag."""
+def _in_turn(session: Session, links: Sequence[Link]) -> dict[str, str]:
+    """Those of busy filesystems here whose turn comes in this run, each with the tag under which a run works on it, on
+    either side; "": it is free by now."""
     found: dict[str, str] = {}
     for link in links:
         holder = _holder(session, link)
-        if holder and holder[0] not in ("", session.tag):
+        if holder is None:
+            found[link.name] = ""
+        elif holder[0] not in ("", session.tag):
             found[link.name] = holder[0]
     return found
 
