@@ -192,9 +192,11 @@ def while_master(member: Member) -> str:
 
 
 def plan_closed(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
-    """What makes a dataset a replica besides its role: it does not mount by itself, and remembers what it did."""
+    """What makes a dataset a replica besides its role: it does not mount by itself, and remembers what it did. The
+    inner ones first: after a power loss half way nothing is mounted at boot below what is not, which could then only be
+    mounted over it."""
     steps: list[Step] = []
-    for member in tree.members:
+    for member in reversed(tree.members):
         if not member.volume and not (member.role.canmount and member.get("canmount") == "noauto"):
             steps.append(SetProperties(end, (member.name,), ((f"{tag}:canmount", member.get("canmount", "on")),)))
             steps.append(SetProperties(end, (member.name,), (("canmount", "noauto"),)))
