@@ -45,6 +45,7 @@ ForceUnmount = Annotated[bool, typer.Option("--force-unmount", help="Go on altho
 Alone = Annotated[bool, typer.Option("-L", help="The master is gone: take over alone, losing what it had not sent.")]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print each command with its host; change nothing.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what was done, and what is worth knowing.")]
+Quiet = Annotated[int, typer.Option("-q", metavar="SECONDS", min=0, help="Busy is no news when synced that recently.")]
 MayBeEmpty = Annotated[bool, typer.Option("--may-be-empty", help="No pair under this tag is no mistake.")]
 Json = Annotated[bool, typer.Option("--json", help="Results and errors as one JSON document.")]
 Tabs = Annotated[bool, typer.Option("-H", help="Tab-separated, no heading, exact numbers: for scripts.")]
@@ -193,9 +194,7 @@ def _compressor(text: str) -> str:
 def sync(
     context: typer.Context,
     filesystems: Filesystems,
-    quiet: Annotated[
-        int, typer.Option("-q", metavar="SECONDS", min=0, help="Busy is no news when synced that recently.")
-    ] = 0,
+    quiet: Quiet = 0,
     force: Annotated[
         bool, typer.Option("-f", help="Roll a replica that was changed by hand back to the base, losing the change.")
     ] = False,
@@ -233,9 +232,7 @@ def sync(
 def refresh(
     context: typer.Context,
     filesystems: Filesystems,
-    quiet: Annotated[
-        int, typer.Option("-q", metavar="SECONDS", min=0, help="Busy is no news when synced that recently.")
-    ] = 0,
+    quiet: Quiet = 0,
     jobs: Annotated[
         int | None,
         typer.Option("-j", metavar="N", min=1, max=running.MOST_JOBS, help="Streams at once from a peer (ZREP_JOBS)."),
