@@ -56,6 +56,21 @@ def test_what_was_set_without_a_command_is_one_for_each_transaction_group() -> N
     ]
 
 
+def test_what_happened_in_one_second_is_told_in_the_order_of_the_pool() -> None:
+    found = parse_history(
+        """2026-11-28.12:00:01 [txg:7] set tank/a (68) zrep:paused=moving house [on alpha]
+2026-11-28.12:00:01 [txg:8] inherit tank/a (68) zrep:paused= [on alpha]
+2026-11-28.12:00:01 zfs inherit zrep:paused tank/a [user 0 (root) on alpha:linux]
+2026-11-28.12:00:01 [txg:9] set tank/a (68) zrep:epoch=2 [on alpha]
+"""
+    )
+    assert [each.command for each in found] == [
+        "zfs set zrep:paused=moving house tank/a",
+        "zfs inherit zrep:paused tank/a",
+        "zfs set zrep:epoch=2 tank/a",
+    ]
+
+
 def test_a_command_is_about_a_dataset_by_its_whole_name() -> None:
     assert [names(each.command, A) for each in parse_history(TEXT)] == [False, True, True, True, True, False]
     assert names("zfs destroy tank/a@x,y", A)

@@ -21,10 +21,10 @@ _SET = re.compile(r"\[txg:(\d+)\] (set|inherit) (.*) \(\d+\) ([^= ]+)=(.*)")
 def parse_history(text: str) -> list[Happened]:
     """``zpool history -il`` of a pool, its time in UTC, in the order of time. What a transaction group set on a
     dataset is one command, and is left out where a command did it. What has another form is left out."""
-    found: list[Happened] = []
+    commands: list[tuple[int, Happened]] = []
     groups: dict[tuple[str, str, str], list[str]] = {}
-    times: dict[tuple[str, str, str], tuple[int, str]] = {}
-    for line in text.splitlines():
+    began: dict[tuple[str, str, str], tuple[int, int, str]] = {}
+    for place, line in enumerate(text.splitlines()):
         match = _LINE.fullmatch(line.strip())
         at = _seconds(match[1]) if match else None
         if match is None or at is None:
@@ -36,16 +36,18 @@ def parse_history(text: str) -> list[Happened]:
             group, verb, dataset, key, value = inner.groups()
             key_of = (group, verb, dataset)
             groups.setdefault(key_of, []).append(key if verb == "inherit" else f"{key}={value}")
-            times.setdefault(key_of, (at, who))
+            began.setdefault(key_of, (place, at, who))
         elif not command.startswith("["):
-            found.append(Happened(at, command, who))
+            commands.append((place, Happened(at, command, who)))
+    found = list(commands)
     for (group, verb, dataset), words in groups.items():
-        at, who = times[group, verb, dataset]
+        place, at, who = began[group, verb, dataset]
         # zfs set logs itself too, right after what it has set.
-        told = [each for each in found if abs(each.at - at) <= _NEAR and each.command.startswith(f"zfs {verb} ")]
+        told = [each for _, each in commands if abs(each.at - at) <= _NEAR and each.command.startswith(f"zfs {verb} ")]
         if not any(dataset in each.command and words[0] in each.command for each in told):
-            found.append(Happened(at, f"zfs {verb} {' '.join(words)} {dataset}", who))
-    return sorted(found, key=lambda each: each.at)
+            found.append((place, Happened(at, f"zfs {verb} {' '.join(words)} {dataset}", who)))
+    # Of one second, what the pool wrote first comes first.
+    return [each for _, each in sorted(found, key=lambda one: (one[1].at, one[0]))]
 
 
 def _seconds(when: str) -> int | None:
