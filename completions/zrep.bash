@@ -59,8 +59,8 @@ _zrep() {
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
-            options="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --moved -r --no-recursive --exclude --include -n --dry-run -v --verbose --json"
-            takes="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag" ;;
+            options="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after --moved -r --no-recursive --exclude --include -n --dry-run -v --verbose --json"
+            takes="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after" ;;
         clear) options="-L --keep-base -n --dry-run -v --verbose --json" ;;
         doctor) options="--may-be-empty -v --verbose --json" ;;
         allow) options="--send --receive --apply" ;;

@@ -32,7 +32,7 @@ function __zrep_argument_is
     for word in $words[2..]
         if test $skip = yes
             set skip no
-        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --gone --exclude --strip --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --output -q -o -S -w -c --color
+        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --gone --exclude --strip --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after --output -q -o -S -w -c --color
             set skip yes
         else if not string match -q -- '-*' $word
             set -a arguments $word
@@ -192,4 +192,5 @@ complete -c zrep -n '__zrep_command_is changeconfig -C' -l unsent -x -a 'keep dr
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l exclude -d 'Out of the tree that it is in'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l include -d 'In it again'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l max-lag -x -d 'How long the replica may be behind before it is late'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l after -x -d 'How long a trouble has to last to be told'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l moved -d 'Its pool was moved to this host for good'

@@ -13,6 +13,7 @@ from tests.ops.hosts import Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, A, good
 from zrep.cli.news import suppress_repeats
 from zrep.core.settings import Settings
+from zrep.ops.changeconfig import Config
 from zrep.ops.sync import sync
 
 DAY = 86400
@@ -108,6 +109,14 @@ def test_a_trouble_that_is_over_before_is_not_told(patient: Hosts) -> None:
     patient.wire.cut = False
     good(cron(patient))
     assert (patient.said, patient.wire.logged, told(patient)) == ([], [], [])
+
+
+@pytest.mark.parametrize(("said", "told_after"), [("4m", 5), ("1m", 2), ("none", 1)])
+def test_what_was_said_for_the_pair_counts_more(patient: Hosts, said: str, told_after: int) -> None:
+    good(patient.run("alpha", pairs.changing(A, Config(after=said))))
+    patient.wire.cut = True
+    found = [mailed(cron(patient)) for _ in range(6)]
+    assert found == [["lost beta"] if number == told_after - 1 else [] for number in range(6)]
 
 
 def test_one_that_lasts_is_told_once_with_its_end_and_so_are_hooks_and_syslog(patient: Hosts) -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.core.make import MASTER, REPLICA, member
-from zrep.core.age import judge_age, longest_lag
+from zrep.core.age import UNLESS_SET, judge_age, longest_lag
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import diagnose
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
@@ -15,7 +15,7 @@ from zrep.core.role import Intent, Role
 from zrep.core.state import State
 
 NOW, LIMIT = 1_800_000_000, 900
-MINUTES_20, SECOND = 1200, 1
+MINUTES_20, SECOND, DAY = 1200, 1, 86400
 LIMITED, LIMITED_THERE = replace(MASTER, max_lag=LIMIT), replace(REPLICA, max_lag=LIMIT)
 UNREACHABLE = UnreachableError("cannot reach it", evidence="No route to host")
 TOO_OLD = "it was not synced for 20m, longer than its --max-lag of 15m: "
@@ -57,15 +57,32 @@ def test_it_may_be_exactly_as_old_as_was_said(age: int | None, state: str) -> No
     assert judged(here, there, age)[0] == judged(there, here, age)[0] == state
 
 
-def test_without_a_limit_nothing_is_late() -> None:
-    assert judged(*sides(MASTER), 10**9) == ("ok", 0, "", "")
+def test_where_nothing_is_said_a_pair_that_nobody_syncs_is_late_after_two_days() -> None:
+    unsaid = "it was not synced for 2d 1h, longer than 2d (changeconfig --max-lag: another time): "
+    assert judged(*sides(MASTER), 2 * DAY) == ("ok", 0, "", "")
+    assert judged(*sides(MASTER), 2 * DAY + 3600) == (
+        "late",
+        1,
+        f"{unsaid}nothing was written since; {CRON}",
+        "zrep sync tank/a",
+    )
+    assert judged(sides(MASTER)[0], UNREACHABLE, 2 * DAY + 1)[0] == "late"
+    for paused, state in ((NOW - 2 * DAY, "paused"), (NOW - 2 * DAY - 1, "late"), (None, "paused")):
+        assert judged(*sides(replace(MASTER, paused="upgrade")), 10**9, paused=paused)[0] == state
+    # A pair of which nothing is known, as one of the shell zrep's: nobody has said that it is too old.
     assert judged(*sides(MASTER), None) == ("ok", 0, "", "")
+
+
+def test_none_means_never() -> None:
+    assert judged(*sides(replace(MASTER, max_lag=0)), 10**9) == ("ok", 0, "", "")
 
 
 def test_of_two_limits_the_shorter_counts() -> None:
     assert longest_lag(replace(MASTER, max_lag=60), LIMITED) == 60
     assert longest_lag(MASTER, LIMITED) == LIMIT
-    assert longest_lag(MASTER, REPLICA) == 0
+    assert longest_lag(replace(MASTER, max_lag=0), LIMITED_THERE) == LIMIT
+    assert longest_lag(MASTER, replace(REPLICA, max_lag=0)) == 0
+    assert longest_lag(MASTER, REPLICA) == UNLESS_SET == 2 * DAY
 
 
 @pytest.mark.parametrize(

@@ -574,7 +574,10 @@ def changeconfig(
         str, typer.Option(metavar="WHAT", help="Not replicated yet: keep, or drop where the rules do not keep it.")
     ] = "",
     max_lag: Annotated[
-        str, typer.Option(metavar="TIME", help="The replica is late when behind for longer: 15m, 2h; none ends it.")
+        str, typer.Option(metavar="TIME", help="The replica is late when behind for longer: 15m, 2h; none: never.")
+    ] = "",
+    after: Annotated[
+        str, typer.Option(metavar="TIME", help="A trouble is told when it lasts for longer: 10m; none: at once.")
     ] = "",
     recursive: Annotated[
         bool | None, typer.Option("-r/--no-recursive", help="Everything below FS with it, as one tree; or no more.")
@@ -607,6 +610,7 @@ def changeconfig(
         lease=lease,
         minfree=minfree,
         max_lag=max_lag,
+        after=after,
         recursive=recursive,
         moved=moved,
     )

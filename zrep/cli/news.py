@@ -4,13 +4,14 @@ told to the hooks of this host, as trouble and over, and by that to syslog.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError, one_line
 from zrep.core.quantities import duration
 from zrep.core.requests import Recall, Remember, RunHooks, Told
+from zrep.core.role import Role
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
 from zrep.zfs.errors import PoolError
@@ -23,7 +24,7 @@ _UNTOLD = 0
 
 def suppress_repeats(session: Session, outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes of a run over all filesystems, those told that an earlier run has said; what ended is said too.
-    What may heal by itself is not told while it is younger than ZREP_AFTER.
+    What may heal by itself is not told while it is younger than ``zrep:after`` of its filesystem says, or ZREP_AFTER.
 
     Errors are compared by what they state and advise: their evidence may count bytes or minutes. The record is
     volatile: without it everything is said once more.
@@ -33,7 +34,9 @@ def suppress_repeats(session: Session, outcomes: Sequence[Outcome]) -> list[Outc
     before = record if isinstance(record, dict) else {}
     subjects = {_subject(outcome) for outcome in outcomes} | {subject for subject in before if _is_peer(subject)}
     said = {subject: entry for subject, entry in before.items() if subject in subjects}
-    found = [_judge(session, outcome, said, session.settings.after) for outcome in outcomes]
+    troubled = any(outcome.error is not None and not outcome.skipped for outcome in outcomes)
+    roles = session.roles() if troubled else {}
+    found = [_judge(session, outcome, said, _patience(session, outcome, roles)) for outcome in outcomes]
     if any(outcome.error is None and not outcome.skipped for outcome in outcomes):
         for subject in [subject for subject in said if _is_peer(subject) and subject not in map(_subject, outcomes)]:
             _is_over(session, subject.removeprefix(_PEER), said.pop(subject))
@@ -51,6 +54,17 @@ def _subject(outcome: Outcome) -> str:
 
 def _is_peer(subject: str) -> bool:
     return subject.startswith(_PEER)
+
+
+def _patience(session: Session, outcome: Outcome, roles: Mapping[str, Role]) -> int:
+    """For how many seconds a trouble may last before it is told: what was said for its filesystem, or for this host; of
+    a peer that is down, the least of what was said for those that wait for it."""
+    role = roles.get(outcome.filesystem)
+    waiting = [role] if role else []
+    if role and _is_peer(_subject(outcome)):
+        waiting = [other for other in roles.values() if other.peer_host == role.peer_host]
+    general = session.settings.after
+    return min((general if each.after is None else each.after for each in waiting), default=general)
 
 
 def _judge(session: Session, outcome: Outcome, said: dict[str, Told], after: int) -> Outcome:

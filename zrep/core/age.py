@@ -1,4 +1,5 @@
-"""How old a replica may be, as ``zrep:maxlag`` says on either side, and whether one is older: a state of its own."""
+"""How old a replica may be, as ``zrep:maxlag`` says on either side, and whether one is older: a state of its own. That
+nobody syncs a pair is noticed where nothing is said too, after two days: no daily run is longer in coming."""
 
 from __future__ import annotations
 
@@ -12,11 +13,14 @@ from zrep.core.quantities import duration, size
 from zrep.core.role import Role
 from zrep.core.state import Diagnosis, State
 
+UNLESS_SET = 2 * 86400
+
 
 def longest_lag(*roles: Role) -> int:
     """How many seconds a replica may be behind, by what is set on the sides that are known: the shorter time, so that
     both sides say the same. 0: for ever."""
-    return min((role.max_lag for role in roles if role.max_lag), default=0)
+    said = [role.max_lag for role in roles if role.max_lag is not None]
+    return min(filter(None, said), default=0 if said else UNLESS_SET)
 
 
 def judge_age(
@@ -33,21 +37,24 @@ def judge_age(
     other is what was found. theirs: None where it is not known. synced: when both sides were last known to be equal,
     paused: when a pause began, both in seconds since 1970; behind: bytes written since; None: not known."""
     roles = [mine.role, *([theirs.role] if theirs else [])]
-    limit = longest_lag(*roles)
+    limit, said = longest_lag(*roles), any(role.max_lag for role in roles)
     if not limit or found.state is State.SPLIT_COPY or worst((found.code, FailedError.exit_code)) == found.code:
         return found
     if found.state is State.PAUSED:
-        if paused is not None and now - paused <= limit:
+        if now - paused <= limit if paused is not None else not said:
             return found
         age = "for a time that is not known" if paused is None else f"for {duration(now - paused)}"
         what, why, advice = f"it is paused {age}", found.evidence, _on(mine, "unpause", here=bool(mine.role.paused))
-    elif synced is not None and now - synced <= limit:
+    elif now - synced <= limit if synced is not None else not said:
         return found
     else:
         age = "is not known to have been synced" if synced is None else f"was not synced for {duration(now - synced)}"
         what, why = f"it {age}", _reason(found, behind, mine.role)
         advice = found.advice or _on(mine, "sync", here=mine.role.drives)
-    evidence = f"{what}, longer than its --max-lag of {duration(limit)}{f': {why}' if why else ''}"
+    longer = (
+        f"its --max-lag of {duration(limit)}" if said else f"{duration(limit)} (changeconfig --max-lag: another time)"
+    )
+    evidence = f"{what}, longer than {longer}{f': {why}' if why else ''}"
     return replace(found, state=State.LATE, what="the replica is too old", evidence=evidence, advice=advice, unasked=0)
 
 

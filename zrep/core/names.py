@@ -43,6 +43,7 @@ ROLE_PROPERTIES = (
     "lease",
     "minfree",
     "maxlag",
+    "after",
     "places",
     "lock-pid",
     "lock-time",

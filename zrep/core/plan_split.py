@@ -217,7 +217,8 @@ def _settings(tag: str, member: Member) -> dict[str, str]:
         "infilter": role.infilter,
         "lease": role.lease,
         "minfree": role.minfree,
-        "maxlag": role.max_lag,
+        "maxlag": _said(role.max_lag),
+        "after": _said(role.after),
         "foreign": ",".join(role.foreign),
         "compress": role.compress,
         "bwlimit": role.bwlimit,
@@ -228,6 +229,11 @@ def _settings(tag: str, member: Member) -> dict[str, str]:
         "recursive": "on" if role.recursive else None,
     }
     return {f"{tag}:{key}": str(value) for key, value in kept.items() if value}
+
+
+def _said(seconds: int | None) -> str:
+    """Of a time 0 is a choice too."""
+    return "" if seconds is None else str(seconds)
 
 
 def copied(tag: str, own: Mapping[str, Value]) -> dict[str, str]:

@@ -99,7 +99,8 @@ class Role(Struct, frozen=True):
     partially_applied: some of them are not yet what the record of a new role says; everything here is as the record
     says. alone: promoted without its peer, and not met it since; lease: seconds a master may go without its peer, 0 for
     ever; minfree: what must stay free in its pool, as floor_bytes reads it; max_lag: seconds for which the replica
-    may be behind, 0 for ever; places: see place.py; keep: the schedule by which this side keeps
+    may be behind, 0 for ever, None where it is not said; after: for how many seconds cron is not told of a trouble that
+    may heal by itself, None where it is not said; places: see place.py; keep: the schedule by which this side keeps
     snapshots, "" for none; foreign: patterns of those of others that it goes for too; drop_unsent: and for those that
     are not known to be on the other side, while it is master. compress and bwlimit: what its streams pass
     through, see shape.py. unreadable: the properties whose values zrep never
@@ -132,7 +133,8 @@ class Role(Struct, frozen=True):
     alone: bool = False
     lease: int = 0
     minfree: str = ""
-    max_lag: int = 0
+    max_lag: int | None = None
+    after: int | None = None
     places: str = ""
     keep: str = ""
     foreign: tuple[str, ...] = ()

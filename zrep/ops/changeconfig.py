@@ -34,10 +34,11 @@ _LEAST_BYTES = 2**20
 
 class Config(Struct, frozen=True):
     """What changeconfig changes on this side; empty, 0 or None: as it is. Names are the peer's; lease: seconds, 0 for
-    none; max_lag: how long the replica may be behind, as seconds() reads it, or "none"; recursive: whether everything
-    below goes with it, which both sides have to know; moved: the pool is here now; keep: a schedule, keep_foreign:
-    patterns, either may be "none"; unsent: "keep" or "drop"; exclude: whether it is left out, with all below it, of the
-    tree that it is in; compress: a program, bwlimit: a rate, either may be "none"."""
+    none; max_lag: how long the replica may be behind, as seconds() reads it, or "none"; after: for how long cron is not
+    told of a trouble that may heal by itself, likewise; recursive: whether everything below goes with it, which both
+    sides have to know; moved: the pool is here now; keep: a schedule, keep_foreign: patterns, either may be "none";
+    unsent: "keep" or "drop"; exclude: whether it is left out, with all below it, of the tree that it is in; compress: a
+    program, bwlimit: a rate, either may be "none"."""
 
     peer_host: str = ""
     peer_fs: str = ""
@@ -46,6 +47,7 @@ class Config(Struct, frozen=True):
     lease: int | None = None
     minfree: str = ""
     max_lag: str = ""
+    after: str = ""
     recursive: bool | None = None
     moved: bool = False
     keep: str = ""
@@ -94,11 +96,7 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
             raise UsageError(
                 f"{number} is {number} bytes", filesystem=name, advice=f"--minfree {number}%, or --minfree {number}G"
             )
-    if config.max_lag:
-        longest = 0 if config.max_lag == "none" else seconds(config.max_lag)
-        if longest is None:
-            raise UsageError(f"{config.max_lag!r} is no time", filesystem=name, evidence="expected 15m, 2h, 1d or none")
-        changes["maxlag"] = str(longest)
+    changes |= {key: _time(name, text) for key, text in (("maxlag", config.max_lag), ("after", config.after)) if text}
     if config.moved:
         changes["places"] = _moved(session, name)
     changes |= _rules(name, config) | _shape(name, config)
@@ -118,6 +116,14 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     elif config.peer_host and not link.role.only_dialled:
         _look_for(session, name, config.peer_host)
     return done
+
+
+def _time(name: str, text: str) -> str:
+    """Seconds, of a time as a person writes it; 0 for none."""
+    found = 0 if text == "none" else seconds(text)
+    if found is None:
+        raise UsageError(f"{text!r} is no time", filesystem=name, evidence="expected 15m, 2h, 1d or none")
+    return str(found)
 
 
 def _look_for(session: Session, name: str, host: str) -> None:
