@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.wire.mutate import mutated
+from zrep.core import shape
 from zrep.core.errors import BugError, RefusedError, UsageError
 from zrep.core.pair import End
 from zrep.core.steps import SendStream
@@ -178,9 +179,22 @@ def test_whatever_is_built_is_read_back(stream: SendStream, marked: bool) -> Non
     assert isinstance(sent, Sender)
     [sending] = sent.streams
     assert (sending.snapshot, sending.base or "") == (stream.snapshot, stream.base)
-    assert (sending.options, sending.outfilter) == (stream.options, stream.outfilter)
+    assert sending.options == stream.options
+    # An administrator's filter may read as a compressor or a limit of zrep's: what is run is the same.
+    assert shape.sending(sending.outfilter, sending.compress, sending.bwlimit) == stream.outfilter
+    infilter, compress = shape.read_receiving(stream.infilter)
     taken = ssh.parse(receiver(stream, marked=marked))
-    assert taken == received(marked, Receiving(stream.target, stream.exclude, stream.override, stream.infilter))
+    receiving = Receiving(stream.target, stream.exclude, stream.override, infilter, compress=compress)
+    assert taken == received(marked, receiving)
+    assert shape.receiving(infilter, compress) == stream.infilter
+
+
+@pytest.mark.parametrize(("compress", "there", "here"), [(name, *both) for name, both in shape.COMPRESSORS.items()])
+def test_a_filter_that_is_a_compressor_of_zreps_runs_as_it_was_written(compress: str, there: str, here: str) -> None:
+    sent = ssh.parse(ssh.sender([step(base="tank/a@zrep_000001", outfilter=f"tee x | {there}")]))
+    assert sent == Sender((Sending("tank/a@zrep_000002", "tank/a@zrep_000001", outfilter="tee x", compress=compress),))
+    taken = ssh.parse(receiver(step(infilter=f"{here} | tee y"), marked=False))
+    assert taken == received(False, Receiving("tank/b c", infilter="tee y", compress=compress))
 
 
 @settings(max_examples=300, deadline=None)
