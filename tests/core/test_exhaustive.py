@@ -149,6 +149,7 @@ def test_every_prefix_of_converging_ends_the_same() -> None:
             assert applied(done, plan.plan_converge(done.lanes[0], 77)) == whole
 
 
+@pytest.mark.thorough
 def test_every_cut_of_converging_in_stages_ends_the_same() -> None:
     """The parts of a stage run at the same time: a cut may find any of them, at any place, done or not."""
     cuts = 0
@@ -200,6 +201,7 @@ def planners(pair: Pair) -> list[Callable[[], tuple[Step, ...]]]:
     ]
 
 
+@pytest.mark.thorough
 def test_every_two_roles() -> None:
     found = roles()
     seen: set[type[Relation]] = set()
@@ -259,6 +261,7 @@ AGAIN: dict[str, Callable[[Pair], tuple[Step, ...]]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("planner", AGAIN.values(), ids=AGAIN)
 def test_a_plan_that_has_been_applied_leaves_nothing_to_plan(planner: Callable[[Pair], tuple[Step, ...]]) -> None:
     planned = 0

@@ -53,6 +53,7 @@ def loaded(tmp_path: Path, *arguments: str, before: str = "", **environment: str
     return set(found.read_text().split("\n"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("arguments", "heavy", "operations"),
     [
@@ -94,6 +95,7 @@ def test_locks_are_no_part_of_what_is_loaded_before_the_first_command(
     assert "filelock" not in loaded(tmp_path, *arguments)
 
 
+@pytest.mark.thorough
 def test_locks_are_loaded_while_the_first_command_is_under_way(tmp_path: Path) -> None:
     zfs = tmp_path / "zfs"
     zfs.write_text("#!/bin/sh\n/bin/sleep 2\n")

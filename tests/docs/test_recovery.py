@@ -123,6 +123,7 @@ def test_every_section_is_a_recipe_and_every_recipe_is_there() -> None:
     assert all(sections()[name] for name in RECIPES)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_ends_the_trouble(hosts: Hosts, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = RECIPES[name]

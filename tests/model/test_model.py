@@ -126,6 +126,7 @@ def test_a_command_can_be_made_to_fail_or_to_lose_its_answer(alpha: Host) -> Non
     assert alpha.run(["zfs", "snapshot", "tank/a@2"]).rc == 0
 
 
+@pytest.mark.thorough
 def test_the_programs_replicate_over_ssh(shared: World) -> None:
     done = shell(
         shared,
@@ -138,6 +139,7 @@ def test_the_programs_replicate_over_ssh(shared: World) -> None:
     assert (first, host) == (second, "beta")
 
 
+@pytest.mark.thorough
 def test_ssh_knows_its_hosts_and_their_links(shared: World) -> None:
     assert shell(shared, "ssh beta 'exit 7'").returncode == 7
     unknown = shell(shared, "ssh nosuch true")
@@ -155,6 +157,7 @@ def test_ssh_knows_its_hosts_and_their_links(shared: World) -> None:
     assert shell(shared, "ssh beta true").returncode == 0
 
 
+@pytest.mark.thorough
 def test_a_session_ends_when_its_link_is_cut(shared: World) -> None:
     options = "-o ServerAliveInterval=1 -o ServerAliveCountMax=1"
     env = environment(shared, "alpha")
@@ -165,6 +168,7 @@ def test_a_session_ends_when_its_link_is_cut(shared: World) -> None:
     assert session.wait(10) == 255
 
 
+@pytest.mark.thorough
 def test_a_receive_that_is_killed_leaves_its_token(shared: World) -> None:
     shell(shared, "zfs create tank/a; zfs snapshot tank/a@1; zfs send tank/a@1 | ssh beta zfs receive tank/b")
     for number in range(20):

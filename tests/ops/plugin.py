@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 CASES = "crash cases"
-EVERY = {"few": 4, "some": 1}  # of the cases that a loop takes under "some", one in so many
+EVERY = {"few": 16, "some": 1}  # of the cases that a loop takes under "some", one in so many
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -95,6 +95,7 @@ def witnessed(hosts: Hosts) -> Iterator[Witness]:
         yield witness
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_is_said_to_be_there_is_there(hosts: Hosts, case: Case) -> None:
     case.start(hosts)

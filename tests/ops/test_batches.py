@@ -15,7 +15,6 @@ from tests.model.state import Snapshot
 from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts, Mode, name_of
 from tests.ops.pairs import SYNC_ALL, B, good
-from tests.ops.plugin import thorough
 from tests.ops.test_counts import many
 from zrep.core import plan_sessions
 from zrep.core.errors import UnreachableError
@@ -112,7 +111,8 @@ def test_what_arrives_together_is_held_and_marked_in_one_command_each(three: Bat
         assert all(isinstance(recall(run, name)[name].get("synced"), int) for name in three.names)
 
 
-@pytest.mark.parametrize("mode", [Mode.LOST, *thorough(Mode.FAIL, Mode.HANG, Mode.CUT, Mode.FAIL_ON)], ids=name_of)
+@pytest.mark.thorough
+@pytest.mark.parametrize("mode", [Mode.LOST, Mode.FAIL, Mode.HANG, Mode.CUT, Mode.FAIL_ON], ids=name_of)
 def test_whatever_fails_each_outcome_is_true_and_its_own(three: Batch, mode: Mode) -> None:
     """Exit 0 only for what is held by both sides; a common snapshot is held at every moment; the next runs mend it."""
     good(three.run())

@@ -45,6 +45,7 @@ def test_sync_all_with_nothing_written_costs_the_same_for_any_number(hosts: Host
     assert cost(hosts, SYNC_ALL) == {"alpha": (5, 0, 1), "beta": (4, 0, 1)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("below", "more"), [((), 1), (("new",), 2)], ids=["each in a pair", "one in none"])
 def test_children_cost_one_command_or_two_for_all_of_them(hosts: Hosts, below: tuple[str, ...], more: int) -> None:
     names = many(hosts, 10)

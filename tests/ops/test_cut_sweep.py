@@ -209,6 +209,7 @@ def cuts(hosts: Hosts, scenario: Scenario, modes: Sequence[Mode], chosen: slice)
         yield f"command {at}, {mode.value}", hosts.world.dump()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_status_and_sync_agree_and_their_advice_leads_to_ok(
     hosts: Hosts, scenario: Scenario, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]

@@ -10,7 +10,6 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode, Work, name_of
 from tests.ops.judge import SIDES, Watch, base, files, find, held, local
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit
-from tests.ops.plugin import thorough
 from tests.ops.turns import in_turns
 
 
@@ -265,7 +264,8 @@ def test_a_planned_failover_leaves_its_final_snapshot_held_on_both_sides(hosts: 
     assert [held(hosts, *side) for side in SIDES] == [{final[0]}] * 2
 
 
-@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, *thorough(Mode.FAIL, Mode.CUT)], ids=name_of)
+@pytest.mark.thorough
+@pytest.mark.parametrize("mode", [Mode.KILL_AFTER, Mode.FAIL, Mode.CUT], ids=name_of)
 def test_wherever_a_planned_failover_is_cut_a_common_snapshot_is_held_on_both_sides(hosts: Hosts, mode: Mode) -> None:
     pairs.linked(hosts)
     pairs.written(hosts)

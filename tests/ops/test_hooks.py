@@ -9,7 +9,6 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode, Work, name_of
 from tests.ops.pairs import SYNC_ALL, A, B, good
-from tests.ops.plugin import thorough
 from zrep.core.settings import Settings
 from zrep.host import hooks
 
@@ -98,10 +97,11 @@ def test_a_before_hook_that_fails_stops_it_while_nothing_is_changed(hosts: Hosts
     assert hosts.world.view() == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("host", "work"), [("alpha", pairs.failing_over(A)), ("beta", pairs.taking_over(B))], ids=["failover", "takeover"]
 )
-@pytest.mark.parametrize("mode", [Mode.LOST, *thorough(Mode.FAIL, Mode.CUT, Mode.KILL_AFTER)], ids=name_of)
+@pytest.mark.parametrize("mode", [Mode.LOST, Mode.FAIL, Mode.CUT, Mode.KILL_AFTER], ids=name_of)
 def test_what_was_announced_and_does_not_come_about_is_taken_back(
     hosts: Hosts, log: Path, mode: Mode, host: str, work: Work
 ) -> None:

@@ -38,6 +38,7 @@ def own(hosts: Hosts, host: str, name: str) -> list[int]:
     return [int(short[5:], 16) for short in snapshots(hosts, host, name) if short.startswith("zrep_")]
 
 
+@pytest.mark.thorough
 def test_each_side_keeps_by_rules_of_its_own(hosts: Hosts) -> None:
     """Four a day for a week: the master keeps the newest two, the replica the first of each day too."""
     pairs.linked(hosts)
@@ -171,6 +172,7 @@ def test_on_its_own_side_the_command_is_another(hosts: Hosts) -> None:
     assert own(hosts, "beta", B) == [15, 16]
 
 
+@pytest.mark.thorough
 def test_a_tree_says_it_once(hosts: Hosts) -> None:
     trees.grown(hosts)
     kept(hosts, "beta", B, Config(savecount=100))

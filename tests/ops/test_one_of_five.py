@@ -177,6 +177,7 @@ def seen(hosts: Hosts, ended: Ended) -> tuple[object, ...]:
     return said, rows, state
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", WAYS)
 def test_a_command_for_all_does_with_the_other_four_what_it_does_without_it(way: str, states: States) -> None:
     for command, (host, work) in OF_MANY.items():

@@ -86,6 +86,7 @@ class Loop:
         return [] if hosts.world.view() == before else ["cron's next run changed something"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_whatever_happens_at_any_command(
     hosts: Hosts, scenario: Scenario, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]

@@ -23,6 +23,9 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input",
 SOURCES = ("zrep", "man", "completions", "pyproject.toml", "README.md", "LICENSE")
 
 
+pytestmark = pytest.mark.thorough
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The working tree's wheel, built without the network."""
