@@ -8,7 +8,14 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zrep.core.plan_sessions import SESSION_BYTES, SESSION_STREAMS, SMALL, WORTH, Parcel, plan_sessions
+from zrep.core.plan_sessions import (
+    OWN_SESSION_BYTES,
+    SESSION_BYTES,
+    SESSION_STREAMS,
+    STREAMS_WORTH_A_SESSION,
+    Parcel,
+    plan_sessions,
+)
 
 
 def test_a_few_small_streams_are_one_session() -> None:
@@ -18,18 +25,18 @@ def test_a_few_small_streams_are_one_session() -> None:
 def test_many_are_as_many_sessions_as_may_be_open_at_the_same_time() -> None:
     assert len(plan_sessions([Parcel(100)] * 100, 4)) == 4
     assert len(plan_sessions([Parcel(100)] * 100, 2)) == 4  # so many that none has more than it may carry
-    assert len(plan_sessions([Parcel(100)] * (WORTH + 1), 4)) == 2
+    assert len(plan_sessions([Parcel(100)] * (STREAMS_WORTH_A_SESSION + 1), 4)) == 2
 
 
 def test_sessions_are_filled_alike() -> None:
-    sizes = [SMALL, 10, 10, SMALL, *[10] * (WORTH - 2)]
+    sizes = [OWN_SESSION_BYTES, 10, 10, OWN_SESSION_BYTES, *[10] * (STREAMS_WORTH_A_SESSION - 2)]
     one, other = plan_sessions([Parcel(size) for size in sizes], 4)
     assert sum(0 in session for session in (one, other)) == 1
     assert (0 in one) != (3 in one)
 
 
 def test_one_that_has_its_own_shares_with_none() -> None:
-    parcels = [Parcel(1), Parcel(SMALL * 9, alone=True), Parcel(1), Parcel(1, alone=True)]
+    parcels = [Parcel(1), Parcel(OWN_SESSION_BYTES * 9, alone=True), Parcel(1), Parcel(1, alone=True)]
     assert set(plan_sessions(parcels, 4)) == {(0, 2), (1,), (3,)}
 
 
@@ -48,7 +55,7 @@ def test_what_waits_for_others_is_in_a_later_session() -> None:
 PARCELS = st.lists(
     st.builds(
         Parcel,
-        size=st.integers(0, SMALL),
+        size=st.integers(0, OWN_SESSION_BYTES),
         alone=st.booleans(),
         kind=st.sampled_from("ab"),
         level=st.integers(0, 2),

@@ -39,7 +39,7 @@ class Batch:
         """shared: whether the streams share a session, or each has its own."""
         self.hosts, self.names = hosts, many(hosts, count)
         self._shared = shared
-        monkeypatch.setattr(plan_sessions, "WORTH", count if shared else 1)
+        monkeypatch.setattr(plan_sessions, "STREAMS_WORTH_A_SESSION", count if shared else 1)
         self.instead: Instead = lambda host, argv: None
         self._arrivals: threading.Barrier | None = None
         kind, lock = type(hosts.wire), threading.RLock()
@@ -162,7 +162,7 @@ def test_small_streams_to_one_peer_share_a_session_and_a_large_one_has_its_own(
     good(hosts.run("alpha", SYNC_ALL))
     for name in names:
         hosts["alpha"].write(name, "two", b"2" * (100_000 if name == names[2] else 10))
-    monkeypatch.setattr(plan_sessions, "SMALL", 50_000)
+    monkeypatch.setattr(plan_sessions, "OWN_SESSION_BYTES", 50_000)
     sessions: list[int] = []
     pipe = type(hosts.wire).pipe
 

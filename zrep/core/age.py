@@ -1,5 +1,5 @@
-"""How old a replica may be, as ``zrep:maxlag`` says on either side, and whether one is older: a state of its own. That
-nobody syncs a pair is noticed where nothing is said too, after two days: no daily run is longer in coming."""
+"""How old a replica may be, as ``zrep:maxlag`` says on either side, and whether one is older: a state of its own.
+Where it is not set the limit is two days, so that a pair which is synced daily is never late."""
 
 from __future__ import annotations
 

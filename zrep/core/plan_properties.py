@@ -34,7 +34,7 @@ class Kept(Struct, frozen=True):
         return f"{self.name}={self.value} ({f'the master has {self.there}' if self.there else 'the master has none'})"
 
 
-def plan_follow(lane: Lane) -> tuple[Change, ...]:
+def plan_copied_properties(lane: Lane) -> tuple[Change, ...]:
     """Work out what is to be changed on a replica, each property in a step of its own: one that cannot be set there
     keeps no other from it. Nothing where it is still to arrive, with its properties."""
     steps: list[Change] = []
@@ -49,7 +49,7 @@ def plan_follow(lane: Lane) -> tuple[Change, ...]:
     return tuple(steps)
 
 
-def plan_followed(lane: Lane) -> tuple[Change, ...]:
+def plan_copied_record(lane: Lane) -> tuple[Change, ...]:
     """Record what a replica has set itself because its master has. A value that was recorded and could not follow is
     still zrep's."""
     source, target, ours = lane.source, lane.target, _recorded(lane)

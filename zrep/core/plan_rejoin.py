@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from zrep.core.dataset import Member
 from zrep.core.pair import End, Tree
-from zrep.core.plan_role import own_readonly, plan_closed, plan_follow, plan_keep_excluded
+from zrep.core.plan_role import own_readonly, plan_closed, plan_keep_excluded, plan_replica_role
 from zrep.core.plan_split import Split
 from zrep.core.role import Role
 from zrep.core.steps import InheritProperty, SetProperties, Step
@@ -31,7 +31,7 @@ def plan_become_replica(tag: str, tree: Tree, master: Role) -> tuple[Step, ...]:
 
 
 def _follow(tag: str, tree: Tree, master: Role) -> tuple[Step, ...]:
-    return (*plan_closed(_END, tree, tag), *plan_follow(_END, tree.name, tag, master, master, swap=False))
+    return (*plan_closed(_END, tree, tag), *plan_replica_role(_END, tree.name, tag, master, master, swap=False))
 
 
 def plan_finish(split: Split, tree: Tree, copy: Member | None, master: Role) -> tuple[Step, ...]:

@@ -260,11 +260,11 @@ def plan_demote(pair: Pair) -> tuple[Step, ...]:
     back to finish it."""
     return (
         *plan_closed(End.SOURCE, pair.source, pair.tag),
-        *plan_follow(End.SOURCE, pair.source.name, pair.tag, pair.source.role, pair.target.role, swap=True),
+        *plan_replica_role(End.SOURCE, pair.source.name, pair.tag, pair.source.role, pair.target.role, swap=True),
     )
 
 
-def plan_follow(end: End, dataset: str, tag: str, role: Role, master: Role, *, swap: bool) -> tuple[Step, ...]:
+def plan_replica_role(end: End, dataset: str, tag: str, role: Role, master: Role, *, swap: bool) -> tuple[Step, ...]:
     """A dataset becomes the replica of the generation that master has. role: whose links it takes."""
     values = role_values(role, master=False, swap=swap, epoch=master.epoch or 0, gen=master.gen, parents=master.parents)
     return (

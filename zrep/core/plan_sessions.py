@@ -12,13 +12,13 @@ from zrep.core.pair import Lane
 from zrep.core.role import Role
 
 # Bytes: a larger stream has a session of its own, so that nothing waits behind it, or is sent again because of it.
-SMALL = 4 << 20
+OWN_SESSION_BYTES = 4 << 20
 # What a session carries at most: one that breaks is planned again from where it broke, and its locks are given back
 # when it has ended.
 SESSION_BYTES = 32 << 20
 SESSION_STREAMS = 32
 # Streams for which another session at the same time is worth its start.
-WORTH = 8
+STREAMS_WORTH_A_SESSION = 8
 # Bytes that a stream costs beside its own: its processes and its transaction groups.
 _STREAM_COST = 1 << 20
 
@@ -38,7 +38,7 @@ def parcel(lane: Lane, kind: object, coming: Mapping[str, object]) -> Parcel:
     through filters is theirs to divide; what is half received is of a size that nobody has told."""
     source, base = lane.source, lane.base
     size = source.written_since(base) if base else source.number("referenced")
-    alone = size > SMALL or bool(lane.target.token or passes_through(source.role))
+    alone = size > OWN_SESSION_BYTES or bool(lane.target.token or passes_through(source.role))
     return Parcel(size, alone, kind, sum(parent in coming for parent in ancestors(lane.target.name)))
 
 
@@ -64,7 +64,7 @@ def _divided(numbers: Sequence[int], parcels: Sequence[Parcel], most: int) -> li
     """The same of those that may share: the largest first, each to the session that has least."""
     total = sum(parcels[number].size for number in numbers)
     least = max(ceil(total / SESSION_BYTES), ceil(len(numbers) / SESSION_STREAMS))
-    sessions: list[list[int]] = [[] for _ in range(max(least, min(most, ceil(len(numbers) / WORTH))))]
+    sessions: list[list[int]] = [[] for _ in range(max(least, min(most, ceil(len(numbers) / STREAMS_WORTH_A_SESSION))))]
     costs = [0] * len(sessions)
     for number in sorted(numbers, key=lambda number: -parcels[number].size):
         lightest = costs.index(min(costs))

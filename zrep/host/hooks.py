@@ -1,4 +1,5 @@
-"""An administrator's own programs: hooks that are told of role changes, and the command that fences a peer."""
+"""An administrator's own programs: hooks that are told of role changes, of snapshots, and of
+trouble and its end (cli/news), and the command that fences a peer."""
 
 from __future__ import annotations
 

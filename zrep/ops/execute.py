@@ -18,7 +18,7 @@ from zrep.host.local import Host, LocalHost
 from zrep.host.parallel import together
 from zrep.host.process import Progress
 from zrep.host.streams import parts, stream_refusal
-from zrep.ops.follow import Follower
+from zrep.ops.stream_progress import Follower
 from zrep.zfs import commands
 from zrep.zfs import errors as zfs_errors
 from zrep.zfs.commands import Completed

@@ -31,9 +31,9 @@ from zrep.host.parallel import at_once, together
 from zrep.host.process import Progress
 from zrep.ops.dry_run import DryRun, DryRunHost, DryRunOwnHost
 from zrep.ops.execute import Executor, Line
-from zrep.ops.follow import Follower
 from zrep.ops.outcome import Outcome
 from zrep.ops.read import find_role, find_roles, lost_pools, observe_trees, read_snapshots
+from zrep.ops.stream_progress import Follower
 from zrep.ops.view import Link, View
 from zrep.wire.client import RemoteHost
 

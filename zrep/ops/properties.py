@@ -5,7 +5,7 @@ from __future__ import annotations
 from shlex import quote
 
 from zrep.core.errors import FailedError, UnreachableError, ZrepError
-from zrep.core.plan_properties import plan_follow, plan_followed
+from zrep.core.plan_properties import plan_copied_properties, plan_copied_record
 from zrep.core.steps import Change, InheritProperty, SetProperties
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
@@ -15,7 +15,7 @@ from zrep.ops.view import View
 def followed(session: Session, view: View) -> View:
     """The pair of one lane once its replica's properties have followed. One that cannot be set there is told of, and
     keeps nothing else from being done."""
-    for step in plan_follow(view.lane):
+    for step in plan_copied_properties(view.lane):
         error = view.executor.try_do(step)
         if isinstance(error, UnreachableError):
             raise error
@@ -23,7 +23,7 @@ def followed(session: Session, view: View) -> View:
             session.untidied.append(_refused(view, step, error))
         else:
             view = view.after(step)
-    for step in plan_followed(view.lane):
+    for step in plan_copied_record(view.lane):
         view.do([step])
         view = view.after(step)
     return view
