@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -10,7 +11,12 @@ import sys
 import textwrap
 import time
 
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
 from tests.wire.samples import EXCHANGES
+from zrep.cli import progress
 from zrep.cli.stages import stage
 from zrep.core.pair import End
 from zrep.core.requests import CarryOut, ReadMembers
@@ -55,6 +61,20 @@ def test_each_of_several_streams_has_a_line_with_bytes_and_rate() -> None:
     assert re.search(r"tank/1@zrep_000001 .*4\.0/4\.0 MiB .*/s", shown)
     assert re.search(r"tank/2@zrep_000001 .*4\.0/.* MiB", shown)
     assert "said meanwhile" in shown
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_a_long_name_leaves_its_line_one_line(width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True)
+    bars = Progress(*progress.columns(), console=console)
+    for filesystem in ("tank/a", "tank/vm/webserver-frontend-production"):
+        task = bars.add_task(progress.named(f"{filesystem}@zrep_000002", console), total=999 << 30)
+        bars.update(task, completed=300 << 30)
+    with console.capture() as captured:
+        console.print(bars)
+    lines = captured.get().splitlines()
+    assert len(lines) == 2
+    assert all("tank/" in line and "300.0/999.0 GiB" in line and "--:--" in line for line in lines)
 
 
 def test_nothing_of_it_is_loaded_before_the_first_line() -> None:

@@ -66,3 +66,18 @@ class TestSeeing:
             r"<29>.* zrep\[\d+\]: after-demote: fs=tank/b tag=zrep epoch=3 peer=alpha peer_fs=tank/a", heard
         )
         beta.run("rm -f /dev/log")
+
+    def test_a_stream_under_way_is_told_on_either_side_and_its_end(self, pair: tuple[Host, Host], lab: Lab) -> None:
+        """Where the wire has room, and where streams fill it, so that the other side cannot be asked."""
+        alpha, _ = pair
+        alpha.run("zrep changeconfig --bwlimit 1M tank/a")
+        for mode, rate in (("room", "100mbit"), ("full", "8mbit")):
+            alpha.run(f"head -c 24M /dev/urandom > /tank/a/{mode}; zpool sync")
+            lab.slow(alpha, rate=rate)
+            sync = alpha.popen("zrep sync tank/a")
+            far = {host.name: until(host, "zrep status -H -o state,moving", r"sending [1-9]\d? %") for host in pair}
+            lab.heal()
+            assert sync.wait(120) == 0
+            for host in pair:
+                assert re.search(r"(ok|peer unknown)\tsending \d+ %(, \d+s left)?\n", far[host.name]), (mode, far)
+                assert host.run("zrep status -H -o state,moving").out == "ok\t-\n"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from rich.progress import Progress as Bars
     from rich.progress import ProgressColumn, TaskID
 
@@ -23,19 +23,31 @@ if TYPE_CHECKING:
 
 # Seconds after which a person wants to know what is being waited for.
 _PATIENCE = 2.0
+# Columns that the bar, bytes, rate and time need beside a stream's name, which has at least so many of its own.
+_BESIDE, _SHORTEST = 56, 16
 
 
 def columns() -> list[ProgressColumn]:
     """What the line of a stream shows."""
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.table import Column
 
+    whole = Column(no_wrap=True)
     return [
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=whole),
         BarColumn(bar_width=20),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(compact=True),
+        DownloadColumn(binary_units=True, table_column=whole),
+        TransferSpeedColumn(table_column=whole),
+        TimeRemainingColumn(compact=True, table_column=whole),
     ]
+
+
+def named(stream: str, console: Console) -> str:
+    """A stream's name as it fits beside the rest of its line: one that is long loses its middle."""
+    from zrep.cli.rows import shortened
+
+    dots = "…" if console.encoding.startswith("utf") else "..."
+    return shortened(stream, max(_SHORTEST, console.width - _BESIDE), dots)
 
 
 class StreamLines:
@@ -61,7 +73,7 @@ class StreamLines:
                 return
             bars = self._shown()
             if stream not in self._lines:
-                self._lines[stream] = bars.add_task(stream, total=None)
+                self._lines[stream] = bars.add_task(named(stream, bars.console), total=None)
             # The size is an estimate: a stream may turn out larger.
             total = max(progress.total, progress.sent) or None
             bars.update(self._lines[stream], completed=progress.sent, total=total)

@@ -150,5 +150,10 @@ def closing(session: Session) -> Iterator[None]:
         raise error.tagged(spoken(session.tag)) from None
     finally:
         session.close()
-        if isinstance(session.progress, StreamLines):
-            session.progress.close()
+        silence(session)
+
+
+def silence(session: Session) -> None:
+    """Take away the lines that redraw themselves: what is printed from now on is the answer."""
+    if isinstance(session.progress, StreamLines):
+        session.progress.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from zrep.cli import rows
-from zrep.cli.run import closing
+from zrep.cli.run import closing, silence
 from zrep.core.errors import UsageError, ZrepError, worst
 from zrep.core.names import spoken
 
@@ -68,6 +68,7 @@ def show(session: Session, names: Sequence[str], style: rows.Style, form: Form, 
                 _give(monitors.prometheus([], session.now, error.exit_code, looked=False), form.output)
             raise
         code = worst(row.code for row in found)
+        silence(session)
         if form.json:
             from zrep.cli import document
 

@@ -26,7 +26,7 @@ from zrep.ops.children import find_left_out
 from zrep.ops.list import Row, aged, fold, known_here, lost_rows, of_zrep, relays_named, row, unsent_since
 from zrep.ops.memory import Memory, moments, recall
 from zrep.ops.pairs import Session
-from zrep.ops.read import find_roles, observe_trees
+from zrep.ops.read import find_roles, observe_trees, read_token
 
 # Longer than a transaction group takes on disks that are busy.
 _SECONDS = 15.0
@@ -242,7 +242,7 @@ def _row(session: Session, mine: Member, other: _Other | ZrepError | None, recal
     found = row(session, mine, _diagnose(session, mine, theirs), synced)
     found = replace(found, moving=moving, at=session.now)
     if isinstance(theirs, ZrepError):
-        found = _with_announced(session, found, recalled.memories[root], synced)
+        found = _with_announced(session, found, mine, theirs, recalled.memories[root], synced)
     if not isinstance(theirs, Member):
         return aged(session, found, mine, None, synced)
     if isinstance(other, _Other) and not mine.role.master:
@@ -250,13 +250,18 @@ def _row(session: Session, mine: Member, other: _Other | ZrepError | None, recal
     return aged(session, _compared(session, found, mine, theirs), mine, theirs, synced)
 
 
-def _with_announced(session: Session, found: Row, memory: Memory, synced: int | None) -> Row:
-    """The row of a replica whose master cannot be asked, with what that has said it would send, where it is coming."""
+def _with_announced(
+    session: Session, found: Row, mine: Member, error: ZrepError, memory: Memory, synced: int | None
+) -> Row:
+    """The row of a replica whose master cannot be asked, with what that has said it would send, where it is coming: how
+    far that is, where only the wire is full."""
     told, unsent = memory.get("told"), memory.get("unsent")
     if found.role != "replica" or not isinstance(told, int) or not isinstance(unsent, int) or told < (synced or 0):
         return found
     if not session.local.ask(ReadHolders((found.name,))):
         return found
+    if isinstance(error, BusyError) and mine.token and not mine.role.recursive:
+        return replace(found, moving=Moving(told, session.now, read_token(session.local, mine.token).received, unsent))
     coming = f"receiving up to {size(unsent)}, announced {duration(max(0, session.now - told))} ago"
     evidence = f"{coming}; {found.diagnosis.evidence}"
     return replace(found, diagnosis=replace(found.diagnosis, evidence=evidence))
