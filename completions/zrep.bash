@@ -18,7 +18,7 @@ _zrep_offer() {
 }
 
 _zrep() {
-    local commands="init sync refresh failover takeover rejoin rehearse expire list status history pause unpause changeconfig clear doctor allow gate version"
+    local commands="init sync refresh failover takeover rejoin rehearse expire list status history pause unpause changeconfig clear doctor boot allow gate version"
     local rows="-H -p -o -s -S -j --json --color"
     local fields="name role peer state sent lag behind unsent tag epoch synced code detail moving advice left_out"
     local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
@@ -63,6 +63,9 @@ _zrep() {
             takes="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after" ;;
         clear) options="-L --keep-base -n --dry-run -v --verbose --json" ;;
         doctor) options="--may-be-empty -v --verbose --json" ;;
+        boot)
+            options="--ask --wait --open -v --verbose --json"
+            takes="--wait" ;;
         allow) options="--send --receive --apply" ;;
         gate) options="--tree --send --receive --keep" takes="--tree" ;;
         version) ;;

@@ -32,7 +32,7 @@ function __zrep_argument_is
     for word in $words[2..]
         if test $skip = yes
             set skip no
-        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --gone --exclude --strip --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after --output -q -o -S -w -c --color
+        else if contains -- $word --src-host --savecount --send-flags --own-host --reason --fence-cmd --gone --exclude --strip --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after --wait --output -q -o -S -w -c --color
             set skip yes
         else if not string match -q -- '-*' $word
             set -a arguments $word
@@ -77,6 +77,7 @@ complete -c zrep -n __zrep_needs_command -a unpause -d 'End a pause'
 complete -c zrep -n __zrep_needs_command -a changeconfig -d 'Change what this side knows of the pair'
 complete -c zrep -n __zrep_needs_command -a clear -d 'End a pair on both sides'
 complete -c zrep -n __zrep_needs_command -a doctor -d 'Look at both hosts for what will hurt later'
+complete -c zrep -n __zrep_needs_command -a boot -d 'At boot: masters are read-only until their peers have answered'
 complete -c zrep -n __zrep_needs_command -a allow -d 'Print what a user needs to replicate without being root'
 complete -c zrep -n __zrep_needs_command -a gate -d 'For authorized_keys: all that a key is good for'
 complete -c zrep -n __zrep_needs_command -a version -d 'Print the version'
@@ -132,6 +133,13 @@ complete -c zrep -n '__zrep_command_is doctor' -l may-be-empty -d 'No pair under
 complete -c zrep -n '__zrep_command_is doctor' -s v -l verbose -d 'Say what was done'
 complete -c zrep -n '__zrep_command_is doctor' -l json -d 'Results and errors as one JSON document'
 complete -c zrep -n '__zrep_command_is doctor' -a '(__zrep_pairs)' -d Filesystem
+
+# boot
+complete -c zrep -n '__zrep_command_is boot' -l ask -d 'Ask their peers; the right masters are writable again'
+complete -c zrep -n '__zrep_command_is boot' -l wait -x -d 'For how long a peer is waited for'
+complete -c zrep -n '__zrep_command_is boot' -l open -d 'Those whose peer did not answer become writable too'
+complete -c zrep -n '__zrep_command_is boot' -s v -l verbose -d 'Say what was done'
+complete -c zrep -n '__zrep_command_is boot' -l json -d 'Results and errors as one JSON document'
 
 # allow, gate
 complete -c zrep -n '__zrep_command_is allow' -l send -d 'Streams go from here'

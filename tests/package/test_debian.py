@@ -21,7 +21,7 @@ pytestmark = pytest.mark.package
 
 BUILD = "build-essential,debhelper,dh-python,python3-dev,lintian"
 INSTALL = "apt-get -q -y -oAPT::Sandbox::User=root install --no-install-recommends"
-UNITS = "zrep-sync.timer zrep-sync.service zrep-sync@1.service"
+UNITS = "zrep-sync.timer zrep-sync.service zrep-sync@1.service zrep-boot.service zrep-boot-ask.service"
 FILES = (
     "etc/default/zrep",
     "etc/zrep/hooks.d",
@@ -132,7 +132,13 @@ class Package:
         # Nothing is begun by itself, and the units are as systemd wants them.
         assert clean.run("find /etc/systemd -name '*zrep*'").stdout == ""
         assert clean.run(f"systemd-analyze verify --man=no {UNITS} 2>&1").stdout == ""
-        for unit, most in {"zrep-sync.service": 20, "zrep-sync@1.service": 70}.items():
+        exposed = {
+            "zrep-sync.service": 20,
+            "zrep-sync@1.service": 70,
+            "zrep-boot.service": 45,
+            "zrep-boot-ask.service": 70,
+        }
+        for unit, most in exposed.items():
             clean.run(f"systemd-analyze security --offline=yes --threshold={most} {unit}")
 
         clean.run("echo ZREP_JOBS=2 >> /etc/default/zrep; touch /etc/zrep/hooks.d/own; sed -n '$p' /etc/default/zrep")

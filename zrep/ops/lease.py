@@ -11,14 +11,12 @@ from collections.abc import Sequence
 from zrep.core.dataset import Member
 from zrep.core.errors import ZrepError
 from zrep.core.names import memory_key
-from zrep.core.pair import End
-from zrep.core.plan_role import plan_stop
 from zrep.core.quantities import duration
 from zrep.core.requests import Lock, Note, Remember
-from zrep.ops.children import keep
 from zrep.ops.memory import moments, recall
 from zrep.ops.pairs import Session
 from zrep.ops.read import observe_tree
+from zrep.ops.repair import stop
 from zrep.ops.tags import other_roles
 from zrep.ops.view import Link
 
@@ -57,12 +55,7 @@ def _enforce(session: Session, link: Link) -> None:
     beginning = member.role.intent is not None and member.role.intent.operation == "init"
     if not member.role.master or beginning or silent <= member.role.lease:
         return
-    plan = plan_stop(End.SOURCE, tree, session.tag, other_roles(session.local, session.tag, name))
-    if plan and member.readonly:  # by another tag
-        session.alone().do_all(plan)
-    elif plan:
-        keep(session, session.alone(), End.SOURCE, tree, "on")
-        session.alone().do_all(plan)
+    if stop(session, session.alone(), tree, other_roles(session.local, session.tag, name)):
         session.warn(
             f"{name}: read-only from now on: {member.role.dest_host} was not reached for {duration(silent)}, "
             f"longer than its lease of {duration(member.role.lease)}"

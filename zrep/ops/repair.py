@@ -20,7 +20,7 @@ from zrep.core.plan_role import (
 from zrep.core.repair import Repair, next_repair
 from zrep.core.state import DATA, Action, Diagnosis, State
 from zrep.core.steps import InheritProperty, Mount, RemountWritable, Share, Unmount
-from zrep.core.tags import kept_read_only
+from zrep.core.tags import Roles, kept_read_only
 from zrep.ops import hooks
 from zrep.ops.children import keep
 from zrep.ops.execute import Executor
@@ -175,15 +175,19 @@ def _stop(session: Session, view: View, found: Diagnosis) -> str:
 
 
 def _stop_at(session: Session, view: View, end: End) -> str:
-    tree, host = view.pair.at(end), view.executor.host(end)
-    plan = plan_stop(End.SOURCE, tree, view.tag, roles_at(view, end))
-    if not plan:
+    host = view.executor.host(end)
+    if not stop(session, session.alone(host), view.pair.at(end), roles_at(view, end)):
         return ""
-    own = session.alone(host)
-    stopped = tree.members[0].readonly  # by another tag
-    if not stopped:
+    where = "here" if end is view.here else f"on {host.name}"
+    return f"; it would become read-only {where}" if session.options.dry_run else f"; it is read-only {where} now"
+
+
+def stop(session: Session, own: Executor, tree: Tree, others: Roles) -> bool:
+    """Make a master read-only that cannot be shown to be the right one, what it was recorded; False where it was
+    before. own: an executor for its host; others: its roles under other tags."""
+    plan = plan_stop(End.SOURCE, tree, session.tag, others)
+    by_another = tree.members[0].readonly
+    if plan and not by_another:
         keep(session, own, End.SOURCE, tree, "on")
     own.do_all(plan)
-    where = "here" if end is view.here else f"on {host.name}"
-    would = f"; it would become read-only {where}" if session.options.dry_run else f"; it is read-only {where} now"
-    return "" if stopped else would
+    return bool(plan) and not by_another
