@@ -126,6 +126,7 @@ class Package:
         # The manual is left out by roots that are made small, so that it is looked for in the package.
         content = clean.run("dpkg-deb -c /zrep-zfs.deb").stdout
         assert "./usr/share/man/man8/zrep.8.gz" in content
+        assert "./usr/share/man/man7/zrep-properties.7.gz" in content
         assert "./usr/share/man/man7/zrep-recovery.7.gz" in content
         assert (clean.folder / "usr/lib/zrep-zfs/msgspec").exists() != self.own_msgspec
 

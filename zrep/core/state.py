@@ -20,7 +20,7 @@ class Action(Enum):
 
 
 class State(Enum):
-    """A state of a pair, as one side sees it. word: what list and status call it (README "States"); code: the exit
+    """A state of a pair, as one side sees it. word: what list and status call it (docs/monitoring.md); code: the exit
     status of status; action: what may be done."""
 
     OK = ("ok", 0, Action.PROCEED)
