@@ -88,7 +88,7 @@ MUTATIONS = {
                 "            refuse_unmount(member.name, below, ",
             ),
             (CHILDREN, '    found = refuse_change(tree.name, below, "on", host.name)\n', "    found = []\n"),
-            (CHILDREN, "        if step is None:\n", "        if True:\n"),
+            (CHILDREN, "    for one_by_one in (False, True):\n", "    for one_by_one in tuple[bool]():\n"),
         ),
     ),
     "children that are told of": Mutation(

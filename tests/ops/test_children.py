@@ -152,12 +152,27 @@ def test_a_lease_that_is_over_leaves_children_as_they_are(hosts: Hosts) -> None:
     assert (value(hosts, "alpha", A, "readonly"), *state(hosts)) == ("off", "off", "yes")
 
 
-def test_children_that_cannot_be_kept_are_no_reason_to_go_on_writing(hosts: Hosts) -> None:
+DENIED = "cannot set property for 'tank/a/c': permission denied\n"
+UNREADABLE = "internal error: out of memory\n"
+
+
+@pytest.mark.parametrize(("command", "said"), [("zfs set readonly=off", DENIED), ("zfs get -Hp -r", UNREADABLE)])
+def test_children_are_kept_by_a_second_try(hosts: Hosts, command: str, said: str) -> None:
     stale(hosts)
-    hosts["alpha"].fail("zfs set readonly=off", err="cannot set property for 'tank/a/c': permission denied\n")
+    hosts["alpha"].fail(command, err=said)
+    assert hosts.run("alpha", pairs.SYNC_ALL).code == 3
+    assert (value(hosts, "alpha", A, "readonly"), *state(hosts)) == ("on", "off", "yes")
+    assert [line.partition(" keeps ")[0] for line in hosts.said] == [f"{A}: what is below it on alpha"]
+
+
+def test_one_that_cannot_be_kept_costs_no_other_and_is_no_reason_to_go_on_writing(hosts: Hosts) -> None:
+    stale(hosts)
+    hosts["alpha"].fail(f"zfs set readonly=off {CHILD}", err=DENIED, times=2)
     assert hosts.run("alpha", pairs.SYNC_ALL).code == 3
     assert value(hosts, "alpha", A, "readonly") == "on"
+    assert value(hosts, "alpha", f"{A}/not_mounted", "readonly") == "off"
     assert "what is below it on alpha becomes what it is" in hosts.said[0]
+    assert hosts.said[1].endswith(f"from now on: {A}/not_mounted")
 
 
 def test_a_promotion_after_a_disaster_leaves_what_is_below_read_only(hosts: Hosts) -> None:

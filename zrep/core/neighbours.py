@@ -70,7 +70,7 @@ def refuse_change(root: str, below: Iterable[Child], readonly: str, host: str) -
         RefusedError(
             f"{others} would become {_BECOMES[readonly]} with {root}",
             evidence=f"on {host}, below it and not in its pair{paired}",
-            advice=f"to let it keep what it is, on {host}: zfs set readonly={_opposite(readonly)} {names}",
+            advice=f"to let it keep what it is, on {host}: zfs set readonly={opposite(readonly)} {names}",
         )
     ]
 
@@ -97,10 +97,11 @@ def refuse_unmount(
 def keep_readonly(end: End, root: str, below: Iterable[Child], readonly: str) -> SetProperties | None:
     """Give those that would change with root what they have as a value of their own; None where none would."""
     names = tuple(child.name for child in would_change(root, below, readonly))
-    return SetProperties(end, names, (("readonly", _opposite(readonly)),)) if names else None
+    return SetProperties(end, names, (("readonly", opposite(readonly)),)) if names else None
 
 
-def _opposite(readonly: str) -> str:
+def opposite(readonly: str) -> str:
+    """Return what is not read-only for what is, and the other way round."""
     return "off" if readonly == "on" else "on"
 
 

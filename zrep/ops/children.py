@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from zrep.core.dataset import Member
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import hidden_by
@@ -13,6 +15,7 @@ from zrep.core.neighbours import (
     LeftOut,
     keep_readonly,
     left_out,
+    opposite,
     refuse_change,
     refuse_unmount,
     some_names,
@@ -72,17 +75,26 @@ def refused_rejoin(host: Host, tag: str, tree: Tree) -> list[RefusedError]:
 
 def keep(session: Session, executor: Executor, end: End, tree: Tree, readonly: str) -> None:
     """Before a tree becomes read-only (readonly on) or writable (off) and nobody can be asked: its children keep what
-    they are, as a value of their own. One that cannot be given it changes with the tree: that is told, and no reason to
-    let a wrong master take writes, or to go without any."""
+    they are, as a value of their own. Once more, and each by itself, where that fails: one that is odd, or was
+    destroyed meanwhile, is no trouble of the others. One that cannot be given it changes with the tree: that is told,
+    and no reason to let a wrong master take writes, or to go without any."""
     host = executor.host(end)
-    try:
-        step = keep_readonly(end, tree.name, below_and_outside(host, session.tag, tree), readonly)
-        if step is None:
-            return
-        executor.do(step)
-    except ZrepError as error:
-        session.warn(f"{tree.name}: what is below it on {host.name} becomes what it is: {error.line()}")
-        return
-    [(_, value)] = step.properties
-    what = f"what is below it on {host.name} keeps readonly={value}, as a value of its own from now on"
-    session.warn(f"{tree.name}: {what}: {some_names(step.targets)}")
+    kept: list[str] = []
+    lost = ""
+    for one_by_one in (False, True):
+        try:
+            step = keep_readonly(end, tree.name, below_and_outside(host, session.tag, tree), readonly)
+            alone = [replace(step, targets=(name,)) for name in step.targets] if step and one_by_one else [step]
+        except ZrepError as error:
+            lost = error.line()
+            continue
+        failed = [(each, executor.try_do(each)) for each in alone if each]
+        kept += [name for each, error in failed if error is None for name in each.targets]
+        lost = next((error.line() for _, error in failed if error), "")
+        if not lost:
+            break
+    if lost:
+        session.warn(f"{tree.name}: what is below it on {host.name} becomes what it is: {lost}")
+    if kept:
+        what = f"what is below it on {host.name} keeps readonly={opposite(readonly)}, as a value of its own from now on"
+        session.warn(f"{tree.name}: {what}: {some_names(kept)}")
