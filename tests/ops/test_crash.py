@@ -16,7 +16,7 @@ import pytest
 
 from tests.ops import pairs
 from tests.ops.hosts import Command, Ended, Hosts, Mode, Work, assignments
-from tests.ops.judge import Sides, Watch, files, settled
+from tests.ops.judge import SIDES, Sides, Watch, files, settled
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.plugin import CASES, one_in
 from zrep.ops.across import rejoin_there
@@ -40,6 +40,8 @@ class Scenario:
     alone: bool = False  # the link is cut while it runs without a fault, too
     keep: tuple[tuple[str, str, str], ...] = ()
     beside: tuple[tuple[Sides, str], ...] = ()  # other pairs, each with its tag, that are judged too
+    about: Sides = SIDES  # the pair that is forced
+    relays: bool = False  # whether one of them passes on what it receives
 
 
 def _written(hosts: Hosts, volume: bool = False) -> None:
@@ -152,19 +154,41 @@ def _both(hosts: Hosts) -> None:
 
 
 CHILDREN: Sides = (("alpha", f"{A}/c"), ("beta", f"{B}/c"))
+DEEPER: Sides = (("alpha", f"{A}/c/d"), ("beta", f"{B}/c/d"))
 OFFSITE: Sides = (("alpha", A), ("beta", "tank/g"))
+CHILD_OFFSITE: Sides = (("alpha", f"{A}/c"), ("beta", "tank/gc"))
 NEIGHBOURS = ((CHILDREN, "zrep"), (OFFSITE, "offsite"))
+BETWEEN = ((CHILDREN, "zrep"), (DEEPER, "zrep"), (CHILD_OFFSITE, "offsite"))
+MIDDLE, MIDDLE_THERE = f"{A}/c", f"{B}/c"
+
+
+def _beside(hosts: Hosts, beside: tuple[tuple[Sides, str], ...]) -> None:
+    """A pair, others inside it that keep what they are, and a second tag of one of them."""
+    pairs.linked(hosts)
+    for ((_, name), (_, target)), tag in beside:
+        if name not in hosts.world.state.hosts["alpha"].datasets:
+            hosts["alpha"].sh(f"zfs create -o readonly=off {name}")
+        good(hosts.run("alpha", pairs.initialising(Request(name, "beta", target)), tag=tag))
+    for name in {A, *(sides[0][1] for sides, _ in beside)}:
+        pairs.written(hosts, name=name)
 
 
 def _neighbours(hosts: Hosts) -> None:
-    """A pair, one inside it that keeps what it is, and a second tag."""
-    pairs.linked(hosts)
-    (_, child), (_, target) = CHILDREN
-    hosts["alpha"].sh(f"zfs create -o readonly=off {child}")
-    good(hosts.run("alpha", pairs.initialising(Request(child, "beta", target))))
-    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", OFFSITE[1][1])), tag="offsite"))
-    for name in (A, child):
-        pairs.written(hosts, name=name)
+    _beside(hosts, NEIGHBOURS)
+
+
+def _between(hosts: Hosts) -> None:
+    _beside(hosts, BETWEEN)
+
+
+def _promoted_beside(hosts: Hosts, start: Callable[[Hosts], None], name: str) -> None:
+    """The same, one of them promoted alone on beta, and nothing mounted below it on alpha: it would be in the way."""
+    start(hosts)
+    good(hosts.run("alpha", SYNC_ALL))
+    hosts.wire.cut = True
+    good(hosts.run("beta", pairs.forcing(name)))
+    hosts.wire.cut = False
+    hosts["alpha"].sh(f"zfs unmount {A}/c{'' if name == B else '/d'}")
 
 
 REJOIN_PEER: Work = lambda session: rejoin_there(session, B)  # noqa: E731  # like the works of pairs
@@ -207,6 +231,36 @@ SCENARIOS = [
     Scenario("sync beside others", _neighbours, SYNC_ALL, beside=NEIGHBOURS),
     Scenario("failover of a parent beside others", _neighbours, pairs.failing_over(A), beside=NEIGHBOURS),
     Scenario("failover of a child", _neighbours, pairs.failing_over(CHILDREN[0][1]), beside=NEIGHBOURS),
+    Scenario("takeover -L beside others", _neighbours, pairs.forcing(B), "beta", True, alone=True, beside=NEIGHBOURS),
+    Scenario(
+        "rejoin beside others",
+        partial(_promoted_beside, start=_neighbours, name=B),
+        pairs.rejoining(A),
+        forced=True,
+        beside=NEIGHBOURS,
+        relays=True,
+    ),
+    Scenario("failover of one between others", _between, pairs.failing_over(MIDDLE), beside=BETWEEN),
+    Scenario("takeover of one between others", _between, pairs.taking_over(MIDDLE_THERE), "beta", beside=BETWEEN),
+    Scenario(
+        "takeover -L of one between others",
+        _between,
+        pairs.forcing(MIDDLE_THERE),
+        "beta",
+        forced=True,
+        alone=True,
+        beside=BETWEEN,
+        about=CHILDREN,
+    ),
+    Scenario(
+        "rejoin of one between others",
+        partial(_promoted_beside, start=_between, name=MIDDLE_THERE),
+        pairs.rejoining(MIDDLE),
+        forced=True,
+        beside=BETWEEN,
+        about=CHILDREN,
+        relays=True,
+    ),
     Scenario("init --pull", pairs.source, pairs.PULL, "beta", linked=False),
     Scenario("sync of a pulled pair", _pulled, SYNC_ALL, "beta"),
     Scenario("takeover of a pulled pair", _pulled, pairs.taking_over(B), "beta"),
@@ -247,8 +301,9 @@ class Watches:
     """The judges of the pair, and of those beside it."""
 
     def __init__(self, hosts: Hosts, scenario: Scenario) -> None:
-        self._all = [Watch(hosts, scenario.forced, scenario.linked)]
-        self._all += [Watch(hosts, False, True, sides=sides, tag=tag) for sides, tag in scenario.beside]
+        forced = [scenario.about] if scenario.forced else []
+        self._all = [Watch(hosts, SIDES in forced, scenario.linked)]
+        self._all += [Watch(hosts, sides in forced, True, sides=sides, tag=tag) for sides, tag in scenario.beside]
 
     def look(self) -> None:
         for watch in self._all:
@@ -292,10 +347,12 @@ class Loop:
         return ended
 
     def cron(self) -> None:
-        for host in ("alpha", "beta"):
-            for tag in dict.fromkeys(["zrep", *(tag for _, tag in self.scenario.beside)]):
-                self.hosts.wire.reset()
-                self.hosts.run(host, SYNC_ALL, tag=tag)
+        """On both hosts, for each tag, and again for what a relay passes on one run later."""
+        for _ in range(2 if self.scenario.relays else 1):
+            for host in ("alpha", "beta"):
+                for tag in dict.fromkeys(["zrep", *(tag for _, tag in self.scenario.beside)]):
+                    self.hosts.wire.reset()
+                    self.hosts.run(host, SYNC_ALL, tag=tag)
 
     def check_stable(self, what: str) -> None:
         before = self.hosts.world.view()

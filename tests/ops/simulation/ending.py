@@ -161,18 +161,18 @@ def _mount_elsewhere(simulation: People, host: str, name: str) -> None:
         simulation.hosts[host].run(["zfs", "mount", name])
 
 
-def _as_told(simulation: People, pair: JudgedPair, host: str, command: str) -> Ended:
+def _as_told(simulation: People, pair: JudgedPair, host: str, command: str, obstacles: int = OBSTACLES) -> Ended:
     """Run it; where it says what a person must do first, do that and run it again."""
     ended = simulation.one_run(pair, host, command)
-    for _ in range(OBSTACLES):
-        if ended.code == 0 or not _mended(simulation, pair, host, ended):
+    for _ in range(obstacles):
+        if ended.code == 0 or not _mended(simulation, pair, host, ended, obstacles // 3):
             break
         ended = simulation.one_run(pair, host, command)
     return ended
 
 
-def _mended(simulation: People, pair: JudgedPair, host: str, ended: Ended) -> bool:
-    """Do what a refusal asks for; whether it asked for anything."""
+def _mended(simulation: People, pair: JudgedPair, host: str, ended: Ended, obstacles: int) -> bool:
+    """Do what a refusal asks for; whether it asked for anything. obstacles: that what it asks for may meet itself."""
     text = ended.text
     if "remove them on" in text:
         names = re.findall(r"newer than the base @\S+ \(([^)]*)\)", text)[0].split(", ")
@@ -182,7 +182,7 @@ def _mended(simulation: People, pair: JudgedPair, host: str, ended: Ended) -> bo
     elif "make it the master" in text:
         advised = next_command(simulation, text, host, pair)
         assert advised is not None
-        simulation.one_run(*advised)
+        _as_told(simulation, *advised, obstacles)
     elif _end_pair(simulation, pair, host, text):
         pass
     elif "stop the writer" in text or "stop what uses" in text:
