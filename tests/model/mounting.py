@@ -248,12 +248,27 @@ def do_system_mount(machine: Machine, args: list[str]) -> None:
 
 
 def remount_by_property(machine: Machine, dataset: Dataset, *more: str) -> None:
-    """What a change of readonly does to a mounted filesystem: it goes by the path too, the property is what it is."""
+    """What a change of readonly does to a mounted filesystem: it goes by the path too, the property is what it is. What
+    inherits it follows in the kernel, though not where mount(8) has made the mount itself read-only."""
+    for member in machine.tree(dataset):
+        if member.remounted == "rw" and inherits(machine, member, dataset, "readonly"):
+            member.remounted = None
     if dataset.mounted_at is None:
         return
     dataset.remounted = None
     if not mounts.seen(machine.host, dataset):
         raise RefusalError(f"cannot mount '{dataset.name}': Invalid argument", *more)
+
+
+def inherits(machine: Machine, dataset: Dataset, ancestor: Dataset, prop: str) -> bool:
+    """Whether nothing below an ancestor has a value of its own that a dataset would have instead."""
+    for step in machine.ancestors(dataset):
+        if step is ancestor:
+            return True
+        setting = step.props.get(prop)
+        if setting and setting.effective():
+            return False
+    return False
 
 
 def mountinfo(host: HostState) -> str:

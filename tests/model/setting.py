@@ -139,27 +139,19 @@ def _permission(prop: str) -> str:
 def _affected(machine: Machine, dataset: Dataset, checked: dict[str, str]) -> list[Dataset]:
     """The mounted filesystems that a new mountpoint or canmount=off unmounts first."""
     if "mountpoint" in checked:
-        inherits = [d for d in machine.tree(dataset) if d is dataset or _inherits_mountpoint(machine, d, dataset)]
+        inherits = [
+            d for d in machine.tree(dataset) if d is dataset or mounting.inherits(machine, d, dataset, "mountpoint")
+        ]
         return [d for d in inherits if d.mounted_at]
     if checked.get("canmount") == "off":
         return [dataset]
     return []
 
 
-def _inherits_mountpoint(machine: Machine, dataset: Dataset, ancestor: Dataset) -> bool:
-    for step in machine.ancestors(dataset):
-        if step is ancestor:
-            return True
-        setting = step.props.get("mountpoint")
-        if setting and setting.effective():
-            return False
-    return False
-
-
 def _mount_at_new_place(machine: Machine, dataset: Dataset) -> None:
     """Leaving none or legacy mounts the filesystem, unless canmount says no."""
     for member in machine.tree(dataset):
-        if member is dataset or _inherits_mountpoint(machine, member, dataset):
+        if member is dataset or mounting.inherits(machine, member, dataset, "mountpoint"):
             mounting.mount_by_itself(machine, member)
 
 

@@ -145,6 +145,45 @@ MOUNTING = [
         """,
     ),
     case(
+        "readonly_of_what_is_above",
+        "What inherits readonly follows it although it was remounted; but what was remounted read-only stays that.",
+        """
+        zfs create tank/c/a
+        zfs create tank/c/a/b
+        zfs create -o readonly=off tank/c/a/own
+        zfs create tank/c/a/own/below
+        mount -o remount,rw /tank/c/a/b
+        mount -o remount,rw /tank/c/a/own
+        mount -o remount,rw /tank/c/a/own/below
+        zfs set readonly=on tank/c/a
+        zfs get -H -p -r -o name,value,source readonly tank/c/a
+        write tank/c/a/b f one
+        write tank/c/a/own f one
+        mount -o remount,rw /tank/c/a/b
+        zfs get -H -p -o value,source readonly tank/c/a/b
+        write tank/c/a/b f one
+        zfs set readonly=on tank/c/a
+        zfs get -H -p -o value,source readonly tank/c/a/b
+        write tank/c/a/b f two
+        mount -o remount,ro /tank/c/a/b
+        mount -o remount,ro /tank/c/a/own/below
+        zfs set readonly=off tank/c/a
+        zfs get -H -p -r -o name,value,source readonly tank/c/a
+        write tank/c/a/b f two
+        mount -o remount,rw /tank/c/a/b
+        write tank/c/a/b f two
+        zfs set readonly=on tank/c/a
+        mount -o remount,rw /tank/c/a/b
+        zfs inherit readonly tank/c/a
+        zfs get -H -p -o value,source readonly tank/c/a/b
+        mount -o remount,rw /tank/c/a/b
+        zfs set readonly=on tank/c
+        zfs get -H -p -r -o name,value,source readonly tank/c/a
+        write tank/c/a/b f three
+        zfs set readonly=off tank/c
+        """,
+    ),
+    case(
         "readonly",
         "Fact 2: readonly=on stops a write at once, at any level and mounted or not.",
         """

@@ -14,7 +14,7 @@ from tests.ops.simulation.runs import HEALED, counted
 ROUNDS = 8
 OBSTACLES = 10  # that one command may meet, one after the other
 ADVICE = re.compile(
-    r"next: (?:on (\w+): )?.*?zrep (?:-t (\w+) )?"
+    r"next: (?:on (\w+): )?.*?(?:\bon (\w+): )?zrep (?:-t (\w+) )?"
     r"(rejoin -f|rejoin|takeover -L|takeover|sync -f|sync|unpause)"
     r"(?: '[^']*' on (\w+))?"
 )
@@ -91,7 +91,8 @@ def next_command(simulation: People, text: str, host: str, pair: JudgedPair) -> 
     found = ADVICE.search(text)
     if found is None:
         return None
-    where, tag, command, elsewhere = found.groups()
+    first, right_before, tag, command, elsewhere = found.groups()
+    where = right_before or first
     if command == "rejoin -f":
         where = pair.other[pair.keep]
     elif command == "takeover -L" and "FS" in text[found.start() :]:
