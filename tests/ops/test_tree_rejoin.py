@@ -142,6 +142,8 @@ def test_an_encryption_root_in_a_tree_is_refused_before_anything_changes(hosts: 
     alpha.sh(f"zfs create {A}/safe/in")
     good(hosts.run("alpha", trees.INIT))
     alpha.write(f"{A}/safe/in", "alone", b"1")
+    alpha.sh(f"zfs snapshot {A}/safe@own")
+    alpha.sh(f"zfs hold backup {A}/safe@own")
     for name in ("safe", "safe/in"):
         hosts["beta"].load_key(f"{B}/{name}")
     hosts.wire.cut = True
@@ -150,6 +152,7 @@ def test_an_encryption_root_in_a_tree_is_refused_before_anything_changes(hosts: 
     before = members(hosts, "alpha")
     refused = hosts.run("alpha", REJOIN)
     assert (refused.code, f"{A}/safe: it is an encryption root in a tree" in refused.text) == (3, True), refused.text
+    assert f"then: zfs release backup {A}/safe@own; zfs rollback -r {A}/safe@zrep_000002, and each" in refused.text
     assert (members(hosts, "alpha"), value(hosts, A, "zrep:master")) == (before, "yes")
 
 

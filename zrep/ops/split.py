@@ -104,16 +104,20 @@ def refuse_split(session: Session, tree: Tree, members: Sequence[Member], bases:
 
 def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
     """ZFS renames no pool's root, and the split copy is made by a rename."""
-    held = [snapshot for snapshot in member.after(base) if session.tag in snapshot.holds]
-    release = [f"zfs release {session.tag} {quote(f'{member.name}@{snapshot.name}')}" for snapshot in held]
-    rollback = f"zfs rollback -r {quote(f'{member.name}@{base.name}')}"  # which a hold would stop
     again = f"zrep rejoin {'-f ' if session.options.force else ''}{quote(member.name)}"
     raise RefusedError(
         "it is the root of a pool, which cannot be renamed to keep what was written here alone",
         filesystem=member.name,
         evidence=f"written after @{base.name}",
-        advice=f"copy what is wanted of it, then: {'; '.join([*release, rollback])}, then {again}",
+        advice=f"copy what is wanted of it, then: {_rolling_back(member, base)}, then {again}",
     )
+
+
+def _rolling_back(member: Member, base: Snapshot) -> str:
+    """The commands that give up what is after a snapshot: a hold would stop the rollback."""
+    held = [(tag, f"{member.name}@{x.name}") for x in member.after(base) for tag in sorted(x.holds)]
+    release = [f"zfs release {quote(tag)} {quote(name)}" for tag, name in held]
+    return "; ".join([*release, f"zfs rollback -r {quote(f'{member.name}@{base.name}')}"])
 
 
 def _refuse_own_key(session: Session, root: str, member: Member, base: Snapshot | None) -> None:
@@ -122,9 +126,9 @@ def _refuse_own_key(session: Session, root: str, member: Member, base: Snapshot 
     if base is None:
         return
     again = f"then zrep rejoin {'-f ' if session.options.force else ''}{quote(root)}"
-    back = f"zfs rollback -r {quote(f'{member.name}@{base.name}')}"
+    back = _rolling_back(member, base)
     copied = (
-        f"copy what is wanted of it and of what has its key from it, then {back}, and each of those to its own base"
+        f"copy what is wanted of it and of what has its key from it, then: {back}, and each of those to its own base"
     )
     raise RefusedError(
         "it is an encryption root in a tree, and what was written to it here alone, or to what has its key from it, "
