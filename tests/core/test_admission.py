@@ -67,6 +67,7 @@ def one(dataset: str = A) -> list[tuple[Request[Any], str]]:
 # Of the host, whatever the trees; what lies outside them is not in the answers.
 HOST: list[tuple[Request[Any], str]] = [
     (asked.Identify(), "rsbk"),
+    (asked.ReadRights(), "rsbk"),
     (asked.Dial("alpha"), "rsbk"),
     (asked.FindRoles("zrep"), "rsbk"),
     (asked.ReadTags(), "rsbk"),

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import REFUSED, UNREACHABLE, Case, in_step, made, one_line, rows, silent, unchanged
+from tests.lab.zrep_on import OK, REFUSED, UNREACHABLE, Case, in_step, made, one_line, rows, silent, unchanged
 
 Hosts = tuple[Host, Host]
 A = "tank/a"
@@ -22,17 +22,21 @@ class TestSlow:
             alpha.run(f"zrep init {name} beta {name}")
         for name in names:
             alpha.run(f"head -c 400000 /dev/urandom > /{name}/more")
-        alpha.run("zpool sync; zrep status")
+        alpha.run("zpool sync")
+        started = time.monotonic()
+        alpha.run("zrep status")
+        alone = time.monotonic() - started
         lab.slow(beta, delay="300ms", rate="500kbit")
         # A queue as of a modem: what does not fit into two seconds is dropped.
         beta.run("tc qdisc replace dev ifb0 root tbf rate 500kbit burst 8kb latency 2000ms")
         running = alpha.popen("zrep sync all")
         time.sleep(10)
-        started = time.monotonic()
-        status = alpha.run("zrep status", check=False)
-        assert time.monotonic() - started < 20  # python on a busy guest takes some of it
-        if running.poll() is None:
-            assert (status.rc, "the wire to beta is full" in status.out) == (4, True), status
+        while running.poll() is None:
+            started = time.monotonic()
+            status = alpha.run("zrep status", check=False)
+            took = time.monotonic() - started
+            assert took < max(5.0, 3.0 + 2 * alone), (took, alone, status)  # where others keep the machine busy
+            assert status.rc == OK or (status.rc, "the wire to beta is full" in status.out) == (4, True), status
         assert running.wait(timeout=240) == 0, running.communicate()
         lab.heal()
         assert all(in_step(alpha, name, beta, name) for name in names)

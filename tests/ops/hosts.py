@@ -23,7 +23,19 @@ import pytest
 from tests.model import Host, World
 from zrep.core import place
 from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
-from zrep.core.requests import Answer, EndReceive, Identify, Identity, IsRunning, Lock, ReadUsers, Request, Users
+from zrep.core.requests import (
+    Answer,
+    EndReceive,
+    Identify,
+    Identity,
+    IsRunning,
+    Lock,
+    ReadRights,
+    ReadUsers,
+    Request,
+    Users,
+)
+from zrep.core.rights import Rights
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import SendStream
 from zrep.host import locks, reads
@@ -132,6 +144,8 @@ class Wire:
     logged: list[tuple[str, str]] = field(default_factory=list)
     # Processes that are alive: the host of each, and its number.
     running: set[tuple[str, int]] = field(default_factory=set)
+    # Who zrep runs as, by host; root where nobody else is named.
+    users: dict[str, str] = field(default_factory=dict)
     # Datasets whose key is loaded, and was changed since.
     outdated_keys: set[str] = field(default_factory=set)
     before: Callable[[], None] = lambda: None
@@ -434,6 +448,9 @@ class ModelHost(LocalHost):
                 return cast(Answer, 0)
             case ReadUsers():
                 return cast(Answer, self.users(request))
+            case ReadRights():
+                user = self._wire.users.get(self.name, "root")
+                return cast(Answer, Rights(user, user == "root"))
             case IsRunning(pid=pid):
                 return cast(Answer, (self.name, pid) in self._wire.running)
         return super().ask(request)
@@ -503,6 +520,9 @@ class Peer:
 
     def close(self) -> None:
         self._host.close()
+
+    def hang_up(self) -> None:
+        """Nobody waits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ def silent(hosts: Hosts, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     monkeypatch.setattr(model.Peer, "answered", False)
     monkeypatch.setattr(model.Peer, "ask", ask)
     monkeypatch.setattr(status, "_PATIENCE", 0.1)
+    monkeypatch.setattr(status, "_GREETING", 0.1)
     yield hosts
     ended.set()
 

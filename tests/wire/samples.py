@@ -12,6 +12,7 @@ from zrep.core.mounts import MountEntry
 from zrep.core.neighbours import Child
 from zrep.core.pair import End
 from zrep.core.requests import Failure
+from zrep.core.rights import Rights
 from zrep.core.role import Intent, Role
 
 A, B, AT = "tank/a", "tank/b c", "tank/a@zrep_000001"
@@ -60,6 +61,7 @@ STEPS: tuple[steps.Change, ...] = (
 # Every request, with an answer to it.
 EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.Identify(), IDENTITY),
+    (asked.ReadRights(), Rights("operator", mounts=False)),
     (asked.Dial("root@alpha"), IDENTITY),
     (asked.RunHooks("before-demote", {"ZREP_FS": A}), ["/etc/zrep/hooks.d/x: exit status 1"]),
     (asked.Remember({"zrep tank/a": {"synced": 5, "told": None}, "zrep@news": {"said": {A: ("x", "y", 1, 2)}}}), None),

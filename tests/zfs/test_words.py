@@ -25,3 +25,5 @@ def test_what_is_said_of_a_success_is_kept_and_no_banner_is() -> None:
     said = "Welcome to beta\ncannot receive refreservation property on tank/b: out of space\n"
     assert errors.warnings(Completed(("zfs",), 0, "", said)) == said.splitlines()[1:]
     assert errors.warnings(Completed(("zfs",), 1, "", said)) == []
+    not_even_inherited = "cannot receive mountpoint property on tank/a: permission denied\n"
+    assert errors.warnings(Completed(("zfs",), 0, "", not_even_inherited), ("mountpoint",)) == []

@@ -88,8 +88,8 @@ def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
     """Why a gate does not admit a request, in words; "" where it does."""
     match request:
         case (
-            asked.Identify() | asked.Dial() | asked.FindRoles() | asked.ReadTags() | asked.ReadOwnProperties()
-            | asked.ReadMarked() | asked.ReadLostPools() | asked.IsRunning()
+            asked.Identify() | asked.ReadRights() | asked.Dial() | asked.FindRoles() | asked.ReadTags()
+            | asked.ReadOwnProperties() | asked.ReadMarked() | asked.ReadLostPools() | asked.IsRunning()
         ):  # fmt: skip
             return ""  # see trimmed
         case asked.Lock(datasets=names, wait=wait):

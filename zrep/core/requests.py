@@ -18,6 +18,7 @@ from zrep.core.history import Happened
 from zrep.core.mounts import MountEntry
 from zrep.core.names import DatasetName, HostName, PoolName, PropertyName, SnapshotName, Tag, TagOrNone, ancestors
 from zrep.core.neighbours import Child
+from zrep.core.rights import Rights
 from zrep.core.role import Role
 
 Answer = TypeVar("Answer")
@@ -67,6 +68,12 @@ class Identity(Struct, frozen=True):
 
 class Identify(Request[Identity], frozen=True):
     """Who are you? FailedError or RefusedError when ZFS is not usable there."""
+
+    looks = True
+
+
+class ReadRights(Request[Rights], frozen=True):
+    """Who do you run as, and may that user mount?"""
 
     looks = True
 

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from zrep import __version__
 from zrep.core.errors import BugError, BusyError, RefusedError
-from zrep.core.requests import Answer, Dial, Identify, Identity, Lock, ReadHolders, Request, Unlock
+from zrep.core.requests import Answer, Dial, Identify, Identity, Lock, ReadHolders, ReadRights, Request, Unlock
+from zrep.core.rights import Rights
 from zrep.core.steps import SendStream
 from zrep.host import changes, history, hooks, memory, pools, process, procfs, quiesce, reads, schedule, streams, users  # noqa: F401  # each registers what it carries out
 from zrep.host.locks import Locks
@@ -53,6 +54,10 @@ class Host(Protocol):
 
     def close(self) -> None:
         """Give up what is held there."""
+        ...
+
+    def hang_up(self) -> None:
+        """End at once what another thread has under way there; only for what changes nothing."""
         ...
 
 
@@ -103,6 +108,9 @@ class LocalHost(Machine):
             self.check_filter(step.infilter, step.target)
         return streams.receive(steps, marked=marked)
 
+    def hang_up(self) -> None:
+        """Nobody is dialled."""
+
     def fence(self, command: str, about: dict[str, str]) -> tuple[int | None, str]:
         return hooks.fence(command, about)
 
@@ -120,6 +128,11 @@ def identify(request: Identify, machine: Machine) -> Identity:
     if version < (2, 1):
         raise RefusedError(f"OpenZFS {text} is too old", advice="zrep needs 2.1 or later")
     return Identity(machine.name, _boot_id(), __version__, text, time.time(), machine.settings.user)
+
+
+@carry_out.register(ReadRights)
+def read_rights(request: ReadRights, machine: Machine) -> Rights:
+    return Rights(machine.user, machine.may_mount())
 
 
 def _boot_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from functools import singledispatch
@@ -26,6 +27,8 @@ _KSTAT = "/proc/spl/kstat/zfs"
 # Of a pool: a transaction group takes seconds, and where the disks are slow or very busy some more.
 HUNG = "HUNG"
 HUNG_SECONDS = 90.0
+# Its number in capabilities(7).
+_SYS_ADMIN = 21
 
 
 @singledispatch
@@ -76,6 +79,24 @@ class Machine:
 
         syslog.openlog("zrep", syslog.LOG_PID, syslog.LOG_DAEMON)
         syslog.syslog(syslog.LOG_NOTICE, one_line(text))
+
+    @property
+    def user(self) -> str:
+        """Whose rights this process has, whatever its environment says."""
+        import pwd  # seldom needed
+
+        number = os.geteuid()
+        try:
+            return pwd.getpwuid(number).pw_name
+        except KeyError:
+            return f"user {number}"
+
+    def may_mount(self) -> bool:
+        """Whether what is started from here may mount: mount(8) wants root, and the kernel root's capability."""
+        if os.geteuid() != 0:
+            return False
+        found = re.search(r"^CapEff:\s*([0-9a-f]+)$", _read("/proc/self/status"), re.MULTILINE)
+        return found is None or bool(int(found.group(1), 16) >> _SYS_ADMIN & 1)
 
     def can_make(self, path: str) -> bool:
         """Whether a directory is there, or those above it can be written to."""

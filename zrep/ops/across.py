@@ -42,6 +42,9 @@ class _There:
     def close(self) -> None:
         self._host.close()
 
+    def hang_up(self) -> None:
+        self._host.hang_up()
+
     # What only the host that zrep runs on is asked.
 
     @property

@@ -124,6 +124,9 @@ class DryRunHost:
     def close(self) -> None:
         self._host.close()
 
+    def hang_up(self) -> None:
+        self._host.hang_up()
+
     # --- what would change something ---
 
     def _apply(self, steps: Sequence[Step]) -> None:

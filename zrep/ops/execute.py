@@ -236,7 +236,7 @@ class Executor:
                 return [*found, *(copy.copy(error) for _ in moving[len(found) :])]
             if error is not None:
                 break
-            for said in zfs_errors.warnings(at_target):
+            for said in zfs_errors.warnings(at_target, step.exclude):
                 self.note(f"{self.target.name}:{step.target}", said)
         return found
 

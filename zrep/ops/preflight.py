@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from shlex import quote
 
 from msgspec import Struct
@@ -11,12 +11,13 @@ from zrep.core.dataset import NO_TOKEN, Member
 from zrep.core.diagnosis_data import diagnose_data
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import MountEntry, hidden_by, leads, unmakable, unreachable_by_path, within
-from zrep.core.pair import Tree
+from zrep.core.pair import End, Tree
 from zrep.core.plan_data import plan_advance, plan_stream
-from zrep.core.plan_role import hidden_excluded, while_master
+from zrep.core.plan_role import hidden_excluded, plan_open, plan_quiesce, while_master
 from zrep.core.quantities import duration, size
-from zrep.core.requests import FindUnmakable, Identify, IsReadable, ReadUsers, Users
-from zrep.core.steps import SendStream
+from zrep.core.requests import FindUnmakable, Identify, IsReadable, ReadRights, ReadUsers, Users
+from zrep.core.rights import as_root_there, may_not_mount, mounted_by
+from zrep.core.steps import SendStream, Step
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out, refused_change
 from zrep.ops.memory import recall
@@ -43,6 +44,7 @@ def blockers(view: View) -> tuple[ZrepError, ...]:
     members = view.pair.target.members
     data = _unusable_data(view)
     found = [*refuse_exchange(view), *([data] if data else []), *_mounted_by_hand(view)]
+    found += _rights(view)
     found += _unreplayed(view.executor.source, view.pair.source.members)
     found += covered(view.executor.source, view.pair.source.members)
     found += refused_change(view.executor.source, view.tag, view.pair.source, "on")
@@ -65,6 +67,39 @@ def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
 def preflight_alone(session: Session, tree: Tree) -> list[str]:
     """What would keep a side that is promoted alone from being mounted: no reason not to promote it."""
     return [error.line() for error in _mountpoints_taken(session.local, tree)]
+
+
+def _rights(view: View) -> list[ZrepError]:
+    """Whoever may not mount gets as far as making the master read-only, and not back."""
+    plans = (
+        (End.SOURCE, plan_quiesce(view.pair, "")),
+        (End.TARGET, plan_open(End.TARGET, view.pair.target, view.tag)),
+    )
+    command = "failover" if view.link.is_master else "takeover"
+    found = []
+    for end, plan in sorted(plans, key=lambda each: each[0] is not view.here):
+        own, host = view.pair.at(end).name, view.executor.host(end)
+        if end is view.here:
+            advice = f"sudo zrep {command} {quote(own)}"
+        else:
+            advice = as_root_there(plain_host(host.name), view.name, own)
+        if error := cannot_mount(host, plan, advice):
+            found.append(error)
+    return found
+
+
+def cannot_mount(host: Host, plan: Iterable[Step], advice: str) -> ZrepError | None:
+    """Why a plan would fail at a mount, an unmount or a share on a host: none is asked for what does nothing of it."""
+    dataset = mounted_by(plan)
+    if not dataset:
+        return None
+    rights = host.ask(ReadRights())
+    return None if rights.mounts else may_not_mount(dataset, rights, plain_host(host.name), advice)
+
+
+def plain_host(name: str) -> str:
+    """A host's name without the user that it is dialled as."""
+    return name.rpartition("@")[2]
 
 
 def _unusable_data(view: View) -> ZrepError | None:

@@ -24,6 +24,7 @@ from zrep.core.pair import End, Tree
 from zrep.core.steps import Clone, DestroyClone, Mount, Step, Unmount
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
+from zrep.ops.preflight import cannot_mount
 from zrep.ops.read import observe_tree, read_marked
 from zrep.zfs import errors as zfs_errors
 
@@ -56,6 +57,8 @@ def rehearse(session: Session, name: str, command: Sequence[str], *, suid_dev: b
     link = session.link(name)
     tree = observe_tree(session.local, session.tag, name, recursive=link.role.recursive)
     job = _prepared(session, tree)
+    if error := cannot_mount(session.local, _up(session, job, suid_dev), f"sudo zrep rehearse {quote(name)}"):
+        raise error.about(name)
     _clear_leftovers(session)
     started = time.monotonic()
     try:

@@ -23,13 +23,13 @@ from zrep.core.relation import Linked
 from zrep.core.requests import DIFFERENCES_KEPT, IsInUse, IsUnmodified, Lock, ReadDifferences, ReadUsers, Unlock
 from zrep.core.role import Role, intent_property
 from zrep.core.state import Action, State
-from zrep.core.steps import Mount, SetProperties, Unmount
+from zrep.core.steps import Mount, SetProperties, Step, Unmount
 from zrep.ops import hooks
 from zrep.ops.advance import converge_all
 from zrep.ops.children import refused_rejoin
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
-from zrep.ops.preflight import covered
+from zrep.ops.preflight import cannot_mount, covered
 from zrep.ops.read import find_role, find_roles, observe, observe_children, observe_tree
 from zrep.ops.repair import finish
 from zrep.ops.split import (
@@ -112,6 +112,8 @@ def _refuse_early(session: Session, view: View) -> None:
     """What is known already of what would refuse it later, before anything is changed and anybody told. That nothing
     was written alone may be seen only once the intent log is replayed."""
     root = view.mine.members[0]
+    if error := cannot_mount(session.local, _mounting(view.mine), f"sudo zrep rejoin {quote(view.name)}"):
+        raise error.about(view.name)
     for refusal in (*covered(session.local, view.mine.members), *refused_rejoin(session.local, view.tag, view.mine)):
         raise refusal.about(view.name)
     if not root.volume and (elsewhere := session.local.ask(ReadUsers(root.name)).elsewhere):
@@ -119,6 +121,13 @@ def _refuse_early(session: Session, view: View) -> None:
     bases = _bases(view.mine, _guids(view.theirs))
     known = [member.name for member in view.mine.members if _surely_written(member, bases.get(member.name))]
     refuse_split(session, view.mine, split_members(view.mine, known), bases)
+
+
+def _mounting(mine: Tree) -> list[Step]:
+    """What a rejoin mounts and unmounts before it knows what was written here alone."""
+    logs = (m for m in mine.members if m.may_have_log and _can_be_mounted(m) and m.get("canmount") != "off")
+    mounted = (m for m in mine.members if m.mounted)
+    return [*(Mount(End.SOURCE, m.name) for m in logs), *(Unmount(End.SOURCE, m.name) for m in mounted)]
 
 
 def _surely_written(member: Member, base: Snapshot | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
@@ -30,7 +31,9 @@ from zrep.ops.read import find_roles, observe_trees, read_token
 
 # Longer than a transaction group takes on disks that are busy.
 _SECONDS = 15.0
-# Seconds after which a peer that has not said a word is one whose wire is full, where streams fill it.
+# Whoever monitors waits seconds. A peer that has not said a word so many seconds after it was dialled, and not all that
+# it is asked so many after the beginning, has a full wire, where streams of zrep's fill it.
+_GREETING = 2.0
 _PATIENCE = 3.0
 # What whoever has the lock is about to finish.
 _UNFINISHED = frozenset({State.INIT_UNFINISHED, State.REJOIN_UNFINISHED, State.ROLE_CHANGE_UNFINISHED})
@@ -46,10 +49,12 @@ def status(session: Session, names: Sequence[str], *, members: bool = False) -> 
     lost = [] if names else lost_rows(session)
     if not chosen and not lost and not session.options.may_be_empty:
         raise session.nothing_here()
+    patience = _patience(session, roles)
     found = _observe(session, session.local, {name: roles[name].recursive for name in chosen})
     trees = {name: tree for name, tree in found.items() if isinstance(tree, Tree)}
     recalled = _recall(session, trees.values(), *chosen)
-    peers = _ask(session, [tree for tree in trees.values() if tree.role.paired and not tree.role.only_dialled])
+    asked = [tree for tree in trees.values() if tree.role.paired and not tree.role.only_dialled]
+    peers = _ask(session, asked, patience)
     masters = [tree.members[0] for tree in trees.values() if tree.role.master]
     left = find_left_out(session.local, session.tag, masters)
     rows = [
@@ -130,24 +135,45 @@ class _Other(Struct, frozen=True):
         return self.half.members[0]
 
 
-def _ask(session: Session, trees: Sequence[Tree]) -> dict[str, _Other | ZrepError]:
+class _Patience(Struct, frozen=True):
+    """Until when (monotonic) a peer is waited for while zrep is at work on pairs with it. paired: the host of the other
+    half of each filesystem here; busy: those that somebody had locked at the beginning: the queue of a wire is full for
+    seconds after the last stream."""
+
+    until: float
+    paired: Mapping[str, str]
+    busy: Sequence[str]
+
+    def at_work(self, session: Session, host: str) -> list[str]:
+        """The filesystems with their other half on a host that zrep is at work on, or was."""
+        locked = session.local.ask(ReadHolders(tuple(name for name, peer in self.paired.items() if peer == host)))
+        return [name for name in self.busy if self.paired[name] == host] or list(locked)
+
+
+def _patience(session: Session, roles: Mapping[str, Role]) -> _Patience:
+    paired = {name: role.peer_host for name, role in roles.items() if role.paired}
+    busy = session.local.ask(ReadHolders(tuple(paired))) if paired else {}
+    return _Patience(time.monotonic() + _PATIENCE, paired, tuple(busy))
+
+
+def _ask(session: Session, trees: Sequence[Tree], patience: _Patience) -> dict[str, _Other | ZrepError]:
     """The other halves by their names here, those that are there; instead of each of a peer's, what kept it from being
     asked."""
     by_peer: dict[str, list[Tree]] = {}
     for tree in trees:
         by_peer.setdefault(tree.role.peer_host, []).append(tree)
-    peers = [partial(_ask_peer, session, host, mine) for host, mine in by_peer.items()]
+    peers = [partial(_ask_peer, session, host, mine, patience) for host, mine in by_peer.items()]
     found: dict[str, _Other | ZrepError] = {}
     for answers in session.side_by_side(peers, len(peers)):
         found |= answers
     return found
 
 
-def _ask_peer(session: Session, host: str, mine: Sequence[Tree]) -> dict[str, _Other | ZrepError]:
-    """The same of one peer. Where it has not said a word in seconds because streams fill the wire, that is the answer:
-    monitoring does not wait for their end."""
+def _ask_peer(session: Session, name: str, mine: Sequence[Tree], patience: _Patience) -> dict[str, _Other | ZrepError]:
+    """The same of one peer. Where streams fill the wire to it, that is the answer: monitoring does not wait for their
+    end. A peer that greets soon has a wire, and is waited for."""
     try:
-        peer = session.host(host)
+        peer = session.host(name)
     except ZrepError as error:
         return {each.name: error for each in mine}
     if peer.answered:
@@ -160,24 +186,20 @@ def _ask_peer(session: Session, host: str, mine: Sequence[Tree]) -> dict[str, _O
         except BaseException as error:  # raised where it is waited for
             said.append(error)
 
+    began = time.monotonic()
     ended = start(ask)
-    if not ended.wait(_PATIENCE) and not peer.answered and (full := _wire_is_full(session, host)):
-        return {each.name: full for each in mine}
+    if not ended.wait(_GREETING) and not peer.answered:
+        ended.wait(max(_GREETING / 4, patience.until - time.monotonic()))
+        if not said and (working := patience.at_work(session, name)):
+            peer.hang_up()  # what is under way changes nothing, and its end would take as long as an answer
+            evidence = f"no answer in {time.monotonic() - began:.0f} s, while zrep is at work on {', '.join(working)}"
+            full = BusyError(f"the wire to {name} is full", evidence=evidence)
+            return {each.name: full for each in mine}
     ended.wait()
     [answers] = said
     if isinstance(answers, BaseException):
         raise answers
     return answers
-
-
-def _wire_is_full(session: Session, host: str) -> BusyError | None:
-    """What that a peer has said nothing yet is taken for while zrep is at work on pairs with it."""
-    names = [name for name, role in find_roles(session.local, session.tag).items() if role.peer_host == host]
-    locked = session.local.ask(ReadHolders(tuple(names)))
-    if not locked:
-        return None
-    evidence = f"no answer in {_PATIENCE:.0f} s, while zrep is at work on {', '.join(locked)}"
-    return BusyError(f"the wire to {host} is full", evidence=evidence)
 
 
 def _answers(session: Session, peer: Host, mine: Sequence[Tree]) -> dict[str, _Other | ZrepError]:

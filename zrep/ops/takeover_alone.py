@@ -7,6 +7,7 @@ the peer is fenced.
 from __future__ import annotations
 
 from collections.abc import Callable
+from shlex import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,7 +33,7 @@ from zrep.ops.execute import Executor
 from zrep.ops.memory import Memory, left_behind, recall
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
-from zrep.ops.preflight import preflight_alone, unusable_key
+from zrep.ops.preflight import cannot_mount, preflight_alone, unusable_key
 from zrep.ops.read import observe, observe_tree, read_token
 from zrep.ops.repair import open_again
 from zrep.ops.tags import check_taking
@@ -88,6 +89,7 @@ def forced_takeover(
         if error := unusable_key(session.local, member):
             raise error.about(member.name)
     check_taking(session, tree)
+    _refuse_mount(session, tree)
     loss = _loss(session, tree, newest=newest)
     generation = session.new_identity()
     if not insist:
@@ -121,6 +123,13 @@ def forced_takeover(
 
 def _read(session: Session, link: Link, *, sync_txg: bool = False) -> Tree:
     return observe_tree(session.local, session.tag, link.name, recursive=link.role.recursive, sync_txg=sync_txg)
+
+
+def _refuse_mount(session: Session, tree: Tree) -> None:
+    """RefusedError for who would take the role, and could not mount what he then is the master of."""
+    plan = plan_open(End.TARGET, tree, session.tag)
+    if error := cannot_mount(session.local, plan, f"sudo zrep takeover -L {quote(tree.name)}"):
+        raise error.about(tree.name)
 
 
 def _at_one_moment(session: Session, executor: Executor, link: Link, tree: Tree, loss: Loss) -> Tree:
@@ -180,6 +189,7 @@ def _insist(
         raise BusyError("its role changed meanwhile", filesystem=name)
     tree = _read(session, Link(session.tag, name, found.role))
     check_taking(session, tree)
+    _refuse_mount(session, tree)
     if not stuck:
         open_again(session, executor, End.TARGET, tree)
         hooks.tell(session, session.local, "after-promote", name, found.role)

@@ -203,6 +203,11 @@ class RemoteHost:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = ""
 
+    def hang_up(self) -> None:
+        """End the connection at once: a full wire would keep the helper from hearing of it for long."""
+        if (child := self._child) is not None:
+            process.end(child)
+
     # --- one connection ---
 
     def _ssh(self) -> list[str]:

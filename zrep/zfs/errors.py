@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -136,10 +137,12 @@ def missing_program(completed: Completed, host: str) -> RefusedError | None:
     )
 
 
-def warnings(completed: Completed) -> list[str]:
-    """What zfs receive said although it succeeded, as of a property that could not be set."""
+def warnings(completed: Completed, exclude: Iterable[str] = ()) -> list[str]:
+    """What zfs receive said although it succeeded, as of a property that could not be set. exclude: what was to be
+    left out: who may not set it is told that he may not inherit it either, and it is left out all the same."""
     said = [one_line(line) for line in completed.err.splitlines()] if completed.status == 0 else []
-    return [line for line in said if line.startswith(("cannot ", "warning: "))]
+    left_out = tuple(f"cannot receive {name} property on " for name in exclude)
+    return [line for line in said if line.startswith(("cannot ", "warning: ")) and not line.startswith(left_out)]
 
 
 # A step that finds its goal reached already is done: a run may have been cut between doing and knowing.
