@@ -62,7 +62,7 @@ _zrep() {
             options="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after --moved -r --no-recursive --exclude --include -n --dry-run -v --verbose --json"
             takes="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after" ;;
         clear) options="-L --keep-base -n --dry-run -v --verbose --json" ;;
-        doctor) options="--may-be-empty -v --verbose --json" ;;
+        doctor) options="--fix --may-be-empty -v --verbose --json" ;;
         boot)
             options="--ask --wait --open -v --verbose --json"
             takes="--wait" ;;

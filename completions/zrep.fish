@@ -129,6 +129,7 @@ complete -c zrep -n '__zrep_argument_is 1 sync -S refresh expire -e' -a all -d '
 complete -c zrep -n '__zrep_command_is sync -S pause' -a '(__zrep_pairs -L)' -d Master
 
 # doctor
+complete -c zrep -n '__zrep_command_is doctor' -l fix -d 'Mend what is safe to mend'
 complete -c zrep -n '__zrep_command_is doctor' -l may-be-empty -d 'No pair under this tag is no mistake'
 complete -c zrep -n '__zrep_command_is doctor' -s v -l verbose -d 'Say what was done'
 complete -c zrep -n '__zrep_command_is doctor' -l json -d 'Results and errors as one JSON document'

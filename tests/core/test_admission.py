@@ -78,6 +78,7 @@ HOST: list[tuple[Request[Any], str]] = [
     (asked.ReadMounts(), "b"),
     (asked.FindUnmakable(("/tank/a/c",)), "b"),
     (asked.ReadSchedule(), "b"),
+    (asked.ReadSessionLimit(), "b"),
     (asked.ReadPoolSpace("tank"), "rsbk"),
     (asked.ReadPoolSpace("rpool"), ""),
     (asked.ReadFeatures("tank"), "rsbk"),

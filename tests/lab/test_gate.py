@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import PICTURE, REFUSED, TRACES, alone, in_step, made, silent, snapshots, unchanged
+from tests.lab.zrep_on import BUSY, PICTURE, REFUSED, TRACES, alone, in_step, made, silent, snapshots, unchanged
 
 A, B = "tank/a", "tank/data/a"
 
@@ -28,6 +28,13 @@ def linked(lab: Lab, words: str = "--tree tank/data --receive") -> tuple[Host, H
     silent(alpha, f"ZREP_SAVE_COUNT=2 zrep init {A} beta {B}")
     alpha.run(f"echo more > /{A}/file")
     return alpha, beta
+
+
+# Where somebody would leave something behind.
+FILES = r"""
+ls -la /root /etc /tmp /run/zrep | grep -v -e ' \.\.\?$' -e total -e evil
+cat /etc/passwd /root/.ssh/authorized_keys
+"""
 
 
 class TestOperations:
@@ -51,8 +58,8 @@ class TestOperations:
                 done = alpha.run(command, check=False)
             assert (done.rc, "the gate of beta does not admit" in done.err, why in done.err) == (REFUSED, True, True)
         gate(beta, "--tree tank/data --send")
-        alpha.run(f"echo new > /{A}/file; zrep sync all", check=False)  # which takes a snapshot for later
-        with unchanged(lab, PICTURE):
+        alpha.run(f"echo new > /{A}/file")
+        with unchanged(lab):
             done = alpha.run(f"zrep sync {A}", check=False)
         assert (done.rc, "without --receive" in done.err) == (REFUSED, True), done
         gate(beta, "--tree tank/data2 --receive --send")
@@ -162,6 +169,99 @@ host.close()
 """
 
 
+# Command lines given to the gate as they are; each must be refused.
+LINES = r"""
+import subprocess
+from zrep.wire import ssh
+from zrep.wire.ssh import Admitted, Receiver, Sender
+from zrep.zfs.stream_words import Receiving, Sending
+
+A, LOCK, TOKEN = "tank/data/a", "/var/run/zrep/tank%data%a.receive", "1.0123456789abcdef"
+helper, loot = ssh.helper("zrep"), "touch /root/loot"
+
+def receive(target, lock=LOCK, **more):
+    return ssh.build(Receiver(False, (Admitted(lock, TOKEN, Receiving(target, **more)),)))
+
+lines = [
+    loot, f"sh -c '{loot}'", "zrep peer", "zrep failover tank/data/a", "zfs destroy -r tank",
+    "../zrep", "internal-sftp", "x" * 100000, "",
+    f"{helper}; {loot}", f"{helper} && {loot}", f"{helper}\n{loot}", f"{helper} $({loot})", f"{helper} `{loot}`",
+    helper.replace("'peer'", f"'peer' '{loot}'"), helper.replace("'peer'", "'sync'"),
+    helper.replace("exec", loot + "; exec"),
+    ssh.build(Sender((Sending("tank/other@1"),))), ssh.build(Sender((Sending("tank/data/a@daily"),))),
+    receive("tank/other"), receive("tank/data/../other"), receive("tank"), receive("tank/data2"),
+    receive(A, override=(("mountpoint", "/etc"),)), receive(A, override=(("zrep:outfilter", loot),)),
+    receive(A, infilter=loot), receive(A, exclude=("readonly",), override=(("readonly", "off"),)),
+    receive(A, lock="/tank/data/a/link"), receive(A, lock="/etc/passwd"), receive(A, lock="/var/run/zrep/../../root/x"),
+    receive(A), receive(A).replace("zfs' 'receive'", "zfs' 'receive' '-F'"),
+]
+way = ["ssh", "-o", "ControlMaster=auto", "-o", "ControlPath=/tmp/lines", "-o", "ControlPersist=20", "root@beta"]
+for line in lines:
+    done = subprocess.run([*way, line or " "], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert done.returncode not in (0, 255) and "Traceback" not in done.stderr, (line[:300], done)
+print(len(lines), "refused")
+"""
+
+# A stream that is let in, from a dataset with all that could hurt.
+EVIL = r"""
+import subprocess, sys
+from zrep.core import requests as r, steps as s
+from zrep.core.pair import End
+from zrep.wire.client import RemoteHost
+
+T = "tank/data/evil"
+host = RemoteHost("root@beta")
+assert host.ask(r.Lock((T,), 5.0, "zrep")) == []
+granted = host.ask(r.Grant("zrep", {T: r.NO_GENERATION}, {T: T}))
+into = host.receiver([(s.SendStream(End.SOURCE, "tank/evil@1", T), granted[T])], marked=False)
+sender = subprocess.Popen(["zfs", "send", "-p", "tank/evil@1"], stdout=subprocess.PIPE)
+done = subprocess.run(into, stdin=sender.stdout, timeout=60)
+host.close()
+sys.exit(done.returncode)
+"""
+MAKE_EVIL = """
+zfs create -o mountpoint=/srv/evil -o setuid=on -o devices=on -o sharenfs=rw tank/evil
+zfs set com.sun:auto-snapshot=true 'zrep:outfilter=touch /root/loot' zrep:dest-host=localhost tank/evil
+ln -s /etc/passwd /srv/evil/link; cp /bin/sh /srv/evil/root; chmod 4755 /srv/evil/root
+zfs unmount tank/evil; zfs set -u mountpoint=/etc tank/evil
+zfs snapshot tank/evil@1
+"""
+
+# So many connections, ten sessions over each as sshd has it, each of which asks for the helper and keeps it awake.
+MANY = r"""
+import subprocess, sys, time
+from zrep.wire import ssh
+from zrep.wire.messages import Beat, encode
+
+connections = int(sys.argv[1])
+for number in range(connections):
+    way = ["-o", "ControlMaster=yes", "-o", f"ControlPath=/tmp/many.{number}", "root@beta"]
+    subprocess.run(["ssh", "-f", "-N", *way], check=True)
+sessions = [
+    subprocess.Popen(
+        ["ssh", "-S", f"/tmp/many.{number % connections}", "root@beta", ssh.helper("zrep")],
+        stdin=subprocess.PIPE, stdout=open(f"/tmp/many.out.{number}", "wb"), stderr=subprocess.STDOUT, bufsize=0,
+    )
+    for number in range(10 * connections)
+]
+told = False
+while True:
+    for session in sessions:
+        if session.poll() is None:
+            try:
+                session.stdin.write(encode(Beat()))
+            except OSError:
+                pass
+    said = [open(f"/tmp/many.out.{number}").read() for number in range(len(sessions))]
+    let_in = sum("greeting" in each for each in said)
+    turned_away = sum("32 sessions of this gate already" in each for each in said)
+    if not told and let_in + turned_away == len(sessions):
+        print(let_in, turned_away, flush=True)
+        told = True
+    time.sleep(2)
+"""
+
+
 class TestAttacks:
     """With the key, and nothing else; beta lets in what --receive does."""
 
@@ -194,6 +294,26 @@ class TestAttacks:
         assert "ADMITTED" not in done.out
         assert re.match(rf"\d+ refused; {B}\n\(\) \['available', 'encryption'", done.out), done
 
+    def test_no_command_line_of_his_is_run(self, attacked: Lab) -> None:
+        attacked.alpha.put(LINES.encode(), "/lab/lines.py", mode="644")
+        before = attacked.beta.run(FILES).lines
+        with unchanged(attacked), unchanged(attacked, PICTURE):
+            done = attacked.alpha.run("su operator -c '/opt/zrep/bin/python /lab/lines.py'", timeout=300)
+        assert attacked.beta.run(FILES).lines == before
+        assert re.fullmatch(r"\d\d refused\n", done.out), done
+
+    def test_a_stream_brings_data_and_nothing_that_acts(self, attacked: Lab) -> None:
+        alpha, beta = attacked.alpha, attacked.beta
+        alpha.run(MAKE_EVIL, check=False)
+        alpha.put(EVIL.encode(), "/lab/evil.py", mode="644")
+        outside = "{ " + PICTURE + "} | grep -v '^tank/data/evil'"
+        before = [beta.run(look, check=False).lines for look in (outside, FILES, "cat /proc/mounts")]
+        alpha.run("/opt/zrep/bin/python /lab/evil.py", timeout=120)
+        assert [beta.run(look, check=False).lines for look in (outside, FILES, "cat /proc/mounts")] == before
+        assert beta.run("zfs get -H -o property -s local,received all tank/data/evil").out == ""
+        for host in (alpha, beta):
+            host.run("zfs destroy -r $(zfs list -H -o name | grep evil)")
+
     def test_a_long_line_costs_him_his_connection(self, attacked: Lab) -> None:
         alpha = attacked.alpha
         alpha.run(
@@ -207,3 +327,22 @@ class TestAttacks:
         assert done.rc == 1, done
         assert "a line that is too long" in done.out
         silent(alpha, "zrep sync all")
+
+    def test_sessions_without_end_are_bounded(self, attacked: Lab) -> None:
+        """What is one more than a gate's is turned away before it costs much, and there is room again once they end."""
+        alpha, beta = attacked.alpha, attacked.beta
+        alpha.put(MANY.encode(), "/lab/many.py", mode="644")
+        free = "awk '/MemAvailable/ {print $2}' /proc/meminfo"
+        before = int(beta.run(free).out)
+        many = alpha.popen("su operator -c 'exec /opt/zrep/bin/python /lab/many.py 5'")
+        assert many.stdout
+        assert many.stdout.readline() == "32 18\n"
+        assert int(beta.run("pgrep -c -f 'zrep gate --tree'").out) <= 33
+        assert before - int(beta.run(free).out) < 600 << 10
+        with unchanged(attacked):
+            done = alpha.run(f"zrep sync {A}", check=False)
+        assert (done.rc, "beta is busy (zrep: " in done.err) == (BUSY, True), done
+        alpha.run("pkill -u operator; true")
+        many.wait(timeout=60)
+        beta.run("for i in $(seq 60); do pgrep -f 'zrep gate --tree' > /dev/null || exit 0; sleep 1; done; exit 1")
+        silent(alpha, f"zrep sync {A}")

@@ -490,6 +490,7 @@ class Peer:
 
     local = False
     answered = True
+    noise = ""
 
     def __init__(self, wire: Wire, host: LocalHost) -> None:
         self.name = host.name

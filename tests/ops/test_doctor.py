@@ -10,7 +10,8 @@ from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts
 from tests.ops.pairs import A, B
 from tests.ops.picture import look
-from zrep.host import schedule
+from zrep.host import schedule, sshd
+from zrep.host.local import LocalHost
 from zrep.ops.doctor import doctor
 
 
@@ -21,6 +22,7 @@ def cron(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     file.write_text("* * * * * root zrep sync all\n")
     monkeypatch.setattr(schedule, "CRON", (str(file),))
     monkeypatch.setattr(schedule, "TIMERS", ())
+    monkeypatch.setattr(sshd, "CONFIG", str(tmp_path / "sshd_config"))
     return file
 
 
@@ -74,3 +76,83 @@ def test_nobody_runs_it(linked: Hosts, cron: Path) -> None:
 def test_a_peer_that_cannot_be_asked_is_the_finding(linked: Hosts) -> None:
     linked.wire.cut = True
     assert linked.run("alpha", lambda session: doctor(session, [])).code == 5
+
+
+# On which host, what is done there, what doctor says of it, the command that mends it, and whether --fix takes that.
+FOUND = [
+    ("beta", f"zfs set canmount=on {B}", "mounts by itself at the next boot", f"canmount=noauto {B}", True),
+    (
+        "beta",
+        f"zfs set zrep:lock-pid=4711 {B}",
+        "a shell zrep has left its lock",
+        f"zfs inherit zrep:lock-pid {B}",
+        True,
+    ),
+    ("alpha", f"zfs set zrep:lock-pid=4711 {A}", f"its lock on {A}", f"zfs inherit zrep:lock-pid {A}", True),
+    ("alpha", f"zfs hold zrep {A}@zrep_000001", "1 snapshots of tank/a on alpha are held", "zfs release zrep", True),
+    ("beta", f"zfs hold zrep {B}@zrep_000001", "1 snapshots of tank/b on beta are held", "zfs release zrep", True),
+]
+
+
+@pytest.mark.parametrize(("host", "command", "says", "mends", "safe"), FOUND, ids=[each[1] for each in FOUND])
+@pytest.mark.parametrize("here", ["alpha", "beta"])
+def test_what_is_safe_is_mended_where_that_is_wanted(
+    linked: Hosts, here: str, host: str, command: str, says: str, mends: str, safe: bool
+) -> None:
+    linked["alpha"].write(A, "more", b"x")
+    pairs.good(linked.run("alpha", pairs.SYNC_ALL))
+    linked[host].sh(command)
+    ended = found(linked, here)
+    name = A if here == "alpha" else B
+    assert ended.code == 1, ended.text
+    assert says in ended.text
+    assert mends in ended.text
+    assert f"; or: zrep doctor --fix {name}" in ended.text
+    mended = linked.run(here, lambda session: doctor(session, [], fix=True))
+    assert (mended.code, mended.text.count("mended: ")) == (0, 1), mended.text
+    assert found(linked, here).code == 0
+    pairs.good(linked.run("alpha", pairs.SYNC_ALL))
+
+
+@pytest.mark.parametrize(
+    ("name", "tool"), [("zfs-auto-snap_hourly-2026", "zfs-auto-snapshot"), ("autosnap_2026-01-01_daily", "sanoid")]
+)
+def test_a_program_that_makes_snapshots_of_the_replica(linked: Hosts, name: str, tool: str) -> None:
+    linked["beta"].sh(f"zfs snapshot {B}@{name}")
+    ended = found(linked)
+    assert f"{tool} makes snapshots of the replica {B} on beta (@{name}, which the master does not have)" in ended.text
+    mended = linked.run("alpha", lambda session: doctor(session, [], fix=True))
+    assert ("mended" in mended.text) == (tool == "zfs-auto-snapshot")
+    assert (found(linked).code == 0) == (tool == "zfs-auto-snapshot")
+
+
+def test_what_sshd_and_login_files_do(linked: Hosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sshd_config").write_text("# MaxSessions 20\nInclude none/*\nmaxsessions 2\nMaxSessions 10\n")
+    monkeypatch.setattr("tests.ops.hosts.Peer.noise", "Welcome to beta")
+    ended = found(linked)
+    assert "sshd on beta lets a connection have 2 sessions, and a run has up to 5" in ended.text
+    assert "login files on beta print something where nobody logs in to read it (Welcome to beta)" in ended.text
+
+
+def test_what_a_user_lacks(linked: Hosts) -> None:
+    linked.wire.users["beta"] = "operator"
+    linked["beta"].sh(f"zfs allow -u operator canmount,create,hold,mount,readonly,receive,release,rename {B}")
+    ended = found(linked)
+    assert "operator lacks permissions on tank/b on beta (destroy, userprop)" in ended.text
+    assert "next: as root on beta: zrep allow operator tank/b --receive --apply" in ended.text
+    linked["beta"].sh("zfs allow -u operator destroy,userprop tank")
+    assert "lacks permissions" not in found(linked).text
+
+
+def test_what_is_mounted_in_the_master_and_is_no_dataset(linked: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = LocalHost.mountinfo
+    more = "99 {} 0:44 / /tank/a/cache rw - tmpfs none rw\n"
+
+    def mountinfo(self: LocalHost) -> str:
+        table = own(self) if not hasattr(self, "_wire") else self._wire.world.host(self.name).mountinfo()
+        master = next((line.split()[0] for line in table.splitlines() if " /tank/a " in line), "")
+        return table + (more.format(master) if master else "")
+
+    monkeypatch.setattr("tests.ops.hosts.ModelHost.mountinfo", mountinfo)
+    ended = found(linked)
+    assert "what is written to /tank/a/cache on alpha is not replicated, though it is in tank/a" in ended.text

@@ -105,6 +105,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadOtherRoles("zrep", (A, B)), {A: {"offsite": ROLE}}),
     (asked.IsRunning(1), True),
     (asked.ReadSchedule(), ["/etc/cron.d/zrep"]),
+    (asked.ReadSessionLimit(), 10),
     (asked.ReadFeatures("tank"), ["encryption", "large_blocks"]),
     (asked.ReadPoolSpace("tank"), PoolSpace(2**50, 2**40)),
     (asked.ReadToken(TOKEN), TokenContents(True, "1", "2", 3)),

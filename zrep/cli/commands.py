@@ -621,6 +621,7 @@ def changeconfig(
 def doctor(
     context: typer.Context,
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what is safe to mend.")] = False,
     may_be_empty: MayBeEmpty = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -630,7 +631,7 @@ def doctor(
 
     names = running.filesystems(filesystems or ["all"])
     session = running.begin(context.obj, may_be_empty=may_be_empty, verbose=verbose, json=json)
-    return running.run(session, lambda: doctor(session, names))
+    return running.run(session, lambda: doctor(session, names, fix=fix))
 
 
 @app.command()

@@ -141,14 +141,22 @@ def _gate(words: list[str]) -> int | None:
     """A session of a peer behind a gate; None where its words are for the command line parser. What the peer may have
     brought along in the environment counts for nothing."""
     from zrep.cli.settings import SETTINGS, load_defaults, read_settings
+
+    own = {name: os.environ.pop(name) for name in SETTINGS if name in os.environ}
+    settings = read_settings(allowed=load_defaults().filters)
+    last = False
+    if "SSH_CONNECTION" in os.environ:
+        # Before the rest of zrep is loaded: who opens connections without end is turned away for little.
+        from zrep.host.slots import take_session
+
+        last = take_session(settings, words)
     from zrep.wire.gate import gate_of, run
 
     gate = gate_of(words)
     if gate is None:
+        os.environ |= own
         return None
-    for name in SETTINGS:
-        os.environ.pop(name, None)
-    return run(gate, read_settings(allowed=load_defaults().filters))
+    return run(gate, settings, last=last)
 
 
 def _plain_sync(arguments: Sequence[str]) -> bool:

@@ -130,7 +130,7 @@ def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
             return _needs(gate, "send", "receive") or _outside(gate, [name, *_snapshot_of(request)])
         case asked.IsReadable(snapshot=name):
             return _needs(gate, "send", "receive") or _outside(gate, [name])
-        case asked.ReadMounts() | asked.FindUnmakable() | asked.ReadSchedule():
+        case asked.ReadMounts() | asked.FindUnmakable() | asked.ReadSchedule() | asked.ReadSessionLimit():
             return _needs(gate, "send", "receive")
         case asked.TakeSnapshots(tag=tag, moments=moments):
             return next(filter(None, (_moment(gate, tag, moment, paired) for moment in moments)), "")

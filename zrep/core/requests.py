@@ -122,6 +122,12 @@ class ReadSchedule(Request[list[str]], frozen=True):
     looks = True
 
 
+class ReadSessionLimit(Request[int], frozen=True):
+    """How many sessions the ssh server there lets a connection have."""
+
+    looks = True
+
+
 class IsRunning(Request[bool], frozen=True):
     """Whether the host has a process of this number."""
 

@@ -17,7 +17,21 @@ from zrep.core.errors import BugError, BusyError, RefusedError
 from zrep.core.requests import Answer, Dial, Identify, Identity, Lock, ReadHolders, ReadRights, Request, Unlock
 from zrep.core.rights import Rights
 from zrep.core.steps import SendStream
-from zrep.host import changes, history, hooks, memory, pools, process, procfs, quiesce, reads, schedule, streams, users  # noqa: F401  # each registers what it carries out
+from zrep.host import (  # noqa: F401  # each registers what it carries out
+    changes,
+    history,
+    hooks,
+    memory,
+    pools,
+    process,
+    procfs,
+    quiesce,
+    reads,
+    schedule,
+    sshd,
+    streams,
+    users,
+)
 from zrep.host.locks import Locks
 from zrep.host.machine import Machine, carry_out
 from zrep.zfs import commands, parse
@@ -36,6 +50,11 @@ class Host(Protocol):
     @property
     def answered(self) -> bool:
         """Whether it has said anything yet."""
+        ...
+
+    @property
+    def noise(self) -> str:
+        """What login files there printed before zrep began, the first line of it."""
         ...
 
     def ask(self, request: Request[Answer]) -> Answer:
@@ -86,6 +105,7 @@ class LocalHost(Machine):
 
     local = True
     answered = True
+    noise = ""
     watch: Watch | None = None
 
     def ask(self, request: Request[Answer]) -> Answer:

@@ -30,6 +30,10 @@ class _There:
     def answered(self) -> bool:
         return self._host.answered
 
+    @property
+    def noise(self) -> str:
+        return self._host.noise
+
     def ask(self, request: Request[Answer]) -> Answer:
         return self._host.ask(request)
 

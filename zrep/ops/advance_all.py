@@ -119,10 +119,14 @@ def advance_all(session: Session, views: list[View], limits: Limits) -> list[Out
     moving = [(view, advance) for view, advance in moving if view.name not in taken_by_others]
     outcomes += _stand_still(session, [(view, advance) for view, advance in plans if advance.idle])
     try:
-        _grant(session, moving)
+        refused = _grant(session, moving)
     except UnreachableError as error:
         session.unlock(*(view.link for view, _ in moving))
         return outcomes + each_failed([view.link for view, _ in moving], error)
+    for view in [view for view, _ in moving if _root(view) in refused]:
+        outcomes.append(Outcome(view.name, error=copy.copy(refused[_root(view)]).about(view.name)))
+        session.unlock(view.link)
+    moving = [(view, advance) for view, advance in moving if _root(view) not in refused]
     _announce(session, moving)
     due = [view for view, advance in moving if not advance.pending]
     failed = take_snapshots(session, due, limits.pool_space)
@@ -162,21 +166,32 @@ def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Ou
     return outcomes
 
 
-def _grant(session: Session, plans: list[tuple[View, Advance]]) -> None:
+def _root(view: View) -> str:
+    """What of this host gets its snapshots at one moment: the root of a tree, or a filesystem alone."""
+    return view.link.within or view.name
+
+
+def _grant(session: Session, plans: Sequence[tuple[View, Advance]]) -> dict[str, ZrepError]:
     """Have the replicas' host look once more at what they are, and let their streams in: one request for all. A peer
-    that is lost by now is noticed before there is a snapshot; one that is not let in here is asked for at its turn."""
+    that is lost by now is noticed before there is a snapshot, and so is one whose gate lets no stream in: those, by
+    their root here. One that is not let in for what it is, is asked for at its turn."""
     if not plans:
-        return
+        return {}
     replicas = {view.theirs.name: view.pair.target.role.gen for view, _ in plans}
     roots = {view.theirs.name: view.executor.root or view.theirs.name for view, _ in plans}
     try:
         granted = plans[0][0].executor.target.ask(Grant(session.tag, replicas, roots))
     except UnreachableError:
         raise
+    except RefusedError as error:
+        if len(plans) == 1:
+            return {_root(plans[0][0]): error}
+        return dict(chain.from_iterable(_grant(session, [plan]).items() for plan in plans))
     except ZrepError:  # of one of them
-        return
+        return {}
     for view, _ in plans:
         view.executor.granted = granted.get(view.theirs.name)
+    return {}
 
 
 def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:

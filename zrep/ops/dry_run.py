@@ -67,6 +67,10 @@ class DryRunHost:
     def answered(self) -> bool:
         return self._host.answered
 
+    @property
+    def noise(self) -> str:
+        return self._host.noise
+
     def ask(self, request: Request[Answer]) -> Answer:
         answer: Answer = self._looked(request) if request.looks else self._pretended(request)
         return answer

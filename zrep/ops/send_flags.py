@@ -56,11 +56,17 @@ def receivable(host: Host, source: Member, parent: Member, role: Role, *, asked:
 
 def _reason(word: str, features: Collection[str], source: Member, parent: Member, role: Role) -> str:
     """Why what a flag sends cannot be received, "" if it can."""
+    if feature := lacking(word, features, encrypted=source.encrypted):
+        return f"feature@{feature} of the pool {pool_of(parent.name)} is not enabled"
     flag = _SHORT.get(word, word)
-    if flag not in _NEEDS or (flag == "-w" and not source.encrypted):
-        return ""
-    lacks = [feature for feature in _NEEDS[flag][1] if feature not in features]
-    if lacks:
-        return f"feature@{lacks[0]} of the pool {pool_of(parent.name)} is not enabled"
     # What is encrypted takes none but from a raw stream.
     return "that is encrypted" if flag == "-e" and parent.encrypted and not role.raw else ""
+
+
+def lacking(word: str, features: Collection[str], *, encrypted: bool) -> str:
+    """The first feature that a pool lacks of those that what a flag sends needs there, "" for none. encrypted: what is
+    sent is."""
+    flag = _SHORT.get(word, word)
+    if flag not in _NEEDS or (flag == "-w" and not encrypted):
+        return ""
+    return next((feature for feature in _NEEDS[flag][1] if feature not in features), "")

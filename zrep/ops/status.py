@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from zrep.core.busy import BUSY_IS_NEWS, long_busy, whose
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import diagnose, diagnose_alone, unread
-from zrep.core.errors import BusyError, ZrepError
+from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.moving import Moving, read_moving
 from zrep.core.neighbours import LeftOut
 from zrep.core.pair import End, Lane, Pair, Tree, newest_common, plain_tree
@@ -210,6 +210,9 @@ def _answers(session: Session, peer: Host, mine: Sequence[Tree]) -> dict[str, _O
         masters = [other.members[0] for other in theirs.values() if isinstance(other, Tree) and other.role.master]
         left = find_left_out(peer, session.tag, masters, here=False)
     except ZrepError as error:
+        if isinstance(error, RefusedError) and len(mine) > 1 and peer.answered:  # by a gate, for one of them
+            middle = len(mine) // 2
+            return _answers(session, peer, mine[:middle]) | _answers(session, peer, mine[middle:])
         return {x.name: error for x in mine}
     for each in (each for each in mine if each.role.peer_fs in theirs):
         other = theirs[each.role.peer_fs]

@@ -143,6 +143,17 @@ def _holder(session: Session, link: Link) -> Holder | None:
     return None
 
 
+def _halves(
+    session: Session, links: list[Link], everything: bool, jobs: int, wait: float
+) -> tuple[list[Link], list[Outcome]]:
+    """The same where a gate refuses what one of them is: the others are none of that."""
+    session.unlock(*links)
+    middle = len(links) // 2
+    taken, outcomes = _round(session, links[:middle], everything, jobs, wait)
+    more_taken, more = _round(session, links[middle:], everything, jobs, wait)
+    return [*taken, *more_taken], [*outcomes, *more]
+
+
 def _round(
     session: Session, links: list[Link], everything: bool, jobs: int, wait: float
 ) -> tuple[list[Link], list[Outcome]]:
@@ -158,6 +169,8 @@ def _round(
         reached(session, [link for link in links if link.name not in {*taken, *unseen}])
         not_reached(session, [link for link in links if link.name in unseen])
     except ZrepError as error:
+        if isinstance(error, RefusedError) and len(links) > 1 and session.peer(links[0].role).answered:
+            return _halves(session, links, everything, jobs, wait)
         not_reached(session, links)
         waiting = [link for link in links if not link.role.paused]
         resting = [_paused(link, everything, link.role.paused) for link in links if link.role.paused]

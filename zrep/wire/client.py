@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO, NoReturn, TypeVar
 
-from zrep.core.errors import RefusedError, UnreachableError, ZrepError, one_line
+from zrep.core.errors import BusyError, RefusedError, UnreachableError, ZrepError, one_line
 from zrep.core.requests import Answer, Identify, Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import SendStream
 from zrep.host import process
 from zrep.host.local import Watch
+from zrep.host.streams import STREAM_MARK
 from zrep.host.trust import others_may_write
 from zrep.wire import ssh
 from zrep.wire.messages import (
@@ -52,6 +53,7 @@ CONNECT_SECONDS = 10
 SILENCE_SECONDS = 25.0
 REQUEST_SECONDS = 900.0
 _NOISE_LINES = 2000
+_NOISE_SHOWN = 80
 
 Said = TypeVar("Said")
 
@@ -129,6 +131,7 @@ class RemoteHost:
         self._waiting: dict[int, _Waiting[Answered | Failed]] = {}
         self._numbers = itertools.count(1)
         self._heard = 0.0
+        self.noise = ""
         self._greeted = False
         self._ended = False
         self._write = threading.Lock()
@@ -279,6 +282,8 @@ class RemoteHost:
             if greeting := read_greeting(line):
                 self._greeting.put((greeting,))
                 return
+            if not self.noise and (words := line.decode(errors="replace").strip()) != STREAM_MARK:
+                self.noise = one_line(words[:_NOISE_SHOWN])
             if number >= _NOISE_LINES:
                 raise MalformedError("no greeting", evidence=f"{_NOISE_LINES} lines of something else")
 
@@ -364,6 +369,8 @@ class RemoteHost:
                 evidence=said,
                 advice="install it there, or set ZREP_PATH to its full path",
             )
+        if not self._greeted and status == BusyError.exit_code:  # so its gate has said
+            return BusyError(f"{self.name} is busy", evidence=said)
         if not self._greeted:
             return RefusedError(
                 f"what answers as zrep on {self.name} is not this program",

@@ -83,7 +83,7 @@ def log(client: str, reason: str) -> None:
 
 def serve(gate: Gate, settings: Settings, environment: Mapping[str, str]) -> int:
     """Carry out, or refuse, what the peer's command line asks for; the exit status."""
-    client = environment.get("SSH_CONNECTION", "somebody").split(" ")[0]
+    client = _client(environment)
     line = environment.get("SSH_ORIGINAL_COMMAND", "")
     try:
         match ssh.parse(line):
@@ -97,6 +97,10 @@ def serve(gate: Gate, settings: Settings, environment: Mapping[str, str]) -> int
     except ZrepError as error:
         log(client, error.line())
         raise
+
+
+def _client(environment: Mapping[str, str]) -> str:
+    return environment.get("SSH_CONNECTION", "somebody").split(" ")[0]
 
 
 def _refuse(host: LocalHost, reason: str) -> None:
@@ -244,8 +248,11 @@ def gate_of(words: list[str]) -> Gate | None:
     return Gate(tuple(trees), "--send" in flags, "--receive" in flags, "--keep" in flags)
 
 
-def run(gate: Gate, settings: Settings) -> int:
-    """One session of the peer; the exit status. Whatever is wrong is one line, and no more."""
+def run(gate: Gate, settings: Settings, *, last: bool = False) -> int:
+    """One session of the peer; the exit status. Whatever is wrong is one line, and no more. last: no other session is
+    let in until one has ended, which is told once and not for each that is turned away."""
+    if last:
+        log(_client(os.environ), "all that would be one session more")
     try:
         return serve(gate, settings, os.environ)
     except ZrepError as error:

@@ -1,0 +1,112 @@
+"""A peer whose gate lets no stream in is asked before there is a snapshot; the other pairs with it go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.ops import pairs, trees
+from tests.ops.hosts import Hosts, ModelHost
+from tests.ops.pairs import SYNC_ALL, A, B, good
+from zrep.core.admission import Gate, refusal
+from zrep.core.errors import RefusedError
+from zrep.core.requests import Answer, Grant, Request
+from zrep.ops.init_check import Request as Init
+from zrep.ops.status import status
+
+
+@pytest.fixture
+def gated(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> list[Gate]:
+    """Beta's gates: those put in here admit what they do of streams, none: all."""
+    gates: list[Gate] = []
+    asked = ModelHost.ask
+
+    def ask(self: ModelHost, request: Request[Answer]) -> Answer:
+        for gate in gates if self.name == "beta" and isinstance(request, Grant) else ():
+            if reason := refusal(gate, request, lambda name: False):
+                raise RefusedError(f"the gate of beta does not admit {reason}")
+        return asked(self, request)
+
+    monkeypatch.setattr(ModelHost, "ask", ask)
+    return gates
+
+
+def snapshots(hosts: Hosts, *names: str) -> Sequence[list[str]]:
+    return [trees.snapshots(hosts, "alpha", name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("gate", "says"),
+    [
+        (Gate((B,), send=True), "does not admit it without --receive"),
+        (Gate(("tank",), send=True), "does not admit it without --receive"),
+    ],
+)
+def test_no_snapshot_is_made_for_a_stream_that_is_not_let_in(
+    hosts: Hosts, gated: list[Gate], gate: Gate, says: str
+) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].write(A, "more", b"x")
+    gated.append(gate)
+    before = hosts.world.view()
+    ended = hosts.run("alpha", SYNC_ALL)
+    assert (ended.code, says in ended.text) == (3, True), ended.text
+    assert hosts.world.view() == before
+    gated.clear()
+    good(hosts.run("alpha", SYNC_ALL))
+
+
+def test_nor_of_any_member_of_a_tree(hosts: Hosts, gated: list[Gate]) -> None:
+    hosts["alpha"].sh(f"zfs create {A}")
+    hosts["alpha"].sh(f"zfs create {A}/x")
+    good(hosts.run("alpha", trees.INIT))
+    hosts["alpha"].write(f"{A}/x", "more", b"x")
+    gated.append(Gate((B,), send=True))
+    before = snapshots(hosts, A, f"{A}/x")
+    assert hosts.run("alpha", SYNC_ALL).code == 3
+    assert snapshots(hosts, A, f"{A}/x") == before
+
+
+def test_the_others_go_on(hosts: Hosts, gated: list[Gate]) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].sh("zfs create tank/c")
+    good(hosts.run("alpha", pairs.initialising(Init("tank/c", "beta", "tank/d"))))
+    for name in (A, "tank/c"):
+        hosts["alpha"].write(name, "more", b"x")
+    gated.append(Gate(("tank/d",), receive=True))
+    before = snapshots(hosts, A, "tank/c")
+    ended = hosts.run("alpha", SYNC_ALL)
+    assert (ended.code, f"does not admit anything of '{B}'" in ended.text) == (3, True)
+    after = snapshots(hosts, A, "tank/c")
+    assert (after[0], len(after[1])) == (before[0], len(before[1]) + 1)
+
+
+@pytest.mark.parametrize("here", ["alpha", "beta"])
+def test_what_is_outside_of_a_gate_costs_nothing_else(hosts: Hosts, monkeypatch: pytest.MonkeyPatch, here: str) -> None:
+    """No question about one of three pairs is let in."""
+    pairs.linked(hosts)
+    others = {"tank/c": "tank/d", "tank/e": "tank/f"}
+    for mine, theirs in others.items():
+        hosts["alpha"].sh(f"zfs create {mine}")
+        good(hosts.run("alpha", pairs.initialising(Init(mine, "beta", theirs))))
+    asked = ModelHost.ask
+    there, trees_there = ("beta", (*others.values(),)) if here == "alpha" else ("alpha", (*others,))
+    gate = Gate(trees_there, send=True, receive=True)
+
+    def ask(self: ModelHost, request: Request[Answer]) -> Answer:
+        if self.name == there and (reason := refusal(gate, request, lambda name: False)):
+            raise RefusedError(f"the gate of {there} does not admit {reason}")
+        return asked(self, request)
+
+    monkeypatch.setattr(ModelHost, "ask", ask)
+    for name in (A, *others):
+        hosts["alpha"].write(name, "more", b"x")
+    shown = {row.name: row.state for row in hosts.run(here, lambda session: status(session, [])).rows}
+    outside = A if here == "alpha" else B
+    assert shown.pop(outside) != "ok"
+    assert set(shown.values()) == {"ok"}
+    if here == "alpha":
+        ended = hosts.run(here, SYNC_ALL)
+        assert (ended.code, [x.filesystem for x in ended.outcomes if x.error]) == (3, [A])
+        assert [len(each) for each in snapshots(hosts, "tank/c", "tank/e")] == [2, 2]

@@ -1,0 +1,309 @@
+"""What zrep doctor looks for in a pair, each finding with the command that mends it, and with the steps where zrep may
+take them by itself: those that no data, no mount and nobody's own setting depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from shlex import join, quote
+
+from msgspec import Struct
+
+from zrep.core import delegation
+from zrep.core.dataset import Member
+from zrep.core.errors import FailedError, RefusedError, ZrepError
+from zrep.core.mounts import in_the_way
+from zrep.core.names import ancestors, pool_of
+from zrep.core.pair import End
+from zrep.core.plan_role import plan_closed
+from zrep.core.quantities import size, whole_number
+from zrep.core.requests import Dial, ReadFeatures, ReadRights, ReadSchedule, ReadSessionLimit
+from zrep.core.steps import InheritProperty, Release, SetProperties, Step
+from zrep.host.local import Host
+from zrep.ops.children import find_left_out
+from zrep.ops.pairs import Session
+from zrep.ops.preflight import blockers, gaps, plain_host
+from zrep.ops.read import read_all_properties, read_delegations, read_mounts, read_pool_space
+from zrep.ops.send_flags import lacking
+from zrep.ops.view import Link, View
+
+# Of a pool, below which it is nearly full: ZFS itself becomes slow there.
+_LEAST_FREE = 10
+# Of a connection: the helper's, and one for each stream that moves at the same time.
+_SESSIONS = 5
+# Programs that make snapshots by themselves, by the names that they give.
+_TOOLS = {
+    "zfs-auto-snap": "zfs-auto-snapshot",
+    "autosnap_": "sanoid",
+    "syncoid_": "syncoid",
+    "zrepl_": "zrepl",
+    "znapzend": "znapzend",
+    "auto-": "the appliance's own schedule",
+}
+_AUTO = "com.sun:auto-snapshot"
+
+
+class Finding(Struct, frozen=True):
+    """What will hurt later. fix: what mends it, where that is safe."""
+
+    error: ZrepError
+    fix: tuple[Step, ...] = ()
+
+
+def findings(session: Session, link: Link, view: View) -> Iterator[Finding]:
+    """All that is found of a pair that is well as it is."""
+    for check in (_role_change, _canmount, _flags, _tools, _left_over, _quotas):
+        yield from check(view)
+    for note in gaps(session, view):
+        yield _found(note, advice="bring both hosts to the same")
+    yield from _back(session, link)
+    yield from _left_out(session, view)
+    yield from _not_replicated(view)
+    for end in End:
+        host, tree = view.executor.host(end), view.pair.at(end)
+        yield from _room(host, pool_of(tree.name))
+        yield from _rights(host, end, tree.name)
+    yield from _noise(session, link)
+    yield from _sessions(session, link)
+    yield from _schedule(session, link)
+
+
+def _found(what: str, evidence: str = "", advice: str = "", fix: tuple[Step, ...] = ()) -> Finding:
+    return Finding(FailedError(what, evidence=evidence, advice=advice), fix)
+
+
+def _role_change(view: View) -> Iterator[Finding]:
+    for error in blockers(view):
+        yield _found("a role change would be refused", error.line().partition("; next: ")[0], error.advice)
+
+
+def _canmount(view: View) -> Iterator[Finding]:
+    """A replica that mounts by itself may be mounted over what is there at the next boot, or under it."""
+    host = view.executor.target
+    for member in view.pair.target.members:
+        if not member.volume and member.get("canmount") == "on":
+            fix = plan_closed(End.TARGET, view.pair.target, view.tag)
+            yield _found(
+                f"{member.name} on {host.name} mounts by itself at the next boot, replica as it is",
+                evidence="canmount is on",
+                advice=f"on {host.name}: zfs set {view.tag}:canmount=on canmount=noauto {quote(member.name)}",
+                fix=fix,
+            )
+            return
+
+
+def _flags(view: View) -> Iterator[Finding]:
+    """A pool that was made anew, or elsewhere, may lack what the pair's streams use."""
+    source, target, host = view.pair.source.members[0], view.pair.target.name, view.executor.target
+    with suppress(ZrepError):
+        features = host.ask(ReadFeatures(pool_of(target)))
+        for word in (view.pair.source.role.flags or "").split():
+            if feature := lacking(word, features, encrypted=source.encrypted):
+                yield _found(
+                    f"what zfs send {word} sends cannot be received in {target} on {host.name}",
+                    evidence=f"feature@{feature} of the pool {pool_of(target)} is not enabled",
+                    advice=f"on {host.name}: zpool set feature@{feature}=enabled {pool_of(target)}",
+                )
+
+
+def _tools(view: View) -> Iterator[Finding]:
+    """Programs that make snapshots of a replica: streams pass these by, but they keep room that its master does not
+    know of, and the program lets those go that came from there."""
+    host = view.executor.target
+    for lane in view.lanes:
+        target = lane.lane.target
+        names = _made_there(lane)
+        for prefix, tool in _TOOLS.items():
+            own = [name for name in names if name.startswith(prefix)]
+            auto = tool == "zfs-auto-snapshot"
+            if own and not (auto and _told_not_to(host, target.name)):
+                yield _found(
+                    f"{tool} makes snapshots of the replica {target.name} on {host.name}",
+                    evidence=f"@{own[-1]}, which the master does not have",
+                    advice=f"on {host.name}: zfs set {_AUTO}=false {quote(target.name)}"
+                    if auto
+                    else f"leave {target.name} out of the configuration of {tool} on {host.name}",
+                    fix=(SetProperties(End.TARGET, (target.name,), ((_AUTO, "false"),)),) if auto else (),
+                )
+                break
+
+
+def _made_there(lane: View) -> list[str]:
+    """The snapshots of a replica that came after the first of zrep's that is there, and with no stream."""
+    target, guids = lane.lane.target, {snapshot.guid for snapshot in lane.lane.source.snapshots}
+    ours = target.ours(lane.tag)
+    return [s.name for s in target.snapshots if ours and s.createtxg > ours[0].createtxg and s.guid not in guids]
+
+
+def _told_not_to(host: Host, dataset: str) -> bool:
+    """Whether zfs-auto-snapshot makes no more of a dataset: that it did is no news then."""
+    value = read_all_properties(host, dataset).get(_AUTO)
+    return value is not None and value.value == "false"
+
+
+def _left_over(view: View) -> Iterator[Finding]:
+    """The number of a shell zrep's process that has ended, and holds that no run will need again."""
+    for end in End:
+        host, root = view.executor.host(end), view.pair.at(end).members[0]
+        if root.role.lock_pid:
+            yield _found(
+                f"a shell zrep has left its lock on {root.name} on {host.name}",
+                evidence=f"{view.tag}:lock-pid is {root.role.lock_pid}",
+                advice=f"on {host.name}: zfs inherit {view.tag}:lock-pid {quote(root.name)}",
+                fix=tuple(
+                    InheritProperty(end, (root.name,), f"{view.tag}:{word}") for word in ("lock-pid", "lock-time")
+                ),
+            )
+        for lane in view.lanes:
+            yield from _old_holds(lane, end, host)
+
+
+def _old_holds(lane: View, end: End, host: Host) -> Iterator[Finding]:
+    base = lane.lane.base
+    member = lane.lane.at(end)
+    own = member.by_guid(base.guid) if base else None
+    held = [s.name for s in member.snapshots if own and lane.tag in s.holds and s.createtxg < own.createtxg]
+    if held and own and lane.tag in own.holds:
+        full = tuple(f"{member.name}@{name}" for name in held)
+        yield _found(
+            f"{len(held)} snapshots of {member.name} on {host.name} are held that no stream begins at",
+            evidence=", ".join(f"@{name}" for name in held[:3]),
+            advice=f"on {host.name}: zfs release {lane.tag} {join(full)}",
+            fix=(Release(end, lane.tag, full),),
+        )
+
+
+def _back(session: Session, link: Link) -> Iterator[Finding]:
+    """Whether the peer reaches this host, as it must to take over; a pulled pair has no way back."""
+    peer = session.host(link.peer_host)
+    if peer is session.local or link.role.driver:
+        return
+    try:
+        peer.ask(Dial(link.role.own_host))
+    except ZrepError as error:
+        yield _found(
+            f"{link.peer_host} cannot dial back to this host as {link.role.own_host}",
+            evidence=error.line(),
+            advice=f"make 'ssh {link.role.own_host} zrep version' work on {link.peer_host}",
+        )
+
+
+def _left_out(session: Session, view: View) -> Iterator[Finding]:
+    host = view.executor.source
+    found = find_left_out(host, view.tag, [view.pair.source.members[0]], here=host is session.local, certain=True)
+    for name, what in found.items():
+        yield _found(what.line(name).removeprefix(f"{name}: "))
+
+
+def _not_replicated(view: View) -> Iterator[Finding]:
+    """What is mounted in the master and is no dataset: whoever writes there may take it for replicated."""
+    host = view.executor.source
+    placed = [member for member in view.pair.source.members if member.placed]
+    with suppress(RefusedError):  # by its gate
+        table = read_mounts(host) if placed else []
+        inside = {
+            entry.point: (entry, member)
+            for member in placed
+            for entry in in_the_way(table, member.get("mountpoint"))
+            if entry.kind not in ("zfs", "autofs")
+        }
+        for entry, member in inside.values():
+            yield _found(
+                f"what is written to {entry.point} on {host.name} is not replicated, though it is in {member.name}",
+                evidence=f"{entry.source} ({entry.kind}) is mounted there",
+                advice=f"on {host.name}: mount it outside of {member.get('mountpoint')}",
+            )
+
+
+def _quotas(view: View) -> Iterator[Finding]:
+    """A quota of the replica's own that the master's data will not fit into."""
+    host, master, replica = view.executor.target, view.pair.source.members[0], view.pair.target.members[0]
+    with suppress(ZrepError):  # what cannot be read is no finding
+        own = read_all_properties(host, replica.name)
+        for name, needed in (("quota", _used(master)), ("refquota", master.number("referenced"))):
+            limit = whole_number(own[name].value, 20) if name in own else None
+            if limit and limit < needed:
+                yield _found(
+                    f"the replica's {name} on {host.name} is less than what the master uses",
+                    evidence=f"{size(limit)}, and {size(needed)} are used",
+                    advice=f"on {host.name}: zfs set {name}=none {quote(replica.name)}",
+                )
+
+
+def _used(member: Member) -> int:
+    return max(0, member.number("used") - member.number("usedbychildren"))
+
+
+def _room(host: Host, pool: str) -> Iterator[Finding]:
+    space = read_pool_space(host, pool)
+    if space.free * 100 < space.size * _LEAST_FREE:
+        yield _found(
+            f"the pool {pool} on {host.name} is nearly full",
+            evidence=f"{size(space.free)} of {size(space.size)} are free",
+            advice="make room, or set a floor: zrep changeconfig --minfree 2% FS",
+        )
+
+
+def _rights(host: Host, end: End, dataset: str) -> Iterator[Finding]:
+    """What a user other than root would be denied in the middle of a run."""
+    with suppress(ZrepError):
+        user = host.ask(ReadRights()).user
+        if user == "root":
+            return
+        given: set[str] = set()
+        for name in (dataset, *ancestors(dataset)):
+            for kind, *words in read_delegations(host, name):
+                if kind in ("-u", "-g", "-l", "-d", "-e") and words:
+                    given |= set(words[-1].split(","))
+        if any(word.startswith("@") for word in given):
+            return  # a set may have any of them
+        receive = end is End.TARGET
+        missing = sorted(set(delegation.RECEIVE if receive else delegation.SEND) - given)
+        if missing:
+            way = "--receive" if receive else "--send"
+            yield _found(
+                f"{user} lacks permissions on {dataset} on {host.name}",
+                evidence=", ".join(missing),
+                advice=f"as root on {plain_host(host.name)}: zrep allow {user} {quote(dataset)} {way} --apply",
+            )
+
+
+def _noise(session: Session, link: Link) -> Iterator[Finding]:
+    peer = session.host(link.peer_host)
+    if said := peer.noise:
+        yield _found(
+            f"login files on {peer.name} print something where nobody logs in to read it",
+            evidence=said,
+            advice=f"on {plain_host(peer.name)}: let them print only on a terminal: [ -t 1 ] || return",
+        )
+
+
+def _sessions(session: Session, link: Link) -> Iterator[Finding]:
+    peer = session.host(link.peer_host)
+    if peer is session.local:
+        return
+    with suppress(RefusedError):  # by its gate
+        limit = peer.ask(ReadSessionLimit())
+        if limit < _SESSIONS:
+            yield _found(
+                f"sshd on {peer.name} lets a connection have {limit} sessions, and a run has up to {_SESSIONS}",
+                evidence="MaxSessions in sshd_config",
+                advice=f"on {plain_host(peer.name)}: MaxSessions 10 in sshd_config, then: systemctl reload ssh",
+            )
+
+
+def _schedule(session: Session, link: Link) -> Iterator[Finding]:
+    """Either side becomes the master some day; a pulled pair has one host that syncs."""
+    peer = session.host(link.peer_host)
+    for host in dict.fromkeys((session.local, *(() if link.role.driver else (peer,)))):
+        try:
+            scheduled = host.ask(ReadSchedule())
+        except RefusedError:  # by its gate
+            continue
+        if not scheduled:
+            yield _found(
+                f"nothing on {host.name} runs zrep by itself",
+                evidence="no line of cron with zrep sync, and no timer of zrep's is enabled",
+                advice=f"on {host.name}: systemctl enable --now zrep-sync.timer, or a line of cron: "
+                "* * * * * root zrep sync all",
+            )
