@@ -43,7 +43,7 @@ _zrep() {
 
     command=${words[index]}
     case $command in
-        init | -i) command=init options="--pull --adopt --src-host --savecount --send-flags --bwlimit --compress -o -x -r --recursive --exclude --strip -n --dry-run -v --verbose --json"
+        init | -i) command=init options="--pull --adopt --src-host --savecount --send-flags --bwlimit --compress --all-snapshots -o -x -r --recursive --exclude --strip -n --dry-run -v --verbose --json"
             takes="--src-host --savecount --send-flags --bwlimit --compress -o -x --exclude --strip" ;;
         sync | -S) command=sync options="-q -j -f --crash-consistent --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
         refresh) options="-q -j --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
@@ -59,7 +59,7 @@ _zrep() {
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
-            options="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after --moved -r --no-recursive --exclude --include -n --dry-run -v --verbose --json"
+            options="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --all-snapshots --no-all-snapshots --max-lag --after --moved -r --no-recursive --exclude --include -n --dry-run -v --verbose --json"
             takes="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after" ;;
         clear) options="-L --keep-base -n --dry-run -v --verbose --json" ;;
         doctor) options="--fix --may-be-empty -v --verbose --json" ;;

@@ -196,6 +196,8 @@ complete -c zrep -n '__zrep_command_is expire -e' -l yes -d 'Although a schedule
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l keep -x -d 'And by this schedule: 24h 14d 8w 12m 5y'
 complete -c zrep -n '__zrep_command_is init -i changeconfig -C' -l bwlimit -x -d 'Bytes a second on the wire: 500K, 10M, none'
 complete -c zrep -n '__zrep_command_is init -i changeconfig -C' -l compress -x -a 'zstd lz4 gzip pigz none' -d 'Its streams on the wire'
+complete -c zrep -n '__zrep_command_is init -i changeconfig -C' -l all-snapshots -d 'Those of others travel too'
+complete -c zrep -n '__zrep_command_is changeconfig -C' -l no-all-snapshots -d 'No more'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l keep-foreign -x -d 'Snapshots of others that the rules are for too'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l unsent -x -a 'keep drop' -d 'What is not replicated yet'
 complete -c zrep -n '__zrep_command_is changeconfig -C' -l exclude -d 'Out of the tree that it is in'

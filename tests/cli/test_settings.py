@@ -78,12 +78,14 @@ def test_everything_it_may_say_is_read() -> None:
         "ZREP_FILTERS": "/filters",
         "ZREP_AFTER": "90s",
         "ZREP_SYSLOG": "no",
+        "ZREP_R": "-R",
+        "ZREP_INC_FLAG": "-I",
     }
     assert set(said) - {"USER"} == SETTINGS
     found = read_settings(said)
     assert found == Settings(
         *("alpha", "/run", "/hooks", False, 30.5, "bob", "ssh -4", "/opt/zrep", "off", False, "2", "off beta", "9"),
-        *("alpha.lan", "", "pigz", "pigz -d", False, "/filters", (), False, 90),
+        *("alpha.lan", "", "pigz", "pigz -d", False, "/filters", (), False, 90, True, True),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 
@@ -12,9 +11,11 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import A, good
-from zrep.cli import main, words
+from zrep.cli import commands, main, words
+from zrep.cli import run as running
 from zrep.cli.run import filesystems
 from zrep.core.errors import UsageError
+from zrep.core.settings import DEFAULT_SETTINGS
 from zrep.ops.changeconfig import Config
 
 
@@ -37,13 +38,43 @@ def test_help_is_found_wherever_it_is_asked_for(typed: str, meant: str) -> None:
     assert main._long_forms(typed.split()) == meant.split()
 
 
-@pytest.mark.parametrize("word", sorted(words._GONE))
-def test_a_word_of_the_shell_zrep_is_answered_with_what_there_is(
-    word: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    assert main.run([word, "tank/a"]) == 2
-    assert capsys.readouterr().err.startswith(f"zrep: zrep {word} does not exist any more; next: ")
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("snaponly tank/a", "sync --no-send tank/a"),
+        ("-t other synconly tank/a tank/b", "-t other sync --no-snapshot tank/a tank/b"),
+        ("sentsync -L tank/a@zrep_000001", "sync --no-snapshot tank/a"),
+        ("lastsent tank/a", "list --last-sent tank/a"),
+        ("getlastsent tank/a", "list --last-sent tank/a"),
+        ("uptodate -v tank/a", "status --up-to-date -v tank/a"),
+        ("-R tank/a", "refresh tank/a"),
+    ],
+)
+def test_words_of_the_shell_zrep(typed: str, meant: str) -> None:
+    assert main._long_forms(typed.split()) == meant.split()
+
+
+def test_no_replica_is_taken_back_to_an_older_snapshot() -> None:
+    with pytest.raises(UsageError) as refused:
+        main._long_forms(["-S", "tank/a@zrep_000001"])
+    assert "zfs clone DEST_FS@zrep_000001" in refused.value.line()
+
+
+def test_changeconfig_passes_on_all_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    import zrep.ops.changeconfig as module
+
+    seen: list[Config] = []
+    monkeypatch.setattr(module, "changeconfig", lambda session, name, config: seen.append(config))
+    monkeypatch.setattr(running, "run", lambda session, work, name: work() or 0)
+    every = {
+        "--own-host": "alpha", "--savecount": "7", "--lease": "30", "--minfree": "2%", "--keep": "24h",
+        "--keep-foreign": "a*", "--bwlimit": "1M", "--compress": "zstd", "--unsent": "drop", "--max-lag": "1h",
+    }  # fmt: skip
+    given = [word for pair in every.items() for word in pair]
+    more = ["-r", "--moved", "--exclude", "--all-snapshots"]
+    assert commands.invoke(["changeconfig", *given, *more, "tank/a", "beta", "tank/b"], DEFAULT_SETTINGS) == 0
+    [config] = seen
+    assert [name for name in config.__struct_fields__ if getattr(config, name) == getattr(Config(), name)] == []
 
 
 def test_slashes_at_the_end_are_of_the_shell() -> None:

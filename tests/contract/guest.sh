@@ -12,6 +12,7 @@ write() { later "$@"; local rc=$?; zpool sync "${1%%/*}"; return $rc; }
 append() { { printf %s "$3" >> "$(place "$1")/$2"; } 2>&1 | reason; zpool sync "${1%%/*}"; }
 fsync() { later "$@"; python3 -c 'import os, sys; os.fsync(os.open(sys.argv[1], os.O_RDWR))' "$(place "$1")/$2"; }
 directory() { mkdir "$(place "$1")/$2"; zpool sync "${1%%/*}"; }
+unlink() { rm "$(place "$1")/$2"; zpool sync "${1%%/*}"; }
 fill() { head -c "${3:-2000000}" /dev/urandom > "$(place "$1")/$2"; zpool sync "${1%%/*}"; }
 hog() { head -c 100000000 /dev/urandom > "/$1/hog" 2>/dev/null; zpool sync "${1%%/*}"; }
 unhog() { rm -f "/$1/hog"; zpool sync "${1%%/*}"; zpool sync "${1%%/*}"; }

@@ -65,6 +65,9 @@ class _Runner:
     def do_write(self, fs: str, key: str, text: str) -> None:
         self.host.write(fs, key, text.encode())
 
+    def do_unlink(self, fs: str, key: str) -> None:
+        self.host.unlink(fs, key)
+
     def do_append(self, fs: str, key: str, text: str) -> None:
         self.host.write(fs, key, self.host.read(fs).get(key, b"") + text.encode())
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from zrep.core.dataset import Member, Snapshot, Value
-from zrep.core.pair import Lane, Pair, Tree
+from zrep.core.pair import Lane, Pair, Tree, newest_common
 from zrep.core.plan_expire import expire_lane
 from zrep.core.role import Intent, Role
 from zrep.core.steps import DestroySnapshots
@@ -36,13 +38,28 @@ def snap(text: str, place: int = 0) -> Snapshot:
 
 
 def member(name: str, role: Role, snapshots: str = "", written: int = 0, **properties: str) -> Member:
-    """properties: value, or "value source"; the default source is local."""
+    """properties: value, or "value source"; the default source is local. A word that begins with # is a bookmark that
+    zrep keeps of that snapshot, which is gone."""
     given = {"type": "filesystem", "readonly": "off default", "mounted": "yes -", "mountpoint": f"/{name} default"}
     given |= {"canmount": "on default", "written": f"{written} -", "encryption": "off -"}
     given |= {"sharenfs": "off default", "sharesmb": "off default"} | properties
     values = {key: Value(text.split(" ")[0], " ".join(text.split(" ")[1:]) or "local") for key, text in given.items()}
-    taken = tuple(snap(word, 10 * (index + 1)) for index, word in enumerate(snapshots.split()))
-    return Member(name, values, role, taken)
+    taken = [snap(word.lstrip("#"), 10 * (index + 1)) for index, word in enumerate(snapshots.split())]
+    gone = [index for index, word in enumerate(snapshots.split()) if word.startswith("#")]
+    left = tuple(snapshot for index, snapshot in enumerate(taken) if index not in gone)
+    return Member(name, values, role, left, bookmarks=tuple(mark(taken[index]) for index in gone))
+
+
+def mark(snapshot: Snapshot) -> Snapshot:
+    """The bookmark that zrep keeps of a snapshot."""
+    name = f"{TAG}:{snapshot.name}"
+    return Snapshot(name, snapshot.guid, snapshot.createtxg, snapshot.creation, bookmark=True)
+
+
+def with_bookmark(source: Member, target: Member) -> Member:
+    """A source that keeps a bookmark of what it has in common with the target, as after a sync."""
+    base = newest_common(source, target)
+    return replace(source, bookmarks=(*source.bookmarks, *((mark(base),) if base else ())))
 
 
 def pair(
@@ -56,12 +73,11 @@ def pair(
     there_properties: dict[str, str] | None = None,
     **properties: str,
 ) -> Pair:
+    """The source has a bookmark of the base already; see plan_bookmarks."""
     quiet = {"readonly": "on", "mounted": "no -", "canmount": "noauto"} | (there_properties or {})
-    return Pair(
-        TAG,
-        Tree((member("tank/a", master, here, written, **properties),)),
-        Tree((member("tank/b", replica, there, written_there, **quiet),)),
-    )
+    source = member("tank/a", master, here, written, **properties)
+    target = member("tank/b", replica, there, written_there, **quiet)
+    return Pair(TAG, Tree((with_bookmark(source, target),)), Tree((target,)))
 
 
 def lane(*snapshots: str, **about: Any) -> Lane:

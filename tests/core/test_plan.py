@@ -160,6 +160,80 @@ def test_converge(here: str, there: str, expected: list[str]) -> None:
     assert lines(plan.plan_converge(lane(here, there), 77)) == expected
 
 
+# --- the bookmark of the base ---
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [
+        ("1hs", "1hs", ["source: zfs bookmark tank/a@zrep_000001 tank/a#zrep:zrep_000001"]),
+        (
+            "#1 2hs",
+            "1 2hs",
+            [
+                "source: zfs bookmark tank/a@zrep_000002 tank/a#zrep:zrep_000002",
+                "source: zfs destroy tank/a#zrep:zrep_000001",
+            ],
+        ),
+        ("dailyhs", "dailyhs", ["source: zfs bookmark tank/a@daily tank/a#zrep:daily"]),
+        # What is left on a side that was the source before.
+        (
+            "1hs",
+            "#0 1hs",
+            [
+                "source: zfs bookmark tank/a@zrep_000001 tank/a#zrep:zrep_000001",
+                "target: zfs destroy tank/b#zrep:zrep_000000",
+            ],
+        ),
+        # Only a bookmark is left of the base: nothing can be held, and the next snapshot will be.
+        ("#1", "1hs", []),
+    ],
+)
+def test_the_bookmark_of_the_base(here: str, there: str, expected: list[str]) -> None:
+    one = lane(here, there)
+    kept = tuple(mark for mark in one.source.bookmarks if one.source.by_guid(mark.guid) is None)
+    one = replace(one, source=replace(one.source, bookmarks=kept))
+    assert lines(step for step in plan.plan_converge(one, 77) if "sent=" not in str(step)) == expected
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "written", "base", "pending"),
+    [
+        ("#1 2h", "1hs", 0, "1", "2"),
+        ("#1", "1hs", 9, "1", None),
+        # Of an older one both have the snapshot: the bookmark is what is sent from.
+        ("0s #1 2", "0s 1hs", 0, "1", "2"),
+        # Nothing was written: a snapshot is sent all the same, so that one is held again.
+        ("#1", "1hs", 0, "1", None),
+        ("0s #1", "0s 1hs", 0, "1", None),
+    ],
+)
+def test_a_base_of_which_only_the_bookmark_is_left(
+    here: str, there: str, written: int, base: str, pending: str | None
+) -> None:
+    found = plan.plan_advance(lane(here, there, written=written))
+    assert found.base is not None
+    assert found.base.bookmark
+    assert (found.base.guid, found.pending.guid if found.pending else None) == (base, pending)
+    assert not found.idle
+    assert found.foreign == ()
+
+
+def test_the_stream_begins_at_the_bookmark() -> None:
+    one = lane("#1 2h", "1hs")
+    assert one.base is not None
+    assert one.pending is not None
+    assert lines(plan.plan_stream(one, one.base, one.pending, NO_TOKEN)) == [
+        "source: zfs send -vP -L -e -c -i tank/a#zrep:zrep_000001 tank/a@zrep_000002"
+    ]
+
+
+def test_without_snapshot_and_bookmark_it_says_that_both_are_gone() -> None:
+    with pytest.raises(RefusedError) as refused:
+        plan.plan_advance(lane("2h", "1hs"))
+    assert "no bookmark of the master is of one of the replica" in refused.value.line()
+
+
 def test_converge_expires_by_each_sides_own_count() -> None:
     both = pair(
         "1h 2 3 daily 4hs",

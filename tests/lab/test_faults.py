@@ -567,10 +567,18 @@ class TestHands:
     def test_the_base_is_gone_from_the_master(self, kept: Lab, pair: Hosts) -> None:
         alpha, beta = pair
         name = base(alpha, beta)
-        alpha.run(f"zfs release zrep tank/a@{name} && zfs destroy tank/a@{name}")
+        gone = "zfs release zrep tank/a@{0} && zfs destroy tank/a@{0}"
+        alpha.run(gone.format(name))
+        assert f"-i tank/a#zrep:{name} " in alpha.run(f"{SYNC} -n", check=False).out
+        text(alpha, "after the base was destroyed")
+        silent(alpha, CRON)
+        assert content(beta, "tank/a") == "after the base was destroyed"
+        # Without its bookmark too, what is newer on the replica is zrep's own: a demand takes it away.
+        name = base(alpha, beta)
+        assert alpha.run("zfs list -H -d 1 -o name -t bookmark tank/a").lines == [f"tank/a#zrep:{name}"]
+        alpha.run(f"zfs destroy tank/a#zrep:{name}; {gone.format(name)}")
         with unchanged(kept):
             tells(alpha, CRON, REFUSED, "tank/a: .*sync -f tank/a")
-        # What is newer on the replica is zrep's own: the same demand takes it away.
         silent(alpha, f"{SYNC} -f")
         assert name not in snapshots(beta, "tank/a") or in_step(alpha, "tank/a", beta, "tank/a")
 
@@ -589,6 +597,11 @@ class TestHands:
         full = f"tank/a@{name}"
         text(alpha, "before the trick")
         kept[host].run(f"zpool sync; zfs release zrep {full} && zfs destroy {full} && zfs snapshot {full}")
+        if host == "alpha":  # of the real one there is a bookmark
+            silent(alpha, CRON)
+            assert content(beta, "tank/a") == "before the trick"
+            alpha.run(f"zfs destroy {full}")
+            return
         with unchanged(kept):
             tells(alpha, CRON, REFUSED, "tank/a: ")
         for each in kept:

@@ -151,6 +151,44 @@ class TestEncryptedReplica:
         assert beta.run("cat /tank/a/file").out == "still writable\n"
 
 
+class TestAllSnapshots:
+    def test_what_others_made_travels_and_stays(self, hosts: Hosts) -> None:
+        alpha, beta = hosts
+
+        def others(host: Host, name: str) -> list[str]:
+            rows = host.run(f"zfs list -Hpd1 -t snapshot -o name,guid -s createtxg {name}").lines
+            found = (row.rpartition("@")[2] for row in rows)
+            return [row for row in found if not row.startswith("zrep_")]
+
+        made(alpha, A)
+        for number in range(3):
+            alpha.run(f"echo {number} > /tank/a/file; head -c 3M /dev/urandom > /tank/a/{number}")
+            alpha.run(f"zfs snapshot {A}@autosnap_2026-11-2{number}_hourly")
+        alpha.run(f"zrep init --all-snapshots --savecount 1 {A} beta {B}")
+        assert len(others(beta, B)) == 3
+        for number in range(3, 6):
+            alpha.run(f"echo {number} > /tank/a/file; rm /tank/a/{number - 3}")
+            alpha.run(f"zfs snapshot {A}@autosnap_2026-11-2{number}_hourly; zfs snapshot {A}@by-hand-{number}")
+        silent(alpha, "zrep sync all")
+        assert others(beta, B) == others(alpha, A)
+        assert len(others(beta, B)) == 9
+        # A link that breaks in the middle of several: what has come stays, and is gone on from.
+        alpha.run("head -c 3M /dev/urandom > /tank/a/x; zfs snapshot tank/a@x; head -c 30M /dev/urandom > /tank/a/y")
+        alpha.run("zfs snapshot tank/a@y")
+        alpha.run("timeout -s KILL 2 zrep sync all", check=False)
+        alpha.run("sleep 3")
+        well(alpha, "zrep sync all")
+        assert others(beta, B) == others(alpha, A)
+        silent(alpha, f"zrep failover {A}")
+        beta.run(f"echo last > /tank/b/file; zfs snapshot {B}@on-beta")
+        silent(beta, "zrep sync all")
+        assert others(beta, B) == others(alpha, A)
+        for name in others(alpha, A):
+            short = name.partition("\t")[0]
+            look = "mkdir -p /run/see; mount -t zfs -o ro {}@{} /run/see && cat /run/see/* | sha256sum; umount /run/see"
+            assert alpha.run(look.format(A, short)).out == beta.run(look.format(B, short)).out
+
+
 class TestOldPool:
     def test_flags_are_what_a_parent_in_it_can_receive(self, hosts: Hosts) -> None:
         alpha, beta = hosts

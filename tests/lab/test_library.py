@@ -13,8 +13,10 @@ from zrep.core.dataset import Snapshot
 from zrep.core.pair import End
 from zrep.core.requests import CarryOut
 from zrep.core.steps import (
+    Bookmark,
     Change,
     CloseTransactionGroup,
+    DestroyBookmark,
     DestroySnapshots,
     Hold,
     Release,
@@ -40,6 +42,7 @@ else:
 print(json.encode(answer).decode())
 """
 PICTURE = """
+zfs list -H -t bookmark -o name -r tank/x
 zfs list -H -t snapshot -o name,userrefs -s name -r tank/x
 zfs list -H -t snapshot -o name -r tank/x | xargs -r zfs holds -H | cut -f 1,2 | sort
 zfs get -H -t filesystem,snapshot -o name,property,value,source -r all tank/x | grep -F zrep: | sort
@@ -87,7 +90,7 @@ def fresh(host: Host) -> None:
     names = shlex.join(NAMES)
     host.run(
         f'for name in {names}; do zfs create "$name" && zfs snapshot "$name@old" && zfs snapshot "$name@zrep_000001" '
-        '&& zfs hold k "$name@zrep_000001" || exit 1; done'
+        '&& zfs hold k "$name@zrep_000001" && zfs bookmark "$name@old" "$name#zrep:old" || exit 1; done'
     )
 
 
@@ -99,6 +102,8 @@ def fresh(host: Host) -> None:
         Release(END, "k", SNAPSHOTS),
         DestroySnapshots(END, "tank/x/b c", ("old",)),
         DestroySnapshots(END, "tank/x/b c", ("old", "gone")),
+        Bookmark(END, "tank/x/b c@old", "tank/x/b c#zrep:new"),
+        DestroyBookmark(END, "tank/x/b c#zrep:old"),
         SetProperties(END, SNAPSHOTS, (("zrep:sent", "1700000000"),)),
         SetProperties(END, ("tank/x/b c",), (("zrep:inprogress", '{"a": "b=c", "d": ""}'), ("zrep:master", "yes"))),
         SetProperties(END, ("tank/x/a",), (("zrep:paused", "déjà vu"),)),
@@ -162,6 +167,8 @@ def test_it_reads_what_a_dataset_has_itself_as_the_command_does(alpha: Host, nam
         Release(END, "zrep", SNAPSHOTS),
         DestroySnapshots(END, "tank/x/a", ("zrep_000001",)),
         DestroySnapshots(END, "tank/x/a", ("old", "zrep_000001")),
+        Bookmark(END, "tank/x/a@old", "tank/x/a#zrep:old"),
+        Bookmark(END, "tank/x/a@gone", "tank/x/a#zrep:gone"),
         SetProperties(END, ("tank/x/gone",), (("zrep:a", "1"),)),
         SetProperties(END, ("tank/x/a",), (("zrep:a", "1" * 9000),)),
         CloseTransactionGroup(END, "nopool"),

@@ -127,7 +127,7 @@ class TestDelegated:
         beta.run("zfs create tank/backup")
         printed = alpha.run(f"zrep allow operator {A} --send").out
         assert printed.startswith(
-            f"zfs allow -u operator destroy,hold,mount,readonly,release,rename,send,snapshot,userprop {A}\n"
+            f"zfs allow -u operator bookmark,destroy,hold,mount,readonly,release,rename,send,snapshot,userprop {A}\n"
         )
         alpha.run(f"zrep allow operator {A} --send --apply")
         beta.run("zrep allow operator tank/backup --receive --apply")

@@ -111,9 +111,24 @@ def start_receive(machine: Machine, args: list[str], first_line: bytes, pid: int
 
 def _receive(machine: Machine, args: list[str], stdin: bytes) -> Result:
     end = stdin.find(b"\n") + 1
+    if end and stream.is_package(stdin[:end]) and "-A" not in args:
+        return _receive_each(machine, args, stdin[end:], stream.length(stdin[:end]) or 0)
     started = start_receive(machine, args, stdin[:end] if end else stdin, None)
     if isinstance(started, Result):
         return started
     records, complete = stream.decode_records(stdin[end:])
     receiving.finish(machine, started, records, complete)
+    return answer(machine)
+
+
+def _receive_each(machine: Machine, args: list[str], body: bytes, whole: int) -> Result:
+    """The streams of a package, one after the other: what has arrived stays, whatever becomes of the next."""
+    at = 0
+    while at < len(body):
+        end = body.find(b"\n", at) + 1 or len(body)
+        last = end + (stream.length(body[at:end]) or 0)
+        _receive(machine, args, body[at:last])
+        at = last
+    if at < whole:
+        raise RefusalError("cannot receive: failed to read from stream")
     return answer(machine)

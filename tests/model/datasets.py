@@ -9,7 +9,7 @@ from .names import BOOKMARK, DATASETS, FILESYSTEM, SNAPSHOT, VOLUME, check, is_u
 from .options import Options, assignments, parse
 from .reading import name_of
 from .setting import validate
-from .state import LOG_HEADER_BYTES, Dataset, Setting, Snapshot
+from .state import LOG_HEADER_BYTES, Bookmark, Dataset, Setting, Snapshot
 
 _HEADS = frozenset({FILESYSTEM, VOLUME})
 _MAX_TAG = 256
@@ -177,11 +177,17 @@ def do_bookmark(machine: Machine, args: list[str]) -> None:
     source, name = parse(args, "").rest
     dataset, snapshot = machine.open(source, frozenset({SNAPSHOT}))
     assert snapshot
-    mark = name.partition("#")[2]
+    head, _, mark = name.partition("#")
+    action = f"cannot create bookmark '{name}'"
+    machine.permit("bookmark", machine.head(head), action)
+    if head != dataset.name:
+        raise RefusalError(f"{action}: source is not an ancestor of the new bookmark's dataset")
     if mark in dataset.bookmarks:
-        raise RefusalError(f"cannot create bookmark '{dataset.name}#{mark}': bookmark exists")
+        raise RefusalError(f"{action}: bookmark exists")
     machine.wait_txg(machine.pool(dataset))
-    dataset.bookmarks[mark] = (snapshot.guid, snapshot.createtxg, snapshot.creation)
+    dataset.bookmarks[mark] = Bookmark(
+        mark, snapshot.guid, snapshot.createtxg, snapshot.creation, snapshot.version, snapshot.data
+    )
 
 
 # -- hold, release
@@ -282,6 +288,7 @@ def _destroy_bookmark(machine: Machine, name: str) -> None:
     dataset = machine.host.datasets.get(head)
     if dataset is None or mark not in dataset.bookmarks:
         raise RefusalError(f"bookmark '{name}' does not exist.")
+    machine.permit("destroy", dataset, "cannot destroy bookmark")
     machine.wait_txg(machine.pool(dataset))
     del dataset.bookmarks[mark]
 
@@ -516,6 +523,9 @@ def do_promote(machine: Machine, args: list[str]) -> None:
     machine.wait_txg(machine.pool(clone))
     clone.snapshots = moved + clone.snapshots
     former.snapshots = former.snapshots[index:]
+    for name, mark in list(former.bookmarks.items()):
+        if mark.createtxg <= snapshot.createtxg:
+            clone.bookmarks[name] = former.bookmarks.pop(name)
     clone.origin, former.origin = former.origin, snapshot.objid
     if former.encryption_root == former.name:
         _move_root(machine, former, clone)
@@ -539,15 +549,19 @@ def do_rollback(machine: Machine, args: list[str]) -> None:
     dataset, snapshot = machine.open(name, frozenset({SNAPSHOT}))
     assert snapshot
     newer = [s for s in dataset.snapshots if s.createtxg > snapshot.createtxg]
+    marks = [mark.name for mark in dataset.bookmarks.values() if mark.createtxg > snapshot.createtxg]
     if not newer:
         machine.permit("rollback", dataset, f"cannot rollback '{dataset.name}'")
     recursive = options.has("r") or options.has("R")
-    if newer and not recursive:
+    if (newer or marks) and not recursive:
         raise RefusalError(
             f"cannot rollback to '{name}': more recent snapshots or bookmarks exist",
             "use '-r' to force deletion of the following snapshots and bookmarks:",
             *(f"{dataset.name}@{s.name}" for s in newer),
+            *(f"{dataset.name}#{name}" for name in marks),
         )
+    for name in marks:
+        del dataset.bookmarks[name]
     clones = [c.name for s in newer for c in machine.clones(s)]
     if clones and not options.has("R"):
         raise RefusalError(

@@ -8,6 +8,7 @@ from .machine import Machine, Target
 from .names import BOOKMARK, DATASETS, FILESYSTEM, SNAPSHOT, VOLUME
 from .options import Options, parse
 from .properties import NATIVE, canonical
+from .state import Bookmark
 
 _TYPES = {
     "filesystem": {FILESYSTEM}, "fs": {FILESYSTEM}, "volume": {VOLUME}, "vol": {VOLUME},
@@ -145,17 +146,42 @@ def do_get(machine: Machine, args: list[str]) -> int:
     return int(failed)
 
 
+def _marks(machine: Machine, options: Options, types: frozenset[str]) -> list[tuple[str, Bookmark]]:
+    """Bookmarks of what was asked for and is no deeper than that, in full."""
+    if BOOKMARK not in types:
+        return []
+    deep = options.last("d")
+    depth = int(deep) if deep is not None else None if options.has("r") else 1
+    found: dict[str, Bookmark] = {}
+    for name in options.rest:
+        top = machine.host.datasets.get(name)
+        for member in machine.tree(top) if top else ():
+            if depth is None or member.name.count("/") - name.count("/") < depth:
+                found |= {f"{member.name}#{mark.name}": mark for mark in member.bookmarks.values()}
+    return list(found.items())
+
+
+_OF_BOOKMARKS = ("guid", "createtxg", "creation")
+
+
 def do_list(machine: Machine, args: list[str]) -> int:
     options = parse(args, "jHS:d:o:prs:t:")
     wanted = _properties(options.last("o") or "name,used,available,referenced,mountpoint")
     default = frozenset({FILESYSTEM, VOLUME})
     targets, failed = select(machine, options, options.rest, _types(options, DATASETS if options.rest else default))
+    marks = _marks(machine, options, _types(options, DATASETS))
     for key, prop in reversed([p for p in options.pairs if p[0] in ("-s", "-S")]):
         targets.sort(key=lambda t, prop=prop: _sort_key(machine, t, prop), reverse=key == "-S")  # type: ignore[misc]
+    rows: list[tuple[tuple[str, int, int], list[str]]] = []
     for target in targets:
         cells = [name_of(target) if p == "name" else (machine.get(target, p) or ("-", ""))[0] for p in wanted]
+        rows.append((_by_name(target), cells))
+    for full, mark in marks:
+        cells = [full if p == "name" else str(getattr(mark, p)) if p in _OF_BOOKMARKS else "-" for p in wanted]
+        rows.append(((full, 0, 0), cells))
+    for _, cells in sorted(rows) if marks else rows:
         machine.out.append("\t".join(cells))
-    if not targets and not failed and not options.has("H"):
+    if not rows and not failed and not options.has("H"):
         machine.err.append("no datasets available")
     return int(failed)
 

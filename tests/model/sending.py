@@ -8,7 +8,7 @@ from .machine import Machine
 from .names import DATASETS, SNAPSHOT, split
 from .options import Options
 from .options import parse as parse_options
-from .state import Dataset, Snapshot
+from .state import Bookmark, Dataset, Snapshot
 
 _LONG = {
     "--replicate": "-R", "--props": "-p", "--parsable": "-P", "--verbose": "-v", "--dryrun": "-n",
@@ -29,7 +29,9 @@ def do_send(machine: Machine, args: list[str]) -> bytes:
         raise usage("missing snapshot argument")
     if len(options.rest) > 1:
         raise usage("too many arguments")
-    name, base = options.rest[0], options.last("i")
+    name, base, several = options.rest[0], options.last("i"), options.last("I")
+    if several is not None:
+        return _send_between(machine, several, name, options)
     if base is not None and "@" not in base and "#" not in base:
         machine.err.append(
             "Warning: incremental source didn't specify type, assuming snapshot. "
@@ -62,6 +64,43 @@ def do_send(machine: Machine, args: list[str]) -> bytes:
     )
 
 
+def _send_between(machine: Machine, base: str, name: str, options: Options) -> bytes:
+    """-I: an increment for each snapshot between."""
+    if "#" in base:
+        raise RefusalError("Error: multiple snapshots cannot be sent from a bookmark.")
+    if base.startswith("@"):
+        base = split(name)[0] + base
+    dataset, snapshot = machine.open(name, DATASETS)
+    holder, old = machine.open(base, DATASETS)
+    action = f"warning: cannot send '{name}'"
+    if (
+        snapshot is None
+        or old is None
+        or holder is not dataset
+        or not _is_before(machine, holder, old, dataset, snapshot)
+    ):
+        raise RefusalError(f"{action}: not an earlier snapshot from the same fs")
+    first, last = dataset.snapshots.index(old), dataset.snapshots.index(snapshot)
+    steps = list(zip(dataset.snapshots[first:last], dataset.snapshots[first + 1 : last + 1], strict=True))
+    if options.has("v") or options.has("P"):
+        sizes = [(one.name, f"{dataset.name}@{other.name}", _size(one.data, other)) for one, other in steps]
+        lines = [f"incremental\t{since}\t{full}\t{size}" for since, full, size in sizes]
+        lines.append(f"size\t{sum(size for *_, size in sizes)}")
+        (machine.out if options.has("n") else machine.err).extend(lines)
+    if options.has("n"):
+        return b""
+    machine.permit("send", dataset, action)
+    raw = options.has("w")
+    if dataset.encryption_root and not raw and not dataset.key_loaded:
+        raise RefusalError(f"{action}: dataset key must be loaded")
+    return stream.package(
+        [
+            _build(machine, dataset, other, one.guid, one.data, raw, props=False, embedded=options.has("e"))
+            for one, other in steps
+        ]
+    )
+
+
 def _base(
     machine: Machine, dataset: Dataset, snapshot: Snapshot, base: str | None, action: str
 ) -> tuple[int, dict[str, bytes] | None]:
@@ -72,8 +111,8 @@ def _base(
         holder = machine.host.datasets.get(head)
         if holder is None or mark not in holder.bookmarks:
             raise RefusalError(f"{action}: incremental source ({base}) does not exist")
-        guid = holder.bookmarks[mark][0]
-        return guid, next((s.data for s in holder.snapshots if s.guid == guid), None)
+        kept = holder.bookmarks[mark]
+        return kept.guid, kept.data
     holder, old = machine.open(base, DATASETS)
     if old is None or not _is_before(machine, holder, old, dataset, snapshot):
         raise RefusalError(f"{action}: not an earlier snapshot from the same fs")
@@ -120,12 +159,13 @@ def _build(
 
 
 def _from_origin(dataset: Dataset, fromguid: int) -> bool:
-    here = [s.guid for s in dataset.snapshots] + [guid for guid, _, _ in dataset.bookmarks.values()]
+    here = [s.guid for s in dataset.snapshots] + [mark.guid for mark in dataset.bookmarks.values()]
     return bool(fromguid) and fromguid not in here
 
 
 def _changed(dataset: Dataset, snapshot: Snapshot, fromguid: int) -> bool:
-    old = next((s for s in dataset.snapshots if s.guid == fromguid), None)
+    kept: list[Snapshot | Bookmark] = [*dataset.snapshots, *dataset.bookmarks.values()]
+    old = next((s for s in kept if s.guid == fromguid), None)
     return old is None or old.version != snapshot.version
 
 
@@ -160,7 +200,7 @@ def _resume(machine: Machine, token: str, options: Options) -> bytes:
         printed += [f"\tobject = {skip + 1:#x}", "\toffset = 0x0", "\tbytes = 0x0"]
         printed += [f"\ttoguid = {toguid:#x}", f"\ttoname = {toname}"]
     found = _by_guid(machine, toname, toguid)
-    if found is None:
+    if found is None or isinstance(found[1], Bookmark):
         if machine.find(toname):
             raise RefusalError(f"{action}: '{toname}' is no longer the same snapshot used in the initial send")
         raise RefusalError(f"{action}: '{toname}' used in the initial send no longer exists")
@@ -171,7 +211,8 @@ def _resume(machine: Machine, token: str, options: Options) -> bytes:
         source = _by_guid(machine, toname, fromguid)
         if source is None:
             raise RefusalError(f"{action}: incremental source {fromguid:#x} no longer exists")
-        old, base = source[1].data, f"{source[0].name}@{source[1].name}"
+        old = source[1].data
+        base = f"{source[0].name}{'#' if isinstance(source[1], Bookmark) else '@'}{source[1].name}"
     if options.has("v") or options.has("P"):
         _estimate(machine, f"{dataset.name}@{snapshot.name}", base, old, snapshot, options)
     if options.has("n"):
@@ -179,7 +220,7 @@ def _resume(machine: Machine, token: str, options: Options) -> bytes:
     return _build(machine, dataset, snapshot, fromguid, old, bool(content["raw"]), props=False, skip=skip)
 
 
-def _by_guid(machine: Machine, toname: str, guid: int) -> tuple[Dataset, Snapshot] | None:
+def _by_guid(machine: Machine, toname: str, guid: int) -> tuple[Dataset, Snapshot] | tuple[Dataset, Bookmark] | None:
     """guid_to_name(): the filesystem of that name first, then wherever in its pool it has gone."""
     head = split(toname)[0]
     near = machine.host.datasets.get(head)
@@ -189,6 +230,9 @@ def _by_guid(machine: Machine, toname: str, guid: int) -> tuple[Dataset, Snapsho
         for snapshot in dataset.snapshots:
             if snapshot.guid == guid:
                 return dataset, snapshot
+        for mark in dataset.bookmarks.values():
+            if mark.guid == guid:
+                return dataset, mark
     return None
 
 

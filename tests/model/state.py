@@ -42,6 +42,19 @@ class Snapshot:
 
 
 @dataclass(slots=True)
+class Bookmark:
+    """What is left of a snapshot. data, version: as the snapshot had them, by which ZFS knows what has changed since:
+    here that is compared."""
+
+    name: str  # the part after the #
+    guid: int
+    createtxg: int
+    creation: int
+    version: int
+    data: dict[str, bytes]
+
+
+@dataclass(slots=True)
 class Partial:
     """A receive that is under way, or was torn and left its state behind."""
 
@@ -69,7 +82,7 @@ class Dataset:
     props: dict[str, Setting] = field(default_factory=dict)
     had_properties: bool = False  # a stream with properties has been received
     snapshots: list[Snapshot] = field(default_factory=list)  # oldest first
-    bookmarks: dict[str, tuple[int, int, int]] = field(default_factory=dict)  # name: guid, createtxg, creation
+    bookmarks: dict[str, Bookmark] = field(default_factory=dict)
     origin: int | None = None  # objid of the snapshot this is a clone of
     mounted_at: str | None = None
     mount_number: int = 0  # of the mounts of its host, in the order they were made

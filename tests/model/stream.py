@@ -11,6 +11,7 @@ from typing import Any
 from .state import Dataset, Partial
 
 MAGIC = "zfs model stream"
+PACKAGE = "zfs model package"
 Record = tuple[str, bytes | None]
 
 
@@ -43,6 +44,16 @@ def encode(begin: Begin, records: list[Record]) -> bytes:
     lines.append(json.dumps({"end": zlib.crc32("\n".join(lines).encode())}))
     body = "".join(f"{line}\n" for line in lines)
     return (json.dumps({"magic": MAGIC, "bytes": len(body), **fields}) + f"\n{body}").encode()
+
+
+def package(streams: list[bytes]) -> bytes:
+    """Several streams as one, as -I makes it."""
+    body = b"".join(streams)
+    return (json.dumps({"magic": PACKAGE, "bytes": len(body)}) + "\n").encode() + body
+
+
+def is_package(line: bytes) -> bool:
+    return _fields(line).get("magic") == PACKAGE
 
 
 def decode_begin(line: bytes) -> Begin | None:

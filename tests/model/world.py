@@ -217,6 +217,16 @@ class Host:
 
         self._on(fs, act)
 
+    def unlink(self, fs: str, key: str) -> None:
+        """Remove a file."""
+
+        def act(machine: Machine, dataset: Dataset) -> None:
+            _require_writable(machine, dataset)
+            machine.change(dataset)
+            dataset.data = {name: data for name, data in dataset.data.items() if name != key}
+
+        self._on(fs, act)
+
     def store_mapped(self, fs: str, key: str, data: bytes) -> None:
         """A store through a writable mapping: readonly=on does not stop it."""
 

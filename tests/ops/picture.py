@@ -36,6 +36,8 @@ def told(member: Member) -> dict[str, object]:
     found["role"] = member.role
     found["written"] = member.number("written") > 0
     found["snapshots"] = [snapshot.name for snapshot in member.snapshots]
+    for mark in member.bookmarks:
+        found[f"#{mark.name}"] = (mark.guid,)
     for s in member.snapshots:
         found[f"@{s.name}"] = (s.guid, sorted(s.holds), s.sent, s.made, sorted(s.clones), s.written > 0)
     return found

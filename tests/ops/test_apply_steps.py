@@ -54,6 +54,10 @@ SHAPES = {
     "one with three snapshots": (
         *FILESYSTEM, "write tank/a", "zfs snapshot tank/a@two", "write tank/a", "zfs snapshot tank/a@three"
     ),
+    "one with bookmarks": (
+        *FILESYSTEM, "zfs bookmark tank/a@one tank/a#zrep:one", "zfs snapshot tank/a@two",
+        "zfs bookmark tank/a@two tank/a#zrep:two", "zfs destroy tank/a@two",
+    ),
     "one that is readonly": ("zfs create -o readonly=on tank/a", "zfs snapshot tank/a@one"),
     "one that inherits readonly": (*FILESYSTEM, "zfs set readonly=on tank"),
     "one remounted readonly": (*FILESYSTEM, "mount -o remount,ro /tank/a"),
@@ -113,6 +117,8 @@ FILESYSTEMS = tuple(shape for shape in SHAPES if shape != "a volume")
 HEIRS = tuple(shape for shape in SHAPES if shape != "one remounted readonly")
 # Not those in a parent that is readonly: no directory can be made there to mount a clone on.
 CLONABLE = tuple(shape for shape in SHAPES if shape != "one that inherits readonly")
+# A bookmark counts for a rollback as the snapshot does that it is of.
+MORE_RECENT = ("one with three snapshots", "one with bookmarks")
 ROLE = (("zrep:src-fs", "tank/x"), ("zrep:master", "yes"), ("zrep:gen", "a" * 16))
 CLONED = ("zfs clone tank/a@one tank/new",)
 CLASH = (*CLONED, "zfs snapshot tank/new@one")
@@ -133,6 +139,8 @@ CASES = [
     *(Case("one with three snapshots", destroy(*names)) for names in (("one",), ("two",), ("one", "two"), ("three",))),
     Case("one with three snapshots", destroy("two", "three")),
     *(Case(shape, steps.RenameSnapshot(HERE, f"{A}@one", f"{A}@other")) for shape in SHAPES),
+    *(Case(shape, steps.Bookmark(HERE, f"{A}@one", f"{A}#zrep:new")) for shape in SHAPES),
+    Case("one with bookmarks", steps.DestroyBookmark(HERE, f"{A}#zrep:one")),
     Case("one with three snapshots", steps.RenameSnapshot(HERE, f"{A}@one", f"{A}@two"), refused=True),
     *(Case(shape, give(("zrep:sent", "77"), to=f"{A}@one")) for shape in SHAPES),
     Case("one with a snapshot marked", give(("zrep:sent", "77"), to=f"{A}@one")),
@@ -161,8 +169,8 @@ CASES = [
     *(Case(shape, inherit("readonly", of="tank")) for shape in HEIRS),
     *(Case(shape, give(("sharenfs", "on"), to="tank")) for shape in SHAPES),
     # Writing.
-    *(Case(shape, steps.Rollback(HERE, f"{A}@one")) for shape in SHAPES if shape != "one with three snapshots"),
-    Case("one with three snapshots", steps.Rollback(HERE, f"{A}@one"), refused=True),
+    *(Case(shape, steps.Rollback(HERE, f"{A}@one")) for shape in SHAPES if shape not in MORE_RECENT),
+    *(Case(shape, steps.Rollback(HERE, f"{A}@one"), refused=True) for shape in MORE_RECENT),
     Case("one with three snapshots", steps.Rollback(HERE, f"{A}@three"), more=("write tank/a",)),
     *(Case(shape, steps.Dirty(HERE, A)) for shape in FILESYSTEMS),
     Case("a volume", steps.Dirty(HERE, A, "1073741824")),

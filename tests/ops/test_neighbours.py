@@ -199,7 +199,7 @@ def in_the_middle(hosts: Hosts, words: tuple[str, ...], act: Callable[[], object
 
 def test_what_is_mounted_over_the_master_meanwhile_is_not_remounted(hosts: Hosts) -> None:
     pairs.linked(hosts)
-    in_the_middle(hosts, ("zfs", "set"), lambda: hosts["alpha"].mount_other(f"/{A}"))
+    in_the_middle(hosts, ("zfs", "list"), lambda: hosts["alpha"].mount_other(f"/{A}"))
     refused = hosts.run("alpha", pairs.failing_over(A))
     assert refused.code == 3
     assert "over tank/a" in refused.text

@@ -56,6 +56,7 @@ def unrelated_snapshots(hosts: Hosts) -> None:
     for host, name in (("alpha", A), ("beta", B)):
         hosts[host].sh(f"zfs release zrep {name}@zrep_000001")
     hosts["alpha"].sh(f"zfs destroy {A}@zrep_000001,daily")
+    hosts["alpha"].sh(f"zfs destroy {A}#zrep:zrep_000001")
 
 
 def missing(hosts: Hosts) -> None:

@@ -8,8 +8,11 @@ import pytest
 
 from tests.model import World
 from tests.ops import pairs, trees
-from tests.ops.hosts import Ended, Hosts, Mode
+from tests.ops.hosts import Ended, Hosts, Mode, name_of
+from tests.ops.judge import find
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
+from tests.ops.plugin import thorough
+from tests.ops.test_crash import applies
 from zrep.ops.changeconfig import Config
 from zrep.ops.clear import clear
 from zrep.ops.init_check import Request
@@ -17,6 +20,7 @@ from zrep.ops.list import listing
 from zrep.ops.status import status
 
 G = "tank/g"
+SIDES = (("alpha", A), ("beta", B), ("gamma", G))
 OFFSITE = "offsite"
 TO_GAMMA = pairs.initialising(Request(A, "gamma", G))
 
@@ -43,6 +47,12 @@ def relayed(both: Hosts) -> Hosts:
 def writable(hosts: Hosts) -> list[str]:
     sides = (("alpha", A), ("beta", B), ("gamma", G))
     return [host for host, name in sides if value(hosts, host, name, "readonly") == "off"]
+
+
+def data(hosts: Hosts, host: str, name: str) -> dict[str, bytes]:
+    found = find(hosts, host, name)
+    assert found is not None
+    return found.data
 
 
 def refused(ended: Ended, *says: str) -> None:
@@ -320,3 +330,61 @@ class TestReadOnlySource:
         three["alpha"].sh(f"zfs create -o readonly=on {A}")
         good(three.run("alpha", pairs.INIT))
         assert f"{A}: it is read-only here; next: where it is to take writes: zfs set readonly=off {A}" in three.said
+
+
+class TestRejoin:
+    """An old master that wrote alone, and is the source of gamma's replica too."""
+
+    @pytest.fixture
+    def tail(self, both: Hosts) -> Hosts:
+        pairs.written(both)
+        good(both.run("alpha", SYNC_ALL))
+        pairs.written(both, key="tail")
+        both.wire.cut = True
+        good(both.run("beta", pairs.forcing(B)))
+        both.wire.cut = False
+        return both
+
+    def goes_on(self, hosts: Hosts) -> None:
+        """alpha passes on what beta writes."""
+        hosts["beta"].write(B, "new", b"n")
+        good(hosts.run("beta", SYNC_ALL))
+        hosts.wire.reset()
+        good(hosts.run("alpha", SYNC_ALL, tag=OFFSITE))
+        assert [str(command) for command in hosts.wire.log if command.stream and "-i" not in command.argv] == []
+        found = [data(hosts, host, name) for host, name in SIDES]
+        assert found[0] == found[1] == found[2]
+
+    def test_gamma_goes_on_without_a_resend(self, tail: Hosts) -> None:
+        before = {key for key in properties(tail, "alpha", A) if key.startswith(f"{OFFSITE}:")}
+        good(tail.run("alpha", pairs.rejoining(A)))
+        assert {key for key in properties(tail, "alpha", A) if key.startswith(f"{OFFSITE}:")} == before
+        [copy] = [name for name in tail["alpha"].names() if "_split_" in name]
+        assert [key for key in properties(tail, "alpha", copy) if key.startswith(f"{OFFSITE}:")] == []
+        assert "tail1" in data(tail, "alpha", copy)
+        self.goes_on(tail)
+
+    def test_what_gamma_has_of_it_is_said_and_dropped_on_demand(self, tail: Hosts) -> None:
+        good(tail.run("alpha", SYNC_ALL, tag=OFFSITE))
+        assert "tail1" in data(tail, "gamma", G)
+        good(tail.run("alpha", pairs.rejoining(A)))
+        assert any(f"zrep -t {OFFSITE} sync {A}" in line for line in tail.said)
+        refused(tail.run("alpha", SYNC_ALL, tag=OFFSITE), "sync -f")
+        good(tail.run("alpha", pairs.syncing(A), tag=OFFSITE, force=True))
+        self.goes_on(tail)
+
+    @pytest.mark.parametrize("mode", [Mode.KILL_AFTER, *thorough(Mode.KILL_BEFORE, Mode.FAIL, Mode.PART)], ids=name_of)
+    def test_cut_anywhere_it_is_finished(self, tail: Hosts, mode: Mode) -> None:
+        dumped = tail.world.dump()
+        tail.wire.reset()
+        good(tail.run("alpha", pairs.rejoining(A)))
+        found = [at for at, command in enumerate(tail.wire.log) if applies(mode, command)]
+        for at in found:
+            tail.load(dumped)
+            tail.wire.reset(mode, at)
+            tail.run("alpha", pairs.rejoining(A))
+            tail.wire.heal()
+            if find(tail, "alpha", A) is None or value(tail, "alpha", A, "zrep:master") == "no":
+                tail.run("alpha", SYNC_ALL, tag=OFFSITE)
+            good(tail.run("alpha", pairs.rejoining(A)))
+            self.goes_on(tail)

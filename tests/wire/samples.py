@@ -36,6 +36,8 @@ STEPS: tuple[steps.Change, ...] = (
     steps.Hold(End.TARGET, "zrep", (AT, f"{B}@x")),
     steps.Release(End.SOURCE, "zrep", (AT,)),
     steps.DestroySnapshots(End.SOURCE, A, ("x", "-y")),
+    steps.Bookmark(End.SOURCE, AT, f"{A}#zrep:zrep_000001"),
+    steps.DestroyBookmark(End.SOURCE, f"{A}#zrep:zrep_000001"),
     steps.RenameSnapshot(End.SOURCE, AT, f"{A}@new"),
     steps.SetProperties(End.SOURCE, (A, AT), PROPERTIES),
     steps.InheritProperty(End.SOURCE, (A,), "zrep:paused", True),

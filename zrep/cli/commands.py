@@ -116,6 +116,9 @@ def init(
     ] = None,
     bwlimit: BandwidthLimit = "",
     compress: Compress = "",
+    all_snapshots: Annotated[
+        bool, typer.Option("--all-snapshots", help="What others snapshot travels too, with the increments.")
+    ] = False,
     recursive: Annotated[bool, typer.Option("-r", "--recursive", help="And everything below FS, as one tree.")] = False,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="With -r: leave out what is below FS and so called.")
@@ -154,6 +157,7 @@ def init(
             "-o is for a replica that init makes", evidence="--adopt", advice="zfs set it there, and -x NAME"
         )
     through = (_compressor(compress), _rate(bwlimit))
+    recursive = recursive or (context.obj.recursive and not adopt)
     request = Request(
         filesystem,
         host,
@@ -167,6 +171,7 @@ def init(
         tuple(exclude or ()),
         props,
         *through,
+        all_snapshots or context.obj.all_snapshots,
     )
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: init(session, request), request.name)
@@ -205,6 +210,8 @@ def sync(
     crash_consistent: Annotated[
         bool, typer.Option("--crash-consistent", help="A snapshot although a before-snapshot hook has failed.")
     ] = False,
+    no_send: Annotated[bool, typer.Option("--no-send", hidden=True)] = False,
+    no_snapshot: Annotated[bool, typer.Option("--no-snapshot", hidden=True)] = False,
     may_be_empty: MayBeEmpty = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
@@ -214,10 +221,16 @@ def sync(
     names = running.filesystems(filesystems)
     if force and not names:
         raise UsageError("-f wants its filesystems named", evidence="it throws data away")
+    if no_send:
+        from zrep.ops.shell_words import snap_only
+
+        session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
+        return running.run(session, lambda: snap_only(session, names))
     return running.sync(
         context.obj,
         names,
         quiet=quiet,
+        take=not no_snapshot,
         force=force,
         jobs=jobs or 0,
         crash_consistent=crash_consistent,
@@ -408,6 +421,7 @@ def list_(
     masters: Annotated[bool, typer.Option("-L", help="Masters only.")] = False,
     members: Annotated[bool, typer.Option("-r", help="The members of trees too.")] = False,
     snapshots: Annotated[bool, typer.Option("--snapshots", help="zrep's snapshots of each.")] = False,
+    last_sent: Annotated[bool, typer.Option("--last-sent", hidden=True)] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Every property zrep keeps.")] = False,
     tabs: Tabs = False,
     exact: Exact = False,
@@ -425,6 +439,12 @@ def list_(
     names = [words.dataset(name) for name in filesystems or []]
     style = rows.style(columns, tabs, exact, ascending, descending, colour)
     session = running.begin(context.obj)
+    if last_sent:
+        from zrep.ops.shell_words import last_sent as found_last
+
+        with running.closing(session):
+            print("\n".join(found_last(session, names or list(session.roles()))))
+        return 0
     with running.closing(session):
         parts = each_tag(session, names)
         for one, given in parts:
@@ -462,6 +482,7 @@ def status(
     context: typer.Context,
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
     all_: Annotated[bool, typer.Option("-a", hidden=True)] = False,
+    up_to_date: Annotated[bool, typer.Option("--up-to-date", hidden=True)] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True)] = False,
     members: Annotated[bool, typer.Option("-r", help="The members of trees too.")] = False,
     may_be_empty: MayBeEmpty = False,
@@ -488,6 +509,11 @@ def status(
     from zrep.cli import rows, status
 
     names = [] if all_ else running.filesystems(filesystems or ["all"])
+    if up_to_date:
+        from zrep.ops import shell_words
+
+        session = running.begin(context.obj, verbose=verbose)
+        return running.run(session, lambda: shell_words.up_to_date(session, names or list(session.roles())))
     style = rows.style(columns, tabs, exact, ascending, descending, colour)
     form = status.form(json, nagios, warning, critical, prometheus, output, watch, html)
     if form.watch:
@@ -555,6 +581,7 @@ def changeconfig(
     filesystem: Filesystem,
     host: Annotated[str, typer.Argument(metavar="[HOST]", help="The peer's new name for ssh.")] = "",
     target: Annotated[str, typer.Argument(metavar="[PEER_FS]", help="The other half's new name there.")] = "",
+    of_shell: Annotated[bool, typer.Option("-d", "-f", hidden=True)] = False,
     own_host: Annotated[str, typer.Option(metavar="NAME", help="The name by which the peer reaches this host.")] = "",
     savecount: Annotated[int | None, typer.Option(metavar="N", min=1, help="Snapshots this side keeps.")] = None,
     lease: Annotated[
@@ -589,11 +616,16 @@ def changeconfig(
         bool | None,
         typer.Option("--exclude/--include", help="FS and all below it out of the tree that it is in; or in it again."),
     ] = None,
+    all_snapshots: Annotated[
+        bool | None,
+        typer.Option("--all-snapshots/--no-all-snapshots", help="As master: those of others travel too; or no more."),
+    ] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
     """Change what this side knows of the pair. Run it on each side that is to know."""
+    del of_shell  # which side it is on is found out
     from zrep.ops.changeconfig import Config, changeconfig
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
@@ -613,6 +645,8 @@ def changeconfig(
         after=after,
         recursive=recursive,
         moved=moved,
+        exclude=exclude,
+        all_snapshots=all_snapshots,
     )
     return running.run(session, lambda: changeconfig(session, filesystem, config), filesystem)
 
@@ -704,6 +738,7 @@ def clear(
     keep_base: Annotated[
         bool, typer.Option("--keep-base", help="Leave the base on both sides, for a later init --adopt.")
     ] = False,
+    of_shell: Annotated[bool, typer.Option("-f", hidden=True)] = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -711,6 +746,7 @@ def clear(
     """End a pair on both sides. zrep's properties, holds and snapshots go, the data stays."""
     if keep_base and local:
         raise UsageError("--keep-base does not go with -L", evidence="what the base is, both sides say")
+    del of_shell  # it asks nobody
     from zrep.ops.clear import clear
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)

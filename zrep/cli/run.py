@@ -42,6 +42,7 @@ def sync(
     force: bool = False,
     jobs: int = 0,
     crash_consistent: bool = False,
+    take: bool = True,
     may_be_empty: bool = False,
     dry_run: bool = False,
     verbose: bool = False,
@@ -52,7 +53,7 @@ def sync(
 
     jobs = jobs or number("ZREP_JOBS", settings.jobs, 1, MOST_JOBS) or 0
     options = {"quiet": quiet, "force": force, "may_be_empty": may_be_empty, "json": json}
-    options |= {"crash_consistent": crash_consistent}
+    options |= {"crash_consistent": crash_consistent, "take": take}
     session = begin(settings, jobs=jobs, dry_run=dry_run, verbose=verbose, **options)
     # A person wants to hear it again, cron does not.
     cron = not (names or verbose or dry_run or json or sys.stderr.isatty())

@@ -17,12 +17,22 @@ from zrep.host.trust import others_may_write
 DEFAULTS = "/etc/default/zrep"
 # fmt: off
 SETTINGS = frozenset({
-    "SSH", "ZREPTAG", "ZREP_AFTER", "ZREP_FENCE_CMD", "ZREP_FILTERS", "ZREP_HOOKS", "ZREP_HOST", "ZREP_INFILTER",
-    "ZREP_JOBS", "ZREP_LIBRARY", "ZREP_OUTFILTER", "ZREP_PATH", "ZREP_RUNDIR", "ZREP_SAVE_COUNT",
+    "SSH", "ZREPTAG", "ZREP_AFTER", "ZREP_FENCE_CMD", "ZREP_FILTERS", "ZREP_HOOKS", "ZREP_HOST", "ZREP_INC_FLAG",
+    "ZREP_INFILTER",
+    "ZREP_JOBS", "ZREP_LIBRARY", "ZREP_OUTFILTER", "ZREP_PATH", "ZREP_R", "ZREP_RUNDIR", "ZREP_SAVE_COUNT",
     "ZREP_SEND_FLAGS", "ZREP_SKIP_EXPIRE", "ZREP_SRC_HOST", "ZREP_STALL",
     "ZREP_SYSLOG",
 })
 # fmt: on
+# What the shell zrep was told so, and how this one is.
+OF_SHELL = {
+    "ZREP_RESUME": "",  # it always does
+    "ZREP_CHANGEDONLY": "",  # it always does
+    "ZREP_CREATE_FLAGS": "zrep init -o NAME=VALUE",
+    "ZREP_INIT_REMOTE_PROPERTIES": "zrep init -o NAME=VALUE",
+    "ZREP_RENAME_UNSENT": "zrep changeconfig --unsent drop",
+    "ZREP_VERBOSE": "zrep -v",
+}
 _LINE = re.compile(r"(?:export\s+)?([A-Z][A-Z0-9_]*)=(.*)")
 
 
@@ -65,7 +75,9 @@ def load_defaults(path: str = DEFAULTS) -> Defaults:
         os.environ.setdefault(name, value)
         if name in ("ZREP_OUTFILTER", "ZREP_INFILTER"):
             filters.append(value)
-        if re.match(r"ZREP.*", name) and name not in SETTINGS:
+        if advice := OF_SHELL.get(name):
+            unknown.append(f"{path} line {number}: {name} is not read any more; instead: {advice}")
+        elif re.match(r"ZREP.*", name) and name not in SETTINGS and name not in OF_SHELL:
             unknown.append(f"{path} line {number}: {name} is no setting of zrep, see ENVIRONMENT in zrep(8)")
     return Defaults(tuple(unknown), tuple(filters))
 
@@ -101,6 +113,8 @@ def read_settings(environment: Mapping[str, str] | None = None, allowed: Sequenc
         outfilter=text("ZREP_OUTFILTER"),
         infilter=text("ZREP_INFILTER"),
         filters=text("ZREP_FILTERS", default.filters),
+        recursive=bool(text("ZREP_R")),
+        all_snapshots=text("ZREP_INC_FLAG") == "-I",
         allowed=tuple(allowed),
     )
 

@@ -8,30 +8,42 @@ from collections.abc import Sequence
 from zrep.core.errors import UsageError
 
 _HELP = ("help", "--help", "-h")
-# Words of the shell zrep that do not exist any more, and what does their work.
-_GONE = {
-    "-R": "zrep refresh FS",
-    "snaponly": "zfs snapshot FS@NAME, or zrep sync FS",
-    "synconly": "zrep sync FS",
-    "sentsync": "zrep finds out by itself what both sides have",
-    "lastsent": "zrep list --snapshots FS",
-    "getlastsent": "zrep list --snapshots FS",
-    "uptodate": "zrep status -H -o name,lag,state FS",
+# Words of the shell zrep that are an option of another command here.
+OF_SHELL = {
+    "snaponly": ("sync", "--no-send"),
+    "synconly": ("sync", "--no-snapshot"),
+    "sentsync": ("sync", "--no-snapshot"),
+    "lastsent": ("list", "--last-sent"),
+    "getlastsent": ("list", "--last-sent"),
+    "uptodate": ("status", "--up-to-date"),
 }
 # A host, an address in brackets among them, then a dataset, which may have colons itself.
 _BOTH = re.compile(r"(\[[^\]]*\]|[^:/]+):(.+)")
 
 
 def meant(arguments: Sequence[str], first: int) -> list[str]:
-    """The command line that somebody means by his. first: where its first word is that is no global option. UsageError,
-    with what to type, for a word that the shell zrep had."""
+    """The command line that somebody means by his. first: where its first word is that is no global option."""
     words = list(arguments)
     word = words[first] if first < len(words) else ""
     if word in _HELP:
         rest = [other for other in words[first + 1 :] if other not in _HELP]
         return [*words[:first], *rest[:1], "--help"]
-    if word in _GONE:
-        raise UsageError(f"zrep {word} does not exist any more", advice=_GONE[word])
+    if word in OF_SHELL:
+        rest = words[first + 1 :]
+        if word == "sentsync":  # what both sides have is marked, on both
+            rest = [other.partition("@")[0] for other in rest if other != "-L"]
+        return [*words[:first], *OF_SHELL[word], *rest]
+    if word in ("sync", "-S"):
+        for other in words[first + 1 :]:
+            name, at, snapshot = other.partition("@")
+            if at and not other.startswith("-"):
+                raise UsageError(
+                    "a replica is never rolled back to an older snapshot",
+                    filesystem=name,
+                    evidence=other,
+                    advice=f"to use that one, on the replica's host, with its name there: zfs clone DEST_FS@{snapshot} "
+                    f"DEST_FS_{snapshot}, or look below .zfs/snapshot/{snapshot}",
+                )
     return words
 
 

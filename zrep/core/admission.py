@@ -68,7 +68,7 @@ class Gate(Struct, frozen=True):
 
     def has(self, name: str) -> bool:
         """Whether a dataset, or a snapshot's, is in one of the trees."""
-        dataset = name.partition("@")[0]
+        dataset = name.partition("@")[0].partition("#")[0]
         try:
             check_dataset(dataset)
         except UsageError:  # zfs takes other names too, but none that leads out of a tree
@@ -171,6 +171,12 @@ def refused_step(gate: Gate, step: steps.Step, paired: Paired) -> str:
             return _inherited(gate, targets, name)
         case steps.DestroySnapshots(names=names):
             return "to destroy anything: this side keeps it" if gate.keep else _own(names)
+        case steps.Bookmark(snapshot=name, bookmark=mark):
+            same = name.partition("@")[0] == mark.partition("#")[0]
+            own = _bookmarks((mark,)) if same else "a bookmark of another dataset"
+            return _needs(gate, "send") or own
+        case steps.DestroyBookmark(bookmark=mark):
+            return "to destroy anything: this side keeps it" if gate.keep else _bookmarks((mark,))
         case steps.TakeSnapshot(snapshots=names):
             return _needs(gate, "send") or _own(name.partition("@")[2] for name in names)
         case steps.RenameSnapshot(snapshot=name, new=new):
@@ -235,6 +241,14 @@ def _pool(gate: Gate, pool: str) -> str:
 def _own(names: Iterable[str]) -> str:
     """Snapshots that are not called as zrep's own are."""
     return next((f"anything with @{name:.100}" for name in names if not _OWN_SNAPSHOT.fullmatch(name)), "")
+
+
+def _bookmarks(names: Iterable[str]) -> str:
+    """Bookmarks that are not called as zrep's own are."""
+    kept = (name.partition("#")[2] for name in names)
+    return next(
+        (f"anything with #{name:.100}" for name in kept if not is_tag(name.partition(":")[0] * (":" in name))), ""
+    )
 
 
 def _snapshot_of(request: asked.Request[Any]) -> list[str]:

@@ -68,6 +68,13 @@ def received(
     base = source.by_name(step.base.partition("@")[2])
     # What the target lacks between two snapshots counts for the later one; one sent in full is all that there is.
     between = [s.written for s in source.after(base) if s.createtxg <= sent.createtxg] if base else [1, sent.written]
+    if step.between and base:
+        for each in source.after(base):
+            if each.createtxg < sent.createtxg:
+                host.refuse_taken(f"{step.target}@{each.name}")
+                there = replace(each, createtxg=0, holds=NO_HOLDS, sent=None, clones=(), made=False, relayed=False)
+                host.add_snapshot(step.target, there)
+        between = [sent.written]
     arrived = made.get(f"{step.target}@{name}")
     if arrived is None:
         arrived = replace(sent, createtxg=0, holds=NO_HOLDS, sent=None, clones=())
@@ -120,6 +127,13 @@ class _Host:
             case steps.DestroySnapshots(dataset=dataset, names=names):
                 for name in names:
                     self._destroy(dataset, name)
+            case steps.Bookmark(snapshot=snapshot, bookmark=bookmark):
+                self._bookmark(snapshot, bookmark)
+            case steps.DestroyBookmark(bookmark=bookmark):
+                dataset, _, name = bookmark.partition("#")
+                member = self._get(dataset)
+                left = tuple(mark for mark in member.bookmarks if mark.name != name)
+                self.members[dataset] = replace(member, bookmarks=left)
             case steps.RenameSnapshot(snapshot=snapshot, new=new):
                 self.refuse_taken(new)
                 self._each((snapshot,), lambda found: replace(found, name=new.partition("@")[2]))
@@ -363,7 +377,8 @@ class _Host:
             member = self.members.pop(name)
             values = {key: _renamed(value, name, renamed, key) for key, value in member.properties.items()}
             built = build_member(self.tag, renamed(name), values, member.snapshots)
-            self.members[renamed(name)] = replace(built, filters=member.filters, programs=member.programs)
+            same = {"filters": member.filters, "programs": member.programs, "bookmarks": member.bookmarks}
+            self.members[renamed(name)] = replace(built, **same)
         self._encryption_roots(renamed)
         self._origins(lambda origin: "@".join((renamed(origin.partition("@")[0]), origin.partition("@")[2])))
         for name, member in list(self.members.items()):
@@ -395,8 +410,8 @@ class _Host:
         self._each((snapshot,), lambda found: replace(found, clones=(*found.clones, dataset)))
 
     def _promote(self, dataset: str) -> None:
-        """The history up to the origin becomes the clone's, with holds and marks; what it was cloned from is a clone
-        of it then, and it is one of what that was cloned from."""
+        """The history up to the origin becomes the clone's, with holds, marks and bookmarks; what it was cloned from is
+        a clone of it then, and it is one of what that was cloned from."""
         clone = self._get(dataset)
         origin = clone.get("origin")
         if origin == "-":
@@ -406,8 +421,12 @@ class _Host:
         for found in moved:
             self.refuse_taken(f"{dataset}@{found.name}")
         before = was.properties.get("origin", _UNSET)
-        self.members[was.name] = replace(was, snapshots=was.after(base))
-        self.members[dataset] = replace(clone, snapshots=(*moved, *clone.snapshots))
+        marks = tuple(mark for mark in was.bookmarks if mark.createtxg <= base.createtxg)
+        left = tuple(mark for mark in was.bookmarks if mark not in marks)
+        self.members[was.name] = replace(was, snapshots=was.after(base), bookmarks=left)
+        self.members[dataset] = replace(
+            clone, snapshots=(*moved, *clone.snapshots), bookmarks=(*marks, *clone.bookmarks)
+        )
         names = {f"{was.name}@{found.name}": f"{dataset}@{found.name}" for found in moved}
         self._origins(lambda name: names.get(name, name))
         self.change(dataset, {"origin": before})
@@ -430,7 +449,9 @@ class _Host:
 
     def _rollback(self, snapshot: str) -> None:
         dataset = snapshot.partition("@")[0]
-        if newer := self._get(dataset).after(self._snapshot(snapshot)):
+        base, member = self._snapshot(snapshot), self._get(dataset)
+        marks = tuple(mark for mark in member.bookmarks if mark.createtxg > base.createtxg)
+        if newer := (*member.after(base), *marks):
             raise FailedError("there are more recent snapshots", filesystem=dataset, evidence=newer[0].name)
         self.change(dataset, {"written": Value("0", "-")})
 
@@ -450,6 +471,11 @@ class _Host:
             snapshots = tuple(change(found) if found is one else found for found in member.snapshots)
             self.members[member.name] = replace(member, snapshots=snapshots)
 
+    def _bookmark(self, full: str, bookmark: str) -> None:
+        of, member = self._snapshot(full), self._get(full.partition("@")[0])
+        mark = Snapshot(bookmark.partition("#")[2], of.guid, of.createtxg, of.creation, bookmark=True)
+        self.members[member.name] = replace(member, bookmarks=(*member.bookmarks, mark))
+
     def refuse_taken(self, full: str) -> None:
         dataset, _, name = full.partition("@")
         if self._get(dataset).by_name(name) is not None:
@@ -465,7 +491,7 @@ class _Host:
     def add_snapshot(self, dataset: str, snapshot: Snapshot) -> None:
         """Put a snapshot after all others: nothing is written after it."""
         member = self._get(dataset)
-        newest = max((found.createtxg for found in member.snapshots), default=0)
+        newest = max((found.createtxg for found in (*member.snapshots, *member.bookmarks)), default=0)
         if snapshot.createtxg <= newest:
             snapshot = replace(snapshot, createtxg=newest + 1)
         self.members[dataset] = replace(member, snapshots=(*member.snapshots, snapshot))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,7 +32,8 @@ class Value(Struct, frozen=True, array_like=True):
 
 class Snapshot(Struct, frozen=True, array_like=True):
     """One snapshot of one dataset. guid is its identity, createtxg its place in order; sent and creation in seconds;
-    made: it has the mark of a snapshot that zrep made, relayed: that of one which a relay has passed on."""
+    made: it has the mark of a snapshot that zrep made, relayed: that of one which a relay has passed on. bookmark: only
+    a bookmark of it is known, by the name that this has: an increment can begin there, and nothing else."""
 
     name: str
     guid: str
@@ -45,6 +46,7 @@ class Snapshot(Struct, frozen=True, array_like=True):
     clones: tuple[str, ...] = ()
     made: bool = False
     relayed: bool = False
+    bookmark: bool = False
 
     def own(self, tag: str) -> bool:
         """Whether zrep has made it, under a tag: by its name and a mark. The mark of its making does not travel with an
@@ -79,7 +81,7 @@ class Member(Struct, frozen=True):
     """One filesystem or volume with its snapshots, oldest first (by createtxg). only_quotas: what was written since the
     newest of them is known to be user, group or project quotas, and no more. filters: what root of its host lets
     streams be passed through there, programs: what is installed there of what zrep itself passes them through; both
-    where it was asked for by its name."""
+    where it was asked for by its name. bookmarks: what is left of snapshots, whoever made it, oldest first."""
 
     name: str
     properties: Mapping[str, Value]
@@ -89,6 +91,7 @@ class Member(Struct, frozen=True):
     only_quotas: bool = False
     filters: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
+    bookmarks: tuple[Snapshot, ...] = ()
 
     def get(self, name: str, default: str = "-") -> str:
         value = self.properties.get(name)
@@ -176,6 +179,13 @@ class Member(Struct, frozen=True):
     def by_name(self, name: str) -> Snapshot | None:
         return next((snapshot for snapshot in self.snapshots if snapshot.name == name), None)
 
+    @property
+    def beginnings(self) -> Iterator[Snapshot]:
+        """What an increment can begin at, the newest first: snapshots, and bookmarks of those that are gone."""
+        there = {snapshot.guid for snapshot in self.snapshots} if self.bookmarks else ()
+        gone = [mark for mark in self.bookmarks if mark.guid not in there]
+        return reversed(sorted((*self.snapshots, *gone), key=_created) if gone else self.snapshots)
+
     def after(self, base: Snapshot) -> tuple[Snapshot, ...]:
         return tuple(snapshot for snapshot in self.snapshots if snapshot.createtxg > base.createtxg)
 
@@ -208,6 +218,10 @@ class Member(Struct, frozen=True):
         if self.role.paired and not self.role.gen:
             own |= _in_sequence(tag, self.snapshots, own) | _in_sequence(tag, self.snapshots[::-1], own)
         return tuple(snapshot for snapshot in self.snapshots if snapshot.guid in own)
+
+
+def _created(snapshot: Snapshot) -> int:
+    return snapshot.createtxg
 
 
 def _in_sequence(tag: str, snapshots: Sequence[Snapshot], known: Collection[str]) -> set[str]:
@@ -248,6 +262,7 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "compress": shape.compressor,
     "bwlimit": shape.rate,
     "recursive": re.compile(r"on|off").fullmatch,
+    "allsnaps": re.compile(r"on|off").fullmatch,
     "gone": lambda text: whole_number(text) is not None,
     "places": PLACES.fullmatch,
     "driver": re.compile(f"{HERE}|{PEER}").fullmatch,
@@ -319,6 +334,7 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         ),
         partially_applied=any(own(name) != value for name, value in recorded.items()),
         recursive=local("recursive") == "on",
+        all_snapshots=local("allsnaps") == "on",
         complete=local("set"),
         coming=tuple(filter(None, local("coming").split(","))),
         excluded=local("exclude").lower() not in ("", "off", "no"),

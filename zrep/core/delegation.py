@@ -9,9 +9,10 @@ import re
 
 from zrep.core.errors import UsageError
 
-# Of the master: snapshots are made, held, sent, let go of and destroyed (which ZFS wants mount for), the role is kept
+# Of the master: snapshots are made, held, sent, let go of and destroyed (which ZFS wants mount for), the base keeps a
+# bookmark, the role is kept
 # in user properties, and a side that is not the right one is made read-only.
-SEND = ("destroy", "hold", "mount", "readonly", "release", "rename", "send", "snapshot", "userprop")
+SEND = ("bookmark", "destroy", "hold", "mount", "readonly", "release", "rename", "send", "snapshot", "userprop")
 # Of the replica and what is above it: it is made (which ZFS wants create and mount for), received into, and its old
 # snapshots go.
 RECEIVE = ("canmount", "create", "destroy", "hold", "mount", "readonly", "receive", "release", "rename", "userprop")

@@ -8,7 +8,7 @@ from shlex import join, quote
 from zrep.core import shape
 from zrep.core.advice import of_master
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.pair import End, newest_common
+from zrep.core.pair import End, newest_base, newest_common
 from zrep.core.quantities import size
 from zrep.core.repair import Repair, next_repair
 from zrep.core.role import Role
@@ -30,14 +30,15 @@ def diagnose_data(tag: str, mine: Member, theirs: Member) -> Diagnosis | None:
         return lacking
     if replica.arriving:
         return None
-    base = newest_common(master, replica)
+    base = newest_base(master, replica)
     if base is None:
         if master.role.within:
             return _taken(mine, master, replica)
         return Diagnosis(
             State.NO_COMMON_SNAPSHOT,
             "the two sides have no common snapshot",
-            f"{len(mine.snapshots)} snapshots here, {len(theirs.snapshots)} there",
+            f"{len(mine.snapshots)} snapshots here, {len(theirs.snapshots)} there, and no bookmark of the master is of "
+            "one of the replica: its base was destroyed, and what zrep keeps of that too",
             f"{of_master(mine, master, 'clear')}, then zrep init to a new target",
         )
     own = replica.by_guid(base.guid)

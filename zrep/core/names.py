@@ -59,6 +59,7 @@ ROLE_PROPERTIES = (
     "followed",
     "limits",
     "props",
+    "allsnaps",
 )
 
 # What is set on a master follows to its replica at each sync, as far as it is one of these. Not what a replica has of
@@ -133,6 +134,9 @@ PoolName = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.: -]*\Z", max_len
 DatasetName = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.: /-]*\Z", max_length=255)]
 SnapshotName = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.: /-]*@[A-Za-z0-9_.: -]+\Z", max_length=255)]
 ShortSnapshotName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.: -]+\Z", max_length=255)]
+BookmarkName = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.: /-]*#[A-Za-z0-9_.: -]+\Z", max_length=255)]
+# What an increment begins at: a snapshot or a bookmark.
+BaseName = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.: /-]*[@#][A-Za-z0-9_.: -]+\Z", max_length=255)]
 # A dataset or a snapshot.
 TargetName = Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.: /-]*(?:@[A-Za-z0-9_.: -]+)?\Z", max_length=255)]
 PropertyName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.:@+-]*\Z", max_length=255)]
@@ -181,8 +185,8 @@ def is_tag(text: str) -> bool:
 
 
 def pool_of(dataset: str) -> str:
-    """The pool a dataset or snapshot lives in."""
-    return re.split("[/@]", dataset, maxsplit=1)[0]
+    """The pool a dataset, snapshot or bookmark lives in."""
+    return re.split("[/@#]", dataset, maxsplit=1)[0]
 
 
 def ancestors(dataset: str) -> tuple[str, ...]:
@@ -218,6 +222,17 @@ def next_sequence(tag: str, own: Iterable[str], taken: Iterable[str] = ()) -> in
     while number in others:
         number += 1
     return number
+
+
+def bookmark_name(tag: str, snapshot: str) -> str:
+    """The bookmark that a master keeps of its base, by short name: no tag has a colon, and so no other one's is called
+    alike."""
+    return f"{tag}:{snapshot}"
+
+
+def is_bookmark(tag: str, name: str) -> bool:
+    """Whether a bookmark is one that zrep keeps under a tag."""
+    return name.startswith(f"{tag}:")
 
 
 def split_snapshot(tag: str, epoch: int) -> str:

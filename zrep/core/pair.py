@@ -67,8 +67,9 @@ class Lane(Struct, frozen=True):
 
     @property
     def base(self) -> Snapshot | None:
-        """The newest snapshot of the source that the target has too, by GUID, as the source knows it."""
-        return newest_common(self.source, self.target)
+        """The newest snapshot of the source that the target has too, by GUID, as the source knows it: maybe only by a
+        bookmark."""
+        return newest_base(self.source, self.target)
 
     def ours(self, end: End) -> tuple[Snapshot, ...]:
         """zrep's own snapshots at one end, oldest first: those that are known to be that at either end."""
@@ -131,13 +132,13 @@ class Pair(Struct, frozen=True):
     @property
     def partners(self) -> dict[str, str]:
         """The target's member that each of the source's goes to, by name: the one that has the newest of its snapshots
-        that any has; where there is none, what is half received, or has no snapshot of ours, in its place."""
+        and bookmarks that any has; else what is half received, or has no snapshot of ours, in its place."""
         found: dict[str, str] = {self.source.name: self.target.name}
         if len(self.source.members) == 1:
             return found
         owner = {snapshot.guid: member.name for member in self.target.members for snapshot in member.snapshots}
         for source in self.source.members[1:]:
-            known = (owner[snapshot.guid] for snapshot in reversed(source.snapshots) if snapshot.guid in owner)
+            known = (owner[snapshot.guid] for snapshot in source.beginnings if snapshot.guid in owner)
             name = next(known, "")
             if name and name not in found.values():
                 found[source.name] = name
@@ -224,6 +225,13 @@ def next_number(tag: str, *members: Member) -> int:
 def received_whole(member: Member, upstream: str) -> tuple[Snapshot, ...]:
     """The snapshots of a replica that are, or were last, the base of its pair under a tag: that hold them."""
     return tuple(snapshot for snapshot in member.snapshots if upstream in snapshot.holds)
+
+
+def newest_base(source: Member, target: Member) -> Snapshot | None:
+    """The newest snapshot of a target from which an increment can begin: the source has it too, or a bookmark of it,
+    by GUID. As the source knows it."""
+    guids = {snapshot.guid for snapshot in target.snapshots}
+    return next((found for found in source.beginnings if found.guid in guids), None)
 
 
 def newest_common(one: Member, other: Member) -> Snapshot | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.names import EXCLUDE, MADE, ROLE_PROPERTIES, SENT
+from zrep.core.names import EXCLUDE, MADE, ROLE_PROPERTIES, SENT, is_bookmark
 from zrep.core.pair import End, Tree, plain_tree
 from zrep.core.plan_role import plan_restore
-from zrep.core.steps import DestroySnapshots, DiscardPartial, InheritProperty, Release, Step
+from zrep.core.steps import DestroyBookmark, DestroySnapshots, DiscardPartial, InheritProperty, Release, Step
 from zrep.core.tags import NO_ROLES, Roles, kept_read_only
 
 
@@ -55,6 +55,11 @@ def plan_clear(
     free = tuple(s.name for s in ours if s.guid != keep and not s.clones and not s.holds - {tag})
     if free:
         plan.append(DestroySnapshots(end, name, free))
+    plan += (
+        DestroyBookmark(end, f"{name}#{mark.name}")
+        for mark in member.bookmarks
+        if is_bookmark(tag, mark.name) and mark.guid != keep
+    )
     for key in (f"{tag}:{prop}" for prop in (*ROLE_PROPERTIES, MADE, SENT)):
         value = member.properties.get(key)
         if value is not None and (value.local or value.source == "received"):

@@ -14,13 +14,16 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.diagnosis_data import diagnose_data
-from zrep.core.names import MADE, RELAYED, SENT, sequence_of
-from zrep.core.pair import End, Lane, Pair, newest_common
+from zrep.core.names import MADE, RELAYED, SENT, bookmark_name, fits, is_bookmark, sequence_of
+from zrep.core.pair import End, Lane, Pair
 from zrep.core.plan_expire import expire_converged
 from zrep.core.plan_first import member_stream
+from zrep.core.plan_hop import waiting
 from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.role import LEGACY, named, role_values
 from zrep.core.steps import (
+    Bookmark,
+    DestroyBookmark,
     DestroySnapshots,
     DiscardPartial,
     Hold,
@@ -70,18 +73,28 @@ def plan_advance(lane: Lane, here: End = End.SOURCE) -> Advance:
     pending = lane.pending
     since = pending or base
     sent = {snapshot.guid for snapshot in (*source.snapshots, *lane.ours(End.TARGET))}
+    sent.add(base.guid)
     foreign = tuple(snapshot.name for snapshot in target.snapshots if snapshot.guid not in sent)
-    return Advance(base, pending, 0 if lane.upstream else source.written_since(since), foreign)
+    # Where only a bookmark is left of the base, something is sent even if nothing was written: the next one is held.
+    written = source.written_since(since) or int((base.bookmark and pending is None) or waiting(lane, since))
+    return Advance(base, pending, 0 if lane.upstream else written, foreign)
 
 
 def plan_stream(
-    lane: Lane, base: Snapshot | None, snapshot: Snapshot, token: TokenContents, own: Iterable[str] = ()
+    lane: Lane,
+    base: Snapshot | None,
+    snapshot: Snapshot,
+    token: TokenContents,
+    own: Iterable[str] = (),
+    *,
+    between: bool = False,
 ) -> tuple[Step, ...]:
     """Send a snapshot on top of base, or in full, resuming a broken receive when the target's token is exactly that
     stream.
 
     token: what the target's token stands for, as the source reads it. A token that stands for anything else can never
     complete, so it is discarded. own: of a new member of a tree, the names of the properties that it has itself.
+    between: with all snapshots between the two.
     """
     steps: list[Step] = []
     source, resume = lane.source.name, lane.target.token
@@ -96,13 +109,14 @@ def plan_stream(
             End.SOURCE,
             snapshot=f"{source}@{snapshot.name}",
             target=lane.target.name,
-            base=f"{source}@{base.name}",
+            base=f"{source}{'#' if base.bookmark else '@'}{base.name}",
             token=resume,
             options=stream_options(lane.source),
             outfilter=lane.source.role.outfilter,
             infilter=lane.source.role.infilter,
             compress=lane.source.role.compress,
             bwlimit=lane.source.role.bwlimit,
+            between=between and not resume,
         )
     )
     return tuple(steps)
@@ -123,7 +137,7 @@ class RollBack(Struct, frozen=True):
 def plan_roll_back(lane: Lane) -> RollBack | None:
     """Drop what was written to the target since the base; None when nothing was. The promotion snapshot of a takeover
     -L that was cut is zrep's own."""
-    target, base = lane.target, newest_common(lane.target, lane.source)
+    target, base = lane.target, _base_there(lane)
     lost = target.written_since(base) if base else 0
     if base is None or not lost:
         return None
@@ -137,8 +151,10 @@ def plan_roll_back(lane: Lane) -> RollBack | None:
 
 
 def back_to(end: End, tag: str, member: Member, snapshot: Snapshot, later: Sequence[Snapshot]) -> tuple[Step, ...]:
-    """Roll a dataset back to a snapshot, after zrep's own later ones are let go of and gone."""
-    return (*_without(end, tag, member, later), Rollback(end, f"{member.name}@{snapshot.name}"))
+    """Roll a dataset back to a snapshot, after zrep's own later ones are let go of and gone, and bookmarks of such."""
+    marks = [x for x in member.bookmarks if is_bookmark(tag, x.name) and x.createtxg > snapshot.createtxg]
+    gone = (DestroyBookmark(end, f"{member.name}#{mark.name}") for mark in marks)
+    return (*_without(end, tag, member, later), *gone, Rollback(end, f"{member.name}@{snapshot.name}"))
 
 
 def _without(end: End, tag: str, member: Member, snapshots: Sequence[Snapshot]) -> tuple[Step, ...]:
@@ -154,9 +170,15 @@ def _without(end: End, tag: str, member: Member, snapshots: Sequence[Snapshot]) 
 def plan_left_over(lane: Lane) -> tuple[Step, ...]:
     """Take from a replica what a role change that was cut has left of the master that it was (Member.left_over): no raw
     stream is received on top of it."""
-    base = newest_common(lane.target, lane.source)
+    base = _base_there(lane)
     left = lane.target.left_over(lane.tag, base) if base else ()
     return _without(End.TARGET, lane.tag, lane.target, left)
+
+
+def _base_there(lane: Lane) -> Snapshot | None:
+    """The base, as the target knows it."""
+    base = lane.base
+    return lane.target.by_guid(base.guid) if base else None
 
 
 def _unwritten_up_to(replica: Member, base: Snapshot) -> Snapshot:
@@ -173,7 +195,7 @@ def plan_another_name(lane: Lane, pending: Snapshot) -> tuple[Step, ...]:
     """A snapshot still to be sent whose name another one has on the replica gets the next number: two sides that each
     went on alone number alike."""
     namesake = lane.target.by_name(pending.name)
-    if namesake is None or namesake.guid == pending.guid or lane.upstream:
+    if namesake is None or namesake.guid == pending.guid or lane.upstream or pending not in lane.ours(End.SOURCE):
         return ()
     return (RenameSnapshot(End.SOURCE, f"{lane.source.name}@{pending.name}", lane.next_snapshot),)
 
@@ -194,7 +216,7 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
     """
     source, target = lane.source, lane.target
     base = lane.base
-    if base is None:
+    if base is None or base.bookmark:
         return ()
     at_target = target.by_guid(base.guid)
     assert at_target is not None
@@ -215,6 +237,7 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
     steps += _release_others(End.TARGET, target, lane.tag, at_target)
     steps += _release_others(End.SOURCE, source, lane.tag, base)
     steps += plan_left_over(lane)
+    steps += plan_bookmarks(lane, base)
     if expire:
         # What is let go of above is held no more by then.
         steps += (step for each in expire_converged(lane, now) for step in each.steps())
@@ -222,6 +245,21 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
     if target.role.intent and target.role.intent.completed:
         steps += plan_complete_role(End.TARGET, target, lane.tag)
         steps.append(clear_intent(End.TARGET, target.name, lane.tag))
+    return tuple(steps)
+
+
+def plan_bookmarks(lane: Lane, base: Snapshot) -> tuple[Step, ...]:
+    """A bookmark of the base at the source: should a tool destroy the snapshot there, hold or no hold, an increment can
+    begin at it all the same. Those of earlier bases go, and those that a target has from when it was the source."""
+    source, name = lane.source, bookmark_name(lane.tag, base.name)
+    full = f"{source.name}#{name}"
+    kept = [mark for mark in source.bookmarks if mark.guid == base.guid and is_bookmark(lane.tag, mark.name)]
+    new = not kept and fits(full) and all(mark.name != name for mark in source.bookmarks)
+    steps: list[Step] = [Bookmark(End.SOURCE, f"{source.name}@{base.name}", full)] if new else []
+    for end in End:
+        for mark in lane.at(end).bookmarks:
+            if is_bookmark(lane.tag, mark.name) and mark not in kept:
+                steps.append(DestroyBookmark(end, f"{lane.at(end).name}#{mark.name}"))
     return tuple(steps)
 
 
@@ -280,16 +318,20 @@ def stages(steps: Sequence[Step]) -> tuple[tuple[tuple[Step, ...], ...], ...]:
     releases = [step for step in steps if isinstance(step, Release)]
     released = {(step.end, name) for step in releases for name in step.snapshots}
     marks: dict[End, list[Step]] = {end: [] for end in End}
+    kept: dict[tuple[type[Step], End], list[Step]] = {(x, end): [] for x in (Bookmark, DestroyBookmark) for end in End}
     expired: list[Step] = []
     freed: list[Step] = []
     for step in steps:
         if isinstance(step, DestroySnapshots):
             waits = any((step.end, name) in released for name in step.full)
             (freed if waits else expired).append(step)
+        elif isinstance(step, Bookmark | DestroyBookmark):
+            kept[type(step), step.end].append(step)
         elif not isinstance(step, Hold | Release):
             marks[step.end].append(step)
     alone: list[list[Step]] = [[step] for step in (*releases, *expired)]
-    found = [[holds], [*marks.values(), *alone], [[step] for step in freed]]
+    alike = (kept[kind, end] for kind in (Bookmark, DestroyBookmark) for end in End)
+    found = [[holds], [*marks.values(), *alone, *alike], [[step] for step in freed]]
     return tuple(parts for stage in found if (parts := tuple(tuple(part) for part in stage if part)))
 
 

@@ -28,7 +28,9 @@ def is_announced(source: Member) -> bool:
 
 def begun_with(source: Member, tag: str) -> set[str]:
     """The guids of the snapshots of which one is that of an init: those that zrep made, and, of a relay, what it has
-    received and holds for it."""
+    received and holds for it; where all travel, any."""
+    if source.role.all_snapshots:
+        return {snapshot.guid for snapshot in source.snapshots}
     return {snapshot.guid for snapshot in (*source.ours(tag), *(s for s in source.snapshots if tag in s.holds))}
 
 
@@ -82,7 +84,7 @@ def plan_take_up(tag: str, source: Member, target: Member, base: Snapshot) -> tu
     ends = ((End.SOURCE, f"{source.name}@{base.name}", base), (End.TARGET, f"{target.name}@{own.name}", own))
     quiet = () if target.volume else (SetProperties(End.TARGET, (target.name,), (("canmount", "noauto"),)),)
     return (
-        *(Hold(end, tag, (name,)) for end, name, snapshot in ends if tag not in snapshot.holds),
+        *(Hold(end, tag, (name,)) for end, name, found in ends if tag not in found.holds and not found.bookmark),
         SetProperties(End.TARGET, (target.name,), (("readonly", "on"),)),
         *quiet,
     )
@@ -105,5 +107,6 @@ def _shape(tag: str, role: Role) -> _Properties:
         ("compress", role.compress),
         ("bwlimit", str(role.bwlimit or "")),
         ("recursive", "on" if role.recursive else ""),
+        ("allsnaps", "on" if role.all_snapshots else ""),
     )
     return ((f"{tag}:flags", role.flags or ""), *((f"{tag}:{name}", value) for name, value in filters if value))

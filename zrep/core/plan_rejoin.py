@@ -5,6 +5,8 @@ All steps are on the host of the old master, which will be the target of the new
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zrep.core.dataset import Member
 from zrep.core.pair import End, Tree
 from zrep.core.plan_role import own_readonly, plan_closed, plan_keep_excluded, plan_replica_role
@@ -34,14 +36,17 @@ def _follow(tag: str, tree: Tree, master: Role) -> tuple[Step, ...]:
     return (*plan_closed(_END, tree, tag), *plan_replica_role(_END, tree.name, tag, master, master, swap=False))
 
 
-def plan_finish(split: Split, tree: Tree, copy: Member | None, master: Role) -> tuple[Step, ...]:
+def plan_finish(
+    split: Split, tree: Tree, copy: Member | None, master: Role, others: Sequence[Step] = ()
+) -> tuple[Step, ...]:
     """After a split: the role on the tree, then the copy loses its role and says what it is. copy: of the root itself,
     None where only others were split: then the record is the root's own, and the role ends it. master: the role of the
-    new master."""
+    new master; others: what moves the roles under other tags, before the record goes and, where that can be, once it is
+    a replica: then it is a relay from the start."""
     mark = InheritProperty(_END, (split.name,), f"{split.tag}:split")
     if copy is None:
-        return _follow(split.tag, tree, master)
-    return (mark, *_follow(split.tag, tree, master), *plan_forget(split, copy))
+        return (*others, *_follow(split.tag, tree, master))
+    return (mark, *_follow(split.tag, tree, master), *others, *plan_forget(split, copy))
 
 
 def plan_forget(split: Split, copy: Member) -> tuple[Step, ...]:

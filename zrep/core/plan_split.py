@@ -24,12 +24,14 @@ from zrep.core.role import PREPARED, Intent, Role, intent_property
 from zrep.core.steps import (
     Clone,
     CreateParent,
+    InheritProperty,
     PromoteClone,
     Rename,
     SetProperties,
     Step,
     TakeSnapshot,
 )
+from zrep.core.tags import LINKS, properties_of_tags
 
 # Not given to the clone: made by zrep for a replica, or impossible to set on an existing dataset.
 _NOT_COPIED = frozenset(
@@ -227,6 +229,7 @@ def _settings(tag: str, member: Member) -> dict[str, str]:
         "keep": role.keep,
         "props": role.props,
         "recursive": "on" if role.recursive else None,
+        "allsnaps": "on" if role.all_snapshots else None,
     }
     return {f"{tag}:{key}": str(value) for key, value in kept.items() if value}
 
@@ -237,13 +240,28 @@ def _said(seconds: int | None) -> str:
 
 
 def copied(tag: str, own: Mapping[str, Value]) -> dict[str, str]:
-    """Of what is set on a dataset, or was received there, what the clone is given before it takes its name."""
+    """Of what is set on a dataset, or was received there, what the clone is given before it takes its name: not what it
+    is under other tags, see plan_other_tags."""
+    roles = set(properties_of_tags(own))
     return {
         key: value.value
         for key, value in own.items()
         if value.source in ("local", "received") and key not in (*_NOT_COPIED, *_LIMITS)
-        if not key.startswith(f"{tag}:")
+        if not key.startswith(f"{tag}:") and key not in roles
     }
+
+
+def plan_other_tags(tag: str, copy: str, own: Mapping[str, Value], name: str) -> tuple[Step, ...]:
+    """What a dataset that was split is under other tags goes along with its name, from its copy: it is a source there
+    as before, or a relay. Of a set that lands in part the links come last, and from the copy they go first.
+
+    own: what is set on the copy; name: the dataset."""
+    found = [key for key in properties_of_tags(own) if own[key].local and not key.startswith(f"{tag}:")]
+    links = [key for key in found if key.rpartition(":")[2] in LINKS]
+    values = [(key, own[key].value) for key in (*(key for key in found if key not in links), *links)]
+    steps: list[Step] = [SetProperties(_END, (name,), tuple(part)) for part in _bounded(values)]
+    steps += [InheritProperty(_END, (copy,), key) for key in (*links, *(key for key in found if key not in links))]
+    return tuple(steps)
 
 
 def received(tag: str, own: Mapping[str, Value]) -> list[str]:

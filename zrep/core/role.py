@@ -103,7 +103,7 @@ class Role(Struct, frozen=True):
     may heal by itself, None where it is not said; places: see place.py; keep: the schedule by which this side keeps
     snapshots, "" for none; foreign: patterns of those of others that it goes for too; drop_unsent: and for those that
     are not known to be on the other side, while it is master. compress and bwlimit: what its streams pass
-    through, see shape.py. unreadable: the properties whose values zrep never
+    through, see shape.py; all_snapshots: those of others travel too. unreadable: the properties whose values zrep never
     writes, as evidence.
 
     recursive: the pair is that of a tree, everything below the dataset with it; complete: the snapshot of the newest
@@ -141,6 +141,7 @@ class Role(Struct, frozen=True):
     drop_unsent: bool = False
     compress: str = ""
     bwlimit: int = 0
+    all_snapshots: bool = False
     lock_pid: str = ""
     partially_applied: bool = False
     unreadable: str = ""

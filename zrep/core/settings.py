@@ -25,7 +25,8 @@ class Settings(Struct, frozen=True):
     not told of a trouble that may heal by itself (ZREP_AFTER). jobs: streams at once to each peer, as written
     (ZREP_JOBS). fence: the command that takeover -L runs first (ZREP_FENCE_CMD). For init: savecount, as written
     (ZREP_SAVE_COUNT), the name by which the peer reaches this host (ZREP_SRC_HOST), the flags of every send, None for
-    those that fit (ZREP_SEND_FLAGS), and the filters of the stream at both ends (ZREP_OUTFILTER, ZREP_INFILTER).
+    those that fit (ZREP_SEND_FLAGS), and the filters of the stream at both ends (ZREP_OUTFILTER, ZREP_INFILTER);
+    recursive: everything below goes with it (ZREP_R), all_snapshots: those of others travel too (ZREP_INC_FLAG=-I).
 
     filters: the file in which root allows filters, a line each (ZREP_FILTERS). allowed: those that the file of settings
     itself names, whatever the environment says.
@@ -53,6 +54,8 @@ class Settings(Struct, frozen=True):
     allowed: tuple[str, ...] = ()
     syslog: bool = True
     after: int = 0
+    recursive: bool = False
+    all_snapshots: bool = False
 
 
 DEFAULT_SETTINGS = Settings()

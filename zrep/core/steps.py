@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from zrep.core.names import (
     MADE,
+    BookmarkName,
     DatasetName,
     PoolName,
     PropertyName,
@@ -20,7 +21,7 @@ from zrep.core.pair import End
 from zrep.core.shape import COMPRESSORS
 
 # The fields of steps that hold names of datasets or snapshots.
-_NAMING = ("dataset", "target", "targets", "snapshot", "snapshots")
+_NAMING = ("dataset", "target", "targets", "snapshot", "snapshots", "bookmark")
 
 MountPoint = Annotated[str, Meta(pattern=r"\A/")]
 Property = tuple[PropertyName, str]
@@ -45,7 +46,7 @@ class Step(Struct, frozen=True, tag=True, forbid_unknown_fields=True):
         for field in _NAMING:
             value = getattr(self, field, ())
             words += [value] if isinstance(value, str) else value
-        return tuple(dict.fromkeys(word.partition("@")[0] for word in words if word))
+        return tuple(dict.fromkeys(word.partition("@")[0].partition("#")[0] for word in words if word))
 
 
 class Change(Step, frozen=True):
@@ -86,6 +87,19 @@ class DestroySnapshots(Change, frozen=True):
         return tuple(f"{self.dataset}@{name}" for name in self.names)
 
 
+class Bookmark(Change, frozen=True):
+    """A bookmark of a snapshot of the same dataset, both in full. Nothing depends on it: to fail is no failure."""
+
+    snapshot: SnapshotName
+    bookmark: BookmarkName
+
+
+class DestroyBookmark(Change, frozen=True):
+    """A bookmark that zrep made, in full. Nothing depends on it either."""
+
+    bookmark: BookmarkName
+
+
 class RenameSnapshot(Change, frozen=True):
     """A snapshot's new name, both in full; its guid, holds and marks stay."""
 
@@ -118,6 +132,7 @@ class SendStream(Step, frozen=True):
     """A stream from a snapshot of the source (end is always SOURCE) into a dataset of the target.
 
     base: full name of the incremental source, "" for a full stream; token: resume a broken receive with it.
+    between: with all snapshots between the two (``send -I``).
     options: the flags settled at init (-w -L -p …); exclude and override shape properties on arrival;
     outfilter and infilter: shell commands the stream passes through on either host ("" for none); compress: a program
     that does it on both, by its name; bwlimit: bytes a second at most, 0 for as many as go.
@@ -134,6 +149,7 @@ class SendStream(Step, frozen=True):
     infilter: str = ""
     compress: Compressor = ""
     bwlimit: Rate = 0
+    between: bool = False
 
 
 class DiscardPartial(Change, frozen=True):

@@ -17,7 +17,7 @@ Roles = Mapping[str, Role]
 NO_ROLES: Roles = MappingProxyType({})
 
 # What only a pair has; other programs have properties of other names, as mysql:master.
-_LINKS = frozenset({"src-host", "src-fs", "dest-host", "dest-fs"})
+LINKS = frozenset({"src-host", "src-fs", "dest-host", "dest-fs"})
 # What keeps a master read-only until it is known to be the right one.
 _UNDECIDED = frozenset({"failover", "promote", "stopped"})
 
@@ -25,7 +25,7 @@ _UNDECIDED = frozenset({"failover", "promote", "stopped"})
 def tags_of(names: Iterable[str]) -> tuple[str, ...]:
     """The tags that have links among properties of these names, in order."""
     split = (name.rpartition(":") for name in names)
-    return tuple(sorted({tag for tag, _, name in split if tag and name in _LINKS}))
+    return tuple(sorted({tag for tag, _, name in split if tag and name in LINKS}))
 
 
 def properties_of_tags(names: Iterable[str]) -> tuple[str, ...]:

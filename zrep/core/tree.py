@@ -122,7 +122,7 @@ def _taken_back(pair: Pair) -> Change | None:
     What it lies below comes first."""
     partner = pair.partners
     lonely = [member for member in pair.source.members if member.name not in partner]
-    guids = {snapshot.guid for source in lonely for snapshot in source.snapshots}
+    guids = {snapshot.guid for source in lonely for snapshot in source.beginnings}
     for member in pair.target.aside:
         if any(snapshot.guid in guids for snapshot in member.snapshots):
             step = InheritProperty(End.TARGET, (member.name,), f"{pair.tag}:gone")

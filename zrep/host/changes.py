@@ -6,7 +6,16 @@ from zrep.core.dataset import role_of
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import hidden_by, mount_of, unreachable_by_path
 from zrep.core.requests import Carried, CarryOut, TakeRole
-from zrep.core.steps import DestroyAside, Mount, RemountReadOnly, RemountWritable, Step, Unmount
+from zrep.core.steps import (
+    Bookmark,
+    DestroyAside,
+    DestroyBookmark,
+    Mount,
+    RemountReadOnly,
+    RemountWritable,
+    Step,
+    Unmount,
+)
 from zrep.host import exact
 from zrep.host.machine import Machine, carry_out
 from zrep.host.process import COMMAND_SECONDS
@@ -16,6 +25,8 @@ from zrep.zfs import errors as zfs_errors
 
 @carry_out.register(CarryOut)
 def carry_steps_out(request: CarryOut, machine: Machine) -> Carried:
+    if len(request.steps) > 1 and machine.library.carry_out_together(request.steps, COMMAND_SECONDS):
+        return Carried(len(request.steps))
     for number, step in enumerate(request.steps):
         try:
             error = do(step, machine)
@@ -48,7 +59,9 @@ def do(step: Step, machine: Machine, seconds: float = COMMAND_SECONDS) -> ZrepEr
         return refusal
     if machine.library.carry_out(step, seconds):
         return None
-    return zfs_errors.step_error(step, machine.run(commands.command(step), seconds))
+    done = machine.run(commands.command(step), seconds)
+    # Nothing depends on a bookmark: a user may lack the permission, and a pool the feature.
+    return None if isinstance(step, Bookmark | DestroyBookmark) else zfs_errors.step_error(step, done)
 
 
 def _kept(step: Step, machine: Machine) -> ZrepError | None:

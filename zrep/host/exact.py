@@ -108,6 +108,17 @@ def each_snapshots(
         yield from parse.each_snapshots(out, len(marks), datasets)
 
 
+def bookmarks(machine: Machine, tag: str, datasets: Sequence[str], out: str) -> dict[str, list[Snapshot]]:
+    """Dataset → bookmarks, oldest first. out: what list_with_bookmarks has printed of all of them."""
+    if "#" not in out:
+        return {}
+    try:
+        parse.check_snapshots(out, len(commands.snapshot_marks(tag)), datasets)
+    except AmbiguousError:
+        out = machine.output(commands.list_bookmarks(datasets))
+    return parse.bookmarks(out, datasets)
+
+
 def _one_by_one(machine: Machine, tag: str, datasets: Sequence[str]) -> Iterator[tuple[str, list[Snapshot]]]:
     """Without the marks, nobody can have written into a row; they are read by themselves."""
     out = machine.output(commands.list_snapshots((), datasets))

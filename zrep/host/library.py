@@ -110,6 +110,16 @@ class Library:
         work = _change(step)
         return work is not None and self._call(work, seconds) is True
 
+    def carry_out_together(self, batch: Sequence[steps.Step], seconds: float) -> bool:
+        """Carry out several steps of one kind in one transaction group, where that can be."""
+        made = [step for step in batch if isinstance(step, steps.Bookmark)]
+        gone = [step.bookmark for step in batch if isinstance(step, steps.DestroyBookmark)]
+        if len(batch) == len(made):
+            return self._call(lambda calls: calls.bookmark(made), seconds) is True
+        if len(batch) == len(gone):
+            return self._call(lambda calls: calls.destroy_bookmarks(gone), seconds) is True
+        return False
+
     def sync(self, pool: str, seconds: float) -> bool:
         """Close a pool's transaction group; False: not known to be done."""
         return self._call(lambda calls: calls.sync(pool), seconds) is True
@@ -170,6 +180,10 @@ def _change(step: steps.Step) -> Callable[[_Calls], bool] | None:
             return lambda calls: calls.release(tag, names)
         case steps.DestroySnapshots(full=names) if names:
             return lambda calls: calls.destroy(names)
+        case steps.Bookmark():
+            return lambda calls: calls.bookmark((step,))
+        case steps.DestroyBookmark(bookmark=name):
+            return lambda calls: calls.destroy_bookmarks((name,))
         case steps.SetProperties(targets=targets, properties=properties):
             return _setting(properties, targets)
         case steps.TakeRole(dataset=dataset, properties=properties):
@@ -231,6 +245,8 @@ class _Calls:
             (self._core.lzc_release, (pointer, out), c.c_int),
             (self._core.lzc_get_holds, (text, out), c.c_int),
             (self._core.lzc_destroy_snaps, (pointer, c.c_int, out), c.c_int),
+            (self._core.lzc_bookmark, (pointer, out), c.c_int),
+            (self._core.lzc_destroy_bookmarks, (pointer, out), c.c_int),
             (self._core.lzc_channel_program, (text, text, c.c_uint64, c.c_uint64, pointer, out), c.c_int),
             (self._core.lzc_channel_program_nosync, (text, text, c.c_uint64, c.c_uint64, pointer, out), c.c_int),
         ):
@@ -271,6 +287,18 @@ class _Calls:
             for name in names:
                 snapshots.add_boolean(name)
             return self._done(lambda errors: self._core.lzc_destroy_snaps(snapshots.pointer, 0, errors))
+
+    def bookmark(self, made: Sequence[steps.Bookmark]) -> bool:
+        with _List(self._c, self._pairs) as bookmarks:
+            for each in made:
+                bookmarks.add_string(each.bookmark, each.snapshot)
+            return self._done(lambda errors: self._core.lzc_bookmark(bookmarks.pointer, errors))
+
+    def destroy_bookmarks(self, names: Sequence[str]) -> bool:
+        with _List(self._c, self._pairs) as bookmarks:
+            for name in names:
+                bookmarks.add_boolean(name)
+            return self._done(lambda errors: self._core.lzc_destroy_bookmarks(bookmarks.pointer, errors))
 
     def set(self, pool: str, names: Sequence[str], values: Sequence[str], targets: Sequence[str]) -> bool:
         run = self._core.lzc_channel_program

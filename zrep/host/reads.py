@@ -172,12 +172,13 @@ def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> di
     properties = machine.look(commands.get_properties(commands.member_properties(tag), names))
     snapshots = properties
     if properties.status == 0:
-        snapshots = machine.look(commands.list_snapshots(marks, names))
+        snapshots = machine.look(commands.list_with_bookmarks(marks, names))
     if snapshots.status == 0:  # nothing is missing
         found, printed = _parsed(tag, names, properties.out, machine), snapshots.out
     else:
         found = exact.properties(machine, commands.member_properties(tag), names)
-        printed = machine.output(commands.list_snapshots(marks, list(found))) if found else ""
+        printed = machine.output(commands.list_with_bookmarks(marks, list(found))) if found else ""
+    kept = exact.bookmarks(machine, tag, list(found), printed)
     held = _with_holds(exact.snapshots(machine, tag, list(found), printed), machine)
     members = {name: build_member(tag, name, _own(found[name]), held[name]) for name in names if name in found}
     replicas = {name for name, member in members.items() if member.role.master is False}
@@ -186,6 +187,7 @@ def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> di
         name: replace(
             _truly_written(member, machine) if replicas & {name, *ancestors(name)} else member,
             place=places[pool_of(name)],
+            bookmarks=tuple(kept.get(name, ())),
         )
         for name, member in members.items()
     }

@@ -23,7 +23,8 @@ def adopt(session: Session, way: Way, ground: Ground) -> Outcome:
     assert base is not None
     assert target is not None
     left = size(ground.source.written_since(base))
-    session.say(f"{request.name}: both sides have @{base.name}; {left} were written since, and only these are sent")
+    both = f"of #{base.name} the other side has the snapshot" if base.bookmark else f"both sides have @{base.name}"
+    session.say(f"{request.name}: {both}; {left} were written since, and only these are sent")
     if not is_announced(ground.source):
         executor.do(plan_announce(session.tag, ground.source.name, ground.role))
     executor.do_all(plan_take_up(session.tag, ground.source, target, base))
@@ -31,7 +32,10 @@ def adopt(session: Session, way: Way, ground: Ground) -> Outcome:
     if not session.options.dry_run:
         refuse_written(way, now, base)
     linked(session, way, ground)
-    return Outcome(request.name, message=f"adopted at @{base.name}, {way.where}; next, from cron: zrep sync all")
+    return Outcome(
+        request.name,
+        message=f"adopted at {'#' if base.bookmark else '@'}{base.name}, {way.where}; next, from cron: zrep sync all",
+    )
 
 
 def linked(session: Session, way: Way, ground: Ground) -> None:

@@ -125,7 +125,7 @@ def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
     """One round for one freshly read pair: snapshot if written, send, converge. The view after the stream, and
     what was sent (None: there was nothing)."""
     advance = plan_advance(view.lane, view.here)
-    if advance.idle:
+    if advance.idle or not (session.options.take or advance.pending):
         return view, None
     if advance.pending is None:
         failed = take_snapshots(session, [view], {})
@@ -214,7 +214,7 @@ def send_final(session: Session, view: View) -> tuple[View, list[Snapshot]]:
 def _bring_final(session: Session, lanes: Sequence[View]) -> list[tuple[str, Snapshot]]:
     """The last streams of some lanes, in one session: the snapshot of each, by name here. The error of the first that
     failed is raised."""
-    prepared = [ready(session, lane, hold=False) for lane in lanes]
+    prepared = [ready(session, lane, final=True) for lane in lanes]
     for error in filter(None, bring(session, prepared)):
         raise error
     return [(each.view.name, each.sent) for each in prepared]

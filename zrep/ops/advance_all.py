@@ -55,6 +55,11 @@ def share(processors: int, peers: int) -> int:
     return max(2, min(_STREAMS, _STREAMS * processors // max(1, peers)))
 
 
+def rounds(view: View) -> int:
+    """So many it takes at most: where all snapshots travel, one for each."""
+    return ROUNDS + sum(len(s.snapshots) for s in view.pair.source.members if s.role.all_snapshots)
+
+
 class Limits(Struct, frozen=True):
     """What bounds a run over one peer. jobs: so many streams are under way at a time, which streams counts for all its
     pairs and trees; pool_space: how full pools are, as far as it was asked for already."""
@@ -107,6 +112,8 @@ def advance_all(session: Session, views: list[View], limits: Limits) -> list[Out
                 # claimed after a power loss (seen on OpenZFS 2.3.2).
                 view = session.again(view, End.TARGET).after(back[-1])
             advance = plan_advance(view.lane, view.here)
+            if not (session.options.take or advance.pending):
+                advance = replace(advance, written=0)
             view = followed(session, view)
             # After a rollback something is sent even if nothing was written: only a stream makes ZFS count from 0.
             plans.append((view, replace(advance, written=max(1, advance.written)) if back else advance))
@@ -275,7 +282,9 @@ def _wait(shared: _Shared, due: _Due) -> None:
 
 
 def _arrived(due: _Due, stream: Ready) -> _Arrived:
-    return _Arrived(stream.view, stream.sent, last=due.advance.pending is None)
+    newest = stream.view.lane.pending
+    on_the_way = newest is not None and newest.guid != stream.sent.guid
+    return _Arrived(stream.view, stream.sent, last=due.advance.pending is None and not on_the_way)
 
 
 def roll_back(session: Session, view: View) -> tuple[Step, ...]:
@@ -303,7 +312,7 @@ def _complete(session: Session, due: _Due, arrived: _Arrived, shared: _Shared) -
     if arrival := shared.coming.get(view.theirs.name):
         arrival.arrived = True
     if not arrived.last and not view.link.within:
-        for _ in range(ROUNDS):
+        for _ in range(rounds(view)):
             with shared.streams:
                 view, more = sync_view(session, session.again(view, sync_txg=True))
             if more is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from shlex import quote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from zrep.core import shape
 from zrep.core.dataset import Member
@@ -38,7 +39,7 @@ class Config(Struct, frozen=True):
     told of a trouble that may heal by itself, likewise; recursive: whether everything below goes with it, which both
     sides have to know; moved: the pool is here now; keep: a schedule, keep_foreign: patterns, either may be "none";
     unsent: "keep" or "drop"; exclude: whether it is left out, with all below it, of the tree that it is in; compress: a
-    program, bwlimit: a rate, either may be "none"."""
+    program, bwlimit: a rate, either may be "none"; all_snapshots: whether those of others travel too."""
 
     peer_host: str = ""
     peer_fs: str = ""
@@ -56,6 +57,7 @@ class Config(Struct, frozen=True):
     exclude: bool | None = None
     compress: str = ""
     bwlimit: str = ""
+    all_snapshots: bool | None = None
 
 
 def changeconfig(session: Session, name: str, config: Config) -> Outcome:
@@ -73,6 +75,17 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
             filesystem=name,
             advice=f"finish it first: zrep sync {quote(name)}",
         )
+    if config.peer_host and config.peer_fs and link.role.master is False:
+        from zrep.ops.follow_another import follow_another, is_another  # seldom needed
+
+        if is_another(session, config.peer_host, config.peer_fs):
+            if config != Config(config.peer_host, config.peer_fs, config.own_host):
+                raise UsageError("another master goes with no other change", filesystem=name)
+            role = replace(link.role, dest_host=config.own_host or link.role.dest_host)
+            done = follow_another(session, name, role, config.peer_host, config.peer_fs)
+            if link.role.recursive:
+                _change_tree(session, name, recursive=True)
+            return done
     changes: dict[str, str] = {}
     ours, theirs = ("src", "dest") if link.is_master else ("dest", "src")
     if config.peer_host:
@@ -99,6 +112,8 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     changes |= {key: _time(name, text) for key, text in (("maxlag", config.max_lag), ("after", config.after)) if text}
     if config.moved:
         changes["places"] = _moved(session, name)
+    if config.all_snapshots is not None:
+        changes["allsnaps"] = "on" if config.all_snapshots else "off"
     changes |= _rules(name, config) | _shape(name, config)
     if config.recursive is not None:
         _change_tree(session, name, recursive=config.recursive)

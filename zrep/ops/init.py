@@ -9,17 +9,20 @@ from shlex import quote
 
 from msgspec.structs import replace
 
-from zrep.core.dataset import Member, Snapshot
+from zrep.core.dataset import NO_TOKEN, Member, Snapshot
 from zrep.core.errors import BusyError, FailedError, UsageError
 from zrep.core.names import EXCLUDE, ancestors, check_dataset, check_host
-from zrep.core.pair import End, next_snapshots, received_whole
+from zrep.core.pair import End, Lane, next_snapshots, received_whole
+from zrep.core.plan_data import plan_stream
 from zrep.core.plan_first import first_stream
+from zrep.core.plan_hop import next_hop
 from zrep.core.plan_init import (
     is_announced,
     plan_announce,
     plan_parents,
 )
 from zrep.core.requests import NO_GENERATION, Identify
+from zrep.core.role import Role
 from zrep.core.steps import DiscardPartial, Hold, SetProperties, TakeSnapshot
 from zrep.core.tags import Roles, kept_read_only, replica_under
 from zrep.core.tree import matching
@@ -113,7 +116,7 @@ def _make(session: Session, way: Way, ground: Ground) -> Outcome:
     ground = refreshed(session, way, ground)
     snapshot = _held_snapshot(session, way, ground, relayed)
     if ground.target is None or ground.target.by_guid(snapshot.guid) is None:
-        _send(session, way, ground, snapshot)
+        _send(session, way, ground, snapshot, relayed)
         ground = refreshed(session, way, ground)
     if ground.target is None or ground.target.by_guid(snapshot.guid) is None:
         raise FailedError(
@@ -162,8 +165,42 @@ def _held_snapshot(session: Session, way: Way, ground: Ground, upstream: str) ->
     return snapshot
 
 
-def _send(session: Session, way: Way, ground: Ground, snapshot: Snapshot) -> None:
-    """The full stream, from the resume token where there is one for exactly this snapshot."""
+def _send(session: Session, way: Way, ground: Ground, snapshot: Snapshot, upstream: str) -> None:
+    """The full stream, from the resume token where there is one for exactly this snapshot; where those of others travel
+    too, of the oldest, and then the rest."""
+    if not ground.role.all_snapshots:
+        _send_first(session, way, ground, snapshot)
+        return
+    ground = refreshed(session, way, ground)  # with the snapshot that was just made
+    oldest = next_hop(_lane(session, ground, upstream))
+    first = oldest.snapshot if oldest else snapshot
+    if ground.target is None or not ground.target.snapshots:
+        _send_first(session, way, ground, first)
+    for _ in ground.source.snapshots:
+        ground = refreshed(session, way, ground)
+        if ground.target is None or ground.target.by_guid(snapshot.guid) is not None:
+            return
+        _send_next(session, way, _lane(session, ground, upstream))
+
+
+def _lane(session: Session, ground: Ground, upstream: str) -> Lane:
+    """The lane of a pair that is not linked yet."""
+    source = replace(ground.source, role=replace(ground.role, master=True))
+    return Lane(session.tag, source, ground.target or Member(ground.role.dest_fs, {}, Role()), upstream=upstream)
+
+
+def _send_next(session: Session, way: Way, lane: Lane) -> None:
+    """The next snapshots on the way to the one that is held."""
+    half = read_token(way.source, lane.target.token) if lane.target.token else NO_TOKEN
+    hop = next_hop(lane, half)
+    if hop is None:
+        return
+    *before, stream = plan_stream(lane, lane.base, hop.snapshot, half, between=hop.between)
+    way.executor.do_all(before)
+    way.executor.do(stream, NO_GENERATION)
+
+
+def _send_first(session: Session, way: Way, ground: Ground, snapshot: Snapshot) -> None:
     token = ground.target.token if ground.target else ""
     if token:
         contents = read_token(way.source, token)

@@ -11,7 +11,7 @@ from zrep.core.dataset import NO_TOKEN, Member, Snapshot
 from zrep.core.diagnosis_data import diagnose_filters, diagnose_programs
 from zrep.core.errors import FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.names import ancestors, check_host, pool_of
-from zrep.core.pair import newest_common, plain_tree
+from zrep.core.pair import newest_base, plain_tree
 from zrep.core.plan_init import (
     begun_with,
     is_announced,
@@ -39,7 +39,8 @@ class Request(Struct, frozen=True):
     ``zfs send`` of this pair, None for the default; savecount: snapshots each side keeps, 0 for the default; recursive:
     everything below the filesystem with it, but for what these patterns (exclude) match; adopt: the target is there
     already, made by whatever program; props: what is not to follow, see Role.chosen; compress, bwlimit: what its
-    streams pass through, see shape.py."""
+    streams pass through, see shape.py; all_snapshots: those of others travel too; instead:
+    a target that is adopted may be the replica of another pair of the tag, and will be of this one."""
 
     filesystem: str
     host: str
@@ -54,6 +55,8 @@ class Request(Struct, frozen=True):
     props: str = ""
     compress: str = ""
     bwlimit: int = 0
+    all_snapshots: bool = False
+    instead: bool = False
 
     @property
     def name(self) -> str:
@@ -280,14 +283,14 @@ def _check_adopted(
     if target is None or "/" not in target.name:
         why = "is a pool's root, which cannot be a replica" if target else "does not exist: there is nothing to adopt"
         raise RefusedError(f"{there} {why}", filesystem=name, advice="without --adopt init makes it")
-    known = target.role.links == role.links and not target.role.master
+    known = (request.instead or target.role.links == role.links) and not target.role.master
     if target.role.paired and not known:
         raise RefusedError(
             f"{there} is in a pair already",
             filesystem=name,
             evidence=f"it follows {target.role.peer_host}:{target.role.peer_fs} under the tag {tag}",
             advice=f"to let it follow {role.src_host} instead, on {way.there}: "
-            f"zrep -t {tag} changeconfig {quote(target.name)} {role.src_host} {quote(name)}; then this again",
+            f"zrep -t {tag} changeconfig {quote(target.name)} {role.src_host} {quote(name)}",
         )
     if target.token:
         raise RefusedError(
@@ -295,7 +298,7 @@ def _check_adopted(
             filesystem=name,
             advice=f"let it end, or discard it, on {way.there}: zfs receive -A {quote(target.name)}",
         )
-    base = newest_common(source, target)
+    base = newest_base(source, target)
     if base is None:
         raise RefusedError(
             f"{there} has no snapshot in common with it",
@@ -380,6 +383,7 @@ def _settled_role(session: Session, way: Way, source: Member, adopted: Member | 
         recursive=request.recursive,
         compress=request.compress,
         bwlimit=request.bwlimit,
+        all_snapshots=request.all_snapshots,
         gen=session.new_identity(),
         epoch=1,
     )

@@ -20,6 +20,7 @@ from zrep.core.names import DEFAULT_TAG
 from zrep.core.neighbours import LeftOut
 from zrep.core.pair import End, Lane, Pair, Tree, plain_tree
 from zrep.core.plan_first import member_stream
+from zrep.core.plan_hop import was_between
 from zrep.core.quantities import size, whole_number
 from zrep.core.requests import IsRunning, Lock, ReadTags, Unlock
 from zrep.core.role import Role
@@ -53,7 +54,8 @@ class Options(Struct, frozen=True):
     expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not); jobs: filesystems that one peer is
     sent at the same time, 0: what this machine can bear; fence: the command that takeover -L runs first, "" for
     none; may_be_empty: that there is no pair at all is no mistake; json: everything is told in one document at the
-    end; crash_consistent: a snapshot is made although a before-snapshot hook has failed."""
+    end; crash_consistent: a snapshot is made although a before-snapshot hook has failed; take: sync makes snapshots,
+    and not only sends what there is."""
 
     tag: str = DEFAULT_TAG
     force: bool = False
@@ -66,6 +68,7 @@ class Options(Struct, frozen=True):
     may_be_empty: bool = False
     json: bool = False
     crash_consistent: bool = False
+    take: bool = True
 
 
 class Session:
@@ -469,7 +472,11 @@ def _arrival(lane: Lane, snapshot: Snapshot) -> SendStream:
     """The stream that has brought a snapshot, as far as it tells what the target is after it."""
     if lane.target.arriving:
         return member_stream(lane, snapshot, "")
-    return SendStream(End.SOURCE, snapshot=f"{lane.source.name}@{snapshot.name}", target=lane.target.name)
+    sent = SendStream(End.SOURCE, snapshot=f"{lane.source.name}@{snapshot.name}", target=lane.target.name)
+    base = lane.base
+    if base is None or base.bookmark or not lane.source.role.all_snapshots:
+        return sent
+    return replace(sent, base=f"{lane.source.name}@{base.name}", between=was_between(lane, snapshot))
 
 
 def busy(name: str) -> BusyError:

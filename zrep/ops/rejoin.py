@@ -39,6 +39,7 @@ from zrep.ops.split import (
     give_up,
     look,
     newest_known,
+    other_tags,
     parts_again,
     parts_of,
     prepare_split,
@@ -105,6 +106,11 @@ def _say_what_leaves(session: Session, view: View, split: Split, parts: Collecti
         return
     [part] = parts
     assert part.base is not None
+    for tag in sorted({tag for s in view.mine.members[0].after(part.base) for tag in s.holds} - {view.tag}):
+        session.warn(
+            f"{split.name}: what is held as {tag!r} of it is known elsewhere; if that is a pair of zrep, its next sync "
+            f"says what has to be dropped there: zrep -t {quote(tag)} sync {quote(split.name)}"
+        )
     session.say(f"{wrote} after @{part.base.name} and stay in {split.copy}")
 
 
@@ -348,7 +354,7 @@ def _tidy(session: Session, split: Split) -> None:
         raise BusyError("busy", filesystem=split.name, evidence="another zrep is working on it")
     try:
         copy = observe(session.local, split.tag, [split.copy])[split.copy]
-        session.alone().do_all(plan_forget(split, copy))
+        session.alone().do_all((*other_tags(session, split), *plan_forget(split, copy)))
     finally:
         session.local.ask(Unlock((split.name,)))
 

@@ -25,6 +25,7 @@ from zrep.core.plan_split import (
     plan_exchange,
     plan_give_up,
     plan_limits,
+    plan_other_tags,
     plan_settings,
     prepared_for,
     received,
@@ -32,7 +33,7 @@ from zrep.core.plan_split import (
     with_key_holders,
 )
 from zrep.core.role import Role
-from zrep.core.steps import Allow, DestroyClone, InheritProperty, SetProperties
+from zrep.core.steps import Allow, DestroyClone, InheritProperty, SetProperties, Step
 from zrep.ops.pairs import Session
 from zrep.ops.read import (
     observe,
@@ -99,7 +100,8 @@ def refuse_split(session: Session, tree: Tree, members: Sequence[Member], bases:
             _refuse_own_key(session, tree.name, member, bases.get(member.name))
         if "/" not in member.name:
             _refuse_pool_root(session, member, bases[member.name])
-        _refuse_other_pairs(session, member)
+        if member.name not in bases:
+            _refuse_other_pairs(session, member)
 
 
 def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
@@ -156,6 +158,8 @@ def _refuse_children(session: Session, tree: Tree, members: Sequence[Member]) ->
 
 
 def _refuse_other_pairs(session: Session, member: Member) -> None:
+    """What the other side has nothing of leaves whole: nothing is left under its name that another pair could go on
+    with."""
     properties = read_all_properties(session.local, member.name)
     tags = [key.removesuffix(":src-fs") for key, value in properties.items() if key.endswith(":src-fs") and value.local]
     others = [tag for tag in tags if tag != session.tag]
@@ -313,7 +317,20 @@ def exchange(session: Session, split: Split, parts: Sequence[Part], master: Role
     copy = None
     if any(part.name == split.name for part in parts):
         copy = observe(session.local, split.tag, [split.copy])[split.copy]
-    executor.do_all(plan_finish(split, tree, copy, master))
+    executor.do_all(plan_finish(split, tree, copy, master, other_tags(session, split)))
+
+
+def other_tags(session: Session, split: Split) -> tuple[Step, ...]:
+    """What moves the roles under other tags from the copies to what has their names now."""
+    found = observe_each(session.local, split.tag, [split.copy], trees=(split.copy,))
+    steps: list[Step] = []
+    for copy in found:
+        own = read_all_properties(session.local, copy) if not isinstance(found[copy], ZrepError) else {}
+        name = split.name + copy.removeprefix(split.copy)
+        moved = plan_other_tags(split.tag, copy, own, name)
+        if moved and name in observe(session.local, split.tag, [name]):
+            steps += moved
+    return tuple(steps)
 
 
 def _limit(session: Session, split: Split, live: Mapping[str, Member]) -> None:

@@ -15,7 +15,7 @@ from zrep.core.diagnosis import diagnose, diagnose_alone, unread
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.moving import Moving, read_moving
 from zrep.core.neighbours import LeftOut
-from zrep.core.pair import End, Lane, Pair, Tree, newest_common, plain_tree
+from zrep.core.pair import End, Lane, Pair, Tree, newest_base, plain_tree
 from zrep.core.plan_properties import kept
 from zrep.core.quantities import duration, size
 from zrep.core.requests import ReadHolders
@@ -300,7 +300,7 @@ def _compared(session: Session, found: Row, mine: Member, theirs: Member) -> Row
     if own := kept(Lane(session.tag, master, replica)):
         where = "here" if replica is mine else f"on {found.peer}"
         found = replace(found, kept=f"set {where} by hand and kept: {', '.join(each.text for each in own)}")
-    base = newest_common(master, replica)
+    base = newest_base(master, replica)
     if base is None:  # it has still to arrive
         return replace(found, behind=master.number("referenced"), unsent=len(master.ours(session.tag)))
     behind, unsent = master.written_since(base), unsent_since(session.tag, master, base)

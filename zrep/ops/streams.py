@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import NO_TOKEN, Snapshot, TokenContents
 from zrep.core.diagnosis_data import diagnose_data, modified
-from zrep.core.errors import FailedError, ZrepError
+from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.names import ancestors, pool_of
 from zrep.core.pair import End
 from zrep.core.plan_data import plan_advance, plan_another_name, plan_left_over, plan_stream
+from zrep.core.plan_hop import Hop, name_taken, next_hop
 from zrep.core.plan_sessions import parcel, plan_sessions
 from zrep.core.quantities import size, whole_number
 from zrep.core.steps import Hold, SendStream
@@ -49,22 +50,41 @@ def in_sessions(views: Sequence[View], most: int, coming: Mapping[str, object]) 
     return plan_sessions([parcel(view.lane, pools(view), coming) for view in views], most)
 
 
-def ready(session: Session, view: View, *, hold: bool = True) -> Ready:
+def ready(session: Session, view: View, *, final: bool = False) -> Ready:
     """Prepare for the stream of the master's newest unsent snapshot on top of the base: it has a name that is free
-    there, it is held, and what is half received of anything else is gone."""
+    there, it is held, and what is half received of anything else is gone. final: it is the last one of a master, which
+    is not held yet, and goes at once: by what others have made between it passes where it must."""
     advance = plan_advance(view.lane, view.here)
     if advance.pending is None:
         raise FailedError("the snapshot that was just made is gone", filesystem=view.name)
-    rename = plan_another_name(view.lane, advance.pending)
+    half = half_received(view)
+    hop = next_hop(view.lane, half)
+    assert hop is not None
+    if final and hop.snapshot != advance.pending:
+        hop = Hop(advance.pending)
+    if taken := name_taken(view.lane, hop):
+        raise _name_taken(view, taken)
+    rename = plan_another_name(view.lane, hop.snapshot)
     if rename:
         view.do(rename)
-        return ready(session, session.again(view, End.SOURCE), hold=hold)
+        return ready(session, session.again(view, End.SOURCE), final=final)
     if left := plan_left_over(view.lane):
         view.do(left)
         view = view.after(*left)
-    if hold and view.tag not in advance.pending.holds:
-        view.do([Hold(End.SOURCE, view.tag, (f"{view.pair.source.name}@{advance.pending.name}",))])
-    return Ready(view, advance.pending, _stream(view, advance.base, advance.pending, half_received(view)))
+    if not final and view.tag not in hop.snapshot.holds:
+        view.do([Hold(End.SOURCE, view.tag, (f"{view.pair.source.name}@{hop.snapshot.name}",))])
+    return Ready(view, hop.snapshot, _stream(view, advance.base, hop, half))
+
+
+def _name_taken(view: View, there: Snapshot) -> RefusedError:
+    """All snapshots of the master travel, and one on the replica that is another is called alike."""
+    full, where = f"{view.pair.target.name}@{there.name}", view.executor.target.name
+    return RefusedError(
+        f"the replica has another snapshot called @{there.name}",
+        filesystem=view.name,
+        evidence="all snapshots of the master travel, and zrep destroys and renames none of others",
+        advice=f"on {where}: zfs rename {quote(full)} {quote(f'{full}_{where}')}",
+    )
 
 
 def bring(session: Session, group: Sequence[Ready]) -> list[ZrepError | None]:
@@ -75,9 +95,9 @@ def bring(session: Session, group: Sequence[Ready]) -> list[ZrepError | None]:
     return [error and _explained(session, each, error) for each, error in zip(group, errors, strict=True)]
 
 
-def stream_pending(session: Session, view: View, *, hold: bool = True) -> tuple[View, Snapshot]:
+def stream_pending(session: Session, view: View) -> tuple[View, Snapshot]:
     """Send the master's newest unsent snapshot on top of the base; that it has arrived is still to be seen."""
-    prepared = ready(session, view, hold=hold)
+    prepared = ready(session, view)
     for error in filter(None, bring(session, [prepared])):
         raise error
     return prepared.view, prepared.sent
@@ -89,11 +109,11 @@ def half_received(view: View) -> TokenContents:
     return read_token(view.executor.source, token) if token else NO_TOKEN
 
 
-def _stream(view: View, base: Snapshot | None, snapshot: Snapshot, token: TokenContents) -> Stream:
+def _stream(view: View, base: Snapshot | None, hop: Hop, token: TokenContents) -> Stream:
     """The stream of a snapshot, in full or on top of a base; of what is half received the rest where that can be
     completed, else it is discarded now."""
     own = () if base else read_property_names(view.executor.source, view.lane.source.name)
-    *before, stream = plan_stream(view.lane, base, snapshot, token, own)
+    *before, stream = plan_stream(view.lane, base, hop.snapshot, token, own, between=hop.between)
     view.do(before)
     assert isinstance(stream, SendStream)
     return Stream(view.executor, stream, view.pair.target.role.gen)
@@ -105,7 +125,7 @@ def _explained(session: Session, due: Ready, error: ZrepError) -> ZrepError | No
     try:
         match error:
             case zfs_errors.StaleTokenError() if due.stream.step.token:
-                anew = _stream(view, plan_advance(view.lane, view.here).base, due.sent, NO_TOKEN)
+                anew = _stream(view, plan_advance(view.lane, view.here).base, Hop(due.sent), NO_TOKEN)
                 [other] = view.executor.stream([anew])
                 return other and _explained(session, replace(due, stream=anew), other)
             case zfs_errors.ModifiedError():

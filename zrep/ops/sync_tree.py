@@ -6,7 +6,7 @@ import os
 import threading
 
 from zrep.core.errors import ZrepError
-from zrep.ops.advance_all import ROUNDS, Limits, advance_all, each_failed, share
+from zrep.ops.advance_all import Limits, advance_all, each_failed, rounds, share
 from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
@@ -55,7 +55,7 @@ def _advance_tree(session: Session, view: View, limits: Limits) -> tuple[View, l
         limits = Limits(1, threading.Semaphore(1), limits.pool_space)
     failed: dict[str, Outcome] = {}
     outcomes: list[Outcome] = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds(view)):
         view = shaped(session, view)
         lanes = [lane for lane in view.lanes if lane.name not in failed]
         # What an earlier moment has left goes first, and alone: the next moment is one for all.
@@ -67,7 +67,8 @@ def _advance_tree(session: Session, view: View, limits: Limits) -> tuple[View, l
             view = session.again(view, sync_txg=bool(left))
         elif moved := {outcome.filesystem for outcome in outcomes if outcome.moved}:
             view = read_moved(session, view, moved, sync_txg=bool(left))
-        if not left:
+        # Where all snapshots travel, what was sent may have been one on the way.
+        if not left and not any(lane.lane.pending for lane in view.lanes if lane.name not in failed):
             break
     if not failed:
         record_set(session, view)

@@ -109,6 +109,16 @@ def list_snapshots(marks: Sequence[str], datasets: Sequence[str]) -> Argv:
     return ("zfs", "list", "-Hp", "-d", "1", "-t", "filesystem,volume,snapshot", "-o", columns, *datasets)
 
 
+def list_with_bookmarks(marks: Sequence[str], datasets: Sequence[str]) -> Argv:
+    """The same, and their bookmarks, none of which anybody can give a property."""
+    return tuple(f"{word},bookmark" if word.endswith(",snapshot") else word for word in list_snapshots(marks, datasets))
+
+
+def list_bookmarks(datasets: Sequence[str]) -> Argv:
+    """The bookmarks of datasets alone."""
+    return ("zfs", "list", "-Hp", "-d", "1", "-t", "bookmark", "-o", ",".join(SNAPSHOT_COLUMNS), *datasets)
+
+
 def get_snapshots(snapshots: Sequence[str]) -> Argv:
     """What makes each snapshot the one it is, by full name."""
     return ("zfs", "get", "-Hp", "-o", "name,property,value", "guid,createtxg,creation", *snapshots)
@@ -226,6 +236,10 @@ def command(step: steps.Step) -> Argv:
             return ("zfs", "release", tag, *names)
         case steps.DestroySnapshots(dataset=dataset, names=names):
             return ("zfs", "destroy", f"{dataset}@{','.join(names)}")
+        case steps.Bookmark(snapshot=snapshot, bookmark=bookmark):
+            return ("zfs", "bookmark", snapshot, bookmark)
+        case steps.DestroyBookmark(bookmark=bookmark):
+            return ("zfs", "destroy", bookmark)
         case steps.RenameSnapshot(snapshot=snapshot, new=new):
             return ("zfs", "rename", snapshot, new)
         case steps.SetProperties(targets=targets, properties=properties):
@@ -272,8 +286,7 @@ def command(step: steps.Step) -> Argv:
 
 def send(step: steps.SendStream) -> Argv:
     """``zfs send -vP``: -v -P for a line a second on stderr, by which progress and a stall are seen."""
-    base = ("-i", step.base) if step.base else ()
-    what = ("-t", step.token) if step.token else (*step.options, *base, step.snapshot)
+    what = ("-t", step.token) if step.token else (*step.options, *_base(step), step.snapshot)
     words = ("zfs", "send", "-vP", *what)
     through = shape.sending(step.outfilter, step.compress, step.bwlimit)
     return ("sh", "-c", f'"$@" | {through}', "zrep", *words) if through else words
@@ -290,8 +303,11 @@ def receive(step: steps.SendStream) -> Argv:
 
 def stream_size(step: steps.SendStream) -> Argv:
     """How much a stream would send; see zfs.parse_stream_size."""
-    base = ("-i", step.base) if step.base else ()
-    return ("zfs", "send", "-nvP", *step.options, *base, step.snapshot)
+    return ("zfs", "send", "-nvP", *step.options, *_base(step), step.snapshot)
+
+
+def _base(step: steps.SendStream) -> Argv:
+    return ("-I" if step.between else "-i", step.base) if step.base else ()
 
 
 def _assignments(properties: Iterable[tuple[str, str]]) -> Argv:

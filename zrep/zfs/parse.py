@@ -198,6 +198,23 @@ def each_snapshots(text: str, columns: int, datasets: Collection[str]) -> Iterat
         yield dataset, sorted((_snapshot(row, columns) for row in rows), key=lambda snapshot: snapshot.createtxg)
 
 
+def bookmarks(text: str, datasets: Collection[str]) -> dict[str, list[Snapshot]]:
+    """``zfs list`` of list_with_bookmarks, which check_snapshots has found to be right, or of list_bookmarks: dataset →
+    bookmarks, oldest first. They may come after the rows of other datasets."""
+    found: dict[str, list[Snapshot]] = {name: [] for name in datasets}
+    for line in _lines(text):
+        full, tab, rest = line.partition("\t")
+        dataset, mark, name = full.partition("#")
+        if not mark or dataset not in found:
+            continue
+        guid, createtxg, creation = rest.split("\t")[:3]
+        if not name or not tab or not guid.isdigit():
+            raise _ambiguous("zfs list -t bookmark", line)
+        made = Snapshot(name, sys.intern(guid), _integer(createtxg, full), _integer(creation, full), bookmark=True)
+        found[dataset].append(made)
+    return {name: sorted(own, key=lambda mark: mark.createtxg) for name, own in found.items()}
+
+
 def check_snapshots(text: str, columns: int, datasets: Collection[str]) -> None:
     """AmbiguousError unless each_snapshots can be believed."""
     for _ in _blocks(text, columns, datasets):
@@ -215,6 +232,10 @@ def _blocks(text: str, columns: int, datasets: Collection[str]) -> Iterator[tupl
         dataset, at, _ = row[0].partition("@")
         if len(row) != len(SNAPSHOT_COLUMNS) + bool(columns):
             raise _ambiguous("zfs list -t snapshot", line)
+        if "#" in row[0]:  # see bookmarks: a row of nothing but dashes and numbers
+            if row[0].partition("#")[0] not in seen or set("\t".join(row[4:])) - {"\t", "-"}:
+                raise _ambiguous("zfs list -t bookmark", line)
+            continue
         if at and dataset == of and of in missing:
             found.append(row)
         elif at or dataset in seen:

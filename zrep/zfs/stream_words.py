@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.names import DatasetName, PropertyName, SnapshotName
+from zrep.core.names import BaseName, DatasetName, PropertyName, SnapshotName
 from zrep.core.pair import End
 from zrep.core.shape import read_receiving, read_sending
 from zrep.core.steps import Compressor, Property, Rate, ResumeToken, SendFlag, SendStream
@@ -27,12 +27,13 @@ class Sending(Struct, frozen=True):
     """What the sender of a stream is told, as in SendStream. With a token: nothing else but what it goes through."""
 
     snapshot: SnapshotName | None = None
-    base: SnapshotName | None = None
+    base: BaseName | None = None
     token: ResumeToken | None = None
     options: tuple[SendFlag, ...] = ()
     outfilter: str = ""
     compress: Compressor = ""
     bwlimit: Rate = 0
+    between: bool = False
 
 
 class Receiving(Struct, frozen=True):
@@ -49,7 +50,8 @@ def send(sending: Sending) -> Argv:
     """The words that read_send reads so."""
     snapshot, base, token = sending.snapshot or "", sending.base or "", sending.token or ""
     step = SendStream(End.SOURCE, snapshot, "", base, token, sending.options, outfilter=sending.outfilter)
-    return commands.send(replace(step, compress=sending.compress, bwlimit=sending.bwlimit))
+    through = {"compress": sending.compress, "bwlimit": sending.bwlimit}
+    return commands.send(replace(step, between=sending.between, **through))
 
 
 def receive(receiving: Receiving) -> Argv:
@@ -68,8 +70,8 @@ def read_send(words: Sequence[str]) -> Sending | None:
     match words:
         case ["zfs", "send", "-vP", "-t", token]:
             found: dict[str, object] = {"token": token}
-        case ["zfs", "send", "-vP", *options, "-i", base, snapshot]:
-            found = {"options": options, "base": base, "snapshot": snapshot}
+        case ["zfs", "send", "-vP", *options, "-i" | "-I" as how, base, snapshot]:
+            found = {"options": options, "base": base, "snapshot": snapshot, "between": how == "-I"}
         case ["zfs", "send", "-vP", *options, snapshot]:
             found = {"options": options, "snapshot": snapshot}
         case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..script import Case
+from .bookmarks import BOOKMARKS
 from .datasets import DATASETS
 from .delegation import DELEGATION
 from .encryption import ENCRYPTION
@@ -23,6 +24,7 @@ CASES: list[Case] = [
     *DATASETS,
     *MOUNTING,
     *SENDING,
+    *BOOKMARKS,
     *RECEIVING,
     *ENCRYPTION,
     *SPACE,

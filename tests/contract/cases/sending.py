@@ -60,6 +60,53 @@ SENDING = [
         """,
     ),
     case(
+        "send_all_between",
+        "-I brings the snapshots between with their guids, and nothing that a user has set on them; from no bookmark.",
+        PAIR
+        + """
+        write tank/c/a g two
+        zfs snapshot -o zrep:made=yes tank/c/a@auto1
+        zfs hold tag tank/c/a@auto1
+        write tank/c/a h three
+        zfs snapshot tank/c/a@auto2
+        zfs snapshot tank/c/a@2
+        zfs send -nvP -I tank/c/a@1 tank/c/a@2
+        zfs send -I tank/c/a@1 tank/c/a@2 > s2
+        zfs receive -s -u tank/c/b < s2
+        zfs list -Hp -o name,guid,written,userrefs,zrep:made -t snapshot -r tank/c
+        zfs bookmark tank/c/a@2 tank/c/a#2
+        zfs snapshot tank/c/a@auto3
+        write tank/c/a i four
+        zfs snapshot tank/c/a@3
+        zfs destroy tank/c/a@2
+        zfs send -I tank/c/a#2 tank/c/a@3 > s3
+        zfs send -i tank/c/a#2 tank/c/a@auto3 > s3
+        zfs receive -s -u tank/c/b < s3
+        zfs send -I tank/c/a@auto3 tank/c/a@3 > s4
+        zfs receive -s -u tank/c/b < s4
+        zfs list -Hp -o name,guid,written -t snapshot -r tank/c
+        """,
+    ),
+    case(
+        "send_all_between_torn",
+        "What is torn of several is gone on with snapshot by snapshot: the token is that of one of them.",
+        PAIR
+        + """
+        write tank/c/a g two
+        zfs snapshot tank/c/a@auto1
+        fill tank/c/a big
+        zfs snapshot tank/c/a@2
+        zfs send -I tank/c/a@1 tank/c/a@2 > s2
+        tear s2 torn
+        zfs receive -s -u tank/c/b < torn
+        zfs list -H -o name,guid -t snapshot -r tank/c
+        zfs send -nvP -t TOKEN:tank/c/b
+        zfs send -t TOKEN:tank/c/b > rest
+        zfs receive -s -u tank/c/b < rest
+        zfs list -H -o name,guid -t snapshot -r tank/c
+        """,
+    ),
+    case(
         "send_from_an_origin",
         "A clone can be sent from the snapshot it was made of.",
         PAIR

@@ -1,0 +1,102 @@
+"""A script for the shell zrep runs: its words, and its own test, init to localhost, -S, a changed -S, refresh."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ops import pairs
+from tests.ops.hosts import Hosts
+from tests.ops.judge import base, find, held
+from tests.ops.pairs import SYNC_ALL, A, B, good
+from zrep.ops.init_check import Request
+from zrep.ops.shell_words import last_sent, snap_only, up_to_date
+from zrep.ops.sync import sync
+
+
+def own(hosts: Hosts, host: str, name: str) -> list[str]:
+    found = find(hosts, host, name)
+    assert found is not None
+    return [snapshot.name for snapshot in found.snapshots if snapshot.name.startswith("zrep_")]
+
+
+def test_snaponly_then_synconly(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    hosts.wire.cut = True  # the peer is not asked
+    assert "zrep_000002" in good(hosts.run("alpha", lambda session: snap_only(session, [A]))).text
+    hosts.wire.cut = False
+    assert (own(hosts, "alpha", A)[-1], own(hosts, "beta", B)[-1]) == ("zrep_000002", "zrep_000001")
+    pairs.written(hosts, key="after")
+    good(hosts.run("alpha", pairs.syncing(A), take=False))
+    assert (own(hosts, "alpha", A)[-1], own(hosts, "beta", B)[-1]) == ("zrep_000002", "zrep_000002")
+    found = find(hosts, "beta", B)
+    assert found is not None
+    assert not any(key.startswith("after") for key in found.data)
+    good(hosts.run("alpha", pairs.syncing(A), take=False))
+    assert own(hosts, "alpha", A)[-1] == "zrep_000002"
+    assert held(hosts, "alpha", A) == held(hosts, "beta", B) == {base(hosts)}
+    good(hosts.run("alpha", SYNC_ALL))
+    assert own(hosts, "beta", B)[-1] == "zrep_000003"
+
+
+def test_snaponly_of_a_tree_is_of_one_moment(hosts: Hosts) -> None:
+    hosts["alpha"].sh(f"zfs create {A}")
+    hosts["alpha"].sh(f"zfs create {A}/x")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B, recursive=True))))
+    good(hosts.run("alpha", lambda session: snap_only(session, [A])))
+    assert own(hosts, "alpha", A)[-1] == own(hosts, "alpha", f"{A}/x")[-1]
+    good(hosts.run("alpha", SYNC_ALL))
+    assert own(hosts, "beta", f"{B}/x")[-1] == own(hosts, "alpha", f"{A}/x")[-1]
+
+
+def test_a_replica_gets_none(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    assert hosts.run("beta", lambda session: snap_only(session, [B])).code == 3
+
+
+def test_lastsent_and_uptodate(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    with hosts.session("alpha") as session:
+        assert last_sent(session, [A]) == [f"{A}@zrep_000001"]
+    good(hosts.run("alpha", lambda session: up_to_date(session, [A])))
+    pairs.written(hosts)
+    told = hosts.run("alpha", lambda session: up_to_date(session, [A]))
+    assert (told.code, "it is not up to date" in told.text, "since @zrep_000001" in told.text) == (1, True, True)
+    hosts["alpha"].sh(f"zfs create {A}2")
+    assert hosts.run("alpha", lambda session: up_to_date(session, [f"{A}2"])).code == 3
+
+
+def test_its_own_test_script(hosts: Hosts) -> None:
+    """zrep init to localhost; -S with nothing changed, -S with a change; refresh from the other end."""
+    hosts["alpha"].sh(f"zfs create {A}")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "localhost", B))))
+    first = own(hosts, "alpha", B)
+    good(hosts.run("alpha", pairs.syncing(A)))
+    assert own(hosts, "alpha", B) == first
+    hosts["alpha"].write(A, "changed", b"1")
+    good(hosts.run("alpha", pairs.syncing(A)))
+    assert len(own(hosts, "alpha", B)) == len(first) + 1
+    hosts["alpha"].write(A, "again", b"2")
+    good(hosts.run("alpha", lambda session: sync(session, [B], pull=True)))
+    found = find(hosts, "alpha", B)
+    assert found is not None
+    assert {"changed", "again"} <= set(found.data)
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_what_the_shell_zrep_replicated_goes_on(hosts: Hosts, flag: bool) -> None:
+    """A pair of its is taken up by the first sync; or, cleared of its properties, by init --adopt."""
+    pairs.shell_pair(hosts)
+    if flag:
+        for host, name in (("alpha", A), ("beta", B)):
+            for prop in ("src-host", "src-fs", "dest-host", "dest-fs", "savecount", "master"):
+                hosts[host].sh(f"zfs inherit zrep:{prop} {name}")
+        good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B, adopt=True))))
+    pairs.written(hosts, key="later")
+    hosts.wire.reset()
+    good(hosts.run("alpha", SYNC_ALL))
+    assert [command for command in hosts.wire.log if command.stream and "-i" not in command.argv] == []
+    here, there = find(hosts, "alpha", A), find(hosts, "beta", B)
+    assert here is not None
+    assert there is not None
+    assert here.data == there.data

@@ -1,0 +1,75 @@
+"""How far the next stream of a lane goes: to the snapshot that is to be sent, or, where those of others travel too, to
+one on the way there."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from zrep.core.dataset import NO_TOKEN, Snapshot, TokenContents
+from zrep.core.names import sequence_of
+from zrep.core.pair import Lane
+
+# What zrep's snapshots under any tag are called.
+_OF_A_TAG = re.compile(r"[a-z0-9][a-z0-9._-]*_(?:[0-9a-f]{6}|split_[0-9]+)")
+
+
+class Hop(Struct, frozen=True):
+    """One stream: to a snapshot, with all that are between the base and it (``send -I``), or without."""
+
+    snapshot: Snapshot
+    between: bool = False
+
+
+def of_others(snapshot: Snapshot) -> bool:
+    """Whether a snapshot is no zrep's, by its name: each pair moves its own."""
+    return not _OF_A_TAG.fullmatch(snapshot.name)
+
+
+def waiting(lane: Lane, after: Snapshot) -> bool:
+    """Whether snapshots of others, newer than this one, wait to travel with the next of zrep's own."""
+    return lane.source.role.all_snapshots and any(of_others(snapshot) for snapshot in lane.source.after(after))
+
+
+def next_hop(lane: Lane, token: TokenContents = NO_TOKEN) -> Hop | None:
+    """The next stream of a lane; None where nothing is to be sent. token: what is half received at its target, as the
+    source reads it: a stream to a snapshot on the way is gone on with.
+
+    ``send -I`` takes all that is between, and begins at no bookmark: snapshots of zrep's that have no business there
+    (of other tags, and its own that were never sent) are passed by with an increment of their own."""
+    last, base = lane.pending, lane.base
+    if last is None or not lane.source.role.all_snapshots:
+        return Hop(last) if last else None
+    ahead = [s for s in (lane.source.after(base) if base else lane.source.snapshots) if s.createtxg <= last.createtxg]
+    travel = [snapshot for snapshot in ahead if of_others(snapshot) or snapshot.guid == last.guid]
+    if token.sendable and token.from_guid == (base.guid if base else ""):
+        for snapshot in travel:
+            if snapshot.guid == token.to_guid:
+                return Hop(snapshot)
+    if base is None or base.bookmark or ahead[0] not in travel:
+        return Hop(travel[0])
+    run = next((number for number, snapshot in enumerate(ahead) if snapshot not in travel), len(ahead))
+    return Hop(ahead[run - 1], between=run > 1)
+
+
+def was_between(lane: Lane, arrived: Snapshot) -> bool:
+    """Whether a stream that has brought a snapshot may have brought others on the way."""
+    base = lane.base
+    ahead = lane.source.after(base) if base else ()
+    return len([s for s in ahead if s.createtxg < arrived.createtxg]) > 0 and all(
+        of_others(s) for s in ahead if s.createtxg < arrived.createtxg
+    )
+
+
+def name_taken(lane: Lane, hop: Hop) -> Snapshot | None:
+    """The snapshot of others on a lane's target that has the name of one which the stream would bring."""
+    base = lane.base
+    start = base.createtxg if base else 0
+    for snapshot in lane.source.snapshots:
+        brought = start < snapshot.createtxg < hop.snapshot.createtxg if hop.between else False
+        there = lane.target.by_name(snapshot.name)
+        named = brought or (snapshot.guid == hop.snapshot.guid and sequence_of(lane.tag, snapshot.name) is None)
+        if named and there is not None and there.guid != snapshot.guid:
+            return there
+    return None
