@@ -21,7 +21,6 @@ _SHORT = {
     "-s": "status",
     "-e": "expire",
     "-C": "changeconfig",
-    "-R": "refresh",
 }
 # Seconds between two looks of status --watch, where none are given.
 USUAL_WATCH = 2

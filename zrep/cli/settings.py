@@ -24,14 +24,14 @@ SETTINGS = frozenset({
     "ZREP_SYSLOG",
 })
 # fmt: on
-# What the shell zrep was told so, and how this one is.
+# What the shell zrep was told by ZREP_NAME, and how this one is; "" for what it does by itself.
 OF_SHELL = {
-    "ZREP_RESUME": "",  # it always does
-    "ZREP_CHANGEDONLY": "",  # it always does
-    "ZREP_CREATE_FLAGS": "zrep init -o NAME=VALUE",
-    "ZREP_INIT_REMOTE_PROPERTIES": "zrep init -o NAME=VALUE",
-    "ZREP_RENAME_UNSENT": "zrep changeconfig --unsent drop",
-    "ZREP_VERBOSE": "zrep -v",
+    "RESUME": "",
+    "CHANGEDONLY": "",
+    "CREATE_FLAGS": "zrep init -o NAME=VALUE",
+    "INIT_REMOTE_PROPERTIES": "zrep init -o NAME=VALUE",
+    "RENAME_UNSENT": "zrep changeconfig --unsent drop",
+    "VERBOSE": "zrep -v",
 }
 _LINE = re.compile(r"(?:export\s+)?([A-Z][A-Z0-9_]*)=(.*)")
 
@@ -75,9 +75,10 @@ def load_defaults(path: str = DEFAULTS) -> Defaults:
         os.environ.setdefault(name, value)
         if name in ("ZREP_OUTFILTER", "ZREP_INFILTER"):
             filters.append(value)
-        if advice := OF_SHELL.get(name):
+        of_shell = name.partition("_")[2]
+        if advice := OF_SHELL.get(of_shell):
             unknown.append(f"{path} line {number}: {name} is not read any more; instead: {advice}")
-        elif re.match(r"ZREP.*", name) and name not in SETTINGS and name not in OF_SHELL:
+        elif re.match(r"ZREP.*", name) and name not in SETTINGS and of_shell not in OF_SHELL:
             unknown.append(f"{path} line {number}: {name} is no setting of zrep, see ENVIRONMENT in zrep(8)")
     return Defaults(tuple(unknown), tuple(filters))
 

@@ -10,6 +10,7 @@ from zrep.core.errors import UsageError
 _HELP = ("help", "--help", "-h")
 # Words of the shell zrep that are an option of another command here.
 OF_SHELL = {
+    "-R": ("refresh",),
     "snaponly": ("sync", "--no-send"),
     "synconly": ("sync", "--no-snapshot"),
     "sentsync": ("sync", "--no-snapshot"),
