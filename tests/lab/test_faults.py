@@ -569,7 +569,7 @@ class TestHands:
         name = base(alpha, beta)
         gone = "zfs release zrep tank/a@{0} && zfs destroy tank/a@{0}"
         alpha.run(gone.format(name))
-        assert f"-i tank/a#zrep:{name} " in alpha.run(f"{SYNC} -n", check=False).out
+        assert f"-i 'tank/a#zrep:{name}' " in alpha.run(f"{SYNC} -n", check=False).out
         text(alpha, "after the base was destroyed")
         silent(alpha, CRON)
         assert content(beta, "tank/a") == "after the base was destroyed"
@@ -578,7 +578,7 @@ class TestHands:
         assert alpha.run("zfs list -H -d 1 -o name -t bookmark tank/a").lines == [f"tank/a#zrep:{name}"]
         alpha.run(f"zfs destroy tank/a#zrep:{name}; {gone.format(name)}")
         with unchanged(kept):
-            tells(alpha, CRON, REFUSED, "tank/a: .*sync -f tank/a")
+            tells(alpha, CRON, REFUSED, f"tank/a: the base @{name} was destroyed on the master.*sync -f tank/a")
         silent(alpha, f"{SYNC} -f")
         assert name not in snapshots(beta, "tank/a") or in_step(alpha, "tank/a", beta, "tank/a")
 

@@ -188,11 +188,24 @@ def test_clear_takes_it_along(hosts: Hosts) -> None:
 
 def test_both_gone_is_said_plainly(hosts: Hosts) -> None:
     pairs.linked(hosts)
+    pairs.written(hosts)
+    good(hosts.run("alpha", SYNC_ALL))
     gone = destroyed(hosts)
     hosts["alpha"].sh(f"zfs destroy {A}#zrep:{gone}")
     ended = hosts.run("alpha", SYNC_ALL)
     assert ended.code == 3
-    assert "no bookmark of the master is of one of the replica" in ended.text
+    assert f"the base @{gone} was destroyed on the master, and its bookmark too" in ended.text
+    good(hosts.run("alpha", pairs.syncing(A), force=True))
+    assert data(hosts, "beta", B) == data(hosts, "alpha", A)
+
+
+def test_nothing_common_at_all_says_that_the_bookmark_is_gone_too(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    gone = destroyed(hosts)
+    hosts["alpha"].sh(f"zfs destroy {A}@daily")
+    hosts["alpha"].sh(f"zfs destroy {A}#zrep:{gone}")
+    ended = hosts.run("alpha", SYNC_ALL)
+    assert (ended.code, "no bookmark of the master is of one of the replica" in ended.text) == (3, True)
 
 
 @pytest.mark.parametrize(

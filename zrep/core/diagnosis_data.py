@@ -46,6 +46,8 @@ def diagnose_data(tag: str, mine: Member, theirs: Member) -> Diagnosis | None:
     later, written = replica.after(own), replica.written_since(own)
     if written == replica.number("written") > 0 and replica.only_quotas:
         return _quotas_set(mine, theirs, base)
+    if written and not replica.number("written") and all(_was_base(tag, s) for s in later if s.written):
+        return _base_destroyed(mine, theirs, base, later)
     if written:
         return modified(mine, theirs, f"{size(written)} written there since @{base.name}")
     if replica.key_missing and not master.sent_raw:
@@ -106,6 +108,23 @@ def diagnose_programs(master: Member, replica: Member, at_master: str, at_replic
 def _allowing(where: str, filters: Sequence[str]) -> str:
     """The line that allows filters on a host: its file need not be there yet."""
     return f"{where}: mkdir -p /etc/zrep; printf '%s\\n' {join(filters)} >> {FILTERS_FILE}"
+
+
+def _was_base(tag: str, snapshot: Snapshot) -> bool:
+    """Whether a snapshot of the replica is one that was known to be on both sides."""
+    return snapshot.own(tag) and snapshot.sent is not None
+
+
+def _base_destroyed(mine: Member, theirs: Member, base: Snapshot, later: Sequence[Snapshot]) -> Diagnosis:
+    """What the replica has received since is nowhere on the master, neither as snapshots nor as bookmarks: nobody wrote
+    to the replica."""
+    master, replica = _by_role(mine, theirs)
+    return Diagnosis(
+        State.REPLICA_MODIFIED,
+        f"the base @{later[-1].name} was destroyed on the master, and its bookmark too",
+        f"the newest that both have is @{base.name}; {replica.name} has what came since",
+        f"to go on from @{base.name}, without that: {of_master(mine, master, 'sync', '-f')}",
+    )
 
 
 def _quotas_set(mine: Member, theirs: Member, base: Snapshot) -> Diagnosis:
