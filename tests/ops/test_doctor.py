@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.ops import pairs
-from tests.ops.hosts import Ended, Hosts
+from tests.ops.hosts import Ended, Hosts, ModelHost
 from tests.ops.pairs import A, B
 from tests.ops.picture import look
 from zrep.host import schedule, sshd
-from zrep.host.local import LocalHost
 from zrep.ops.doctor import doctor
 
 
@@ -144,15 +143,28 @@ def test_what_a_user_lacks(linked: Hosts) -> None:
     assert "lacks permissions" not in found(linked).text
 
 
-def test_what_is_mounted_in_the_master_and_is_no_dataset(linked: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = LocalHost.mountinfo
-    more = "99 {} 0:44 / /tank/a/cache rw - tmpfs none rw\n"
+def mount_in(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Something that is no dataset is mounted in what is mounted on tank/a's path."""
+    own = ModelHost.mountinfo
 
-    def mountinfo(self: LocalHost) -> str:
-        table = own(self) if not hasattr(self, "_wire") else self._wire.world.host(self.name).mountinfo()
+    def mountinfo(self: ModelHost) -> str:
+        table = own(self)
         master = next((line.split()[0] for line in table.splitlines() if " /tank/a " in line), "")
-        return table + (more.format(master) if master else "")
+        return table + (f"99 {master} 0:44 / {where} rw - tmpfs none rw\n" if master else "")
 
-    monkeypatch.setattr("tests.ops.hosts.ModelHost.mountinfo", mountinfo)
-    ended = found(linked)
-    assert "what is written to /tank/a/cache on alpha is not replicated, though it is in tank/a" in ended.text
+    monkeypatch.setattr(ModelHost, "mountinfo", mountinfo)
+
+
+def test_what_is_mounted_in_the_master_and_is_no_dataset(linked: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    mount_in(monkeypatch, "/tank/a/cache")
+    assert "what is written to /tank/a/cache on alpha is not replicated, though it is in tank/a" in found(linked).text
+
+
+def test_init_warns_of_what_is_around(hosts: Hosts, cron: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts["alpha"].sh(f"zfs create {A}")
+    mount_in(monkeypatch, "/tank/a/cache")
+    (cron.parent / "sshd_config").write_text("MaxSessions 1\n")
+    pairs.good(hosts.run("alpha", pairs.INIT))
+    said = "\n".join(hosts.said)
+    for what in ("/tank/a/cache on alpha is not replicated", "have 1 sessions"):
+        assert said.count(what) == 1, said

@@ -3,7 +3,7 @@ take them by itself: those that no data, no mount and nobody's own setting depen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from shlex import join, quote
 
@@ -58,13 +58,14 @@ def findings(session: Session, link: Link, view: View) -> Iterator[Finding]:
         yield _found(note, advice="bring both hosts to the same")
     yield from _back(session, link)
     yield from _left_out(session, view)
-    yield from _not_replicated(view)
+    yield from not_replicated(view.executor.source, view.pair.source.members)
     for end in End:
         host, tree = view.executor.host(end), view.pair.at(end)
         yield from _room(host, pool_of(tree.name))
         yield from _rights(host, end, tree.name)
-    yield from _noise(session, link)
-    yield from _sessions(session, link)
+    peer = session.host(link.peer_host)
+    yield from _noise(peer)
+    yield from few_sessions(peer)
     yield from _schedule(session, link)
 
 
@@ -195,10 +196,9 @@ def _left_out(session: Session, view: View) -> Iterator[Finding]:
         yield _found(what.line(name).removeprefix(f"{name}: "))
 
 
-def _not_replicated(view: View) -> Iterator[Finding]:
-    """What is mounted in the master and is no dataset: whoever writes there may take it for replicated."""
-    host = view.executor.source
-    placed = [member for member in view.pair.source.members if member.placed]
+def not_replicated(host: Host, members: Iterable[Member]) -> Iterator[Finding]:
+    """What is mounted in a master and is no dataset: whoever writes there may take it for replicated."""
+    placed = [member for member in members if member.placed]
     with suppress(RefusedError):  # by its gate
         table = read_mounts(host) if placed else []
         inside = {
@@ -268,8 +268,8 @@ def _rights(host: Host, end: End, dataset: str) -> Iterator[Finding]:
             )
 
 
-def _noise(session: Session, link: Link) -> Iterator[Finding]:
-    peer = session.host(link.peer_host)
+def _noise(peer: Host) -> Iterator[Finding]:
+    """zrep skips it; the next program over the same ssh may not."""
     if said := peer.noise:
         yield _found(
             f"login files on {peer.name} print something where nobody logs in to read it",
@@ -278,18 +278,17 @@ def _noise(session: Session, link: Link) -> Iterator[Finding]:
         )
 
 
-def _sessions(session: Session, link: Link) -> Iterator[Finding]:
-    peer = session.host(link.peer_host)
-    if peer is session.local:
-        return
+def few_sessions(peer: Host) -> Iterator[Finding]:
+    """What sshd of a peer lets a run have."""
+    limit = _SESSIONS
     with suppress(RefusedError):  # by its gate
-        limit = peer.ask(ReadSessionLimit())
-        if limit < _SESSIONS:
-            yield _found(
-                f"sshd on {peer.name} lets a connection have {limit} sessions, and a run has up to {_SESSIONS}",
-                evidence="MaxSessions in sshd_config",
-                advice=f"on {plain_host(peer.name)}: MaxSessions 10 in sshd_config, then: systemctl reload ssh",
-            )
+        limit = limit if peer.local else peer.ask(ReadSessionLimit())
+    if limit < _SESSIONS:
+        yield _found(
+            f"sshd on {peer.name} lets a connection have {limit} sessions, and a run has up to {_SESSIONS}",
+            evidence="MaxSessions in sshd_config",
+            advice=f"on {plain_host(peer.name)}: MaxSessions 10 in sshd_config, then: systemctl reload ssh",
+        )
 
 
 def _schedule(session: Session, link: Link) -> Iterator[Finding]:

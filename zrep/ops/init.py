@@ -5,6 +5,7 @@ It runs on the master, or with --pull on the host of the replica, which alone di
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 
 from msgspec.structs import replace
@@ -28,9 +29,11 @@ from zrep.core.tags import Roles, kept_read_only, replica_under
 from zrep.core.tree import matching
 from zrep.ops.adopt import adopt, linked, refreshed
 from zrep.ops.children import find_left_out
+from zrep.ops.doctor_checks import few_sessions, not_replicated
 from zrep.ops.init_check import Ground, Request, Way, check, check_hosts, find_way, same_pair
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
+from zrep.ops.preflight import gaps_between
 from zrep.ops.read import find_role, observe, observe_children, read_property_names, read_token
 from zrep.ops.repair import prepare
 from zrep.ops.sync_tree import sync_tree
@@ -52,11 +55,20 @@ def init(session: Session, request: Request) -> list[Outcome]:
         _leave_out(session, way)
     else:
         ground = check(session, way)
+        _warn(session, way, ground, gaps_between(here, there, request.host))
         _leave_out(session, way)
         done = adopt(session, way, ground) if request.adopt else _make(session, way, ground)
         if not request.recursive:
             return [done]
     return _send_members(session, way)
+
+
+def _warn(session: Session, way: Way, ground: Ground, gaps: Sequence[str]) -> None:
+    """What zrep doctor would find of a pair that is still to be made: no reason not to make it."""
+    for note in gaps:
+        session.warn(f"{way.request.name}: {note}")
+    for finding in (*not_replicated(way.source, [ground.source]), *few_sessions(session.host(way.request.host))):
+        session.warn(finding.error.about(way.request.name).line())
 
 
 def _goes_on(session: Session, way: Way) -> bool:

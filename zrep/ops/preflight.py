@@ -15,7 +15,7 @@ from zrep.core.pair import End, Tree
 from zrep.core.plan_data import plan_advance, plan_stream
 from zrep.core.plan_role import hidden_excluded, plan_open, plan_quiesce, while_master
 from zrep.core.quantities import duration, size
-from zrep.core.requests import FindUnmakable, Identify, IsReadable, ReadRights, ReadUsers, Users
+from zrep.core.requests import FindUnmakable, Identify, Identity, IsReadable, ReadRights, ReadUsers, Users
 from zrep.core.rights import as_root_there, may_not_mount, mounted_by
 from zrep.core.steps import SendStream, Step
 from zrep.host.local import Host
@@ -267,17 +267,21 @@ def cannot_insist(view: View) -> list[RefusedError]:
 def gaps(session: Session, view: View) -> list[str]:
     """Clocks and versions that differ: neither stops anything, both are worth knowing."""
     here, there = (view.executor.host(end).ask(Identify()) for end in (view.here, view.here.other))
+    return gaps_between(here, there, view.link.peer_host)
+
+
+def gaps_between(here: Identity, there: Identity, peer: str) -> list[str]:
     notes = []
     ahead = there.clock - here.clock
     if abs(ahead) > _CLOCK_SECONDS:
         way = "ahead of" if ahead > 0 else "behind"
         notes.append(
-            f"the clock of {view.link.peer_host} is {duration(int(abs(ahead)))} {way} this one: "
+            f"the clock of {peer} is {duration(int(abs(ahead)))} {way} this one: "
             "no order depends on it, the ages that are shown do"
         )
     for what, mine, theirs in (("zrep", here.zrep, there.zrep), ("OpenZFS", here.zfs, there.zfs)):
         if mine != theirs:
-            notes.append(f"{what} is {mine} here and {theirs} on {view.link.peer_host}")
+            notes.append(f"{what} is {mine} here and {theirs} on {peer}")
     return notes
 
 
