@@ -31,6 +31,13 @@ def test_nothing_is_sent(paused: Hosts) -> None:
     assert paused["beta"].sh("zfs list -H -t snapshot -o name") == before
 
 
+def test_another_reason_takes_the_place_of_the_first(paused: Hosts) -> None:
+    first = value(paused, "alpha", A, "zrep:paused")
+    for reason, kept in (("", "upgrade"), ("upgrade", "upgrade"), ("move", "move")):
+        good(paused.run("alpha", pairs.pausing(A, reason)))
+        assert value(paused, "alpha", A, "zrep:paused") == first.replace("upgrade", kept)
+
+
 def test_an_old_master_that_returns_stops_writes_and_says_so(paused: Hosts) -> None:
     paused.wire.cut = True
     good(paused.run("beta", pairs.forcing(B)))

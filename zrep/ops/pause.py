@@ -21,18 +21,22 @@ def pause(session: Session, names: Sequence[str], reason: str) -> list[Outcome]:
     """sync leaves the filesystems alone until unpause; who asked and when is kept with it."""
     if not reason.isprintable():
         raise UsageError("a reason is one line of printable text", evidence=f"{reason!r}")
-    text = pause_text(reason, session.now)
-    return each(names, lambda name: _set_paused(session, name, text))
+    return each(names, lambda name: _set_paused(session, name, reason, pause_text(reason, session.now)))
 
 
 def unpause(session: Session, names: Sequence[str]) -> list[Outcome]:
-    return each(names, lambda name: _set_paused(session, name, ""))
+    return each(names, lambda name: _set_paused(session, name, "", ""))
 
 
-def _set_paused(session: Session, name: str, text: str) -> Outcome:
+def _set_paused(session: Session, name: str, reason: str, text: str) -> Outcome:
+    """text: what zrep:paused is to hold, "" for nothing. Where it is paused already, another reason takes the place of
+    the one that it had, and the pause is as old as it was."""
     role = session.link(name).role
-    if bool(role.paused) == bool(text):
+    since = paused_since(role.paused)
+    again = pause_text(reason, since) if reason and since is not None else text if reason else ""
+    if bool(role.paused) == bool(text) and again in ("", role.paused):
         return Outcome(name, message=f"paused already: {role.paused}" if text else "not paused")
+    text = again if role.paused and text else text
     if text and not (role.master or role.drives):
         raise RefusedError(
             "it is the replica here, and only the master's sync can be paused",
