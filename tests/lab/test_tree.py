@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from tests.lab.hosts import Host
+import time
+
+from tests.lab.hosts import Host, Lab
 from tests.lab.test_neighbours import DEVICE
-from tests.lab.zrep_on import alone, silent
+from tests.lab.zrep_on import REFUSED, UNREACHABLE, alone, silent
 from zrep.core.names import FOLLOWED
 
 Hosts = tuple[Host, Host]
@@ -61,8 +63,8 @@ def own(host: Host, name: str) -> dict[str, str]:
 FILES = "find . -xdev -type f | sort | xargs -r sha256sum"
 
 
-def names(host: Host) -> list[str]:
-    return host.run("zfs list -H -r -t filesystem,volume -o name tank/t").out.split()
+def names(host: Host, root: str = "tank/t") -> list[str]:
+    return host.run(f"zfs list -H -r -t filesystem,volume -o name {root}").out.split()
 
 
 def sums(host: Host, members: str = "$(zfs list -H -r -t filesystem -o name tank/t)") -> str:
@@ -217,3 +219,106 @@ class TestTree:
         alpha.run(f"zfs list {copy}/vol")
         [row] = [line for line in alpha.run("zrep status -H").lines if line.startswith("tank/t\t")]
         assert row.split("\t")[3] == "ok"
+
+    def test_what_is_left_out_and_what_is_set_aside(self, hosts: Hosts) -> None:
+        """And another name on the other side, and a rehearsal of the whole."""
+        alpha, beta = hosts
+        here, there = "tank/slow/h/data", "tank/all/h/data"
+        for name in ("tank/slow", "tank/slow/h", here, f"{here}/db", f"{here}/db/log", f"{here}/cache", f"{here}/tmp"):
+            alpha.run(f"zfs create {name} && head -c 100000 /dev/urandom > /{name}/file")
+        alpha.run("zpool sync")
+        silent(alpha, f"zrep init -r --exclude 'tm*' --strip tank/slow {here} beta tank/all")
+        members = [there, f"{there}/cache", f"{there}/db", f"{there}/db/log"]
+        assert names(beta, "tank/all") == ["tank/all", "tank/all/h", *members]
+        parents = beta.run("zfs get -H -o value mounted,canmount,sharenfs tank/all tank/all/h").out.split()
+        assert parents == ["no", "off", "off"] * 2
+        alpha.run("zfs create -p tank/h/data")
+        taken = alpha.run("zrep init -r --strip tank tank/h/data beta tank/all", check=False)
+        assert (taken.rc, f"{there} already exists on beta" in taken.err) == (REFUSED, True), taken
+        assert alpha.run("zfs list -H -r -t snapshot tank/h").out == ""
+
+        # Out and in again: it is the same, and gets what was written meanwhile.
+        before = beta.run(f"zfs list -H -r -o name,guid {there}").out
+        silent(alpha, f"zrep changeconfig --exclude {here}/cache")
+        alpha.run(f"echo later > /{here}/cache/later; zpool sync")
+        silent(alpha, CRON)
+        gone = beta.run(f"zfs get -H -r -s local -o name zrep:gone {there}")
+        assert gone.lines == [f"{there}/cache"]
+        silent(alpha, f"zrep changeconfig --include {here}/cache")
+        silent(alpha, CRON)
+        assert beta.run(f"zfs list -H -r -o name,guid {there}").out == before
+
+        # A clone of all of it, and nothing of that is left.
+        look = "find . -type f | sort | xargs sha256sum"
+        rehearsed = beta.run(f"zrep rehearse {there} -- sh -c 'cd $ZREP_DIR && {look}'").out
+        files = alpha.run(f"cd /{here} && {look.replace('-type f', '-type f -not -path ./tmp/file')}").lines
+        assert [line for line in rehearsed.splitlines() if "  ./" in line] == files
+        assert len(files) == 5
+        assert names(beta, "tank/all") == ["tank/all", "tank/all/h", *members]
+
+        # It was the master's, mounted, and its source is gone: unmounted, kept, and removed when that is asked for.
+        silent(alpha, f"zrep failover {here}")
+        assert alpha.run(f"zfs get -H -o value readonly,mounted {here}/tmp").out.split() == ["off", "yes"]
+        silent(alpha, f"zrep takeover {here}")
+        alpha.run(f"zfs list -H -o name -t snapshot -r {here}/db | xargs -n 1 zfs release zrep", check=False)
+        alpha.run(f"zfs destroy -r {here}/db")
+        silent(alpha, CRON)
+        aside = f"{there}/db {there}/db/log"
+        assert beta.run(f"zfs get -H -o value mounted,readonly {aside}").out.split() == ["no", "on"] * 2
+        assert f"set aside: {there}/db (" in alpha.run("zrep status").out
+        silent(alpha, f"zrep expire --gone 30d {here}")
+        assert names(beta, there) == members
+        silent(alpha, f"zrep expire --gone 0s {here}")
+        assert names(beta, there) == members[:2]
+        silent(alpha, CRON)
+
+    def test_the_root_of_a_pool_is_a_tree(self, hosts: Hosts) -> None:
+        """But for a copy beside it of what was written to the root itself, and a clone of it."""
+        alpha, beta = hosts
+        for name in ("small/x", "small/x/y", "small/vm"):
+            alpha.run(f"zfs create {name} && echo 1 > /{name}/file")
+        alpha.run("echo root > /small/file; zpool sync")
+        said = alpha.run("zrep init -r small beta tank/small").err
+        assert "it is the root of a pool, which cannot be renamed" in said
+        silent(alpha, "zrep failover small")
+        beta.run("echo beta > /tank/small/x/on-beta; zpool sync")
+        silent(beta, CRON)
+        silent(alpha, "zrep takeover small")
+        assert alpha.run("cat /small/x/on-beta /small/file").out == "beta\nroot\n"
+        assert "on beta: zrep rehearse tank/small" in alpha.run("zrep rehearse small", check=False).err
+        silent(beta, "zrep rehearse tank/small")
+
+        alpha.run("echo tail > /small/x/tail; echo tail > /small/tail; zpool sync")
+        alone(beta, "tank/small")
+        beta.run("echo alone > /tank/small/x/y/alone; zpool sync")
+        refused = alpha.run("zrep rejoin small", check=False)
+        back = refused.err.partition("then: ")[2].partition(",")[0]
+        assert (refused.rc, back.startswith("zfs rollback -r small@zrep_")) == (REFUSED, True), refused
+        alpha.run(back)
+        alpha.run("zrep rejoin small")
+        copy = alpha.run("zfs get -H -r -s local -t filesystem -o name zrep:split small").out.strip()
+        assert (copy.startswith("small/split_"), names(alpha, copy)) == (True, [copy, f"{copy}/x"])
+        silent(beta, CRON)
+        left, right = (
+            sums(host, f"{root} {root}/x {root}/x/y") for host, root in ((alpha, "small"), (beta, "tank/small"))
+        )
+        assert left == right.replace("tank/small", "small")
+
+    def test_a_link_cut_in_the_middle_of_init_costs_what_had_not_arrived(self, lab: Lab, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        each = "zfs create tank/t/$n; head -c 200000 /dev/urandom > /tank/t/$n/file"
+        alpha.run(f"zfs create tank/t; for n in $(seq 20); do {each}; done; zpool sync")
+        lab.slow(alpha, rate="4mbit")
+        beginning = alpha.popen("zrep init -r tank/t beta tank/t > /root/said 2>&1; echo $?")
+        until = time.monotonic() + 60
+        while int(beta.run("zfs list -H -r -t snapshot -o name tank | wc -l").out) < 5 and time.monotonic() < until:
+            time.sleep(0.05)
+        lab.cut(beta)
+        assert beginning.communicate(timeout=120)[0].strip() == str(UNREACHABLE)
+        lab.heal()
+        arrived = beta.run("zfs list -H -r -t snapshot -o name,guid,createtxg tank/t").lines
+        assert 5 <= len(arrived) < 21
+        silent(alpha, "zrep init -r tank/t beta tank/t")
+        now = beta.run("zfs list -H -r -t snapshot -o name,guid,createtxg tank/t").lines
+        assert (len(now), set(arrived) - set(now)) == (21, set())
+        assert sums(beta) == sums(alpha)

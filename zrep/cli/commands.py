@@ -483,7 +483,7 @@ def status(
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
     all_: Annotated[bool, typer.Option("-a", hidden=True)] = False,
     up_to_date: Annotated[bool, typer.Option("--up-to-date", hidden=True)] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True)] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True)] = False,  # noqa: ARG001  # changes nothing
     members: Annotated[bool, typer.Option("-r", help="The members of trees too.")] = False,
     may_be_empty: MayBeEmpty = False,
     tabs: Tabs = False,
@@ -721,10 +721,10 @@ def allow(
 
 @app.command()
 def gate(
-    tree: Annotated[list[str], typer.Option("--tree", metavar="FS", help="What the peer may work in; several.")] = [],  # noqa: B006  # typer copies it
-    send: Annotated[bool, typer.Option("--send", help="The peer may take streams from here.")] = False,
-    receive: Annotated[bool, typer.Option("--receive", help="The peer may bring streams here.")] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="What has arrived stays, whatever the peer asks.")] = False,
+    tree: Annotated[list[str], typer.Option("--tree", metavar="FS", help="What the peer may work in; several.")] = [],  # noqa: ARG001, B006  # typer copies it
+    send: Annotated[bool, typer.Option("--send", help="The peer may take streams from here.")] = False,  # noqa: ARG001
+    receive: Annotated[bool, typer.Option("--receive", help="The peer may bring streams here.")] = False,  # noqa: ARG001
+    keep: Annotated[bool, typer.Option("--keep", help="What has arrived stays, whatever the peer asks.")] = False,  # noqa: ARG001
 ) -> int:
     """For authorized_keys: all that a peer may do, and with what."""
     raise UsageError("a gate needs a --tree, and --send, --receive or both", advice="see FORCED COMMAND in zrep(8)")

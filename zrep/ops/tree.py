@@ -9,11 +9,11 @@ from zrep.core.errors import FailedError, ZrepError
 from zrep.core.names import ancestors, sequence_of
 from zrep.core.pair import End
 from zrep.core.plan_data import plan_advance
-from zrep.core.steps import SetProperties
+from zrep.core.steps import SetProperties, Step, Unmount
 from zrep.core.tree import next_change
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
-from zrep.ops.read import observe
+from zrep.ops.read import observe, read_below
 from zrep.ops.view import View
 
 
@@ -44,10 +44,31 @@ def shaped(session: Session, view: View) -> View:
         change = next_change(view.pair, session.now)
         if change is None:
             return view
+        _unmount_lost(view, change.step)
         view.do([change.step])
         session.say(f"{view.name}: on {view.executor.target.name}: {change.text}")
         view = session.again(view)
     raise FailedError("the replica's tree does not come into the shape of the master's", filesystem=view.name)
+
+
+def _unmount_lost(view: View, step: Step) -> None:
+    """What is about to be set aside may be mounted since it was the master's. Unmounted before it is set aside, so that
+    a run that was cut does it again. What is in use stays mounted, as does what something else is mounted below: zfs
+    would take that along."""
+    if not isinstance(step, SetProperties):
+        return
+    lost = [m for m in view.pair.target.members if m.name in step.targets and m.mounted]
+    host = view.executor.target
+    mounted = (
+        {child.name for child in read_below(host, view.tag, [view.pair.target.name]) if child.mounted}
+        if lost
+        else set()
+    )
+    for member in reversed(lost):
+        if not any(name.startswith(f"{member.name}/") for name in mounted):
+            point = member.get("mountpoint") if member.placed else None
+            if view.executor.try_do(Unmount(End.TARGET, member.name, mountpoint=point)) is None:
+                mounted.discard(member.name)
 
 
 def lock_lanes(session: Session, views: Sequence[View]) -> list[str]:
