@@ -532,10 +532,10 @@ def do_promote(machine: Machine, args: list[str]) -> None:
 
 
 def _move_root(machine: Machine, former: Dataset, clone: Dataset) -> None:
-    """The promoted one becomes the encryption root of both."""
+    """The promoted one becomes the encryption root of both, under which no key is loaded."""
     for dataset in machine.host.datasets.values():
         if dataset.encryption_root == former.name:
-            dataset.encryption_root = clone.name
+            dataset.encryption_root, dataset.key_loaded = clone.name, False
     location = former.props.pop("keylocation", None)
     if location is not None:
         clone.props["keylocation"] = location

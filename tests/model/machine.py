@@ -77,6 +77,18 @@ class Machine:
                     return dataset, snapshot
         raise KeyError(objid)
 
+    def near(self, name: str) -> Iterator[Dataset]:
+        """In the order in which guid_to_name() of libzfs looks: the dataset of that name, then what lies below each that
+        it lies in, the nearest first."""
+        for count in range(name.count("/") + 1, 0, -1):
+            top = "/".join(name.split("/")[:count])
+            yield from (d for key, d in sorted(self.host.datasets.items()) if f"{key}/".startswith(f"{top}/"))
+
+    def nearest(self, name: str, guid: int) -> tuple[Dataset, Snapshot] | None:
+        """The nearest snapshot with a guid."""
+        found = ((dataset, s) for dataset in self.near(name) for s in dataset.snapshots if s.guid == guid)
+        return next(found, None)
+
     def clones(self, snapshot: Snapshot) -> list[Dataset]:
         return [d for d in self.host.datasets.values() if d.origin == snapshot.objid]
 

@@ -30,6 +30,7 @@ class Receive:
     had_token: bool = False
     new: bool = False
     into: int = 0  # objid of the dataset
+    origin: int | None = None  # objid of the snapshot that it becomes a clone of
 
 
 def parse_receive(args: list[str]) -> Options:
@@ -118,6 +119,8 @@ def start(machine: Machine, options: Options, first_line: bytes, pid: int | None
     if machine.suspended(name):
         pool = f"cannot open '{name.partition('/')[0]}': {SUSPENDED}"
         raise RefusalError(pool, f"{action}: unable to restore to destination")
+    if begin.clone:
+        receive.origin = _origin(machine, receive)
     dataset = machine.host.datasets.get(name)
     if dataset is not None and not (dataset.inconsistent and begin.resuming is None and dataset.partial is None):
         _existing(machine, receive, dataset, wants_new)
@@ -129,6 +132,15 @@ def start(machine: Machine, options: Options, first_line: bytes, pid: int | None
         raise RefusalError(*fail.lines, f"{action}: invalid property value") from None
     _begin(machine, receive, dataset, pid)
     return receive
+
+
+def _origin(machine: Machine, receive: Receive) -> int:
+    """The snapshot of which a clone is made: the one with the guid that the stream begins at."""
+    found = machine.nearest(receive.name, receive.begin.fromguid)
+    if found is None:
+        why = f"local origin for clone {receive.name}@{receive.snap} does not exist"
+        raise RefusalError(f"cannot receive: {why}")
+    return found[1].objid
 
 
 def _existing(machine: Machine, receive: Receive, dataset: Dataset, wants_new: bool) -> None:
@@ -208,7 +220,7 @@ def _begin(machine: Machine, receive: Receive, dataset: Dataset | None, pid: int
     machine.wait_txg(pool)
     if dataset is None:
         dataset = machine.new_dataset(receive.name, begin.kind)
-        dataset.inconsistent = True
+        dataset.inconsistent, dataset.origin = True, receive.origin
     state = asdict(begin)
     state["snap"] = receive.snap
     receive.into = dataset.objid
@@ -227,7 +239,7 @@ def _refusal(receive: Receive, dataset: Dataset) -> str | None:
         if any(s.guid == begin.toguid for s in dataset.snapshots):
             return "there"
         return f"cannot restore to {dataset.name}@{receive.snap}: destination already exists"
-    if begin.fromguid:
+    if begin.fromguid and receive.origin is None:
         base = next((s for s in reversed(dataset.snapshots) if s.guid == begin.fromguid), None)
         if base is None:
             return f"{action}: most recent snapshot of {dataset.name} does not\nmatch incremental source"
@@ -275,7 +287,9 @@ def finish(machine: Machine, receive: Receive, records: list[Record], complete: 
             discard(machine, dataset)
         raise RefusalError(*error.split("\n"))
     base = None
-    if receive.begin.fromguid:
+    if dataset.origin is not None and not dataset.snapshots:
+        base = machine.owner(dataset.origin)[1]
+    elif receive.begin.fromguid:
         base = next(s for s in dataset.snapshots if s.guid == receive.begin.fromguid)
         _destroy_newer(machine, receive, dataset, base)
     _land(machine, receive, dataset, partial, base)
@@ -346,7 +360,10 @@ def _land(machine: Machine, receive: Receive, dataset: Dataset, partial: Partial
         above = machine.host.datasets[parent(dataset.name)]
         if not _plain(receive):
             dataset.encryption_root, dataset.key_loaded = above.encryption_root, above.key_loaded
-        if begin.raw and begin.encryption_root:
+        if dataset.origin is not None:
+            first = machine.owner(dataset.origin)[0]
+            dataset.encryption_root, dataset.key_loaded = first.encryption_root, first.key_loaded
+        elif begin.raw and begin.encryption_root:
             dataset.encryption_root, dataset.key_loaded = dataset.name, False
             dataset.props["keylocation"] = Setting(local="prompt")
     dataset.came_raw = begin.raw and dataset.encryption_root is not None

@@ -221,12 +221,8 @@ def _resume(machine: Machine, token: str, options: Options) -> bytes:
 
 
 def _by_guid(machine: Machine, toname: str, guid: int) -> tuple[Dataset, Snapshot] | tuple[Dataset, Bookmark] | None:
-    """guid_to_name(): the filesystem of that name first, then wherever in its pool it has gone."""
-    head = split(toname)[0]
-    near = machine.host.datasets.get(head)
-    everywhere = sorted(machine.host.datasets.values(), key=lambda d: d.name)
-    candidates = ([near] if near else []) + [d for d in everywhere if d.pool == head.partition("/")[0]]
-    for dataset in candidates:
+    """guid_to_name(), of a bookmark too."""
+    for dataset in machine.near(split(toname)[0]):
         for snapshot in dataset.snapshots:
             if snapshot.guid == guid:
                 return dataset, snapshot

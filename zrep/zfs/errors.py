@@ -78,7 +78,7 @@ _ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
         r"input/output error|Broken pipe|signal received",
         BrokenStreamError,
     ),
-    (r"kernel modules must be upgraded", StaleTokenError),
+    (r"kernel modules must be upgraded|Invalid cross-device link", StaleTokenError),
 )
 
 

@@ -186,4 +186,36 @@ ENCRYPTION = [
         zfs receive -s -u tank/c/a < p2
         """,
     ),
+    case(
+        "encrypted_clone",
+        "A clone that comes raw has the key of what it is a clone of.",
+        """
+        key k
+        zfs create tank/c/s
+        zfs create tank/c/t
+        zfs create -o encryption=aes-256-gcm -o keyformat=raw -o keylocation=file:///tmp/zrep-contract-k tank/c/s/a
+        write tank/c/s/a f one
+        zfs snapshot tank/c/s/a@1
+        zfs send -w -p tank/c/s/a@1 > s1
+        zfs receive -u tank/c/t/b < s1
+        zfs clone tank/c/s/a@1 tank/c/s/k
+        write tank/c/s/k g two
+        zfs snapshot tank/c/s/k@2
+        zfs send -w -p -i tank/c/s/a@1 tank/c/s/k@2 > s2
+        zfs receive -s -u -o readonly=on tank/c/t/d < s2
+        zfs get -H -p -o name,property,value origin,encryptionroot,keystatus tank/c/t/b tank/c/t/d
+        zfs load-key -L file:///tmp/zrep-contract-k tank/c/t/b
+        zfs get -H -p -o value keystatus tank/c/t/d
+        zfs mount tank/c/t/d
+        show tank/c/t/d
+        zfs promote tank/c/t/d
+        zfs get -H -p -o name,property,value origin,encryptionroot,keystatus tank/c/t/b tank/c/t/d
+        write tank/c/s/k g three
+        zfs snapshot tank/c/s/k@3
+        zfs send -w -i @2 tank/c/s/k@3 > s3
+        zfs receive -s -u tank/c/t/d < s3
+        zfs mount tank/c/t/d
+        show tank/c/t/d
+        """,
+    ),
 ]

@@ -518,4 +518,62 @@ RECEIVING = [
         zfs receive -u tank/c/b < s2
         """,
     ),
+    case(
+        "a_clone_arrives_as_a_clone",
+        "Of the snapshot with the guid that the stream begins at, the nearest to its own name; of an older one than it "
+        "was made of, too. Torn it goes on; and promoted it goes on as any other.",
+        """
+        zfs create tank/c/s
+        zfs create tank/c/s/a
+        zfs create tank/c/t
+        write tank/c/s/a f one
+        zfs snapshot tank/c/s/a@1
+        zfs send tank/c/s/a@1 > s1
+        zfs receive -u tank/c/t/b < s1
+        zfs snapshot tank/c/s/a@2
+        zfs clone -o org:note=mine tank/c/s/a@2 tank/c/s/k
+        write tank/c/s/k g two
+        fill tank/c/s/k big
+        zfs snapshot tank/c/s/k@3
+        zfs send -p -i tank/c/s/a@1 tank/c/s/k@3 > s3
+        zfs receive -s -u -x mountpoint -o readonly=on -o canmount=noauto tank/c/t/d < s3
+        zfs get -H -p -o property,value,source origin,org:note,readonly,mounted,written tank/c/t/d
+        zfs get -H -p -o value clones tank/c/t/b@1
+        zfs mount tank/c/t/d
+        show tank/c/t/d
+        tear s3 torn
+        zfs receive -s -u tank/c/t/f < torn
+        zfs get -H -p -o value origin tank/c/t/f
+        zfs send -t TOKEN:tank/c/t/f > rest
+        zfs receive -s -u tank/c/t/f < rest
+        zfs get -H -p -o value origin,receive_resume_token tank/c/t/f
+        zfs mount tank/c/t/f
+        show tank/c/t/f
+        zfs unmount tank/c/t/f
+        zfs receive -s -u tank/c/t/g < torn
+        zfs receive -A tank/c/t/g
+        zfs get -H type tank/c/t/g
+        zfs destroy tank/c/t/b@1
+        zfs promote tank/c/t/d
+        zfs get -H -p -o name,value origin tank/c/t/b tank/c/t/d tank/c/t/f
+        write tank/c/s/k g three
+        zfs snapshot tank/c/s/k@4
+        zfs send -i @3 tank/c/s/k@4 > s4
+        zfs receive -s -u tank/c/t/d < s4
+        zfs list -H -o name -t snapshot -r tank/c/t
+        """,
+    ),
+    case(
+        "a_clone_whose_origin_is_not_there",
+        "It is no stream of a new filesystem then.",
+        """
+        zfs create small/c
+        zfs create small/c/a
+        zfs snapshot small/c/a@1
+        zfs clone small/c/a@1 small/c/k
+        zfs snapshot small/c/k@2
+        zfs send -p -i small/c/a@1 small/c/k@2 > s2
+        zfs receive -s -u tank/c/k < s2
+        """,
+    ),
 ]
