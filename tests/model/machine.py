@@ -78,8 +78,8 @@ class Machine:
         raise KeyError(objid)
 
     def near(self, name: str) -> Iterator[Dataset]:
-        """In the order in which guid_to_name() of libzfs looks: the dataset of that name, then what lies below each that
-        it lies in, the nearest first."""
+        """In the order in which guid_to_name() of libzfs looks: the dataset of that name, then what lies below each
+        that it lies in, the nearest first."""
         for count in range(name.count("/") + 1, 0, -1):
             top = "/".join(name.split("/")[:count])
             yield from (d for key, d in sorted(self.host.datasets.items()) if f"{key}/".startswith(f"{top}/"))

@@ -331,13 +331,3 @@ def test_somebodys_dataset_in_the_place_of_a_new_member_is_left_alone_and_named(
     assert f"{A}/new: {B}/new is in its place on the replica, and zrep did not make it" in ended.text
     assert f"on beta: zfs rename {B}/new to another name" in ended.text
     assert "later" in contents(tree, "beta", f"{B}/x")
-
-
-def test_a_clone_is_sent_in_full_and_that_is_said(tree: Hosts) -> None:
-    tree["alpha"].sh(f"zfs snapshot {A}/x@mine")
-    tree["alpha"].sh(f"zfs clone {A}/x@mine {A}/clone")
-    [outcome] = [each for each in good(tree.run("alpha", SYNC_ALL)).outcomes if each.filesystem == A]
-    assert f"{A}/clone: it is a clone of {A}/x@mine, and was sent in full" in outcome.notes[0]
-    assert tree["beta"].read(f"{B}/clone") == tree["alpha"].read(f"{A}/clone")
-    [outcome] = [each for each in good(tree.run("alpha", SYNC_ALL)).outcomes if each.filesystem == A]
-    assert outcome.notes == ()

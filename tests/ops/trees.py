@@ -43,6 +43,26 @@ def changed(hosts: Hosts) -> None:
     alpha.sh(f"zfs rename {A}/x {A}/vol")
 
 
+def cloned(hosts: Hosts) -> None:
+    """The same as grown, with clones that were sent, one of them promoted since and one that leaves its origin nothing,
+    and one that is new."""
+    grown(hosts)
+    alpha = hosts["alpha"]
+    for origin, clone in ((f"{A}/x", f"{A}/k"), (f"{A}/x/deep", f"{A}/b")):
+        alpha.sh(f"zfs snapshot {origin}@mine")
+        alpha.sh(f"zfs clone {origin}@mine {clone}")
+        alpha.write(clone, "own", clone.encode())
+    good(hosts.run("alpha", SYNC_ALL))
+    alpha.write(f"{A}/x", "later", b"1")
+    good(hosts.run("alpha", SYNC_ALL))
+    for clone in (f"{A}/k", f"{A}/b"):
+        alpha.sh(f"zfs promote {clone}")
+        alpha.write(clone, "promoted", b"1")
+    alpha.sh(f"zfs snapshot {A}/k@other")
+    alpha.sh(f"zfs clone {A}/k@other {A}/new")
+    alpha.write(f"{A}/new", "new", b"1")
+
+
 def promoted(hosts: Hosts) -> None:
     """beta was promoted alone and written to; the old master on alpha is back, unwritten."""
     grown(hosts)

@@ -62,10 +62,11 @@ def received(
     if sent is None:
         raise FailedError("there is no such snapshot to send", filesystem=source.name, evidence=step.snapshot)
     host = _Host(tag, members)
-    if step.target not in members and not step.base:
+    onto = step.base if step.base.partition("@")[0] == source.name else ""
+    if step.target not in members and not onto:
         _receive_first(host, step, source)
     host.refuse_taken(f"{step.target}@{name}")
-    base = source.by_name(step.base.partition("@")[2])
+    base = source.by_name(onto.partition("@")[2])
     # What the target lacks between two snapshots counts for the later one; one sent in full is all that there is.
     between = [s.written for s in source.after(base) if s.createtxg <= sent.createtxg] if base else [1, sent.written]
     if step.between and base:
@@ -79,7 +80,7 @@ def received(
     if arrived is None:
         arrived = replace(sent, createtxg=0, holds=NO_HOLDS, sent=None, clones=())
     # A mark travels with the other properties: not with an increment.
-    marked = sent.made and not (step.base or step.token) and bool(_CARRIES_PROPERTIES & set(step.options))
+    marked = sent.made and not (onto or step.token) and bool(_CARRIES_PROPERTIES & set(step.options))
     host.forget_partial(step.target)
     host.add_snapshot(step.target, replace(arrived, written=sum(between), made=marked))
     host.change(step.target, {key: Value(value, "local") for key, value in step.override})
@@ -436,7 +437,10 @@ class _Host:
             inherited = before.value
             self._each((inherited,), lambda found: replace(found, clones=(*_without(found.clones, was.name), dataset)))
         if was.get("encryptionroot") == was.name:
+            # The promoted one is the encryption root of both then, and no key is loaded for that.
             self._encryption_roots(lambda root: dataset if root == was.name else root)
+            for name in [each.name for each in self.members.values() if each.get("encryptionroot") == dataset]:
+                self.change(name, {"keystatus": Value("unavailable", "-")})
 
     def _destroy_clone(self, dataset: str) -> None:
         member = self._get(dataset)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 
 from msgspec import Struct
@@ -50,17 +50,29 @@ class Tree(Struct, frozen=True):
         return replace(self, members=tuple(member if member.name == other.name else other for other in self.members))
 
 
+class Origin(Struct, frozen=True):
+    """A snapshot of another member of the source's tree, in full and by its guid, that both sides have: what has still
+    to arrive, and is a clone, arrives as a clone of that."""
+
+    name: str
+    guid: str
+
+
 class Lane(Struct, frozen=True):
     """One dataset at the source and the one at the target that its streams go to, each with its own snapshots, holds
     and resume token. tag: that of the pair; taken: the highest number of a snapshot of the pair's other lanes: those of
     one moment have one name. upstream: the tag under which the source is itself a replica, "" where it is none: then
-    it is a relay, which makes no snapshots, and passes on what it has received whole."""
+    it is a relay, which makes no snapshots, and passes on what it has received whole. origin: where the first stream of
+    a clone begins; None where it is none, and where the target has nothing that it could be a clone of. first: the guid
+    of what the first stream of all has to end at, so that clones of it can be clones there too; "" for the newest."""
 
     tag: str
     source: Member
     target: Member
     taken: int = 0
     upstream: str = ""
+    origin: Origin | None = None
+    first: str = ""
 
     def at(self, end: End) -> Member:
         return self.source if end is End.SOURCE else self.target
@@ -80,6 +92,8 @@ class Lane(Struct, frozen=True):
     def pending(self) -> Snapshot | None:
         """The newest snapshot of ours that the target has still to get; of a relay, the newest base of the pair that it
         is the replica of."""
+        if self.first and self.base is None:
+            return self.source.by_guid(self.first)
         ours = received_whole(self.source, self.upstream) if self.upstream else self.ours(End.SOURCE)
         base = self.base
         return ours[-1] if ours and (base is None or ours[-1].createtxg > base.createtxg) else None
@@ -96,13 +110,16 @@ class Lane(Struct, frozen=True):
 
 class Pair(Struct, frozen=True):
     """The tree at the source and the one at the target, and the tag that links them. The source is the master until the
-    role has moved. taken: as of its lanes, where it is itself one of a tree; upstream: as of its lanes."""
+    role has moved. taken, origin, first: as of its lane, where it is itself one of a tree; upstream: as of its
+    lanes."""
 
     tag: str
     source: Tree
     target: Tree
     taken: int = 0
     upstream: str = ""
+    origin: Origin | None = None
+    first: str = ""
 
     def at(self, end: End) -> Tree:
         return self.source if end is End.SOURCE else self.target
@@ -114,7 +131,7 @@ class Pair(Struct, frozen=True):
     @property
     def turned(self) -> Pair:
         """The same trees with the streams going the other way: after the role has moved."""
-        return replace(self, source=self.target, target=self.source, upstream="")
+        return replace(self, source=self.target, target=self.source, upstream="", origin=None, first="")
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -136,14 +153,17 @@ class Pair(Struct, frozen=True):
         found: dict[str, str] = {self.source.name: self.target.name}
         if len(self.source.members) == 1:
             return found
-        owner = {snapshot.guid: member.name for member in self.target.members for snapshot in member.snapshots}
+        owner = {s.guid: (s.createtxg, member.name) for member in self.target.members for s in member.snapshots}
+        claims: list[tuple[int, str, str]] = []
         for source in self.source.members[1:]:
             known = (owner[snapshot.guid] for snapshot in source.beginnings if snapshot.guid in owner)
-            name = next(known, "")
-            if name and name not in found.values():
-                found[source.name] = name
+            claims += [(*claim, source.name) for claim in [next(known, None)] if claim]
+        # A clone that was promoted has what both of them had been: whoever has the newest of it is the one.
+        for _, name, source_name in sorted(claims, reverse=True):
+            if name not in found.values():
+                found[source_name] = name
         taken = set(found.values())
-        places = {member.name for member in self.target.members if not member.ours(self.tag)} - taken
+        places = {m.name for m in self.target.members if not m.ours(self.tag) and not is_bare(m)} - taken
         for source in self.source.members[1:]:
             if source.name not in found and self.place(source) in places:
                 found[source.name] = self.place(source)
@@ -155,14 +175,50 @@ class Pair(Struct, frozen=True):
 
     def _lane(self, source: Member, target: Member | None, taken: int) -> Lane:
         if source.name == self.source.name and target is not None:
-            return Lane(self.tag, source, target, taken, self.upstream)
+            return Lane(self.tag, source, target, taken, self.upstream, self.origin, self.first)
         there = target or Member(self.place(source), {}, Role())
         links = {"src_fs": source.name, "dest_fs": there.name}
         if not self.source.role.master:
             links = {"src_fs": there.name, "dest_fs": source.name}
         source_root, target_root = self.source.members[0], self.target.members[0]
         ends = _in_lane(source, source_root, links), _in_lane(there, target_root, links)
-        return Lane(self.tag, *ends, taken, self.upstream)
+        lane = Lane(self.tag, *ends, taken, self.upstream)
+        return replace(lane, origin=self._origin(source), first=self._first(source)) if there.arriving else lane
+
+    def _origin(self, source: Member) -> Origin | None:
+        """The newest of what a clone has from others that the target has too."""
+        there = {snapshot.guid for member in self.target.members for snapshot in member.snapshots}
+        found = (
+            Origin(full, snapshot.guid) for full, snapshot in _before(self.source, source) if snapshot.guid in there
+        )
+        return next(found, None)
+
+    def _first(self, source: Member) -> str:
+        """The oldest snapshot of a member that another one is a clone of."""
+        cloned = {member.get("origin") for member in self.source.members}
+        return next((s.guid for s in source.snapshots if f"{source.name}@{s.name}" in cloned), "")
+
+
+def _before(tree: Tree, clone: Member) -> Iterator[tuple[str, Snapshot]]:
+    """The snapshots of other members, in full too, from which a clone has what it began with, the newest first: that
+    which it was made of, the older ones of its dataset, and so on where that is a clone itself."""
+    members = {member.name: member for member in tree.members}
+    for _ in members:
+        name, _, origin = clone.get("origin").partition("@")
+        owner = members.get(name)
+        last = owner.by_name(origin) if owner else None
+        if owner is None or last is None:
+            return
+        for snapshot in reversed(owner.snapshots):
+            if snapshot.createtxg <= last.createtxg:
+                yield f"{name}@{snapshot.name}", snapshot
+        clone = owner
+
+
+def is_bare(member: Member) -> bool:
+    """Whether a replica's member is a clone without any snapshot, as one is left whose clone was promoted, when all of
+    its snapshots have gone over to that: nothing can be received on top of it."""
+    return not member.snapshots and not member.token and member.get("origin") != "-"
 
 
 def _in_lane(member: Member, root: Member, links: Mapping[str, str]) -> Member:

@@ -77,6 +77,9 @@ def plan_advance(lane: Lane, here: End = End.SOURCE) -> Advance:
     foreign = tuple(snapshot.name for snapshot in target.snapshots if snapshot.guid not in sent)
     # Where only a bookmark is left of the base, something is sent even if nothing was written: the next one is held.
     written = source.written_since(since) or int((base.bookmark and pending is None) or waiting(lane, since))
+    if source.role.within and sequence_of(lane.tag, since.name) is None:
+        # It began with somebody's snapshot, of which clones are: of no moment of the tree's.
+        written = max(1, written)
     return Advance(base, pending, 0 if lane.upstream else written, foreign)
 
 
@@ -98,7 +101,7 @@ def plan_stream(
     """
     steps: list[Step] = []
     source, resume = lane.source.name, lane.target.token
-    start = base.guid if base else ""
+    start = base.guid if base else lane.origin.guid if lane.origin else ""
     if resume and not (token.sendable and (token.from_guid, token.to_guid) == (start, snapshot.guid)):
         steps.append(DiscardPartial(End.TARGET, lane.target.name))
         resume = ""

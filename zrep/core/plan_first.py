@@ -39,11 +39,13 @@ def _encrypted_there(stream: SendStream) -> SendStream:
 
 
 def member_stream(lane: Lane, snapshot: Snapshot, token: str, own: Iterable[str] = ()) -> SendStream:
-    """The same of a new member of a tree. What its canmount is while it is on the master is remembered from the start:
-    there is no other moment at which both sides are known to be one member."""
+    """The same of a new member of a tree; a clone begins at what the replica has of its origin, which ZFS finds there
+    by its guid, the nearest to the new name first. What its canmount is while it is on the master is remembered from
+    the start: there is no other moment at which both sides are known to be one member."""
     source = lane.source
     remembered = () if source.volume else ((f"{lane.tag}:canmount", source.master_canmount),)
     stream = _first(lane.tag, source, source.role, snapshot, token, own, remembered, inherits=True)
+    stream = replace(stream, base=lane.origin.name) if lane.origin else stream
     return _encrypted_there(stream) if lane.target.role.within_encrypted and not source.role.raw else stream
 
 

@@ -225,7 +225,10 @@ class DestroyAside(Change, frozen=True):
 
 
 class PromoteClone(Change, frozen=True):
+    """origin: the snapshot in full that it must be a clone of when it is promoted; "" for whatever it is."""
+
     dataset: DatasetName
+    origin: str = ""
 
 
 class Allow(Change, frozen=True):

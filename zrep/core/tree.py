@@ -8,7 +8,7 @@ aside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.names import ancestors, sequence_of
-from zrep.core.pair import End, Pair, Tree
+from zrep.core.pair import End, Pair, Tree, is_bare
 from zrep.core.role import Role
-from zrep.core.steps import InheritProperty, Rename, SetProperties, Step
+from zrep.core.steps import InheritProperty, PromoteClone, Rename, SetProperties, Step
 
 
 def tree_of(root: Member, below: Iterable[Member]) -> Tree:
@@ -93,6 +93,8 @@ def next_change(pair: Pair, now: int) -> Change | None:
     moved on in its own turn. Only then is set aside what has lost its source: what was below it has left it by then."""
     if back := _taken_back(pair):
         return back
+    if promoted := _promoted(pair):
+        return promoted
     partner = pair.partners
     there = {member.name: member for member in pair.target.members}
     wanted = {source.name: pair.place(source) for source in pair.source.members}
@@ -101,6 +103,9 @@ def next_change(pair: Pair, now: int) -> Change | None:
             return _renamed(member, f"{member.name}_{pair.tag}_gone_{member.role.gone}", "makes room")
     for source in pair.source.members[1:]:
         has, place = partner.get(source.name), wanted[source.name]
+        if has is None and place in there and _left_bare(pair, there[place]):
+            # With what is below it, which goes back below what arrives in its place.
+            return _renamed(there[place], f"{place}_{pair.tag}_moving_{there[place].get('guid')[-8:]}", "makes room")
         if has is None or has == place or place.rpartition("/")[0] not in there:
             continue  # new, in its place, or its parent has still to come
         if place not in there:
@@ -109,7 +114,7 @@ def next_change(pair: Pair, now: int) -> Change | None:
             number = there[place].snapshots[-1].guid[-8:]
             return _renamed(there[place], f"{place}_{pair.tag}_moving_{number}", "makes room")
     kept = set(partner.values())
-    lost = [member for member in pair.target.members[1:] if member.name not in kept and member.ours(pair.tag)]
+    lost = [m for m in pair.target.members[1:] if m.name not in kept and (m.ours(pair.tag) or _left_bare(pair, m))]
     free = [member.name for member in lost if not any(name.startswith(f"{member.name}/") for name in kept)]
     if free:
         step = set_aside(End.TARGET, pair.tag, free, now)
@@ -128,6 +133,58 @@ def _taken_back(pair: Pair) -> Change | None:
             step = InheritProperty(End.TARGET, (member.name,), f"{pair.tag}:gone")
             return Change(step, f"taken back, its source is in the tree again: {member.name}")
     return None
+
+
+def _promoted(pair: Pair) -> Change | None:
+    """A clone that was promoted on the source: what is still its origin's on the target is its own there."""
+    there = {member.name: member for member in pair.target.members}
+    partner = pair.partners
+    for source in pair.source.members:
+        clone = there.get(partner.get(source.name, ""))
+        owner, _, short = clone.get("origin").partition("@") if clone else ("", "", "")
+        origin = there[owner].by_name(short) if owner in there else None
+        if clone is None or origin is None:
+            continue
+        own = {snapshot.guid for snapshot in source.snapshots}
+        if any(s.guid in own and s.createtxg <= origin.createtxg for s in there[owner].snapshots):
+            step = PromoteClone(End.TARGET, clone.name, clone.get("origin"))
+            return Change(step, f"promoted with its source: {clone.name}")
+    return None
+
+
+def _left_bare(pair: Pair, member: Member) -> bool:
+    """Whether all that a member had of zrep's has gone to another one of the target's tree with a promotion."""
+    owner, _, short = member.get("origin").partition("@")
+    others = (each for each in pair.target.members if each.name == owner)
+    return is_bare(member) and any(s.name == short for each in others for s in each.ours(pair.tag))
+
+
+class Wave(Struct, frozen=True):
+    """What of a tree is sent before the rest, by name at the source: clones, and what has to be there before them.
+    waiting: clones whose origin has still to arrive, and what is below them."""
+
+    members: frozenset[str] = frozenset()
+    waiting: frozenset[str] = frozenset()
+
+
+def next_wave(pair: Pair, failed: Collection[str]) -> Wave:
+    """Work out which new members go first, so that a clone finds what it is a clone of. What has failed, and what waits
+    for that, does not go."""
+    lanes = pair.lanes
+    arriving = {lane.source.name: lane.source for lane in lanes if lane.target.arriving}
+    absent = {lane.source.name for lane in lanes if lane.base is None}
+    members = {member.name for member in pair.source.members}
+    owners = {name: member.get("origin").partition("@")[0] for name, member in arriving.items()}
+    # One that lies below its own clone can not be there before that.
+    origin = {name: owner for name, owner in owners.items() if owner in members and not owner.startswith(f"{name}/")}
+    waiting = {name for name, owner in origin.items() if owner in absent}
+    waiting |= {name for name in arriving if waiting & set(ancestors(name))}
+    wave: set[str] = set()
+    more = set(origin)
+    while more - wave:
+        wave |= more
+        more = {above for name in wave for above in (origin.get(name, name), *ancestors(name)) if above in arriving}
+    return Wave(frozenset(wave - waiting - set(failed)), frozenset(waiting - set(failed)))
 
 
 def set_aside(end: End, tag: str, names: Iterable[str], now: int) -> SetProperties:

@@ -11,6 +11,7 @@ from zrep.core.steps import (
     DestroyAside,
     DestroyBookmark,
     Mount,
+    PromoteClone,
     RemountReadOnly,
     RemountWritable,
     Step,
@@ -65,7 +66,13 @@ def do(step: Step, machine: Machine, seconds: float = COMMAND_SECONDS) -> ZrepEr
 
 
 def _kept(step: Step, machine: Machine) -> ZrepError | None:
-    """Why a dataset is not destroyed: it does not say itself that it was set aside then."""
+    """Why a dataset is not destroyed, as it does not say itself that it was set aside then, or not promoted, as it is a
+    clone of something else by now."""
+    if isinstance(step, PromoteClone) and step.origin:
+        found = exact.properties(machine, ("origin",), [step.dataset]).get(step.dataset, {}).get("origin")
+        if found is not None and found.value == step.origin:
+            return None
+        return RefusedError("it is a clone of another snapshot", filesystem=step.dataset, evidence=f"not {step.origin}")
     if not isinstance(step, DestroyAside):
         return None
     name = f"{step.tag}:gone"

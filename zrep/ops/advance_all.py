@@ -324,11 +324,12 @@ def _complete(session: Session, due: _Due, arrived: _Arrived, shared: _Shared) -
 
 
 def _copied(view: View, due: _Due) -> tuple[str, ...]:
-    """What is to be said of a clone that was sent for the first time."""
+    """What is to be said of a clone that was sent for the first time, and not as one."""
     origin = view.lane.source.get("origin")
-    if due.advance.base is not None or origin == "-":
+    if due.advance.base is not None or origin == "-" or due.view.lane.origin:
         return ()
-    return (f"{view.name}: it is a clone of {origin}, and was sent in full: on the replica it shares no space",)
+    why = "of which the replica has nothing"
+    return (f"{view.name}: it is a clone of {origin}, {why}, and was sent in full: it shares no space there",)
 
 
 def _foreign(view: View, advance: Advance) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
-from zrep.core.errors import ZrepError
+from zrep.core.errors import FailedError, ZrepError
+from zrep.core.tree import next_wave
 from zrep.ops.advance_all import Limits, advance_all, each_failed, rounds, share
 from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
@@ -47,6 +48,13 @@ def sync_within(session: Session, view: View, limits: Limits) -> list[Outcome]:
         session.unlock_tree(view)
 
 
+def _not_there(lane: View) -> Outcome:
+    """A clone whose origin is still to come: sent in full it would be a copy for ever."""
+    origin = lane.lane.source.get("origin")
+    error = FailedError("what it is a clone of has not arrived", filesystem=lane.name, evidence=origin)
+    return Outcome(lane.name, error=error)
+
+
 def _advance_tree(session: Session, view: View, limits: Limits) -> tuple[View, list[Outcome]]:
     """A tree brought into shape, one moment, its lanes side by side, before it what an earlier run had left of one.
     When every lane has arrived, that is recorded on the replica: the set is complete. The pair as it is then, and what
@@ -55,11 +63,14 @@ def _advance_tree(session: Session, view: View, limits: Limits) -> tuple[View, l
         limits = Limits(1, threading.Semaphore(1), limits.pool_space)
     failed: dict[str, Outcome] = {}
     outcomes: list[Outcome] = []
-    for _ in range(rounds(view)):
+    for _ in range(rounds(view) + len(view.pair.source.members)):
         view = shaped(session, view)
-        lanes = [lane for lane in view.lanes if lane.name not in failed]
-        # What an earlier moment has left goes first, and alone: the next moment is one for all.
-        left = [lane for lane in lanes if lane.lane.pending]
+        wave = next_wave(view.pair, {lane.lane.source.name for lane in view.lanes if lane.name in failed})
+        waiting = [lane for lane in view.lanes if lane.lane.source.name in wave.waiting]
+        lanes = [lane for lane in view.lanes if not (lane.name in failed or lane.lane.source.name in wave.waiting)]
+        # Clones go first, then what an earlier moment has left, and alone: the next moment is one for all.
+        left = [lane for lane in lanes if lane.lane.source.name in wave.members]
+        left = left or [lane for lane in lanes if lane.lane.pending]
         announce_set(view, left or lanes)
         outcomes = advance_all(session, left or lanes, limits)
         failed |= {outcome.filesystem: outcome for outcome in outcomes if outcome.error}
@@ -69,6 +80,7 @@ def _advance_tree(session: Session, view: View, limits: Limits) -> tuple[View, l
             view = read_moved(session, view, moved, sync_txg=bool(left))
         # Where all snapshots travel, what was sent may have been one on the way.
         if not left and not any(lane.lane.pending for lane in view.lanes if lane.name not in failed):
+            failed |= {lane.name: _not_there(lane) for lane in waiting}
             break
     if not failed:
         record_set(session, view)

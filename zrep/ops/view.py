@@ -109,7 +109,15 @@ class View(Struct, frozen=True):
 
     def _lane(self, lane: Lane) -> View:
         own = lane.at(self.here)
-        pair = Pair(self.tag, plain_tree(lane.source), plain_tree(lane.target), lane.taken, lane.upstream)
+        pair = Pair(
+            self.tag,
+            plain_tree(lane.source),
+            plain_tree(lane.target),
+            lane.taken,
+            lane.upstream,
+            lane.origin,
+            lane.first,
+        )
         role = replace(own.role, recursive=False)
         return View(
             Link(self.tag, own.name, role, self.name), self.here, pair, self.executor.within(self.pair.target.name)

@@ -1,0 +1,156 @@
+"""Clones in a tree: they arrive as clones, and what is promoted on the master is promoted on the replica."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ops import pairs, trees
+from tests.ops.hosts import Hosts
+from tests.ops.pairs import SYNC_ALL, A, B, good, value
+from tests.ops.test_tree import sent_whole, streams
+from tests.ops.trees import contents, members, snapshots
+
+X, K, DEEP = f"{A}/x", f"{A}/k", f"{A}/x/deep"
+
+
+@pytest.fixture
+def tree(hosts: Hosts) -> Hosts:
+    trees.grown(hosts)
+    return hosts
+
+
+def cloned(hosts: Hosts, origin: str = X, clone: str = K) -> None:
+    """A clone of a snapshot that zrep did not make, written to."""
+    hosts["alpha"].sh(f"zfs snapshot {origin}@mine")
+    hosts["alpha"].sh(f"zfs clone {origin}@mine {clone}")
+    hosts["alpha"].write(clone, "own", b"1")
+
+
+def origin(hosts: Hosts, name: str) -> str:
+    """What it is a clone of on the replica, without the snapshot."""
+    return value(hosts, "beta", name, "origin").partition("@")[0]
+
+
+def alike(hosts: Hosts) -> None:
+    """The replica has what the master has, and another sync changes nothing."""
+    names = members(hosts, "alpha")
+    assert members(hosts, "beta") == [B + name.removeprefix(A) for name in names]
+    for name in names:
+        if value(hosts, "alpha", name, "type") == "filesystem":
+            assert contents(hosts, "beta", B + name.removeprefix(A)) == hosts["alpha"].read(name), name
+    before = hosts.world.view()
+    good(hosts.run("alpha", SYNC_ALL))
+    assert hosts.world.view() == before
+
+
+def notes(hosts: Hosts) -> tuple[str, ...]:
+    return tuple(note for outcome in good(hosts.run("alpha", SYNC_ALL)).outcomes for note in outcome.notes)
+
+
+def test_a_clone_arrives_as_one_though_its_own_origin_never_travelled(tree: Hosts) -> None:
+    cloned(tree)
+    tree.wire.log.clear()
+    assert notes(tree) == ()
+    assert sent_whole(tree) == []
+    assert origin(tree, f"{B}/k") == f"{B}/x"
+    assert value(tree, "beta", f"{B}/k", "readonly") == "on"
+    assert value(tree, "beta", f"{B}/k", "canmount") == "noauto"
+    alike(tree)
+
+
+def test_clones_come_in_the_order_of_what_they_are_clones_of(hosts: Hosts) -> None:
+    """In the first sync of all, too; each is of the moment of all the others."""
+    trees.planted(hosts)
+    cloned(hosts, DEEP, f"{A}/b")
+    cloned(hosts, f"{A}/b", f"{A}/a")
+    cloned(hosts, f"{A}/a", f"{A}/a/c")
+    hosts["alpha"].sh(f"zfs snapshot {A}/vol@mine")
+    hosts["alpha"].sh(f"zfs clone {A}/vol@mine {A}/a/disk")
+    good(hosts.run("alpha", trees.INIT))
+    found = {name: origin(hosts, f"{B}/{name}") for name in ("a", "b", "a/c", "a/disk")}
+    assert found == {"a": f"{B}/b", "b": f"{B}/x/deep", "a/c": f"{B}/a", "a/disk": f"{B}/vol"}
+    alike(hosts)
+
+
+def test_one_of_what_is_not_in_the_tree_is_sent_in_full_and_that_is_said(tree: Hosts) -> None:
+    tree["alpha"].sh("zfs create tank/other")
+    cloned(tree, "tank/other")
+    [said] = notes(tree)
+    assert f"{K}: it is a clone of tank/other@mine, of which the replica has nothing, and was sent in full" in said
+    assert origin(tree, f"{B}/k") == "-"
+    alike(tree)
+    assert notes(tree) == ()
+
+
+def test_a_clone_is_not_sent_in_full_because_its_origin_could_not_be_sent(tree: Hosts) -> None:
+    tree["alpha"].sh(f"zfs create {A}/new")
+    cloned(tree, f"{A}/new")
+    tree["beta"].sh(f"zfs create {B}/new")
+    ended = tree.run("alpha", SYNC_ALL)
+    assert (ended.code, f"{K}: what it is a clone of has not arrived ({A}/new@mine)" in ended.text) == (3, True), ended.text
+    tree["beta"].sh(f"zfs destroy {B}/new")
+    good(tree.run("alpha", SYNC_ALL))
+    assert origin(tree, f"{B}/k") == f"{B}/new"
+    alike(tree)
+
+
+# --- promoted ---
+
+
+@pytest.mark.parametrize("later", [True, False], ids=["its origin written to since", "its origin left with nothing"])
+def test_what_is_promoted_on_the_master_is_promoted_there_and_nothing_is_sent_again(tree: Hosts, later: bool) -> None:
+    cloned(tree)
+    good(tree.run("alpha", SYNC_ALL))
+    if later:
+        tree["alpha"].write(X, "later", b"2")
+        good(tree.run("alpha", SYNC_ALL))
+    tree["alpha"].sh(f"zfs promote {K}")
+    tree["alpha"].write(K, "own", b"3")
+    tree.wire.log.clear()
+    good(tree.run("alpha", SYNC_ALL))
+    assert [c.argv for c in tree.wire.log if "promote" in c.argv] == [("zfs", "promote", f"{B}/k")]
+    assert sent_whole(tree) == []
+    assert (origin(tree, f"{B}/k"), origin(tree, f"{B}/x")) == ("-", f"{B}/k")
+    assert contents(tree, "beta", f"{B}/k")["own"] == b"3"
+    assert contents(tree, "beta", f"{B}/x") == tree["alpha"].read(X)
+    before = tree.world.view()
+    good(tree.run("alpha", SYNC_ALL))
+    assert tree.world.view() == before
+    good(tree.run("alpha", pairs.failing_over(A)))
+    assert value(tree, "beta", f"{B}/x", "mounted") == "yes"
+
+
+def test_promoted_and_back(tree: Hosts) -> None:
+    cloned(tree)
+    for name in (K, X):
+        tree["alpha"].write(X, "later", name.encode())
+        good(tree.run("alpha", SYNC_ALL))
+        tree["alpha"].sh(f"zfs promote {name}")
+    good(tree.run("alpha", SYNC_ALL))
+    assert (origin(tree, f"{B}/k"), origin(tree, f"{B}/x")) == (f"{B}/x", "-")
+    alike(tree)
+
+
+def test_promoted_before_it_was_ever_sent_it_has_what_its_origin_had(tree: Hosts) -> None:
+    cloned(tree)
+    tree["alpha"].sh(f"zfs promote {K}")
+    tree.wire.log.clear()
+    good(tree.run("alpha", SYNC_ALL))
+    assert sent_whole(tree) == []
+    assert snapshots(tree, "beta", f"{B}/k")
+    alike(tree)
+
+
+def test_n_shows_the_promotion(tree: Hosts) -> None:
+    cloned(tree)
+    good(tree.run("alpha", SYNC_ALL))
+    tree["alpha"].write(X, "later", b"2")
+    tree["alpha"].sh(f"zfs promote {K}")
+    before = tree.world.view()
+    shown = good(tree.run("alpha", SYNC_ALL, dry_run=True))
+    assert f"beta: zfs promote {B}/k" in shown.lines
+    assert tree.world.view() == before
+    tree.wire.log.clear()
+    good(tree.run("alpha", SYNC_ALL))
+    assert all("-i" in command.argv for command in tree.wire.log if command.stream)
+    assert streams(tree)
