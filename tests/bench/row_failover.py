@@ -31,7 +31,7 @@ def run(lab: Lab) -> list[Row]:
             "bare": f"{HERE}/bare_failover {number} {new.name} {SOCKET}",
         }
         for top in sorted(works, reverse=number % 2 == 0):
-            gaps[top].append(_gap(old, new, top, works[top]))
+            gaps[top].append(gap(old, new, top, works[top]))
             say(f"    {top}, {old.name} to {new.name}: {gaps[top][-1]:.3f} s")
     measured = {top: Series(top, "s", tuple(values)) for top, values in gaps.items()}
     how = (
@@ -44,12 +44,12 @@ def run(lab: Lab) -> list[Row]:
     return [Row("failover", "Planned failover", how, (line,))]
 
 
-def _gap(old: Host, new: Host, top: str, command: str) -> float:
+def gap(old: Host, new: Host, top: str, command: str) -> float:
     """Seconds between the last write on the old master and the first on the new; nothing acknowledged is missing."""
     here, there = Writer(old, top, f"/tank/{top}"), Writer(new, top, f"/tank/{top}")
     try:
         here.wait_for(20)
-        old.run(command, timeout=120)
+        old.run(command, timeout=300)
         there.wait_for(20)
     finally:
         before, after = here.stop(), there.stop()

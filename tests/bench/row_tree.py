@@ -34,7 +34,7 @@ def run(lab: Lab) -> list[Row]:
         "zfs snapshot -r tank/bare@s0 && zfs send -R tank/bare@s0 | ssh beta zfs receive -u tank/bare", timeout=300
     )
     alpha.run("zfs set autobackup:bench=true tank/zfs-autobackup")
-    alpha.run("ssh beta zfs create -p -o canmount=off tank/backup/zfs-autobackup")
+    alpha.run("ssh beta zfs create -o canmount=off tank/backup")  # what is below it zfs-autobackup makes itself
     alpha.run("ssh beta 'zfs create -p -o canmount=off tank/backup/bzfs; zfs create tank/syncoid'")
     for program in others.PROGRAMS:
         alpha.run(others.command(program), timeout=1800)

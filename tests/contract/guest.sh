@@ -37,6 +37,17 @@ for line in open("/proc/self/mountinfo"):
 tear() { head -c $(( $(stat -c %s "$1") / 2 )) "$1" > "$2"; }
 groups() { local a b rc; a=$(last_group); "$@"; rc=$?; b=$(last_group); echo "groups $((b - a))"; return $rc; }
 key() { head -c 32 /dev/zero > "/tmp/zrep-contract-$1"; }
+phrase() { echo "passphrase of $1" > "/tmp/zrep-contract-$1"; }
+placekey() {
+    python3 -c '
+import ctypes, sys
+core = ctypes.CDLL("libzfs_core.so.3")
+core.libzfs_core_init()
+change = core.lzc_change_key
+change.argtypes = (ctypes.c_char_p, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint)
+print(change(sys.argv[1].encode(), {"own": 4, "inherit": 5}[sys.argv[2]], None, None, 0))
+' "$@"
+}
 nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups "$@"; }
 ram() {
     mkdir -p /ram && mount -t tmpfs -o size=40m tmpfs /ram && truncate -s 100M "/ram/$1"

@@ -87,6 +87,12 @@ class _Runner:
     def do_key(self, name: str) -> None:
         """Whoever has loaded a key here had it."""
 
+    def do_phrase(self, name: str) -> None:
+        """The same."""
+
+    def do_placekey(self, fs: str, what: str) -> str:
+        return f"{self.host.place_key(fs, own=what == 'own')}\n"
+
     def do_nobody(self, *argv: str) -> Result:
         return self.host.run(list(argv), self.stdin, user="nobody")
 

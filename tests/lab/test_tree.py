@@ -272,6 +272,75 @@ class TestTree:
         assert names(beta, there) == members[:2]
         silent(alpha, CRON)
 
+    def test_clones_are_clones_and_are_promoted(self, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        for host in hosts:
+            host.run("echo 12345678 > /root/key; sync")
+        alpha.run(f"zfs create tank/t && zfs create tank/t/x && zfs create {KEY} tank/t/secret")
+        alpha.run("zfs create -V 16M tank/t/vol")
+        for name in ("tank/t/x", "tank/t/secret"):
+            alpha.run(f"head -c 2000000 /dev/urandom > /{name}/file")
+        for origin, clone in (("x", "a"), ("secret", "b"), ("vol", "disk"), ("a", "a/c")):
+            alpha.run(
+                f"zfs snapshot tank/t/{origin}@of-{origin} && zfs clone tank/t/{origin}@of-{origin} tank/t/{clone}"
+            )
+        alpha.run("echo own > /tank/t/a/own; echo own > /tank/t/b/own; zpool sync")
+        silent(alpha, "zrep init -r tank/t beta tank/t")
+        clones = "tank/t/a tank/t/a/c tank/t/b tank/t/disk"
+        origins = ["tank/t/x@of-x", "tank/t/a@of-a", "tank/t/secret@of-secret", "tank/t/vol@of-vol"]
+        assert beta.run(f"zfs get -H -o value origin {clones}").lines == origins
+        used = beta.run("zfs get -Hp -o value used tank/t/a tank/t/b").lines
+        assert all(int(each) < 1_000_000 for each in used)
+
+        # Promoted, which takes the key of an encryption root from it.
+        alpha.run("echo later > /tank/t/x/later; zpool sync")
+        silent(alpha, CRON)
+        before = beta.run("zfs list -H -o guid tank/t/a tank/t/x tank/t/b").lines
+        alpha.run("zfs promote tank/t/a && zfs promote tank/t/b && echo more > /tank/t/a/more; zpool sync")
+        alpha.run("zfs load-key -L file:///root/key tank/t/b")
+        silent(alpha, CRON)
+        assert beta.run("zfs get -H -o value origin tank/t/a tank/t/b").lines == ["-", "-"]
+        assert beta.run("zfs list -H -o guid tank/t/a tank/t/x tank/t/b").lines == before
+        found = beta.run("zfs get -H -o value origin tank/t/x tank/t/secret").lines
+        assert found == ["tank/t/a@of-x", "tank/t/b@of-secret"]
+        silent(alpha, CRON)
+        beta.run("zfs load-key -L file:///root/key tank/t/b")
+        live = " ".join(f"tank/t/{name}" for name in ("x", "a", "a/c", "b", "secret"))
+        assert sums(beta, live) == sums(alpha, live)
+        silent(alpha, "zrep failover tank/t")
+        assert beta.run("cat /tank/t/a/more /tank/t/x/later /tank/t/b/own").out == "more\nlater\nown\n"
+
+    def test_one_key_opens_a_tree(self, hosts: Hosts) -> None:
+        """What came later, a clone and a key that was changed included."""
+        alpha, beta = hosts
+        for host in hosts:
+            host.run("echo 12345678 > /root/key; echo 87654321 > /root/new; sync")
+        alpha.run(f"zfs create {KEY} tank/t && zfs create tank/t/x && zfs create tank/t/x/deep && zfs create tank/t/z")
+        for name in (*MEMBERS, "tank/t/z"):
+            alpha.run(f"echo {name} > /{name}/file")
+        alpha.run("zpool sync")
+        silent(alpha, "zrep init -r tank/t beta tank/t")
+        alpha.run("zfs create tank/t/new && zfs snapshot tank/t/x@mine && zfs clone tank/t/x@mine tank/t/clone")
+        alpha.run("echo new > /tank/t/new/file; echo own > /tank/t/clone/own; zpool sync")
+        silent(alpha, CRON)
+        assert set(beta.run("zfs get -H -r -t filesystem -o value encryptionroot tank/t").lines) == {"tank/t"}
+        alpha.run("zfs change-key -o keylocation=file:///root/new tank/t")
+        silent(alpha, CRON)
+        alpha.run("zfs change-key -o keyformat=passphrase -o keylocation=file:///root/key tank/t/z")
+        silent(alpha, CRON)
+        assert beta.run("zfs get -H -o value encryptionroot tank/t/z").out.strip() == "tank/t/z"
+        before = beta.run("zfs list -H -r -t snapshot -o guid tank/t").lines
+        silent(alpha, CRON)
+        assert beta.run("zfs list -H -r -t snapshot -o guid tank/t").lines == before
+        beta.run("zfs load-key -L file:///root/new tank/t; zfs load-key -L file:///root/key tank/t/z")
+        silent(alpha, "zrep failover tank/t")
+        assert set(beta.run("zfs get -H -r -t filesystem -o value mounted tank/t").lines) == {"yes"}
+        assert beta.run("cat /tank/t/x/deep/file /tank/t/new/file /tank/t/clone/own").out == "tank/t/x/deep\nnew\nown\n"
+        beta.run("echo back > /tank/t/x/back; zpool sync")
+        silent(beta, CRON)
+        silent(alpha, "zrep takeover tank/t")
+        assert alpha.run("cat /tank/t/x/back").out == "back\n"
+
     def test_the_root_of_a_pool_is_a_tree(self, hosts: Hosts) -> None:
         """But for a copy beside it of what was written to the root itself, and a clone of it."""
         alpha, beta = hosts

@@ -31,6 +31,7 @@ _ZFS: dict[str, Callable[[Machine, list[str]], int | None]] = {
     "allow": datasets.do_allow, "unallow": datasets.do_unallow,
     "mount": mounting.do_mount, "unmount": mounting.do_unmount, "umount": mounting.do_unmount,
     "share": mounting.do_share, "load-key": datasets.do_load_key, "unload-key": datasets.do_unload_key,
+    "change-key": datasets.do_change_key,
 }  # fmt: skip
 RECEIVE = ("receive", "recv")
 

@@ -212,6 +212,8 @@ class Machine:
         computed = self.computed(dataset, snapshot, prop)
         if computed != STORED:
             return (computed, "-") if computed is not None else None
+        if prop == "pbkdf2salt":
+            return str(dataset.salt), "-" if dataset.salt else "default"
         if prop == "volsize" and snapshot:
             return (str(snapshot.volsize), "local") if dataset.kind == VOLUME else None
         if prop == "mountpoint":

@@ -45,6 +45,8 @@ def mount(machine: Machine, dataset: Dataset) -> None:
         raise RefusalError(f"cannot mount '{where}': failed to create mountpoint: Permission denied")
     if dataset.encryption_root and not dataset.key_loaded:
         raise RefusalError(f"cannot mount '{where}': encryption key not loaded")
+    if dataset.encryption_root and dataset.salt != machine.host.datasets[dataset.encryption_root].salt:
+        raise RefusalError(f"cannot mount '{dataset.name}': Permission denied")
     if not can_make(machine, where, dataset):
         raise RefusalError(f"cannot mount '{where}': failed to create mountpoint: Read-only file system")
     outer = enclosing(machine, dataset, where)

@@ -30,7 +30,7 @@ _ORDER = (
     "written clones logicalused logicalreferenced volmode filesystem_limit snapshot_limit filesystem_count "
     "snapshot_count snapdev acltype context fscontext defcontext rootcontext relatime redundant_metadata overlay "
     "encryption keylocation keyformat pbkdf2iters encryptionroot keystatus special_small_blocks snapshots_changed "
-    "prefetch direct volthreading longname receive_resume_token"
+    "prefetch direct volthreading longname receive_resume_token pbkdf2salt"
 )
 _RANK = {name: rank for rank, name in enumerate(_ORDER.split())}
 WITHOUT_SOURCE = frozenset({"version", "utf8only", "normalization", "casesensitivity"})
@@ -48,6 +48,7 @@ def _table() -> dict[str, Native]:
     onoff = "on off"
     row(READONLY, "fvs", "type creation used referenced compressratio refcompressratio guid createtxg objsetid written")
     row(READONLY, "fvs", "logicalreferenced keystatus encryptionroot")
+    row(ONCE, "fv", "pbkdf2salt", "0", number=True)
     row(READONLY, "fv", "available usedbysnapshots usedbydataset usedbychildren usedbyrefreservation logicalused")
     row(READONLY, "fv", "origin receive_resume_token snapshots_changed")
     row(READONLY, "f", "mounted")

@@ -102,7 +102,7 @@ def _properties(text: str) -> list[str]:
 
 def _all(machine: Machine, target: Target) -> list[str]:
     """What `zfs get all` shows: every native property that has a value, then the user properties."""
-    native = [name for name in NATIVE if machine.get(target, name) is not None]
+    native = [name for name in NATIVE if name != "pbkdf2salt" and machine.get(target, name) is not None]
     users = {name for ancestor in machine.ancestors(target[0]) for name in ancestor.props if ":" in name}
     users |= set(target[1].props) if target[1] else set()
     return native + sorted(name for name in users if machine.get(target, name) is not None)

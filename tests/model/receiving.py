@@ -360,12 +360,14 @@ def _land(machine: Machine, receive: Receive, dataset: Dataset, partial: Partial
         above = machine.host.datasets[parent(dataset.name)]
         if not _plain(receive):
             dataset.encryption_root, dataset.key_loaded = above.encryption_root, above.key_loaded
+            dataset.salt = above.salt
         if dataset.origin is not None:
             first = machine.owner(dataset.origin)[0]
             dataset.encryption_root, dataset.key_loaded = first.encryption_root, first.key_loaded
         elif begin.raw and begin.encryption_root:
             dataset.encryption_root, dataset.key_loaded = dataset.name, False
             dataset.props["keylocation"] = Setting(local="prompt")
+    dataset.salt = begin.salt if begin.raw and begin.encryption_root else dataset.salt
     dataset.came_raw = begin.raw and dataset.encryption_root is not None
     snapshot = machine.take(dataset, receive.snap, txg, begin.toguid)
     snapshot.creation = begin.created

@@ -147,7 +147,7 @@ def _build(
     begin = stream.Begin(
         f"{dataset.name}@{snapshot.name}", snapshot.guid, fromguid, dataset.kind, raw, skip,
         clone=_from_origin(dataset, fromguid), changed=_changed(dataset, snapshot, fromguid), volsize=snapshot.volsize,
-        encryption_root=dataset.encryption_root is not None, created=snapshot.creation,
+        encryption_root=dataset.encryption_root is not None, salt=dataset.salt, created=snapshot.creation,
         embedded=embedded,
     )  # fmt: skip
     if props:

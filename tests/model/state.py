@@ -100,6 +100,7 @@ class Dataset:
     inconsistent: bool = False  # made by a receive that has not ended
     encryption_root: str | None = None
     key_loaded: bool = True
+    salt: int = 0  # of the passphrase that its key is wrapped by; 0 for another kind of key
     came_raw: bool = False  # and was not mounted writable since: that will be a modification
     allowed: list[tuple[str, str, str]] = field(
         default_factory=list

@@ -29,6 +29,7 @@ class Begin:
     changed: bool = True  # whether to differs from from
     volsize: int = 0
     encryption_root: bool = False
+    salt: int = 0
     embedded: bool = False  # send -e
     created: int = 0
     props: dict[str, str] | None = None  # send -p

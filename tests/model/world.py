@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from . import command, mounting, mounts, receiving, stream
+from . import command, datasets, mounting, mounts, receiving, stream
 from .command import Result
 from .errors import RefusalError
 from .machine import Machine
@@ -374,6 +374,11 @@ class Host:
                 if dataset.encryption_root == fs:
                     dataset.key_loaded = loaded
             mounting.make_devices(Machine(state, state.hosts[self.name]))
+
+    def place_key(self, fs: str, *, own: bool) -> int:
+        """What libzfs_core does, which no program can."""
+        with self.world.transaction() as state:
+            return datasets.place_key(Machine(state, state.hosts[self.name]), fs, own=own)
 
     def fail(self, words: str, rc: int = 1, err: str = "", times: int = 1, applied: bool = False) -> None:
         """Make the next commands that begin so fail; `applied`: they do their work, only the answer is lost."""

@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar, cast
 import pytest
 
 from tests.model import Host, World
+from tests.model.library import ModelLibrary
 from zrep.core import place
 from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
 from zrep.core.requests import (
@@ -437,6 +438,7 @@ class ModelHost(LocalHost):
             return ModelHost(wire, host, directory.parent / host).ask(Identify())
 
         super().__init__(settings, ModelRunner(wire, name), name, str(directory), dial)
+        self.library = ModelLibrary(wire.world.host(name))
         self._wire = wire
         self._known_as = name  # in the world, whatever it is told to call itself
 

@@ -205,6 +205,15 @@ CASES = [
     Case("one with three snapshots", steps.PromoteClone(HERE, "tank/new"), more=("zfs clone tank/a@two tank/new",)),
     Case("a filesystem", steps.PromoteClone(HERE, "tank/new"), more=CLASH, refused=True),
     Case("a filesystem", steps.PromoteClone(HERE, A), refused=True),
+    *(
+        Case("an encrypted one", steps.PlaceKey(HERE, f"{A}/child", own=own), more=(create,), refused=refused)
+        for create, own, refused in (
+            (f"zfs create {A}/child", True, False),
+            (f"zfs create {A}/child", False, True),
+            (ENCRYPTED[0] + "/child", False, False),
+            (ENCRYPTED[0] + "/child", True, True),
+        )
+    ),
     Case(
         "one with a clone",
         steps.PromoteClone(HERE, "tank/third"),

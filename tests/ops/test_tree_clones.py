@@ -87,7 +87,9 @@ def test_a_clone_is_not_sent_in_full_because_its_origin_could_not_be_sent(tree: 
     cloned(tree, f"{A}/new")
     tree["beta"].sh(f"zfs create {B}/new")
     ended = tree.run("alpha", SYNC_ALL)
-    assert (ended.code, f"{K}: what it is a clone of has not arrived ({A}/new@mine)" in ended.text) == (3, True), ended.text
+    assert (ended.code, f"{K}: what it is a clone of has not arrived ({A}/new@mine)" in ended.text) == (3, True), (
+        ended.text
+    )
     tree["beta"].sh(f"zfs destroy {B}/new")
     good(tree.run("alpha", SYNC_ALL))
     assert origin(tree, f"{B}/k") == f"{B}/new"

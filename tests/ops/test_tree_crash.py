@@ -34,6 +34,7 @@ SCENARIOS = [
     Scenario("sync", trees.written, SYNC_ALL),
     Scenario("sync of a tree that has changed", trees.changed, SYNC_ALL),
     Scenario("sync of clones", trees.cloned, SYNC_ALL),
+    Scenario("sync of keys", trees.keyed, SYNC_ALL),
     Scenario("failover", trees.written, pairs.failing_over(A)),
     Scenario("takeover", trees.changed, pairs.taking_over(B), "beta"),
     Scenario("takeover -L", trees.grown, pairs.forcing(B), "beta", alone=True),

@@ -63,6 +63,21 @@ def cloned(hosts: Hosts) -> None:
     alpha.write(f"{A}/new", "new", b"1")
 
 
+KEY = "-o encryption=on -o keyformat=passphrase -o keylocation=file:///key"
+
+
+def keyed(hosts: Hosts) -> None:
+    """An encrypted tree that was replicated, whose key was changed since; a member is new, and one has its own key."""
+    alpha = hosts["alpha"]
+    for name in ("", "/x", "/x/deep"):
+        alpha.sh(f"zfs create {'' if name else KEY} {A}{name}")
+        alpha.write(f"{A}{name}", "file", name.encode())
+    good(hosts.run("alpha", INIT))
+    alpha.sh(f"zfs change-key -o keylocation=file:///other {A}")
+    alpha.sh(f"zfs create {A}/x/new")
+    alpha.sh(f"zfs change-key -o keyformat=passphrase -o keylocation=file:///key {A}/x/deep")
+
+
 def promoted(hosts: Hosts) -> None:
     """beta was promoted alone and written to; the old master on alpha is back, unwritten."""
     grown(hosts)
@@ -120,7 +135,9 @@ def picture(hosts: Hosts) -> dict[str, object]:
     found: dict[str, object] = {}
     for host, root in ROOT.items():
         for name in members(hosts, host) if hosts[host].dataset(root) else []:
-            rows = lines(hosts, host, f"zfs get -Hp -o property,value readonly,canmount,mounted,type {name}")
+            rows = lines(
+                hosts, host, f"zfs get -Hp -o property,value readonly,canmount,mounted,type,encryptionroot {name}"
+            )
             if "readonly\ton" in rows:  # demoted, it stays mounted until the next boot
                 rows = [row for row in rows if not row.startswith("mounted")]
             own = lines(hosts, host, f"zfs get -Hp -s local -o property,value zrep:master,zrep:epoch,zrep:gone {name}")

@@ -55,6 +55,7 @@ STEPS: tuple[steps.Change, ...] = (
     steps.DestroyClone(End.SOURCE, "tank/c"),
     steps.DestroyAside(End.SOURCE, "tank/c", "zrep", 1700000000),
     steps.PromoteClone(End.SOURCE, "tank/c"),
+    steps.PlaceKey(End.TARGET, "tank/c", own=True),
     steps.Allow(End.SOURCE, A, ("-u", "bob", "mount")),
     steps.Rollback(End.SOURCE, AT),
     steps.Dirty(End.SOURCE, A),

@@ -483,7 +483,7 @@ def status(
     filesystems: Annotated[list[str] | None, typer.Argument(metavar="[FS...]", help="Only these.")] = None,
     all_: Annotated[bool, typer.Option("-a", hidden=True)] = False,
     up_to_date: Annotated[bool, typer.Option("--up-to-date", hidden=True)] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True)] = False,  # noqa: ARG001  # changes nothing
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", hidden=True)] = False,  # changes nothing
     members: Annotated[bool, typer.Option("-r", help="The members of trees too.")] = False,
     may_be_empty: MayBeEmpty = False,
     tabs: Tabs = False,

@@ -185,6 +185,8 @@ def refused_step(gate: Gate, step: steps.Step, paired: Paired) -> str:
             return _needs(gate, "send") or own or ("" if same else "a snapshot of another dataset")
         case steps.CreateParent() | steps.DiscardPartial():
             return _needs(gate, "receive")
+        case steps.PlaceKey():
+            return _needs(gate, "receive")
         case steps.PromoteClone(origin=origin):
             return _needs(gate, "receive") or _outside(gate, [origin])
         case steps.Rename(dataset=name, new=new):

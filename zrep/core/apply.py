@@ -25,7 +25,7 @@ _TEMPORARY = "temporary"
 _INHERITED = ("mountpoint", "readonly", "sharenfs", "sharesmb")
 _DEFAULTS = {"readonly": "off", "canmount": "on", "sharenfs": "off", "sharesmb": "off"}
 _ONLY_FILESYSTEMS = ("mountpoint", "canmount", "sharenfs", "sharesmb")
-_ENCRYPTION = ("encryption", "encryptionroot", "keystatus")
+_ENCRYPTION = ("encryption", "encryptionroot", "keystatus", "pbkdf2salt")
 _RAW = frozenset(("-w", "--raw"))
 _CARRIES_PROPERTIES = frozenset(("-p", "--props"))
 _NOTHING: Mapping[str, Snapshot] = {}
@@ -81,6 +81,8 @@ def received(
         arrived = replace(sent, createtxg=0, holds=NO_HOLDS, sent=None, clones=())
     # A mark travels with the other properties: not with an increment.
     marked = sent.made and not (onto or step.token) and bool(_CARRIES_PROPERTIES & set(step.options))
+    if source.encrypted and _RAW & set(step.options):  # with its key, as that is wrapped now
+        host.change(step.target, {key: source.properties[key] for key in ("pbkdf2salt",) if key in source.properties})
     host.forget_partial(step.target)
     host.add_snapshot(step.target, replace(arrived, written=sum(between), made=marked))
     host.change(step.target, {key: Value(value, "local") for key, value in step.override})
@@ -167,6 +169,8 @@ class _Host:
                 self._clone(snapshot, dataset, properties)
             case steps.PromoteClone(dataset=dataset):
                 self._promote(dataset)
+            case steps.PlaceKey(dataset=dataset, own=own):
+                self._place_key(dataset, own=own)
             case steps.DestroyClone(dataset=dataset):
                 self._destroy_clone(dataset)
             case steps.DestroyAside(dataset=dataset, since=since):
@@ -362,8 +366,8 @@ class _Host:
     def _encryption_above(self, dataset: str) -> dict[str, Value]:
         above = self.members.get(dataset.rpartition("/")[0])
         if above is None or not above.encrypted:
-            return {"encryption": Value("off", "default")}
-        return {key: above.properties[key] for key in _ENCRYPTION}
+            return {"encryption": Value("off", "default"), "pbkdf2salt": Value("0", "default")}
+        return {key: above.properties[key] for key in _ENCRYPTION if key in above.properties}
 
     def _rename(self, dataset: str, new: str) -> None:
         """Rename a dataset and all below it; those that are mounted stay where they are."""
@@ -441,6 +445,17 @@ class _Host:
             self._encryption_roots(lambda root: dataset if root == was.name else root)
             for name in [each.name for each in self.members.values() if each.get("encryptionroot") == dataset]:
                 self.change(name, {"keystatus": Value("unavailable", "-")})
+
+    def _place_key(self, dataset: str, *, own: bool) -> None:
+        """What inherits from it goes along: what it had been the root of, or what is below it."""
+        before, above = self._get(dataset).get("encryptionroot"), self._get(dataset.rpartition("/")[0])
+        if own is (before == dataset) or not above.encrypted:
+            raise FailedError("its key is placed so already", filesystem=dataset)
+        root, status = (dataset, "unavailable") if own else (above.get("encryptionroot"), above.get("keystatus"))
+        for name, member in list(self.members.items()):
+            inherits = member.get("encryptionroot") == before and (not own or name.startswith(f"{dataset}/"))
+            if name == dataset or inherits:
+                self.change(name, {"encryptionroot": Value(root, "-"), "keystatus": Value(status, "-")})
 
     def _destroy_clone(self, dataset: str) -> None:
         member = self._get(dataset)
@@ -526,6 +541,7 @@ def _receive_first(host: _Host, step: steps.SendStream, source: Member) -> None:
     if source.encrypted and _RAW & set(step.options):
         root, status = Value(step.target, "-"), Value("unavailable", "-")
         native |= {"encryption": source.properties["encryption"], "encryptionroot": root, "keystatus": status}
+        native |= {key: source.properties[key] for key in ("pbkdf2salt",) if key in source.properties}
     host.create(step.target, native)
     if _CARRIES_PROPERTIES & set(step.options):
         left_out = {*step.exclude, *(key for key, _ in step.override), "volsize"}

@@ -19,6 +19,7 @@ from zrep.core.pair import End, Lane, Pair
 from zrep.core.plan_expire import expire_converged
 from zrep.core.plan_first import member_stream
 from zrep.core.plan_hop import waiting
+from zrep.core.plan_keys import key_changed
 from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.role import LEGACY, named, role_values
 from zrep.core.steps import (
@@ -79,6 +80,8 @@ def plan_advance(lane: Lane, here: End = End.SOURCE) -> Advance:
     written = source.written_since(since) or int((base.bookmark and pending is None) or waiting(lane, since))
     if source.role.within and sequence_of(lane.tag, since.name) is None:
         # It began with somebody's snapshot, of which clones are: of no moment of the tree's.
+        written = max(1, written)
+    if key_changed(source, target):
         written = max(1, written)
     return Advance(base, pending, 0 if lane.upstream else written, foreign)
 

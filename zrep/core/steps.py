@@ -231,6 +231,14 @@ class PromoteClone(Change, frozen=True):
     origin: str = ""
 
 
+class PlaceKey(Change, frozen=True):
+    """Where the key of what came raw is from: own, or that of what it lies below. No key has to be loaded, none is
+    changed; only libzfs_core can do it."""
+
+    dataset: DatasetName
+    own: bool = False
+
+
 class Allow(Change, frozen=True):
     """A delegation, as the words of ``zfs allow`` before the dataset."""
 

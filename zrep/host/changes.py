@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zrep.core.dataset import role_of
-from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.mounts import hidden_by, mount_of, unreachable_by_path
 from zrep.core.requests import Carried, CarryOut, TakeRole
 from zrep.core.steps import (
@@ -11,6 +11,7 @@ from zrep.core.steps import (
     DestroyAside,
     DestroyBookmark,
     Mount,
+    PlaceKey,
     PromoteClone,
     RemountReadOnly,
     RemountWritable,
@@ -60,6 +61,8 @@ def do(step: Step, machine: Machine, seconds: float = COMMAND_SECONDS) -> ZrepEr
         return refusal
     if machine.library.carry_out(step, seconds):
         return None
+    if isinstance(step, PlaceKey):  # the program wraps keys anew, which must be loaded for that
+        return FailedError("libzfs_core is not there, or cannot do it", filesystem=step.dataset)
     done = machine.run(commands.command(step), seconds)
     # Nothing depends on a bookmark: a user may lack the permission, and a pool the feature.
     return None if isinstance(step, Bookmark | DestroyBookmark) else zfs_errors.step_error(step, done)

@@ -86,6 +86,10 @@ _SYNCED = "zrep: synced"
 _SYNC = f'error("{_SYNCED}")'
 
 
+# dcp_cmd_t of OpenZFS's dsl_crypt.h: what receive -F of a whole tree does in the end, too.
+_FORCE_NEW_KEY = 4
+_FORCE_INHERIT = 5
+
 Answer = TypeVar("Answer")
 
 
@@ -190,6 +194,8 @@ def _change(step: steps.Step) -> Callable[[_Calls], bool] | None:
             return _setting(properties, (dataset,))
         case steps.CloseTransactionGroup(pool=pool):
             return lambda calls: calls.sync(pool)
+        case steps.PlaceKey(dataset=dataset, own=own):
+            return lambda calls: calls.place_key(dataset, own)
     return None
 
 
@@ -240,6 +246,7 @@ class _Calls:
             (self._pairs.nvlist_lookup_string, (pointer, text, c.POINTER(text)), c.c_int),
             (self._pairs.nvpair_name, (pointer,), text),
             (self._core.libzfs_core_init, (), c.c_int),
+            (self._core.lzc_change_key, (text, c.c_uint64, pointer, pointer, c.c_uint), c.c_int),
             (self._core.lzc_snapshot, (pointer, pointer, out), c.c_int),
             (self._core.lzc_hold, (pointer, c.c_int, out), c.c_int),
             (self._core.lzc_release, (pointer, out), c.c_int),
@@ -299,6 +306,10 @@ class _Calls:
             for name in names:
                 bookmarks.add_boolean(name)
             return self._done(lambda errors: self._core.lzc_destroy_bookmarks(bookmarks.pointer, errors))
+
+    def place_key(self, name: str, own: bool) -> bool:
+        command = _FORCE_NEW_KEY if own else _FORCE_INHERIT
+        return bool(self._core.lzc_change_key(name.encode(), command, None, None, 0) == 0)
 
     def set(self, pool: str, names: Sequence[str], values: Sequence[str], targets: Sequence[str]) -> bool:
         run = self._core.lzc_channel_program

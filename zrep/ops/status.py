@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from shlex import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.moving import Moving, read_moving
 from zrep.core.neighbours import LeftOut
 from zrep.core.pair import End, Lane, Pair, Tree, newest_base, plain_tree
+from zrep.core.plan_keys import plan_keys
 from zrep.core.plan_properties import kept
 from zrep.core.quantities import duration, size
 from zrep.core.requests import ReadHolders
@@ -35,6 +37,8 @@ _SECONDS = 15.0
 # it is asked so many after the beginning, has a full wire, where streams of zrep's fill it.
 _GREETING = 2.0
 _PATIENCE = 3.0
+# So many names at most, of those about which the same is said.
+_NAMED = 5
 # What whoever has the lock is about to finish.
 _UNFINISHED = frozenset({State.INIT_UNFINISHED, State.REJOIN_UNFINISHED, State.ROLE_CHANGE_UNFINISHED})
 
@@ -243,7 +247,14 @@ def _rows(
         )
         for lane in Pair(session.tag, *ends).lanes
     ]
-    return [fold(rows, (*mine.aside, *theirs.half.aside), session.now), *(rows if members else ())]
+    whole = fold(rows, (*mine.aside, *theirs.half.aside), session.now)
+    if own := plan_keys(Pair(session.tag, *ends)):
+        where = f"on {mine.role.peer_host}" if mine.role.master else "here"
+        names = ", ".join(step.dataset for step in own[:_NAMED])
+        load = f"when promoted: zfs load-key -r {quote(ends[1].name)}"
+        said = f"libzfs_core has not placed the keys {where} of {names}; {load}"
+        whole = replace(whole, kept="; ".join(filter(None, (whole.kept, said))))
+    return [whole, *(rows if members else ())]
 
 
 def _pulled(found: Row, role: Role) -> Row:

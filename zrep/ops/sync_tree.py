@@ -11,7 +11,7 @@ from zrep.ops.advance_all import Limits, advance_all, each_failed, rounds, share
 from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session
-from zrep.ops.tree import announce_set, folded, read_moved, record_set, shaped
+from zrep.ops.tree import announce_set, folded, place_keys, read_moved, record_set, shaped
 from zrep.ops.view import View
 
 
@@ -79,9 +79,11 @@ def _advance_tree(session: Session, view: View, limits: Limits) -> tuple[View, l
         elif moved := {outcome.filesystem for outcome in outcomes if outcome.moved}:
             view = read_moved(session, view, moved, sync_txg=bool(left))
         # Where all snapshots travel, what was sent may have been one on the way.
-        if not left and not any(lane.lane.pending for lane in view.lanes if lane.name not in failed):
+        stay = {*failed, *(lane.name for lane in waiting)}
+        if not left and not any(lane.lane.pending for lane in view.lanes if lane.name not in stay):
             failed |= {lane.name: _not_there(lane) for lane in waiting}
             break
+    view = place_keys(session, view)
     if not failed:
         record_set(session, view)
     return view, [*failed.values(), *(outcome for outcome in outcomes if not outcome.error)]

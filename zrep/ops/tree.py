@@ -9,6 +9,7 @@ from zrep.core.errors import FailedError, ZrepError
 from zrep.core.names import ancestors, sequence_of
 from zrep.core.pair import End
 from zrep.core.plan_data import plan_advance
+from zrep.core.plan_keys import plan_keys
 from zrep.core.steps import SetProperties, Step, Unmount
 from zrep.core.tree import next_change
 from zrep.ops.outcome import Outcome
@@ -111,6 +112,17 @@ def read_moved(session: Session, view: View, moved: Collection[str], *, sync_txg
             return session.again(view, sync_txg=sync_txg)
         for member in found.values():
             view = view.with_tree(end, view.pair.at(end).with_member(member))
+    return view
+
+
+def place_keys(session: Session, view: View) -> View:
+    """Let members of the replica inherit the keys that they inherit on the master. What cannot be is told by status,
+    and each key loaded by itself does as well."""
+    for step in plan_keys(view.pair):
+        if view.executor.try_do(step) is None:
+            where = "a key of its own" if step.own else "the key of what it lies below"
+            session.say(f"{view.name}: on {view.executor.target.name}: {step.dataset} has {where}")
+            view = view.after(step)
     return view
 
 

@@ -28,6 +28,7 @@ NATIVE_PROPERTIES = (
     "encryption",
     "encryptionroot",
     "keystatus",
+    "pbkdf2salt",
     "origin",
     "receive_resume_token",
     "volsize",
@@ -272,6 +273,8 @@ def command(step: steps.Step) -> Argv:
             return ("zfs", "destroy", dataset)
         case steps.PromoteClone(dataset=dataset):
             return ("zfs", "promote", dataset)
+        case steps.PlaceKey(dataset=dataset, own=own):
+            return ("zfs", "change-key", *(() if own else ("-i",)), dataset)
         case steps.Allow(dataset=dataset, words=words):
             return ("zfs", "allow", *words, dataset)
         case steps.Rollback(snapshot=snapshot):

@@ -218,4 +218,81 @@ ENCRYPTION = [
         show tank/c/t/d
         """,
     ),
+    case(
+        "encrypted_tree",
+        "Fact 9: raw, each member is an encryption root of its own. It can be made to inherit, clones of it with it, "
+        "with no key loaded, and goes on receiving; and to have its own again.",
+        """
+        phrase k
+        phrase l
+        zfs create -o encryption=on -o keyformat=passphrase -o keylocation=file:///tmp/zrep-contract-k tank/c/a
+        zfs create tank/c/a/x
+        write tank/c/a/x f one
+        zfs snapshot tank/c/a@1 tank/c/a/x@1
+        zfs create tank/c/t
+        zfs send -w -p tank/c/a@1 > s1
+        zfs receive -u tank/c/t/b < s1
+        zfs send -w -p tank/c/a/x@1 > x1
+        zfs receive -u tank/c/t/b/x < x1
+        zfs set readonly=on tank/c/t/b
+        zfs get -H -p -o name,value encryptionroot tank/c/t/b tank/c/t/b/x
+        placekey tank/c/t/b/x inherit
+        placekey tank/c/t/b/x inherit
+        zfs get -H -p -o name,property,value encryptionroot,keystatus,keylocation,written tank/c/t/b/x
+        write tank/c/a/x f two
+        zfs snapshot tank/c/a/x@2
+        zfs send -w -i @1 tank/c/a/x@2 > x2
+        zfs receive -u tank/c/t/b/x < x2
+        zfs load-key -L file:///tmp/zrep-contract-k tank/c/t/b
+        zfs get -H -p -o name,value encryptionroot,keystatus tank/c/t/b/x
+        zfs mount tank/c/t/b/x
+        show tank/c/t/b/x
+        zfs unmount tank/c/t/b/x
+        zfs unload-key tank/c/t/b
+        zfs change-key -o keyformat=passphrase -o keylocation=file:///tmp/zrep-contract-l tank/c/a/x
+        zfs snapshot tank/c/a/x@3
+        zfs send -w -i @2 tank/c/a/x@3 > x3
+        zfs receive -u tank/c/t/b/x < x3
+        zfs get -H -p -o value encryptionroot tank/c/t/b/x
+        placekey tank/c/t/b/x own
+        placekey tank/c/t/b/x own
+        zfs get -H -p -o name,property,value encryptionroot,keystatus,keylocation tank/c/t/b/x
+        zfs load-key -L file:///tmp/zrep-contract-l tank/c/t/b/x
+        """,
+    ),
+    case(
+        "encrypted_tree_key_changed",
+        "Fact 9: a changed key is nothing that was written; it comes with the next stream of each member, an empty one "
+        "does. pbkdf2salt tells of a passphrase.",
+        """
+        phrase k
+        phrase l
+        key r
+        zfs create tank/c/p
+        zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///tmp/zrep-contract-r tank/c/r
+        zfs get -H -p -o name,property,value pbkdf2salt tank/c/p tank/c/r
+        zfs create -o encryption=on -o keyformat=passphrase -o keylocation=file:///tmp/zrep-contract-k tank/c/a
+        zfs create tank/c/a/x
+        zfs create tank/c/t
+        zfs snapshot tank/c/a@1 tank/c/a/x@1
+        zfs send -w tank/c/a@1 > s1
+        zfs receive -u tank/c/t/b < s1
+        zfs send -w tank/c/a/x@1 > x1
+        zfs receive -u tank/c/t/b/x < x1
+        placekey tank/c/t/b/x inherit
+        zfs get -H -p -o name,value pbkdf2salt tank/c/a tank/c/a/x tank/c/t/b tank/c/t/b/x
+        zfs change-key -o keylocation=file:///tmp/zrep-contract-l tank/c/a
+        zfs get -H -p -o name,property,value written,pbkdf2salt tank/c/a tank/c/a/x
+        zfs snapshot tank/c/a@2 tank/c/a/x@2
+        zfs send -w -i @1 tank/c/a@2 > s2
+        zfs receive -u tank/c/t/b < s2
+        zfs load-key -L file:///tmp/zrep-contract-l tank/c/t/b
+        zfs get -H -p -o name,property,value keystatus,pbkdf2salt tank/c/t/b tank/c/t/b/x
+        zfs set readonly=on tank/c/t/b
+        zfs mount tank/c/t/b/x
+        zfs send -w -i @1 tank/c/a/x@2 > x2
+        zfs receive -u tank/c/t/b/x < x2
+        zfs mount tank/c/t/b/x
+        """,
+    ),
 ]
