@@ -99,7 +99,7 @@ MUTATIONS = {
     "a mapped file under those who insist": Mutation(
         "what is stored through a mapping after the final snapshot is acknowledged and lost",
         ((PREFLIGHT, "        if users.mapped or users.unseen:\n", "        if False:\n"),),
-        tests="test_writers.py insists",
+        layout="filesystem",
     ),
     "what is received is set again": Mutation(
         "a rejoin loses the received properties of the old master",
@@ -178,7 +178,7 @@ MUTATIONS = {
                 "base, obstacles) if False else None\n",
             ),
         ),
-        tests="test_foreign.py",
+        layout="encrypted",
     ),
     "a power loss is no change": Mutation(
         "an encrypted replica is called changed by hand after it",

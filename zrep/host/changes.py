@@ -87,7 +87,13 @@ def _kept(step: Step, machine: Machine) -> ZrepError | None:
 
 def _mount_refusal(step: Step, machine: Machine) -> ZrepError | None:
     """Why a mount of a dataset must not be made, changed or ended. All go by a path, and what is mounted may have
-    changed since it was looked at: asked right before."""
+    changed since it was looked at: asked right before, in the mount namespace in which the command runs.
+
+    Not by the id of the mount: mount(8), mount.zfs and zfs take nothing but a path. A mount(2) of this process on a
+    directory that it has opened and looked at would close what is left, the milliseconds until the program has started,
+    and would have to do what mount.zfs does. Who mounts something over a master just then has that made read-only;
+    never is data lost: the readonly=on that follows, and the look at what was written, go by the dataset.
+    """
     match step:
         case (
             RemountReadOnly(dataset=dataset, mountpoint=point)

@@ -78,6 +78,7 @@ FAULT = st.builds(Fault, st.sampled_from(list(Mode)), AT)
 MEANWHILE = st.builds(Meanwhile, AT, HOST, st.sampled_from([*ACTIONS, *DRAWN]))
 PICK = st.integers(0, 9)
 COMMAND = st.sampled_from(DRAWN)
+MOVE = st.sampled_from(["failover", "takeover"])
 RUN = st.tuples(HOST, COMMAND)
 OVERLAP = st.builds(
     Overlap,

@@ -16,6 +16,7 @@ from tests.ops.simulation.events import (
     FAULT,
     HOST,
     MEANWHILE,
+    MOVE,
     OVERLAP,
     PICK,
     PLACES,
@@ -139,6 +140,24 @@ class Simulation(People):
         self.one_run(pair, pair.other[host], "takeover -L")
         self.heal_the_link()
 
+    @rule(host=HOST, which=WHICH)
+    def return_while_paused(self, host: str, which: int = 0) -> None:
+        """The same, and the old master was paused."""
+        pair = self.pair(which)
+        if pair.at(host) not in self.down:
+            self.one_run(pair, pair.at(host), "pause")
+            self.part_and_take_over(host, which)
+            self.one_run(pair, pair.at(host), "sync all")
+
+    @rule(host=HOST, at=AT, which=WHICH)
+    def insist_under_a_mapping(self, host: str, at: int, which: int = 0) -> None:
+        """Somebody insists on a role change while a process stores through a mapped file."""
+        pair = self.pair(which)
+        host = pair.at(host)
+        if host not in self.down:
+            self.map_or_unmap(pair, host, 1)
+            self.one_run(pair, host, "failover --force-unmount", meanwhile=Meanwhile(at, host, "store"))
+
     @rule(host=HOST, mode=st.sampled_from(DEADLY), at=AT, which=WHICH)
     def die_in_a_role_change(self, host: str, mode: Mode, at: int, which: int = 0) -> None:
         """A disaster: the master, or zrep on it, dies in the middle, and the other side is promoted alone."""
@@ -201,6 +220,16 @@ class Simulation(People):
             self.act(pair, host, "fsync")
         self.crash(host)
         self.switch_on(host, how)
+
+    @rule(host=HOST, how=st.sampled_from(["unmounted", "without keys"]), command=MOVE, which=WHICH)
+    def give_up_what_is_not_mounted(self, host: str, how: str, command: str, which: int = 0) -> None:
+        """The same, and nobody mounts it before its role is to move."""
+        self.lose_power_right_after_an_fsync(host, how, which)
+        pair = self.pair(which)
+        host = pair.at(host)
+        mover = host if command == "failover" else pair.other[host]
+        if mover not in self.down:
+            self.one_run(pair, mover, command)
 
     @invariant()
     def all_is_well(self) -> None:
