@@ -38,8 +38,8 @@ class Mutation:
 CHILDREN, PREFLIGHT, REJOIN, SYNC, TAGS, ASK_FIRST = (
     f"zrep/ops/{name}.py" for name in ("children", "preflight", "rejoin", "sync", "tags", "ask_first")
 )
-DATASET, DIAGNOSIS, FIRST, PLAN_SPLIT = (
-    f"zrep/core/{name}.py" for name in ("dataset", "diagnosis", "plan_first", "plan_split")
+DATASET, DIAGNOSIS, DIAGNOSIS_DATA, FIRST, PLAN_SPLIT = (
+    f"zrep/core/{name}.py" for name in ("dataset", "diagnosis", "diagnosis_data", "plan_first", "plan_split")
 )
 MUTATIONS = {
     "an intent log is not asked about": Mutation(
@@ -134,7 +134,7 @@ MUTATIONS = {
     ),
     "tags take turns": Mutation(
         "of two tags that begin in the same minute one starves",
-        ((SYNC, "    if turn := _of_other_tags(session, taken):\n", "    if turn := dict[str, str]():\n"),),
+        ((SYNC, "    if turn := _in_turn(session, taken):\n", "    if turn := dict[str, str]():\n"),),
         tests="test_busy.py",
     ),
     "a lock that is held for long": Mutation(
@@ -173,7 +173,7 @@ MUTATIONS = {
         "it is called a change, and sync -f does not help",
         (
             (
-                DIAGNOSIS,
+                DIAGNOSIS_DATA,
                 "base, obstacles) if obstacles and master.sent_raw else None\n",
                 "base, obstacles) if False else None\n",
             ),

@@ -72,6 +72,8 @@ class Meanwhile:
 HOST = st.sampled_from(["alpha", "beta"])
 WHICH = st.integers(0, 3)
 AT = st.integers(0, 60)
+# Of a role change with little to send: from its final snapshot on.
+LATE = st.integers(50, 90)
 # What ends a run where it is.
 DEADLY = (Mode.POWER_HERE, Mode.KILL_AFTER, Mode.CUT)
 FAULT = st.builds(Fault, st.sampled_from(list(Mode)), AT)

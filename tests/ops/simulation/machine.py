@@ -15,6 +15,7 @@ from tests.ops.simulation.events import (
     DEADLY,
     FAULT,
     HOST,
+    LATE,
     MEANWHILE,
     MOVE,
     OVERLAP,
@@ -149,7 +150,7 @@ class Simulation(People):
             self.part_and_take_over(host, which)
             self.one_run(pair, pair.at(host), "sync all")
 
-    @rule(host=HOST, at=AT, which=WHICH)
+    @rule(host=HOST, at=LATE, which=WHICH)
     def insist_under_a_mapping(self, host: str, at: int, which: int = 0) -> None:
         """Somebody insists on a role change while a process stores through a mapped file."""
         pair = self.pair(which)
