@@ -59,8 +59,8 @@ _zrep() {
         pause) options="--reason -n --dry-run -v --verbose --json" takes="--reason" ;;
         unpause) options="-n --dry-run -v --verbose --json" ;;
         changeconfig | -C) command=changeconfig
-            options="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --all-snapshots --no-all-snapshots --max-lag --after --moved -r --no-recursive --exclude --include -n --dry-run -v --verbose --json"
-            takes="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after" ;;
+            options="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --all-snapshots --no-all-snapshots --max-lag --after --moved -o -x -r --no-recursive --exclude --include -n --dry-run -v --verbose --json"
+            takes="--own-host --savecount --lease --minfree --keep --keep-foreign --unsent --bwlimit --compress --max-lag --after -o -x" ;;
         clear) options="-L --keep-base -n --dry-run -v --verbose --json" ;;
         doctor) options="--fix --may-be-empty -v --verbose --json" ;;
         boot)

@@ -115,8 +115,8 @@ complete -c zrep -n '__zrep_command_is init -i' -l exclude -x -d 'With -r: leave
 complete -c zrep -n '__zrep_command_is init -i' -l strip -x -d 'The replica is FS without this, below DEST_FS'
 complete -c zrep -n '__zrep_command_is init -i' -l savecount -x -d 'Snapshots each side keeps'
 complete -c zrep -n '__zrep_command_is init -i' -l send-flags -x -d 'Flags of every zfs send of this pair'
-complete -c zrep -n '__zrep_command_is init -i' -s o -x -d 'The replica\'s own value of a property'
-complete -c zrep -n '__zrep_command_is init -i' -s x -x -d 'A property that does not follow to the replica'
+complete -c zrep -n '__zrep_command_is init -i changeconfig -C' -s o -x -d 'The replica\'s own value of a property'
+complete -c zrep -n '__zrep_command_is init -i changeconfig -C' -s x -x -d 'A property that does not follow to the replica'
 complete -c zrep -n '__zrep_argument_is 1 init -i' -a '(__zrep_filesystems)' -d Filesystem
 complete -c zrep -n '__zrep_argument_is 2 init -i changeconfig -C' -a '(__fish_print_hostnames)' -d Host
 

@@ -69,7 +69,7 @@ def test_changeconfig_passes_on_all_that_it_takes(monkeypatch: pytest.MonkeyPatc
     every = {
         "--own-host": "alpha", "--savecount": "7", "--lease": "30", "--minfree": "2%", "--keep": "24h",
         "--keep-foreign": "a*", "--bwlimit": "1M", "--compress": "zstd", "--unsent": "drop", "--max-lag": "1h",
-        "--after": "5m",
+        "--after": "5m", "-x": "atime",
     }  # fmt: skip
     given = [word for pair in every.items() for word in pair]
     more = ["-r", "--moved", "--exclude", "--all-snapshots"]

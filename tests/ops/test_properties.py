@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.ops import pairs, trees
-from tests.ops.hosts import Hosts, Mode
+from tests.ops.hosts import Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.test_counts import cost
 from zrep.cli import words
 from zrep.core.errors import UsageError
+from zrep.ops.changeconfig import Config
 from zrep.ops.init_check import Request
 from zrep.ops.status import status
 from zrep.zfs.commands import Completed
@@ -212,3 +213,33 @@ def test_init_chooses_for_the_replica(hosts: Hosts, recursive: bool) -> None:
 def test_what_init_cannot_choose_is_refused(given: list[str], excluded: list[str]) -> None:
     with pytest.raises(UsageError):
         words.properties(given, excluded)
+
+
+def choosing(props: str) -> Work:
+    return pairs.changing(A, Config(props=props))
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_what_does_not_follow_can_be_chosen_later_and_given_up(hosts: Hosts, recursive: bool) -> None:
+    hosts["alpha"].sh(f"zfs create {A}")
+    hosts["alpha"].sh(f"zfs set compression=lz4 atime=off quota=1G {A}")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B, recursive=recursive))))
+    good(hosts.run("alpha", choosing("compression=zstd,atime,quota")))
+    hosts["alpha"].sh(f"zfs set compression=gzip quota=2G {A}")
+    good(hosts.run("alpha", SYNC_ALL))
+    shown = hosts["beta"].sh(f"zfs get -H -o value compression,atime,quota {B}").decode().split()
+    assert shown == ["zstd", "on", "0"] or shown == ["zstd", "on", "none"]
+    good(hosts.run("alpha", choosing("none")))
+    good(hosts.run("alpha", SYNC_ALL))
+    assert own(hosts, "beta") == own(hosts, "alpha")
+    before = hosts.world.view()
+    good(hosts.run("alpha", SYNC_ALL))
+    assert hosts.world.view() == before
+
+
+def test_what_is_set_on_the_replica_by_hand_stays_when_it_is_chosen(hosts: Hosts) -> None:
+    hosts["alpha"].sh(f"zfs create {A}")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B))))
+    hosts["beta"].sh(f"zfs set recordsize=16K {B}")
+    good(hosts.run("alpha", choosing("recordsize")))
+    assert pairs.value(hosts, "beta", B, "recordsize") in ("16384", "16K")

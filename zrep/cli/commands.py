@@ -620,6 +620,14 @@ def changeconfig(
         bool | None,
         typer.Option("--all-snapshots/--no-all-snapshots", help="As master: those of others travel too; or no more."),
     ] = None,
+    give: Annotated[
+        list[str] | None,
+        typer.Option("-o", metavar="NAME=VALUE", help="The replica's own value of a property."),
+    ] = None,
+    leave: Annotated[
+        list[str] | None,
+        typer.Option("-x", metavar="NAME", help="A property that does not follow; none ends it."),
+    ] = None,
     dry_run: DryRun = False,
     verbose: Verbose = False,
     json: Json = False,
@@ -629,6 +637,7 @@ def changeconfig(
     from zrep.ops.changeconfig import Config, changeconfig
 
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
+    props = "none" if leave == ["none"] and not give else words.properties(give or (), leave or ())
     config = Config(
         peer_host=host,
         peer_fs=target,
@@ -645,6 +654,7 @@ def changeconfig(
         after=after,
         recursive=recursive,
         moved=moved,
+        props=props,
         exclude=exclude,
         all_snapshots=all_snapshots,
     )

@@ -49,6 +49,43 @@ def plan_copied_properties(lane: Lane) -> tuple[Change, ...]:
     return tuple(steps)
 
 
+def plan_chosen(lane: Lane, chosen: Mapping[str, str]) -> tuple[Change, ...]:
+    """Work out what is to be changed on a replica when from now on these properties are not to follow (Role.chosen),
+    and others are again: what it is given is set, of the others goes what zrep has set. What an administrator has set
+    there stays."""
+    ours, before = _recorded(lane), lane.source.role.chosen
+    limits = UNINHERITED - {"quota", "refquota"} if lane.target.volume else UNINHERITED
+    found = (
+        _limited(lane, name, chosen, ours) if name in limits else _unlimited(lane, name, chosen, ours)
+        for name in dict.fromkeys((*before, *chosen))
+        if name in limits or name not in UNINHERITED
+    )
+    return tuple(step for step in found if step is not None)
+
+
+def _limited(lane: Lane, name: str, chosen: Mapping[str, str], ours: Mapping[str, str]) -> Change | None:
+    """The same of a limit, which nothing inherits: each member has its own."""
+    own, wanted = _own(lane.target, name), chosen.get(name)
+    if wanted is None:
+        wanted = _text(name, _own(lane.source, name)) or "none"
+    elif not wanted and _theirs(name, own, ours):
+        return None
+    same = (own.value if own and _text(name, own) else "none") == (wanted or "none")
+    return None if same else SetProperties(End.TARGET, (lane.target.name,), ((name, wanted or "none"),))
+
+
+def _unlimited(lane: Lane, name: str, chosen: Mapping[str, str], ours: Mapping[str, str]) -> Change | None:
+    """The same of what is inherited: of a tree it is given to the root."""
+    own, given = _own(lane.target, name), lane.source.role.chosen.get(name)
+    wanted = "" if lane.source.role.within else chosen.get(name, "")
+    if wanted:
+        same = own is not None and own.value == wanted
+        return None if same else SetProperties(End.TARGET, (lane.target.name,), ((name, wanted),))
+    if own is None or (_theirs(name, own, ours) and not (given and own.value == given)):
+        return None
+    return InheritProperty(End.TARGET, (lane.target.name,), name)
+
+
 def plan_copied_record(lane: Lane) -> tuple[Change, ...]:
     """Record what a replica has set itself because its master has. A value that was recorded and could not follow is
     still zrep's."""

@@ -15,6 +15,7 @@ from zrep.core.errors import RefusedError, UsageError, ZrepError
 from zrep.core.names import EXCLUDE, ancestors, check_dataset, check_host
 from zrep.core.pair import End
 from zrep.core.place import own_and_peer
+from zrep.core.plan_properties import plan_chosen
 from zrep.core.quantities import floor_bytes, seconds
 from zrep.core.relation import Unrelated, relate
 from zrep.core.requests import Identify, Lock
@@ -39,7 +40,8 @@ class Config(Struct, frozen=True):
     told of a trouble that may heal by itself, likewise; recursive: whether everything below goes with it, which both
     sides have to know; moved: the pool is here now; keep: a schedule, keep_foreign: patterns, either may be "none";
     unsent: "keep" or "drop"; exclude: whether it is left out, with all below it, of the tree that it is in; compress: a
-    program, bwlimit: a rate, either may be "none"; all_snapshots: whether those of others travel too."""
+    program, bwlimit: a rate, either may be "none"; all_snapshots: whether those of others travel too; props: what is
+    not to follow (see Role.chosen), or "none", which both sides have to know."""
 
     peer_host: str = ""
     peer_fs: str = ""
@@ -58,6 +60,7 @@ class Config(Struct, frozen=True):
     compress: str = ""
     bwlimit: str = ""
     all_snapshots: bool | None = None
+    props: str = ""
 
 
 def changeconfig(session: Session, name: str, config: Config) -> Outcome:
@@ -120,6 +123,10 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
         if not changes:
             what = "everything below goes with it from the next sync on" if config.recursive else "it goes alone"
             return Outcome(name, message=what)
+    if config.props:
+        _choose(session, name, "" if config.props == "none" else config.props)
+        if not changes:
+            return Outcome(name, message=f"does not follow: {config.props}")
     if not changes:
         raise UsageError("nothing to change", filesystem=name, advice="see: zrep changeconfig --help")
     _check_programs(session, link, changes, lock_here(session, name, link.role))
@@ -232,6 +239,18 @@ def _change_tree(session: Session, name: str, *, recursive: bool) -> None:
     ends = (End.TARGET, End.SOURCE) if recursive else (End.SOURCE, End.TARGET)
     mark = ((f"{session.tag}:recursive", "on" if recursive else "off"),)
     view.do([SetProperties(end, (view.pair.at(end).name,), mark) for end in ends])
+
+
+def _choose(session: Session, name: str, props: str) -> None:
+    """Change which properties do not follow, on both sides: the replica's first, so that a run that is cut is made good
+    by another one that is told the same."""
+    view = prepare(session, session.open(name, there="changeconfig -o and -x"))
+    chosen = replace(view.pair.source.role, props=props).chosen
+    view.do([step for lane in view.lanes for step in plan_chosen(lane.lane, chosen)])
+    mark = f"{session.tag}:props"
+    for end in (End.TARGET, End.SOURCE):
+        names = (view.pair.at(end).name,)
+        view.do([SetProperties(end, names, ((mark, props),)) if props else InheritProperty(end, names, mark)])
 
 
 def _exclude(session: Session, name: str, config: Config) -> Outcome:
