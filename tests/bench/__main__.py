@@ -18,7 +18,20 @@ from tests.bench.place import QUICK, prepare
 from tests.lab.hosts import CommandError, Lab
 from tests.lab.progress import LabError, say
 
-ROWS = ("start", "small", "unchanged", "changed", "tree", "large", "failover", "failover_tree", "many", "generated")
+ROWS = (
+    "start",
+    "small",
+    "unchanged",
+    "changed",
+    "tree",
+    "pull",
+    "relay",
+    "large",
+    "failover",
+    "failover_tree",
+    "many",
+    "generated",
+)
 MEMORY = "3072M"
 """Of each host: 1,000 mounted filesystems take most of a gigabyte of their kernel."""
 RESULTS = Path(__file__).with_name("results")

@@ -19,13 +19,15 @@ ENCRYPTED = "-o encryption=on -o keyformat=raw -o keylocation=file:///key"
 @dataclass(frozen=True, slots=True)
 class Linking:
     """One pair: its halves, the master's first, its tag, and the words that its master is made with; snapshot: whether
-    an administrator has one on the replica too; members: of a tree, what follows the name of its root."""
+    an administrator has one on the replica too; pull: the replica's host alone dials; members: of a tree, what follows
+    the name of its root."""
 
     sides: Sides = SIDES
     create: str = ""
     tag: str = "zrep"
     snapshot: bool = True
     members: tuple[str, ...] = ()
+    pull: bool = False
 
     @property
     def below(self) -> tuple[Sides, ...]:
@@ -37,8 +39,8 @@ class Linking:
         (here, name), (there, target) = self.sides
         if name not in hosts.world.state.hosts[here].datasets:  # it may be in another pair too
             self._create(hosts)
-        request = Request(name, there, target, recursive=bool(self.members))
-        good(hosts.run(here, pairs.initialising(request), tag=self.tag))
+        request = Request(name, here if self.pull else there, target, recursive=bool(self.members), pull=self.pull)
+        good(hosts.run(there if self.pull else here, pairs.initialising(request), tag=self.tag))
         for _, (_, each) in (self.sides, *self.below):
             hosts[there].load_key(each)
         if self.snapshot:
@@ -102,8 +104,12 @@ LAYOUTS = {
             Linking((("beta", B), ("gamma", "tank/r")), tag="relay"),
         )
     ),
+    "relay": Layout((Linking(), Linking((("beta", B), ("gamma", "tank/r")), tag="onward"))),
+    "pulled": Layout((Linking(pull=True),)),
     "tree": Layout((Linking(members=("/x", "/x/deep")),)),
     "encrypted tree": Layout((Linking(create=ENCRYPTED, snapshot=False, members=("/x",)),)),
     "pool root": Layout((Linking((("alpha", "small"), ("beta", "tank/s"))),), pool="small"),
 }
-drawn += LAYOUTS
+# Of these the end that is judged is another one: they are run by name.
+BY_NAME = ("relay", "pulled")
+drawn += [name for name in LAYOUTS if name not in BY_NAME]
