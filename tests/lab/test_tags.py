@@ -82,6 +82,25 @@ def test_what_one_tag_doubts_no_other_gives_away_or_makes_writable(lab: Lab, bot
     assert [local(host, A, "readonly") for host in both] == ["on", "off", "on"]
 
 
+def test_an_old_master_that_wrote_alone_rejoins_and_its_other_replica_goes_on(lab: Lab, both: Three) -> None:
+    alpha, beta, gamma = both
+    alpha.run(f"echo shared > /{A}/file")
+    silent(alpha, "zrep sync all")
+    lab.cut(alpha)
+    alpha.run(f"echo tail > /{A}/tail")
+    alone(beta, A)
+    lab.heal()
+    alpha.run(f"zrep rejoin {A}")
+    [copy] = alpha.run("zfs list -H -o name -r tank | grep _split_").lines
+    assert alpha.run(f"zfs get -H -s local -o property all {copy} | grep offsite:", check=False).out == ""
+    beta.run(f"echo new > /{A}/file")
+    silent(beta, "zrep sync all")
+    silent(alpha, f"{OFFSITE} sync all")
+    assert (content(gamma, A), in_step(alpha, A, gamma, A), in_step(beta, A, gamma, A)) == ("new", True, True)
+    alpha.run(f"mkdir /run/copy && mount -t zfs -o ro {copy} /run/copy")
+    assert alpha.run("cat /run/copy/tail; umount /run/copy").out == "tail\n"
+
+
 def test_a_master_that_answers_is_not_replaced_alone(lab: Lab, both: Three) -> None:
     alpha, beta, gamma = both
     says = "alpha answers and is master: without -L nothing is lost.*is lost to this side.*zrep takeover tank/a"
