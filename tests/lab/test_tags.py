@@ -97,7 +97,7 @@ def test_an_old_master_that_wrote_alone_rejoins_and_its_other_replica_goes_on(la
     silent(beta, "zrep sync all")
     silent(alpha, f"{OFFSITE} sync all")
     assert (content(gamma, A), in_step(alpha, A, gamma, A), in_step(beta, A, gamma, A)) == ("new", True, True)
-    alpha.run(f"mkdir /run/copy && mount -t zfs -o ro {copy} /run/copy")
+    alpha.run(f"mkdir /run/copy && mount -t zfs -o ro {copy}@zrep_split_1 /run/copy")
     assert alpha.run("cat /run/copy/tail; umount /run/copy").out == "tail\n"
 
 

@@ -209,7 +209,7 @@ def test_cut_anywhere_it_goes_on(hosts: Hosts, mode: Mode, first: bool) -> None:
     hosts.wire.reset()
     good(hosts.run("alpha", work))
     found = [at for at, command in enumerate(hosts.wire.log) if applies(mode, command)]
-    assert found
+    assert found or mode is Mode.PART
     for at in found:
         hosts.load(dumped)
         hosts.wire.reset(mode, at)

@@ -49,6 +49,21 @@ def _written(hosts: Hosts, volume: bool = False) -> None:
     pairs.written(hosts)
 
 
+def _base_gone(hosts: Hosts) -> None:
+    """A tool of somebody's has taken the hold from the base on the master, and destroyed it."""
+    _written(hosts)
+    hosts["alpha"].sh(f"zfs release zrep {A}@zrep_000001")
+    hosts["alpha"].sh(f"zfs destroy {A}@zrep_000001")
+
+
+def _all_snapshots(hosts: Hosts) -> None:
+    hosts["alpha"].sh(f"zfs create {A}")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B, all_snapshots=True))))
+    for number in range(2):
+        pairs.written(hosts, key=f"n{number}")
+        hosts["alpha"].sh(f"zfs snapshot {A}@autosnap_{number}")
+
+
 def _turned(hosts: Hosts) -> None:
     _written(hosts)
     good(hosts.run("alpha", pairs.failing_over(A)))
@@ -200,6 +215,10 @@ SCENARIOS = [
     Scenario("sync, nothing written", pairs.linked, SYNC_ALL),
     Scenario("sync of three that were cut", _unconverged, SYNC_ALL),
     Scenario("sync, half received before", _torn_sync, SYNC_ALL),
+    Scenario("sync, the base destroyed before", _base_gone, SYNC_ALL, linked=False),
+    Scenario("failover, the base destroyed before", _base_gone, pairs.failing_over(A), linked=False),
+    Scenario("sync of all snapshots", _all_snapshots, SYNC_ALL),
+    Scenario("failover with all snapshots", _all_snapshots, pairs.failing_over(A)),
     Scenario("sync of a shell pair", _shell, SYNC_ALL, linked=False),
     Scenario("sync -f", _modified, pairs.syncing(A), options=(("force", True),)),
     Scenario("failover", _written, pairs.failing_over(A)),

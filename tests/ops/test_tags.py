@@ -367,7 +367,10 @@ class TestRejoin:
     def test_what_gamma_has_of_it_is_said_and_dropped_on_demand(self, tail: Hosts) -> None:
         good(tail.run("alpha", SYNC_ALL, tag=OFFSITE))
         assert "tail1" in data(tail, "gamma", G)
-        good(tail.run("alpha", pairs.rejoining(A)))
+        before = tail.world.view()
+        refused(tail.run("alpha", pairs.rejoining(A)), "has been sent on under the tag offsite", f"zrep rejoin -f {A}")
+        assert tail.world.view() == before
+        good(tail.run("alpha", pairs.rejoining(A), force=True))
         assert any(f"zrep -t {OFFSITE} sync {A}" in line for line in tail.said)
         refused(tail.run("alpha", SYNC_ALL, tag=OFFSITE), "sync -f")
         good(tail.run("alpha", pairs.syncing(A), tag=OFFSITE, force=True))

@@ -34,6 +34,7 @@ from zrep.core.plan_split import (
 )
 from zrep.core.role import Role
 from zrep.core.steps import Allow, DestroyClone, InheritProperty, SetProperties, Step
+from zrep.core.tags import tags_of
 from zrep.ops.pairs import Session
 from zrep.ops.read import (
     observe,
@@ -102,6 +103,8 @@ def refuse_split(session: Session, tree: Tree, members: Sequence[Member], bases:
             _refuse_pool_root(session, member, bases[member.name])
         if member.name not in bases:
             _refuse_other_pairs(session, member)
+        elif not session.options.force:
+            _refuse_known_elsewhere(session, tree.name, member, bases[member.name])
 
 
 def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
@@ -169,6 +172,20 @@ def _refuse_other_pairs(session: Session, member: Member) -> None:
             filesystem=member.name,
             evidence=f"tags {', '.join(tags)}",
             advice="end the others first: " + ", ".join(f"zrep -t {tag} clear {quote(member.name)}" for tag in others),
+        )
+
+
+def _refuse_known_elsewhere(session: Session, root: str, member: Member, base: Snapshot) -> None:
+    """What leaves has been sent on under another tag, and said there to be safe: that its replica is to drop it is for
+    a person to say."""
+    held = {tag for snapshot in member.after(base) for tag in snapshot.holds} - {session.tag}
+    known = sorted(held & set(tags_of(read_all_properties(session.local, member.name)))) if held else []
+    if known:
+        raise RefusedError(
+            f"what was written here alone has been sent on under the tag {known[0]}",
+            filesystem=member.name,
+            evidence=f"after @{base.name}; it would be in a split copy only, and that replica would have to drop it",
+            advice=f"if that is wanted: zrep rejoin -f {quote(root)}",
         )
 
 
@@ -324,8 +341,10 @@ def other_tags(session: Session, split: Split) -> tuple[Step, ...]:
     """What moves the roles under other tags from the copies to what has their names now."""
     found = observe_each(session.local, split.tag, [split.copy], trees=(split.copy,))
     steps: list[Step] = []
-    for copy in found:
-        own = read_all_properties(session.local, copy) if not isinstance(found[copy], ZrepError) else {}
+    for copy, member in found.items():
+        if isinstance(member, ZrepError):
+            raise member.about(copy)
+        own = read_all_properties(session.local, copy)
         name = split.name + copy.removeprefix(split.copy)
         moved = plan_other_tags(split.tag, copy, own, name)
         if moved and name in observe(session.local, split.tag, [name]):
