@@ -12,7 +12,7 @@ CRASH_LOOPS := $(addprefix tests/ops/,test_crash.py test_cut_sweep.py test_tree_
 LAB_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/zrep-lab
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-model test-pairs test-lab test-package simulate demo bench lab deb zipapp pictures schema format clean distclean
+.PHONY: help check test test-model test-pairs test-lab test-package simulate demo bench lab deb rpm zipapp pictures schema format clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ lab: $(READY) ## start two real hosts to play with
 deb: $(READY) ## a package for this machine's Debian release, in dist/
 	contrib/source $(BIN)/python build/deb/tree
 	contrib/deb build/deb/tree dist
+
+rpm: $(READY) ## a package for Fedora, RHEL and their like, in dist/ (with rpmbuild, Debian's or theirs)
+	contrib/source $(BIN)/python build/rpm/tree
+	contrib/rpm build/rpm/tree dist
 
 zipapp: $(READY) ## one file for hosts where nothing can be installed, dist/zrep.pyz
 	contrib/zipapp $(BIN)/python dist/zrep.pyz
