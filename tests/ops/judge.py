@@ -179,7 +179,8 @@ def _side(hosts: Hosts, host: str, name: str, common: int | None, tag: str) -> o
         for copy in family(hosts, host, name)
         if copy.name != name
     ]
-    files = dict(dataset.data)
+    # Directories are made for mounts on them, at a boot that a fault brings about.
+    files = {key: text for key, text in dataset.data.items() if not key.endswith("/")}
     older = [s.name for s in dataset.snapshots if tag in s.holds and s not in after(dataset, common)]
     mount = "as it was"  # a replica's is nobody's business: an old master stays mounted until it is booted again
     if roles.get(f"{tag}:master") == "yes" and not follows(dataset):
