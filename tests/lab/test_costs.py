@@ -9,7 +9,21 @@ from contextlib import contextmanager
 import pytest
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import FAILED, OK, REFUSED, USAGE, Case, check, in_step, made, rows, silent, snapshots
+from tests.lab.zrep_on import (
+    FAILED,
+    OK,
+    REFUSED,
+    USAGE,
+    Case,
+    Obstacle,
+    check,
+    in_step,
+    made,
+    put,
+    rows,
+    silent,
+    snapshots,
+)
 
 A, B = "tank/a", "tank/b"
 HOOK = "/etc/zrep/hooks.d/60-refusal"
@@ -46,6 +60,17 @@ def full(host: Host) -> Iterator[None]:
         host.run(f"for p in {places}; do umount $p; done")
 
 
+# What is wrong with the first of five pairs: on which host it is done, and undone.
+N = [f"tank/n{number}" for number in range(1, 6)]
+BROKEN = [
+    Obstacle("alpha", f"zfs set zrep:inprogress=x {N[0]}", f"zfs inherit zrep:inprogress {N[0]}"),
+    Obstacle("beta", f"zfs set zrep:inprogress='{{}}' {N[0]}", f"zfs inherit zrep:inprogress {N[0]}"),
+    Obstacle("alpha", f"zfs set zrep:gen=\"$(printf 'a\\tb')\" {N[0]}", f"zfs set zrep:gen=$(cat /root/gen) {N[0]}"),
+    Obstacle("beta", f"zfs rename {N[0]} tank/moved", f"zfs rename tank/moved {N[0]}"),
+    Obstacle("alpha", f"zfs set zrep:dest-host=nowhere {N[0]}", f"zfs set zrep:dest-host=beta {N[0]}"),
+    Obstacle("beta", f"zfs set zrep:master=maybe {N[0]}", f"zfs set zrep:master=no {N[0]}"),
+    Obstacle("alpha", f"zfs set zrep:flags='-Z' {N[0]}", f'zfs set zrep:flags="$(cat /root/flags)" {N[0]}'),
+]
 WRONG = [
     Case("a host that is none", f"zrep changeconfig {A} -x {B}", USAGE, "-x"),
     Case("a floor that is none", f"zrep changeconfig --minfree 5 {A}", USAGE, "5"),
@@ -117,3 +142,43 @@ class TestCosts:
         assert not re.search("^0$", seen, re.MULTILINE), seen
         assert "nosuid" in seen, seen
         assert beta.run("zfs list -H -o name; grep ' zfs ' /proc/mounts").out == before
+
+
+class TestOneOfFive:
+    """One of five pairs is broken: the other four are as if it were not there, whatever is done."""
+
+    @pytest.fixture(scope="class")
+    def five(self, lab: Lab) -> Lab:
+        lab.reset()
+        for name in N:
+            made(lab.alpha, name)
+            silent(lab.alpha, f"zrep init {name} beta {name}")
+        for name in ("gen", "flags"):
+            lab.alpha.run(f"zfs get -H -o value zrep:{name} {N[0]} > /root/{name}")
+        return lab
+
+    @pytest.mark.parametrize("way", BROKEN, ids=lambda way: way.put)
+    def test_the_other_four_go_on(self, five: Lab, way: Obstacle) -> None:
+        alpha, beta = five.alpha, five.beta
+        alpha.run("rm -f /run/zrep/state/*@news")
+        with put(five, way):
+            alpha.run(f"for n in {' '.join(N)}; do date +%N > /$n/file; done")
+            done = alpha.run("zrep sync all", check=False, timeout=120)
+            assert done.rc != OK, done
+            assert {name for name in N[1:] if f"{name}:" in done.err} == set(), done
+            for name in N[1:]:
+                assert in_step(alpha, name, beta, name), name
+            for host in five:
+                shown = host.run("zrep status -H -o name,state", check=False).lines
+                assert [line for line in shown if line.split("\t")[0] in N[1:]] == [f"{name}\tok" for name in N[1:]]
+                listed = host.run("zrep list -H -o name", check=False).lines
+                assert set(N[1:]) <= set(listed)
+            alpha.run(f"date +%N > /{N[1]}/file")
+            silent(alpha, f"zrep sync {N[1]}")
+            silent(alpha, f"zrep expire {N[1]}")
+            silent(alpha, f"zrep failover {N[1]}")
+            silent(alpha, f"zrep takeover {N[1]}")
+            done = alpha.run("zrep expire all", check=False)
+            assert {name for name in N[1:] if f"{name}:" in done.err} == set(), done
+        alpha.run("zrep sync all")
+        assert in_step(alpha, N[0], beta, N[0])
