@@ -71,8 +71,8 @@ rpm: $(READY) ## a package for Fedora, RHEL and their like, in dist/ (with rpmbu
 zipapp: $(READY) ## one file for hosts where nothing can be installed, dist/zrep.pyz
 	contrib/zipapp $(BIN)/python dist/zrep.pyz
 
-pictures: $(READY) ## draw the pictures of the README anew, with the program itself (status --html: with headless Chromium)
-	$(BIN)/python -m tests.pictures
+pictures: $(READY) ## draw the pictures of the README anew, of real runs on two hosts (with tmux and headless Chromium)
+	$(AS_ROOT)$(BIN)/python -m tests.pictures
 
 schema: $(READY) ## write contrib/zrep.schema.json anew, from the types that --json prints
 	$(BIN)/python -c 'import sys; from zrep.cli.document import schema; sys.stdout.buffer.write(schema())' > contrib/zrep.schema.json

@@ -1,4 +1,5 @@
-"""make pictures: what zrep shows on a terminal and in a browser, drawn by the program itself, into docs/pictures."""
+"""make pictures: what zrep shows on a terminal and in a browser, into docs/pictures: of real runs on two of the
+hosts of the lab. The terminal is that of tmux, whose screen is drawn as it is."""
 
 from __future__ import annotations
 
@@ -7,78 +8,110 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.text import Text
 
-from zrep.cli import page, progress, rows
-from zrep.core.moving import Moving
-from zrep.core.state import Diagnosis, State
-from zrep.ops.list import Row
+from tests.lab.hosts import Host, Lab
 
 FOLDER = Path(__file__).parents[1] / "docs/pictures"
-NOW = 1_795_867_200
-_G = 1 << 30
-_ARRIVALS = tuple((NOW - 60 * n, NOW - 60 * n + seconds) for n, seconds in ((9, 4), (7, 6), (5, 21), (3, 5), (1, 4)))
-ROWS = (
-    Row("tank/data", "master", "beta:tank/data", Diagnosis(State.OK), NOW - 61, 61, 3 * _G, 1, "zrep", 3,
-        moving=Moving(NOW - 60, NOW, 42 * _G // 20, 5 * _G), at=NOW, arrivals=_ARRIVALS),
-    Row("tank/mail", "master", "beta:tank/mail", Diagnosis(State.OK), NOW - 12, 0, 0, 0, "zrep", 1),
-    Row("tank/vm/web", "replica", "beta:fast/vm/web", Diagnosis(
-        State.LATE, "the replica is too old",
-        "it was not synced for 22m, longer than its --max-lag of 15m: does cron on beta run zrep sync all?",
-        "on beta: zrep sync fast/vm/web"), NOW - 1320, 1320, 900 << 20, 4, "zrep", 2),
-    Row("tank/data_split_2_0a1b2c3d", "split", "-", Diagnosis(State.SPLIT_COPY), None, None, 4096, None, "zrep"),
-)  # fmt: skip
-_STYLE = rows.style("", False, False, "", "", "always")
+WIDTH, HEIGHT = 100, 20
+_PROMPT = "alpha# "
+_SERVER = ("tmux", "-L", "zrep-pictures", "-f", "/dev/null")
 
 
-def terminal(name: str, command: str, lines: Iterable[object], width: int = 100) -> None:
-    """A picture of a terminal, in the format of rich."""
-    console = Console(record=True, width=width, force_terminal=True, highlight=False, file=open("/dev/null", "w"))  # noqa: SIM115  # as long as it draws
-    console.print(Text(f"alpha# {command}", style="bold"))
-    for line in lines:
-        console.print(line)
-    drawn = console.export_svg(title=command)
-    # Nothing from elsewhere: whoever has no such font sees another one.
-    (FOLDER / f"{name}.svg").write_text(re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL))
+@contextmanager
+def terminal(host: Host, command: str) -> Iterator[str]:
+    """A terminal with a shell on a host, into which a command was typed; its name for tmux."""
+    name = f"p{time.monotonic_ns()}"
+    size = ("-x", str(WIDTH), "-y", str(HEIGHT))
+    tmux("new-session", "-d", "-s", name, *size, "--", *host.ssh("bash --norc", tty=True))
+    try:
+        until(name, r"\$|#")
+        tmux("send-keys", "-t", name, f"PS1='{_PROMPT}'; export TERM=xterm-256color; clear", "Enter")
+        until(name, rf"\A{_PROMPT.strip()}")
+        tmux("send-keys", "-t", name, command, "Enter")
+        yield name
+    finally:
+        tmux("kill-session", "-t", name)
 
 
-def table(console_width: int) -> list[Text]:
-    console = Console(width=console_width, force_terminal=True, highlight=False)
-    return [*rows.on_terminal(ROWS, _STYLE, NOW, console), *(Text(line) for line in rows.explained(ROWS))]
+def tmux(*words: str) -> str:
+    return subprocess.run([*_SERVER, *words], check=True, capture_output=True, text=True, timeout=20).stdout
 
 
-def streams() -> Progress:
-    """Three streams under way, as the columns of zrep.cli.progress show them."""
-    now = [0.0]
-    bars = Progress(*progress.columns(), get_time=lambda: now[0])
-    shares = {"tank/data@zrep_00002a": 0.42, "tank/mail@zrep_000017": 0.81, "tank/vm/web@zrep_000003": 0.1}
-    tasks = {bars.add_task(stream, total=5 * _G): share for stream, share in shares.items()}
-    for now[0] in map(float, range(61)):
-        for task, share in tasks.items():
-            bars.update(task, completed=int(5 * _G * share * now[0] / 60))
-    return bars
+def until(name: str, wanted: str, seconds: float = 60) -> str:
+    """The screen, colours and all, once it shows what is wanted."""
+    give_up = time.monotonic() + seconds
+    while not re.search(wanted, tmux("capture-pane", "-p", "-t", name)):
+        if time.monotonic() > give_up:
+            raise SystemExit(f"the terminal never showed {wanted}:\n{tmux('capture-pane', '-p', '-t', name)}")
+        time.sleep(0.2)
+    return tmux("capture-pane", "-e", "-p", "-t", name)
+
+
+def draw(picture: str, title: str, screen: str) -> None:
+    """A screen in the format of rich. Nothing from elsewhere: whoever has no such font sees another one."""
+    console = Console(record=True, width=WIDTH, force_terminal=True, highlight=False, file=open("/dev/null", "w"))  # noqa: SIM115  # as long as it draws
+    console.print(Text.from_ansi(screen.rstrip().removesuffix(_PROMPT.strip()).rstrip()))
+    drawn = console.export_svg(title=title)
+    (FOLDER / f"{picture}.svg").write_text(re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL))
+
+
+def answered(host: Host, command: str) -> str:
+    """The screen after a command, of the first time that its peer had room for an answer on the wire."""
+    for _ in range(4):
+        with terminal(host, command) as shown:
+            screen = until(shown, rf"NAME(?s:.*)\n{_PROMPT.strip()}")
+        if "wire to" not in screen:
+            break
+    return screen
+
+
+def prepared(lab: Lab) -> None:
+    """Pairs in both directions, one with a split copy, one that nobody syncs."""
+    alpha, beta = lab
+    for name in ("data", "mail", "backups", "vm/web", "home"):
+        alpha.run(f"zfs create -p tank/{name}; zrep init tank/{name} beta tank/{name}")
+    alpha.run("zrep failover tank/vm/web")
+    beta.run("zrep changeconfig --max-lag 1m tank/vm/web")
+    lab.cut(beta)
+    beta.run("zrep takeover -L --yes tank/home", timeout=120)
+    alpha.run("echo alone > /tank/home/file; zpool sync")
+    lab.heal()
+    alpha.run("zrep rejoin tank/home", timeout=120)
+    for name in ("data", "mail", "backups"):
+        alpha.run(f"zrep changeconfig --bwlimit 1M tank/{name}; head -c 90M /dev/urandom > /tank/{name}/file")
+    time.sleep(60)  # until the one that nobody syncs is late
 
 
 def main() -> None:
+    if not shutil.which("tmux"):
+        raise SystemExit("tmux is not installed: apt install tmux")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    terminal("status", "zrep status", table(100))
-    terminal(
-        "watch", "zrep status --watch", [Text("zrep on alpha, 12:00:00, every 2 s; q quits", style="dim"), *table(100)]
-    )
-    terminal("sync", "zrep sync -v all", [streams()])
+    lab = Lab.start()
+    alpha = lab["alpha"]
+    prepared(lab)
+    with terminal(alpha, "zrep sync -v all") as syncing:
+        until(syncing, r"(?s)(\d\d:\d\d.*){3}")
+        time.sleep(8)
+        draw("sync", "zrep sync -v all", until(syncing, r"(?s)(\d\d:\d\d.*){3}"))
+        draw("status", "zrep status", answered(alpha, "zrep status"))
+        with terminal(alpha, "zrep status --watch") as shown:
+            draw("watch", "zrep status --watch", until(shown, r"q quits\nNAME"))
+        page = alpha.run("zrep status --html").out
     browser = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), "")
     if not browser:
         print("no headless Chromium: the picture of status --html stays as it is", file=sys.stderr)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "page.html"
-        path.write_text(page.page(ROWS, rows.style("", False, False, "", "", "auto"), "alpha", NOW))
-        words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,360"]
+        path.write_text(page)
+        words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,480"]
         picture = FOLDER / "page.png"
         subprocess.run([*words, f"--screenshot={picture}", path.as_uri()], check=True, capture_output=True, timeout=60)
 
