@@ -185,7 +185,9 @@ def _refuse_known_elsewhere(session: Session, root: str, member: Member, base: S
             f"what was written here alone has been sent on under the tag {known[0]}",
             filesystem=member.name,
             evidence=f"after @{base.name}; it would be in a split copy only, and that replica would have to drop it",
-            advice=f"if that is wanted: zrep rejoin -f {quote(root)}",
+            advice="end the others first: "
+            + ", ".join(f"zrep -t {tag} clear {quote(member.name)}" for tag in known)
+            + f"; or, to have it dropped there: zrep rejoin -f {quote(root)}",
         )
 
 
