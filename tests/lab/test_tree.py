@@ -301,8 +301,8 @@ class TestTree:
         silent(alpha, CRON)
         assert beta.run("zfs get -H -o value origin tank/t/a tank/t/b").lines == ["-", "-"]
         assert beta.run("zfs list -H -o guid tank/t/a tank/t/x tank/t/b").lines == before
-        found = beta.run("zfs get -H -o value origin tank/t/x tank/t/secret").lines
-        assert found == ["tank/t/a@of-x", "tank/t/b@of-secret"]
+        found = beta.run("zfs get -H -o value origin tank/t/secret tank/t/x").lines
+        assert found == ["tank/t/b@of-secret", "tank/t/a@of-x"]
         silent(alpha, CRON)
         beta.run("zfs load-key -L file:///root/key tank/t/b")
         live = " ".join(f"tank/t/{name}" for name in ("x", "a", "a/c", "b", "secret"))
