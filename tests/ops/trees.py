@@ -138,7 +138,8 @@ def picture(hosts: Hosts) -> dict[str, object]:
             rows = lines(
                 hosts, host, f"zfs get -Hp -o property,value readonly,canmount,mounted,type,encryptionroot {name}"
             )
-            if "readonly\ton" in rows:  # demoted, it stays mounted until the next boot
+            # Demoted, it stays mounted until the next boot; what is encrypted is not mounted by that.
+            if "readonly\ton" in rows or "encryptionroot\t-" not in rows:
                 rows = [row for row in rows if not row.startswith("mounted")]
             own = lines(hosts, host, f"zfs get -Hp -s local -o property,value zrep:master,zrep:epoch,zrep:gone {name}")
             own = ["zrep:gone" if line.startswith("zrep:gone") else line for line in own]
