@@ -114,6 +114,13 @@ class TestMounts:
         check(lab, Case("a directory that cannot be made", f"zrep failover {A}/c", REFUSED, lacks, on="beta"))
         alpha.run(f"zfs set mountpoint=/mnt/{A}/c {A}/c")
         silent(beta, f"zrep failover {A}/c")
+        # A role that has moved does not wait for a mount.
+        silent(beta, f"zrep failover {A}")
+        beta.run(f"zfs unmount {A}; mkdir -p /{A} && mount -t tmpfs tmpfs /{A}")
+        done = beta.run(f"zrep takeover -L --yes -f {A}", check=False)
+        assert (done.rc, f"umount '/{A}'" in done.err) == (REFUSED, True), done
+        done = beta.run(f"zrep takeover -L --yes -f {A}", check=False)
+        assert (done.rc, f"then on beta: zfs mount {A}" in done.err) == (0, True), done
 
 
 class TestPoolRoot:
