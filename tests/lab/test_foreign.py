@@ -31,6 +31,11 @@ class TestNames:
             assert max(own) < "zrep_000010"
         silent(alpha, f"zrep clear {A}")
         assert (snapshots(alpha, A), snapshots(beta, B)) == ([ALIKE], [ALIKE])
+        # Nor does the name of the replica, once another has it that is in no pair.
+        alpha.run(f"zrep init {A} beta tank/c")
+        beta.run("zfs rename tank/c tank/old && zfs create tank/c && zfs snapshot -o zrep:made=yes tank/c@zrep_000001")
+        assert f"{A}: tank/c on beta is in no pair; left alone" in alpha.run(f"zrep clear -v {A}").out
+        assert snapshots(beta, "tank/c") == ["zrep_000001"]
 
     def test_an_init_leaves_what_somebody_else_is_receiving(self, lab: Lab, hosts: Hosts) -> None:
         alpha, beta = hosts
