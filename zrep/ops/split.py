@@ -103,8 +103,8 @@ def refuse_split(session: Session, tree: Tree, members: Sequence[Member], bases:
             _refuse_pool_root(session, member, bases[member.name])
         if member.name not in bases:
             _refuse_other_pairs(session, member)
-        elif not session.options.force:
-            _refuse_known_elsewhere(session, tree.name, member, bases[member.name])
+        else:
+            _refuse_known_elsewhere(session, member, bases[member.name])
 
 
 def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
@@ -175,7 +175,7 @@ def _refuse_other_pairs(session: Session, member: Member) -> None:
         )
 
 
-def _refuse_known_elsewhere(session: Session, root: str, member: Member, base: Snapshot) -> None:
+def _refuse_known_elsewhere(session: Session, member: Member, base: Snapshot) -> None:
     """What leaves has been sent on under another tag, and said there to be safe: that its replica is to drop it is for
     a person to say."""
     held = {tag for snapshot in member.after(base) for tag in snapshot.holds} - {session.tag}
@@ -185,9 +185,7 @@ def _refuse_known_elsewhere(session: Session, root: str, member: Member, base: S
             f"what was written here alone has been sent on under the tag {known[0]}",
             filesystem=member.name,
             evidence=f"after @{base.name}; it would be in a split copy only, and that replica would have to drop it",
-            advice="end the others first: "
-            + ", ".join(f"zrep -t {tag} clear {quote(member.name)}" for tag in known)
-            + f"; or, to have it dropped there: zrep rejoin -f {quote(root)}",
+            advice="end the others first: " + ", ".join(f"zrep -t {tag} clear {quote(member.name)}" for tag in known),
         )
 
 
