@@ -14,7 +14,7 @@ from zrep.cli import monitors
 from zrep.cli.monitors import CRITICAL, OK, UNKNOWN, WARNING, Limits, nagios, prometheus
 from zrep.cli.status import form
 from zrep.core.errors import FailedError, UnreachableError, UsageError
-from zrep.core.state import Diagnosis, State
+from zrep.core.pair_state import Diagnosis, State
 from zrep.ops.list import Row
 
 MINUTE = 60

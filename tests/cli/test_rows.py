@@ -13,7 +13,7 @@ from tests.ops.hosts import Hosts
 from zrep.cli import document, rows
 from zrep.cli.fields import FIELDS, USUAL
 from zrep.core.errors import UsageError
-from zrep.core.state import Diagnosis, State
+from zrep.core.pair_state import Diagnosis, State
 from zrep.ops.list import Row
 from zrep.ops.status import status
 

@@ -10,9 +10,9 @@ from zrep.core.age import UNLESS_SET, judge_age, longest_lag
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import diagnose
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
+from zrep.core.pair_state import State
 from zrep.core.quantities import seconds
 from zrep.core.role import Intent, Role
-from zrep.core.state import State
 
 NOW, LIMIT = 1_800_000_000, 900
 MINUTES_20, SECOND, DAY = 1200, 1, 86400

@@ -13,9 +13,9 @@ from zrep.core.dataset import Member
 from zrep.core.diagnosis import diagnose, diagnose_alone
 from zrep.core.errors import BusyError, FailedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.pair import End
+from zrep.core.pair_state import Action, Diagnosis, State
 from zrep.core.repair import Repair, next_repair
 from zrep.core.role import Intent, Role
-from zrep.core.state import Action, Diagnosis, State
 
 A, B = "tank/a", "tank/b"
 TURNED = Role("beta", B, "alpha", A, master=True, savecount=5, epoch=2, gen=NEW, parents=(GEN,))

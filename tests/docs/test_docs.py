@@ -20,7 +20,7 @@ from zrep.cli.fields import FIELDS
 from zrep.cli.main import _GLOBAL_WITH_VALUE, _SHORT, _watch_seconds
 from zrep.core import errors
 from zrep.core.names import EXCLUDE, FOLLOWED, MADE, ROLE_PROPERTIES, SENT
-from zrep.core.state import State
+from zrep.core.pair_state import State
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

@@ -39,7 +39,7 @@ CHILDREN, PREFLIGHT, REJOIN, SYNC, TAGS, ASK_FIRST = (
     f"zrep/ops/{name}.py" for name in ("children", "preflight", "rejoin", "sync", "tags", "ask_first")
 )
 DATASET, DIAGNOSIS, DIAGNOSIS_DATA, FIRST, PLAN_SPLIT = (
-    f"zrep/core/{name}.py" for name in ("dataset", "diagnosis", "diagnosis_data", "plan_first", "plan_split")
+    f"zrep/core/{name}.py" for name in ("dataset", "diagnosis", "diagnosis_data", "plan_first_stream", "plan_split")
 )
 MUTATIONS = {
     "an intent log is not asked about": Mutation(

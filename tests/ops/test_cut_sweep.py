@@ -17,7 +17,7 @@ from tests.ops.judge import family
 from tests.ops.pairs import SYNC_ALL, A, B
 from tests.ops.plugin import CASES, one_in
 from tests.ops.test_crash import SCENARIOS, Scenario, applies
-from zrep.core.state import Action, State
+from zrep.core.pair_state import Action, State
 from zrep.ops.across import rejoin_there
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_check import Request

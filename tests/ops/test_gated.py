@@ -9,8 +9,8 @@ import pytest
 from tests.ops import pairs, trees
 from tests.ops.hosts import Hosts, ModelHost
 from tests.ops.pairs import SYNC_ALL, A, B, good
-from zrep.core.admission import Gate, refusal
 from zrep.core.errors import RefusedError
+from zrep.core.gate_rules import Gate, refusal
 from zrep.core.requests import Answer, Grant, Request
 from zrep.ops.init_check import Request as Init
 from zrep.ops.status import status

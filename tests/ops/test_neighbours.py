@@ -11,7 +11,7 @@ from tests.model import Host
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
-from zrep.core.state import State
+from zrep.core.pair_state import State
 from zrep.ops.init_check import Request
 from zrep.ops.status import status
 

@@ -10,7 +10,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit
 from tests.ops.test_cut_sweep import advised
-from zrep.core.state import State
+from zrep.core.pair_state import State
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_check import Request
 from zrep.ops.list import Row, listing

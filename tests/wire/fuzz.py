@@ -20,8 +20,8 @@ from msgspec import to_builtins
 from tests.wire import samples
 from tests.wire.mutate import mutated
 from tests.wire.test_ssh import LINES as COMMAND_LINES
-from zrep.core.admission import SEND_FLAGS, Gate, refusal, refused_receive, refused_send
 from zrep.core.errors import RefusedError
+from zrep.core.gate_rules import SEND_FLAGS, Gate, refusal, refused_receive, refused_send
 from zrep.core.requests import CarryOut, FindUnmakable, Grant, ReadStreamSize, Recall, Remember
 from zrep.wire import messages, ssh
 from zrep.wire.messages import Answered, Ask, Failed, MalformedError

@@ -12,8 +12,8 @@ import pytest
 
 from tests.host.test_wrapping import BEGIN, END, record, wrapping
 from tests.wire import fuzz
-from zrep.core.admission import Gate
 from zrep.core.errors import RefusedError, UsageError, ZrepError
+from zrep.core.gate_rules import Gate
 from zrep.core.pair import End
 from zrep.core.requests import CarryOut
 from zrep.core.settings import Settings

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from zrep.core.errors import FailedError, UsageError, ZrepError, printable, tagged
 from zrep.core.names import DEFAULT_TAG, spoken
+from zrep.core.pair_state import State
 from zrep.core.quantities import duration, seconds
-from zrep.core.state import State
 
 if TYPE_CHECKING:
     from zrep.ops.list import Row

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member
 from zrep.core.errors import FailedError, worst
+from zrep.core.pair_state import Diagnosis, State
 from zrep.core.quantities import duration, size
 from zrep.core.role import Role
-from zrep.core.state import Diagnosis, State
 
 UNLESS_SET = 2 * 86400
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from zrep.core.pair_state import Diagnosis, State
 from zrep.core.quantities import duration
-from zrep.core.state import Diagnosis, State
 
 # Seconds without a sync after which a filesystem that is busy is told of, whoever has the lock.
 BUSY_IS_NEWS = 600

@@ -11,11 +11,11 @@ from zrep.core.advice import command, init_again, of_half, of_pair, rejoin_again
 from zrep.core.dataset import Member
 from zrep.core.diagnosis_data import diagnose_data
 from zrep.core.errors import ZrepError
+from zrep.core.pair_state import Action, Diagnosis, State
 from zrep.core.place import differs, own_and_peer
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, Relation, SplitBrain, Stale, relate
 from zrep.core.repair import Repair, next_repair
 from zrep.core.role import LEGACY, PREPARED, Role
-from zrep.core.state import Action, Diagnosis, State
 
 # What one side knows of itself and the other cannot change.
 _DECIDED = frozenset(

@@ -9,11 +9,11 @@ from zrep.core import shape
 from zrep.core.advice import of_master
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.pair import End, newest_base, newest_common
+from zrep.core.pair_state import Diagnosis, State
 from zrep.core.quantities import size
 from zrep.core.repair import Repair, next_repair
 from zrep.core.role import Role
 from zrep.core.settings import FILTERS_FILE
-from zrep.core.state import Diagnosis, State
 
 # They could not be given to the peer's login shell.
 _NOT_IN_FILTERS = frozenset("'!\\\n")

@@ -17,7 +17,7 @@ from zrep.core.diagnosis_data import diagnose_data
 from zrep.core.names import MADE, RELAYED, SENT, bookmark_name, fits, is_bookmark, sequence_of
 from zrep.core.pair import End, Lane, Pair
 from zrep.core.plan_expire import expire_converged
-from zrep.core.plan_first import member_stream
+from zrep.core.plan_first_stream import member_stream
 from zrep.core.plan_hop import waiting
 from zrep.core.plan_keys import key_changed
 from zrep.core.plan_record import clear_intent, plan_complete_role

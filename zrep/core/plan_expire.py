@@ -11,9 +11,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
+from zrep.core.keep_rules import AHEAD, kept
 from zrep.core.pair import End, Lane
 from zrep.core.quantities import duration
-from zrep.core.retention import AHEAD, kept
 from zrep.core.rules import DEFAULT_SAVECOUNT, Rules, names_like, parse_schedule
 from zrep.core.steps import DestroySnapshots
 from zrep.core.tree import newest_upto

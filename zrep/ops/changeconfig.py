@@ -14,14 +14,14 @@ from zrep.core.diagnosis import diagnose_alone
 from zrep.core.errors import RefusedError, UsageError, ZrepError
 from zrep.core.names import EXCLUDE, ancestors, check_dataset, check_host
 from zrep.core.pair import End
+from zrep.core.pair_state import State
 from zrep.core.place import own_and_peer
-from zrep.core.plan_properties import plan_chosen
+from zrep.core.plan_copied_properties import plan_chosen
 from zrep.core.quantities import floor_bytes, seconds
 from zrep.core.relation import Unrelated, relate
 from zrep.core.requests import Identify, Lock
 from zrep.core.role import Role
 from zrep.core.rules import parse_patterns, parse_schedule
-from zrep.core.state import State
 from zrep.core.steps import InheritProperty, SetProperties, Step
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from shlex import quote
 
 from zrep.core.errors import RefusedError, ZrepError
-from zrep.core.state import State
+from zrep.core.pair_state import State
 from zrep.ops.doctor_checks import Finding, findings
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session

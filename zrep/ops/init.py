@@ -15,7 +15,7 @@ from zrep.core.errors import BusyError, FailedError, UsageError
 from zrep.core.names import EXCLUDE, ancestors, check_dataset, check_host
 from zrep.core.pair import End, Lane, next_snapshots, received_whole
 from zrep.core.plan_data import plan_stream
-from zrep.core.plan_first import first_stream
+from zrep.core.plan_first_stream import first_stream
 from zrep.core.plan_hop import next_hop
 from zrep.core.plan_init import (
     is_announced,

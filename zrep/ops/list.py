@@ -15,9 +15,9 @@ from zrep.core.moving import Moving, say, together
 from zrep.core.names import ancestors
 from zrep.core.neighbours import LeftOut, left_out
 from zrep.core.pair import lane_members
+from zrep.core.pair_state import Diagnosis, State
 from zrep.core.quantities import duration, size
 from zrep.core.role import Role
-from zrep.core.state import Diagnosis, State
 from zrep.core.tags import replica_under
 from zrep.ops.children import find_left_out
 from zrep.ops.memory import Memory, left_behind, moments, recall

@@ -19,13 +19,13 @@ from zrep.core.errors import BusyError, CutShortError, FailedError, RefusedError
 from zrep.core.names import DEFAULT_TAG
 from zrep.core.neighbours import LeftOut
 from zrep.core.pair import End, Lane, Pair, Tree, plain_tree
-from zrep.core.plan_first import member_stream
+from zrep.core.pair_state import ELSEWHERE, Diagnosis, State
+from zrep.core.plan_first_stream import member_stream
 from zrep.core.plan_hop import was_between
 from zrep.core.quantities import size, whole_number
 from zrep.core.requests import IsRunning, Lock, ReadTags, Unlock
 from zrep.core.role import Role
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
-from zrep.core.state import ELSEWHERE, Diagnosis, State
 from zrep.core.steps import Hold, SendStream, TakeSnapshot
 from zrep.host.local import Host, LocalHost, OwnHost, Watch
 from zrep.host.parallel import at_once, together

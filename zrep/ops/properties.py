@@ -5,7 +5,7 @@ from __future__ import annotations
 from shlex import quote
 
 from zrep.core.errors import FailedError, UnreachableError, ZrepError
-from zrep.core.plan_properties import plan_copied_properties, plan_copied_record
+from zrep.core.plan_copied_properties import plan_copied_properties, plan_copied_record
 from zrep.core.steps import Change, InheritProperty, SetProperties
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session

@@ -15,6 +15,7 @@ from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.mounts import within
 from zrep.core.pair import End, Tree, newest_common
+from zrep.core.pair_state import Action, State
 from zrep.core.plan_rejoin import has_landed, plan_become_replica, plan_forget
 from zrep.core.plan_role import by_mountpoint, own_readonly, place_of_mount, plan_keep_excluded, plan_mount_excluded
 from zrep.core.plan_split import Part, Split, find_split
@@ -22,7 +23,6 @@ from zrep.core.quantities import size
 from zrep.core.relation import Linked
 from zrep.core.requests import DIFFERENCES_KEPT, IsInUse, IsUnmodified, Lock, ReadDifferences, ReadUsers, Unlock
 from zrep.core.role import Role, intent_property
-from zrep.core.state import Action, State
 from zrep.core.steps import Mount, SetProperties, Step, Unmount
 from zrep.ops import hooks
 from zrep.ops.advance import converge_all

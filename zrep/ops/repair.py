@@ -6,6 +6,7 @@ from shlex import quote
 
 from zrep.core.errors import FailedError, UnreachableError
 from zrep.core.pair import End, Tree
+from zrep.core.pair_state import DATA, Action, Diagnosis, State
 from zrep.core.plan_data import plan_adopt
 from zrep.core.plan_record import clear_intent, plan_complete_role, plan_places
 from zrep.core.plan_role import (
@@ -18,7 +19,6 @@ from zrep.core.plan_role import (
     plan_stop,
 )
 from zrep.core.repair import Repair, next_repair
-from zrep.core.state import DATA, Action, Diagnosis, State
 from zrep.core.steps import InheritProperty, Mount, RemountWritable, Share, Unmount
 from zrep.core.tags import Roles, kept_read_only
 from zrep.ops import hooks

@@ -17,12 +17,12 @@ from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.moving import Moving, read_moving
 from zrep.core.neighbours import LeftOut
 from zrep.core.pair import End, Lane, Pair, Tree, newest_base, plain_tree
+from zrep.core.pair_state import Diagnosis, State
+from zrep.core.plan_copied_properties import kept
 from zrep.core.plan_keys import plan_keys
-from zrep.core.plan_properties import kept
 from zrep.core.quantities import duration, size
 from zrep.core.requests import ReadHolders
 from zrep.core.role import Role
-from zrep.core.state import Diagnosis, State
 from zrep.host.local import Host
 from zrep.host.parallel import start
 from zrep.ops.children import find_left_out

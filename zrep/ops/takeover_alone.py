@@ -18,12 +18,12 @@ from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
 from zrep.core.names import sequence_of
 from zrep.core.neighbours import some_names
 from zrep.core.pair import End, Tree
+from zrep.core.pair_state import State
 from zrep.core.plan_role import plan_forget_partial, plan_go_on_alone, plan_open, plan_take_alone
 from zrep.core.quantities import duration, size
 from zrep.core.requests import EndReceive, Lock
 from zrep.core.role import next_epoch
 from zrep.core.sets import Behind, beyond_set, plan_back_to_set
-from zrep.core.state import State
 from zrep.core.steps import TakeRole
 from zrep.host.process import ending
 from zrep.ops import hooks

@@ -12,10 +12,10 @@ from zrep.core.apply import after
 from zrep.core.dataset import Snapshot
 from zrep.core.diagnosis import diagnose
 from zrep.core.pair import End, Lane, Pair, Tree, plain_tree
+from zrep.core.pair_state import Diagnosis
 from zrep.core.plan_data import stages
 from zrep.core.relation import Relation, relate
 from zrep.core.role import Role
-from zrep.core.state import Diagnosis
 from zrep.core.steps import DestroySnapshots, Step
 from zrep.ops.execute import Executor
 

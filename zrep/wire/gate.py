@@ -1,5 +1,5 @@
 """The forced command of a key that is not trusted with the whole host: what its peer asks for is read as zrep would
-build it, judged by core/admission, and carried out; everything else is refused and logged.
+build it, judged by core/gate_rules, and carried out; everything else is refused and logged.
 
 The three command lines of wire/ssh are all that get in. No word of them is given to a shell: the programs are started
 from here, with the words that this side makes of what was read.
@@ -16,8 +16,8 @@ import syslog
 from collections.abc import Mapping, Sequence
 
 from zrep.core import shape
-from zrep.core.admission import RAW, Gate, refusal, refused_receive, refused_send, trimmed
 from zrep.core.errors import RefusedError, ZrepError, one_line
+from zrep.core.gate_rules import RAW, Gate, refusal, refused_receive, refused_send, trimmed
 from zrep.core.names import check_dataset
 from zrep.core.requests import Answer, Identity, Request
 from zrep.core.settings import Settings

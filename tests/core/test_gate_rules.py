@@ -8,8 +8,8 @@ import pytest
 
 from zrep.core import requests as asked
 from zrep.core import steps
-from zrep.core.admission import Gate, refusal, refused_receive, refused_send, refused_step, trimmed
 from zrep.core.dataset import Member, Value
+from zrep.core.gate_rules import Gate, refusal, refused_receive, refused_send, refused_step, trimmed
 from zrep.core.pair import End
 from zrep.core.requests import NO_GENERATION, Request
 from zrep.core.role import Role

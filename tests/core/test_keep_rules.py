@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from tests.core.make import MASTER, REPLICA, TAG, member
 from zrep.core.dataset import Member, Snapshot
+from zrep.core.keep_rules import kept
 from zrep.core.pair import End
 from zrep.core.plan_expire import Expiry, expire_end
-from zrep.core.retention import kept
 from zrep.core.rules import Rules, parse_patterns, parse_schedule
 
 START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
