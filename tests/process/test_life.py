@@ -88,7 +88,8 @@ def test_a_peer_that_is_cut_off_costs_one_line_and_no_snapshot(world: World, zre
     ("arguments", "code", "says"),
     [
         (("sync", "tank/nothing"), 3, "no such filesystem"),
-        (("sync", "bad@name"), 2, "is a snapshot"),
+        (("sync", "bad@name"), 2, "never rolled back to an older snapshot"),
+        (("status", "bad@name"), 2, "is a snapshot"),
         (("sync",), 2, "FS"),
         (("nonsense",), 2, "nonsense"),
         (("-t", "UPPER", "sync", "all"), 2, "cannot be a tag"),
