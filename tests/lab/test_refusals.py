@@ -148,7 +148,15 @@ class TestNames:
     def test_in_no_pair(self, quiet: Lab, case: Case) -> None:
         one_line(quiet.alpha.run(case.command, check=False), case)
 
-    @rows(of(COMMANDS, "tank/a@zrep_000001", USAGE, "tank/a@zrep_000001 is a snapshot"))
+    @rows(
+        of(
+            tuple(command for command in COMMANDS if not command.startswith("sync ")),
+            "tank/a@zrep_000001",
+            USAGE,
+            "tank/a@zrep_000001 is a snapshot",
+        )
+        + of(("sync {}", "sync -f {}"), "tank/a@zrep_000001", USAGE, "tank/a: .*never rolled back to an older snapshot")
+    )
     def test_a_snapshot_is_no_filesystem(self, quiet: Lab, case: Case) -> None:
         one_line(quiet.alpha.run(case.command, check=False), case)
 
