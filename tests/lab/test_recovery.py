@@ -61,7 +61,9 @@ def modified(lab: Lab) -> None:
 def without_base(lab: Lab) -> None:
     alpha, beta = linked(lab)
     beta.run("zfs release zrep tank/b@zrep_000001")
-    alpha.run("zfs release zrep tank/a@zrep_000001; zfs destroy tank/a@zrep_000001")
+    alpha.run(
+        "zfs release zrep tank/a@zrep_000001; zfs destroy tank/a@zrep_000001; zfs destroy tank/a#zrep:zrep_000001"
+    )
 
 
 def of_the_shell(lab: Lab) -> None:

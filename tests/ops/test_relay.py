@@ -76,6 +76,19 @@ def test_what_it_has_passed_on_is_held_on_both_sides_and_expires_there(chain: Ho
     assert len(names(chain, "gamma", C)) <= 3  # with the administrator's, which the first stream brought
 
 
+@pytest.mark.parametrize("new", ["kept-by-hand", "onward_0000001", "daily_20261127"])
+def test_what_somebody_has_renamed_is_his_although_a_relay_brought_it(chain: Hosts, new: str) -> None:
+    """Simulation, seed 103422295: the mark of a relay stays with a snapshot whatever it is called."""
+    good(chain.run("gamma", pairs.changing(C, Config(savecount=2)), tag=ONWARD))
+    passed_on(chain, "n0")
+    oldest = names(chain, "gamma", C)[0]
+    passed_on(chain, "n1")
+    chain["gamma"].sh(f"zfs rename {C}@{oldest} {C}@{new}")
+    for number in range(2, 6):
+        passed_on(chain, f"n{number}")
+    assert new in names(chain, "gamma", C)
+
+
 def test_expire_on_it_never_takes_the_base_of_the_next(chain: Hosts) -> None:
     for host, name in ALPHA_BETA:
         good(chain.run(host, pairs.changing(name, Config(savecount=1))))

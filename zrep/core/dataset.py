@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core import shape
-from zrep.core.names import MADE, SENT, sequence_of
+from zrep.core.names import MADE, SENT, is_of_a_tag, sequence_of
 from zrep.core.place import NOWHERE, PLACES
 from zrep.core.quantities import floor_bytes, whole_number
 from zrep.core.role import HERE, PEER, UNKNOWN, Intent, Role
@@ -51,10 +51,10 @@ class Snapshot(Struct, frozen=True, array_like=True):
     def own(self, tag: str) -> bool:
         """Whether zrep has made it, under a tag: by its name and a mark. The mark of its making does not travel with an
         increment; what has arrived is held, and marked as sent. What a relay has brought has the name that it was given
-        under another tag."""
-        return self.relayed or (
-            sequence_of(tag, self.name) is not None and (self.made or self.sent is not None or tag in self.holds)
-        )
+        under another tag; the mark of that stays with what somebody has renamed since, which is his."""
+        if self.relayed:
+            return is_of_a_tag(self.name)
+        return sequence_of(tag, self.name) is not None and (self.made or self.sent is not None or tag in self.holds)
 
 
 class PoolSpace(Struct, frozen=True):
@@ -214,7 +214,7 @@ class Member(Struct, frozen=True):
         goes before and after a snapshot that is known in one sequence is too."""
         named = [snapshot for snapshot in self.snapshots if sequence_of(tag, snapshot.name) is not None]
         own = {snapshot.guid for snapshot in named if snapshot.own(tag) or snapshot.guid in known}
-        own |= {snapshot.guid for snapshot in self.snapshots if snapshot.relayed}
+        own |= {snapshot.guid for snapshot in self.snapshots if snapshot.relayed and snapshot.own(tag)}
         if self.role.paired and not self.role.gen:
             own |= _in_sequence(tag, self.snapshots, own) | _in_sequence(tag, self.snapshots[::-1], own)
         return tuple(snapshot for snapshot in self.snapshots if snapshot.guid in own)

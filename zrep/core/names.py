@@ -213,6 +213,15 @@ def sequence_of(tag: str, snapshot: str) -> int | None:
     return number if number is not None and snapshot_name(tag, number) == snapshot else None
 
 
+# What snapshots of zrep are called under any tag; a split copy ends in one.
+_OF_A_TAG = re.compile(r"[a-z0-9][a-z0-9._-]*_(?:[0-9a-f]{6}|split_[0-9]+)")
+
+
+def is_of_a_tag(snapshot: str) -> bool:
+    """Whether zrep could have given a snapshot its short name, under whatever tag."""
+    return _OF_A_TAG.fullmatch(snapshot) is not None
+
+
 def next_sequence(tag: str, own: Iterable[str], taken: Iterable[str] = ()) -> int:
     """One higher than the highest of zrep's snapshots, by short name, or the next one whose name is not taken. A number
     that no pair gets to, as somebody may have given one, does not count: the next one after it would be too long."""

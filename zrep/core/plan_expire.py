@@ -4,7 +4,6 @@ and nothing needs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 
 from msgspec import Struct
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.keep_rules import AHEAD, kept
+from zrep.core.names import is_of_a_tag
 from zrep.core.pair import End, Lane
 from zrep.core.quantities import duration
 from zrep.core.rules import DEFAULT_SAVECOUNT, Rules, names_like, parse_schedule
@@ -24,8 +24,6 @@ _FEW = 10
 _SHARE = 4
 # Names in one command: an argument has at most 128 KiB, and a name 255 bytes.
 _MOST_NAMES = 400
-# What zrep's snapshots under another tag are called, and its own where it has marked none.
-_OF_A_TAG = re.compile(r"[a-z0-9][a-z0-9._-]*_(?:[0-9a-f]{6}|split_[0-9]+)")
 
 
 class Verdict(Struct, frozen=True):
@@ -136,7 +134,8 @@ def _series(member: Member, own: set[str]) -> list[list[Snapshot]]:
     """The snapshots that the rules are about, oldest first: zrep's own are one series, those of others one for each
     pattern that asks for them."""
     found = [[snapshot for snapshot in member.snapshots if snapshot.guid in own]]
-    others = [s for s in member.snapshots if s.guid not in own and not _OF_A_TAG.fullmatch(s.name)]
+    # What is called as zrep's are may be those of another tag, or its own where it has marked none.
+    others = [s for s in member.snapshots if s.guid not in own and not is_of_a_tag(s.name)]
     for pattern in member.role.foreign:
         found.append([snapshot for snapshot in others if names_like(pattern).fullmatch(snapshot.name)])
         others = [snapshot for snapshot in others if snapshot not in found[-1]]

@@ -3,16 +3,11 @@ one on the way there."""
 
 from __future__ import annotations
 
-import re
-
 from msgspec import Struct
 
 from zrep.core.dataset import NO_TOKEN, Snapshot, TokenContents
-from zrep.core.names import sequence_of
+from zrep.core.names import is_of_a_tag, sequence_of
 from zrep.core.pair import Lane
-
-# What zrep's snapshots under any tag are called.
-_OF_A_TAG = re.compile(r"[a-z0-9][a-z0-9._-]*_(?:[0-9a-f]{6}|split_[0-9]+)")
 
 
 class Hop(Struct, frozen=True):
@@ -24,7 +19,7 @@ class Hop(Struct, frozen=True):
 
 def of_others(snapshot: Snapshot) -> bool:
     """Whether a snapshot is no zrep's, by its name: each pair moves its own."""
-    return not _OF_A_TAG.fullmatch(snapshot.name)
+    return not is_of_a_tag(snapshot.name)
 
 
 def waiting(lane: Lane, after: Snapshot) -> bool:
