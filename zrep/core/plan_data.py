@@ -36,6 +36,7 @@ from zrep.core.steps import (
     Step,
     made,
 )
+from zrep.core.tree import newest_upto
 
 # Properties travel with the first full stream only. The first property-carrying receive into a dataset that was
 # never received with properties drops every local property it has, -x or not (seen on OpenZFS 2.3.2): an old
@@ -240,8 +241,9 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
     if not target.readonly:
         # Somebody, or a forced takeover that was cut, left it writable: a replica is read-only until promoted.
         steps.append(SetProperties(End.TARGET, (target.name,), (("readonly", "on"),)))
-    steps += _release_others(End.TARGET, target, lane.tag, at_target)
-    steps += _release_others(End.SOURCE, source, lane.tag, base)
+    of_set = _of_complete_set(lane)
+    steps += release_others(End.TARGET, [(target, at_target)], lane.tag, of_set)
+    steps += release_others(End.SOURCE, [(source, base)], lane.tag, of_set)
     steps += plan_left_over(lane)
     steps += plan_bookmarks(lane, base)
     if expire:
@@ -341,12 +343,24 @@ def stages(steps: Sequence[Step]) -> tuple[tuple[tuple[Step, ...], ...], ...]:
     return tuple(parts for stage in found if (parts := tuple(tuple(part) for part in stage if part)))
 
 
-def _release_others(end: End, member: Member, tag: str, base: Snapshot) -> list[Step]:
-    """Let go of what is older than the base; a newer one of ours is a stream that has still to arrive."""
+def _of_complete_set(lane: Lane) -> str:
+    """The guid of what the target of a lane has of the newest complete set of its tree, "" where it is in none. It is
+    held on both sides until a later set is complete: should the master be lost before, the tree goes back to it, and
+    it is the base then."""
+    role = lane.target.role
+    in_tree = role.recursive or role.within
+    found = newest_upto(lane.tag, lane.ours(End.TARGET), role.complete) if in_tree else None
+    return found.guid if found else ""
+
+
+def release_others(end: End, members: Iterable[tuple[Member, Snapshot]], tag: str, of_set: str = "") -> list[Step]:
+    """Let go of what is older than the base of each member; a newer one of ours is a stream that has still to arrive.
+    of_set: the guid of one that stays held."""
     old = tuple(
         f"{member.name}@{snapshot.name}"
+        for member, base in members
         for snapshot in member.snapshots
-        if tag in snapshot.holds and snapshot.createtxg < base.createtxg
+        if tag in snapshot.holds and snapshot.createtxg < base.createtxg and snapshot.guid != of_set
     )
     return [Release(end, tag, old)] if old else []
 

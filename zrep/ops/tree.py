@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from zrep.core.errors import FailedError, ZrepError
 from zrep.core.names import ancestors, sequence_of
 from zrep.core.pair import End
-from zrep.core.plan_data import plan_advance
+from zrep.core.plan_data import plan_advance, release_others
 from zrep.core.plan_keys import plan_keys
 from zrep.core.steps import SetProperties, Step, Unmount
 from zrep.core.tree import next_change
@@ -127,12 +127,18 @@ def place_keys(session: Session, view: View) -> View:
 
 
 def record_set(session: Session, view: View) -> None:
-    """Record on the replica of which moment it has every member: that of the newest snapshot that any has."""
-    bases = [base.name for lane in view.pair.lanes if (base := lane.base) is not None]
-    numbered = [(sequence_of(view.tag, name) or 0, name) for name in bases]
+    """Record on the replica of which moment it has every member: that of the newest snapshot that any has. What was
+    held of the set before is let go of then; should that not come about, the next run does."""
+    bases = [(lane, base) for lane in view.pair.lanes if (base := lane.base) is not None]
+    numbered = [(sequence_of(view.tag, base.name) or 0, base.name) for _, base in bases]
     newest = max(numbered, default=(0, ""))[1]
-    if newest and newest != view.pair.target.role.complete:
-        view.do([SetProperties(End.TARGET, (view.pair.target.name,), ((f"{view.tag}:set", newest),))])
+    if not newest or newest == view.pair.target.role.complete:
+        return
+    steps: list[Step] = [SetProperties(End.TARGET, (view.pair.target.name,), ((f"{view.tag}:set", newest),))]
+    for end in End:
+        known = [(lane.at(end), lane.at(end).by_guid(base.guid)) for lane, base in bases]
+        steps += release_others(end, [(member, base) for member, base in known if base], view.tag)
+    view.do(steps)
 
 
 def folded(view: View, outcomes: Iterable[Outcome]) -> list[Outcome]:
