@@ -11,7 +11,10 @@ from tests.ops import pairs
 from tests.ops.hosts import CLOCK, Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, A, good
 from zrep.core.busy import Holder
+from zrep.core.errors import RefusedError
 from zrep.core.requests import Lock, ReadHolders, Unlock
+from zrep.core.settings import Settings
+from zrep.host.locks import Locks
 from zrep.ops import sync
 from zrep.ops.init_check import Request
 from zrep.ops.pairs import Session
@@ -147,3 +150,13 @@ def test_a_lock_tells_who_has_it_and_nothing_once_it_is_free(hosts: Hosts) -> No
     assert other.ask(ReadHolders((A,))) == {A: ("", 0)}
     one.ask(Unlock((A,)))
     assert other.ask(ReadHolders((A,))) == {}
+
+
+def test_who_may_make_no_directory_for_locks_sees_nobody_at_work(hosts: Hosts, tmp_path: Path) -> None:
+    """As a user who only looks: root's locks are out of his sight."""
+    looks = hosts.local("alpha")
+    (tmp_path / "file").write_text("")
+    looks.locks = Locks(settings=Settings(run_directory=str(tmp_path / "file")))
+    assert looks.ask(ReadHolders((A,))) == {}
+    with pytest.raises(RefusedError, match="for the locks on"):
+        looks.ask(Lock((A,), 0.0, "zrep"))
