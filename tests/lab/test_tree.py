@@ -179,8 +179,7 @@ class TestTree:
             alpha.run(f"echo {name} > /{name}/alone")
         alpha.run(f"{DEVICE}; echo alone | dd of=$(ls /dev/zd* | head -n 1) conv=fsync 2> /dev/null")
         alpha.run("zfs create tank/t/x/new; echo new > /tank/t/x/new/alone; zpool sync")
-        for name in ("tank/t/secret", "tank/t/secret/in"):
-            beta.run(f"zfs load-key -L file:///root/key {name}")
+        beta.run("zfs load-key -L file:///root/key tank/t/secret")
         alone(beta, "tank/t")
         beta.run("echo beta > /tank/t/x/on-beta; echo beta > /tank/t/secret/in/on-beta; zpool sync")
         tail = [alpha.run(f"cd /tank/t/{name} && {FILES}").out for name in ("x", "x/mid/low", "x/new")]
