@@ -386,7 +386,10 @@ class TestTree:
         lab.heal()
         arrived = beta.run("zfs list -H -r -t snapshot -o name,guid,createtxg tank/t").lines
         assert 5 <= len(arrived) < 21
-        silent(alpha, "zrep init -r tank/t beta tank/t")
+        # Whoever received at the other end finds out only after a while that nobody sends any more.
+        again = "zrep init -r tank/t beta tank/t 2> /root/said; ended=$?; [ $ended = 4 ] || break; sleep 2"
+        done = alpha.run(f"for n in $(seq 60); do {again}; done; cat /root/said; exit $ended", check=False, timeout=300)
+        assert (done.rc, done.out) == (0, ""), done
         now = beta.run("zfs list -H -r -t snapshot -o name,guid,createtxg tank/t").lines
         assert (len(now), set(arrived) - set(now)) == (21, set())
         assert sums(beta) == sums(alpha)
