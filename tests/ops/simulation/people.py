@@ -158,6 +158,7 @@ class People(Runs):
         wire = hosts.line
         wire.reset()
         wire.cut = self.cut or bool(self.down)
+        self.around.begin([(SPARE, name)])  # a lease that has run out makes a copy read-only, and may
         ended = hosts.run(SPARE, COMMANDS[command](name), force=command.endswith(" -f"), tag=pair.tag)
         self.history.append(f"{SPARE}: {command} {name}: {ended.code} {ended.text[:200]}")
         counted[f"on an image, {command}: {ended.code}"] += 1
