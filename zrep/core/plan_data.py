@@ -241,9 +241,8 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
     if not target.readonly:
         # Somebody, or a forced takeover that was cut, left it writable: a replica is read-only until promoted.
         steps.append(SetProperties(End.TARGET, (target.name,), (("readonly", "on"),)))
-    of_set = _of_complete_set(lane)
-    steps += release_others(End.TARGET, [(target, at_target)], lane.tag, of_set)
-    steps += release_others(End.SOURCE, [(source, base)], lane.tag, of_set)
+    steps += plan_release(lane, End.TARGET)
+    steps += plan_release(lane, End.SOURCE)
     steps += plan_left_over(lane)
     steps += plan_bookmarks(lane, base)
     if expire:
@@ -343,6 +342,13 @@ def stages(steps: Sequence[Step]) -> tuple[tuple[tuple[Step, ...], ...], ...]:
     return tuple(parts for stage in found if (parts := tuple(tuple(part) for part in stage if part)))
 
 
+def plan_release(lane: Lane, end: End) -> list[Release]:
+    """Let go, at one end of a lane, of what no stream begins at and no tree goes back to any more."""
+    member, base = lane.at(end), lane.base
+    own = member.by_guid(base.guid) if base else None
+    return release_others(end, [(member, own)], lane.tag, _of_complete_set(lane)) if own else []
+
+
 def _of_complete_set(lane: Lane) -> str:
     """The guid of what the target of a lane has of the newest complete set of its tree, "" where it is in none. It is
     held on both sides until a later set is complete: should the master be lost before, the tree goes back to it, and
@@ -353,7 +359,7 @@ def _of_complete_set(lane: Lane) -> str:
     return found.guid if found else ""
 
 
-def release_others(end: End, members: Iterable[tuple[Member, Snapshot]], tag: str, of_set: str = "") -> list[Step]:
+def release_others(end: End, members: Iterable[tuple[Member, Snapshot]], tag: str, of_set: str = "") -> list[Release]:
     """Let go of what is older than the base of each member; a newer one of ours is a stream that has still to arrive.
     of_set: the guid of one that stays held."""
     old = tuple(

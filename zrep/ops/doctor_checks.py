@@ -15,10 +15,11 @@ from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.mounts import in_the_way
 from zrep.core.names import ancestors, pool_of
 from zrep.core.pair import End
+from zrep.core.plan_data import plan_release
 from zrep.core.plan_role import plan_closed
 from zrep.core.quantities import size, whole_number
 from zrep.core.requests import Dial, ReadFeatures, ReadRights, ReadSchedule, ReadSessionLimit
-from zrep.core.steps import InheritProperty, Release, SetProperties, Step
+from zrep.core.steps import InheritProperty, SetProperties, Step
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out
 from zrep.ops.pairs import Session
@@ -160,17 +161,17 @@ def _left_over(view: View) -> Iterator[Finding]:
 
 
 def _old_holds(lane: View, end: End, host: Host) -> Iterator[Finding]:
-    base = lane.lane.base
-    member = lane.lane.at(end)
+    member, base = lane.lane.at(end), lane.lane.base
     own = member.by_guid(base.guid) if base else None
-    held = [s.name for s in member.snapshots if own and lane.tag in s.holds and s.createtxg < own.createtxg]
-    if held and own and lane.tag in own.holds:
-        full = tuple(f"{member.name}@{name}" for name in held)
+    if own is None or lane.tag not in own.holds:
+        return
+    for step in plan_release(lane.lane, end):
+        names = [full.partition("@")[2] for full in step.snapshots]
         yield _found(
-            f"{len(held)} snapshots of {member.name} on {host.name} are held that no stream begins at",
-            evidence=", ".join(f"@{name}" for name in held[:3]),
-            advice=f"on {host.name}: zfs release {lane.tag} {join(full)}",
-            fix=(Release(end, lane.tag, full),),
+            f"{len(names)} snapshots of {member.name} on {host.name} are held that no stream begins at",
+            evidence=", ".join(f"@{name}" for name in names[:3]),
+            advice=f"on {host.name}: zfs release {lane.tag} {join(step.snapshots)}",
+            fix=(step,),
         )
 
 
