@@ -12,7 +12,7 @@ from tests.ops.hosts import Hosts, Mode, name_of
 from tests.ops.judge import base, find, held
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from tests.ops.plugin import thorough
-from tests.ops.test_crash import applies
+from tests.ops.test_crash import cut_at_each
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_check import Request
 
@@ -205,16 +205,7 @@ def test_cut_anywhere_it_goes_on(hosts: Hosts, mode: Mode, first: bool) -> None:
         good(hosts.run("alpha", ALL))
         taken(hosts, "one", "two")
     work = ALL if first else SYNC_ALL
-    dumped = hosts.world.dump()
-    hosts.wire.reset()
-    good(hosts.run("alpha", work))
-    found = [at for at, command in enumerate(hosts.wire.log) if applies(mode, command)]
-    assert found or mode is Mode.PART
-    for at in found:
-        hosts.load(dumped)
-        hosts.wire.reset(mode, at)
-        hosts.run("alpha", work)
-        hosts.wire.heal()
+    for _ in cut_at_each(hosts, work, mode):
         linked = find(hosts, "beta", B)
         begun = value(hosts, "alpha", A, "zrep:inprogress") not in ("", "-")
         if first and (begun or linked is None or "zrep:gen" not in linked.props):

@@ -12,7 +12,7 @@ from tests.ops.hosts import Hosts, Mode, name_of
 from tests.ops.judge import base, find, held
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from tests.ops.plugin import thorough
-from tests.ops.test_crash import applies
+from tests.ops.test_crash import cut_at_each
 from zrep.ops.clear import clear
 from zrep.ops.init_check import Request
 
@@ -215,16 +215,7 @@ def test_cut_anywhere_it_goes_on(hosts: Hosts, mode: Mode) -> None:
     pairs.linked(hosts)
     pairs.written(hosts)
     destroyed(hosts)
-    dumped = hosts.world.dump()
-    hosts.wire.reset()
-    good(hosts.run("alpha", SYNC_ALL))
-    found = [at for at, command in enumerate(hosts.wire.log) if applies(mode, command)]
-    assert found or mode is Mode.PART
-    for at in found:
-        hosts.load(dumped)
-        hosts.wire.reset(mode, at)
-        hosts.run("alpha", SYNC_ALL)
-        hosts.wire.heal()
+    for _ in cut_at_each(hosts, SYNC_ALL, mode):
         good(hosts.run("alpha", SYNC_ALL))
         assert "" not in streams(hosts)
         assert data(hosts, "beta", B) == data(hosts, "alpha", A)

@@ -312,6 +312,22 @@ def applies(mode: Mode, command: Command) -> bool:
     return True
 
 
+def cut_at_each(hosts: Hosts, work: Work, mode: Mode) -> Iterator[None]:
+    """Run on alpha with the fault at each command that it means anything at, from the same beginning, one after the
+    other; the link is whole again after each."""
+    dumped = hosts.world.dump()
+    hosts.wire.reset()
+    good(hosts.run("alpha", work))
+    found = [at for at, command in enumerate(hosts.wire.log) if applies(mode, command)]
+    assert found or mode is Mode.PART
+    for at in found:
+        hosts.load(dumped)
+        hosts.wire.reset(mode, at)
+        hosts.run("alpha", work)
+        hosts.wire.heal()
+        yield
+
+
 def changes_nothing(command: Command) -> bool:
     return not command.stream and (command.argv[1] in READS or command.argv[0] == "zpool")
 

@@ -82,7 +82,7 @@ def received(
     # A mark travels with the other properties: not with an increment.
     marked = sent.made and not (onto or step.token) and bool(_CARRIES_PROPERTIES & set(step.options))
     if source.encrypted and _RAW & set(step.options):  # with its key, as that is wrapped now
-        host.change(step.target, {key: source.properties[key] for key in ("pbkdf2salt",) if key in source.properties})
+        host.change(step.target, _salt(source))
     host.forget_partial(step.target)
     host.add_snapshot(step.target, replace(arrived, written=sum(between), made=marked))
     host.change(step.target, {key: Value(value, "local") for key, value in step.override})
@@ -534,6 +534,11 @@ class _Host:
             self.change(dataset, {"written": Value(str(written), "-")})
 
 
+def _salt(source: Member) -> dict[str, Value]:
+    """What tells by which passphrase the key of a raw stream is wrapped, where it was read."""
+    return {key: value for key, value in source.properties.items() if key == "pbkdf2salt"}
+
+
 def _receive_first(host: _Host, step: steps.SendStream, source: Member) -> None:
     """Make the dataset that a full stream makes: not mounted, with the properties that travel, if they do. Sent raw it
     keeps its encryption, under a root of its own whose key nobody has loaded; else it has that of its parent."""
@@ -541,7 +546,7 @@ def _receive_first(host: _Host, step: steps.SendStream, source: Member) -> None:
     if source.encrypted and _RAW & set(step.options):
         root, status = Value(step.target, "-"), Value("unavailable", "-")
         native |= {"encryption": source.properties["encryption"], "encryptionroot": root, "keystatus": status}
-        native |= {key: source.properties[key] for key in ("pbkdf2salt",) if key in source.properties}
+        native |= _salt(source)
     host.create(step.target, native)
     if _CARRIES_PROPERTIES & set(step.options):
         left_out = {*step.exclude, *(key for key, _ in step.override), "volsize"}

@@ -173,10 +173,10 @@ def refused_step(gate: Gate, step: steps.Step, paired: Paired) -> str:
             return "to destroy anything: this side keeps it" if gate.keep else _own(names)
         case steps.Bookmark(snapshot=name, bookmark=mark):
             same = name.partition("@")[0] == mark.partition("#")[0]
-            own = _bookmarks((mark,)) if same else "a bookmark of another dataset"
+            own = _own_bookmark(mark) if same else "a bookmark of another dataset"
             return _needs(gate, "send") or own
         case steps.DestroyBookmark(bookmark=mark):
-            return "to destroy anything: this side keeps it" if gate.keep else _bookmarks((mark,))
+            return "to destroy anything: this side keeps it" if gate.keep else _own_bookmark(mark)
         case steps.TakeSnapshot(snapshots=names):
             return _needs(gate, "send") or _own(name.partition("@")[2] for name in names)
         case steps.RenameSnapshot(snapshot=name, new=new):
@@ -247,12 +247,11 @@ def _own(names: Iterable[str]) -> str:
     return next((f"anything with @{name:.100}" for name in names if not _OWN_SNAPSHOT.fullmatch(name)), "")
 
 
-def _bookmarks(names: Iterable[str]) -> str:
-    """Bookmarks that are not called as zrep's own are."""
-    kept = (name.partition("#")[2] for name in names)
-    return next(
-        (f"anything with #{name:.100}" for name in kept if not is_tag(name.partition(":")[0] * (":" in name))), ""
-    )
+def _own_bookmark(full: str) -> str:
+    """A bookmark that is not called as zrep's own are."""
+    name = full.partition("#")[2]
+    tag, colon, _ = name.partition(":")
+    return "" if colon and is_tag(tag) else f"anything with #{name:.100}"
 
 
 def _snapshot_of(request: asked.Request[Any]) -> list[str]:

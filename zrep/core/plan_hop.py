@@ -51,10 +51,8 @@ def next_hop(lane: Lane, token: TokenContents = NO_TOKEN) -> Hop | None:
 def was_between(lane: Lane, arrived: Snapshot) -> bool:
     """Whether a stream that has brought a snapshot may have brought others on the way."""
     base = lane.base
-    ahead = lane.source.after(base) if base else ()
-    return len([s for s in ahead if s.createtxg < arrived.createtxg]) > 0 and all(
-        of_others(s) for s in ahead if s.createtxg < arrived.createtxg
-    )
+    between = [s for s in lane.source.after(base) if s.createtxg < arrived.createtxg] if base else []
+    return bool(between) and all(map(of_others, between))
 
 
 def name_taken(lane: Lane, hop: Hop) -> Snapshot | None:
@@ -62,7 +60,7 @@ def name_taken(lane: Lane, hop: Hop) -> Snapshot | None:
     base = lane.base
     start = base.createtxg if base else 0
     for snapshot in lane.source.snapshots:
-        brought = start < snapshot.createtxg < hop.snapshot.createtxg if hop.between else False
+        brought = hop.between and start < snapshot.createtxg < hop.snapshot.createtxg
         there = lane.target.by_name(snapshot.name)
         named = brought or (snapshot.guid == hop.snapshot.guid and sequence_of(lane.tag, snapshot.name) is None)
         if named and there is not None and there.guid != snapshot.guid:
