@@ -7,7 +7,19 @@ import sys
 import time
 from pathlib import Path
 
-from zrep.host.procfs import runs_of_receives
+from zrep.host.procfs import read, runs_of_receives
+
+
+def runs_once_it_waits(pid: int, deadline: float) -> int:
+    """How often the receives into tank/b have gone on, read while it is asleep (state S of proc_pid_stat(5)) and
+    again a moment later: the kernel shows it asleep before it counts the sleep."""
+    while True:
+        assert time.monotonic() < deadline
+        before = runs_of_receives({"tank/b"})
+        time.sleep(0.05)
+        asleep = read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] == "S"
+        if asleep and 0 < before == runs_of_receives({"tank/b"}):
+            return before
 
 
 def test_a_receive_whose_bytes_arrive_has_gone_on(tmp_path: Path) -> None:
