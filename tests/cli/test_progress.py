@@ -89,13 +89,13 @@ WAITING = """
     from zrep.core.steps import Hold
     from zrep.core.pair import End
 
-    progress._PATIENCE = 0.2
+    progress._PATIENCE = 0.5
     lines = progress.StreamLines()
     with lines.asking("beta", Lock(("tank/a",), 5.0, "zrep")):
         pass
     hold = CarryOut((Hold(End.SOURCE, "zrep", ("tank/a@x",)),))
     with lines.asking("beta", RunHooks("before-demote", {})), lines.asking("alpha", hold):
-        time.sleep(1.0)
+        time.sleep(2.0)
         print("said meanwhile")
     lines.close()
 """

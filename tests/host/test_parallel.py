@@ -13,6 +13,16 @@ import pytest
 from zrep.host.parallel import GroupCommit, at_once, together
 
 
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait until something is true.
+
+    Raises: AssertionError where it is not within a minute."""
+    give_up = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < give_up
+        time.sleep(0.005)
+
+
 def test_answers_come_in_order_and_no_more_run_than_may() -> None:
     running: list[int] = []
     most: list[int] = []
@@ -34,22 +44,21 @@ def test_answers_come_in_order_and_no_more_run_than_may() -> None:
 
 
 def test_the_first_error_is_raised_once_all_have_ended() -> None:
-    done = []
+    done: list[str] = []
 
-    def fail(seconds: float, what: str) -> Callable[[], None]:
+    def end(what: str, after: int) -> None:
+        wait_until(lambda: len(done) == after)
+        done.append(what)
+
+    def fail(what: str, after: int) -> Callable[[], None]:
         def do() -> None:
-            time.sleep(seconds)
-            done.append(what)
+            end(what, after)
             raise ValueError(what)
 
         return do
 
-    def end() -> None:
-        time.sleep(0.1)
-        done.append("three")
-
     with pytest.raises(ValueError, match="one"):
-        together(fail(0.05, "one"), fail(0, "two"), end)
+        together(fail("one", 1), fail("two", 0), lambda: end("three", 2))
     assert done == ["two", "one", "three"]
 
 
@@ -65,20 +74,28 @@ def interruptible() -> Iterator[None]:
 @pytest.mark.parametrize("trouble", [False, True], ids=["", "and what is to end them fails"])
 def test_an_interruption_waits_for_what_is_under_way_and_begins_nothing_new(trouble: bool) -> None:
     """Locks are given up after it."""
+    begun: list[str] = []
     done: list[str] = []
-    threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+    def interrupt() -> None:
+        wait_until(lambda: len(begun) == 2)
+        os.kill(os.getpid(), signal.SIGINT)
 
     def interrupted() -> None:
         done.append("interrupted")
         if trouble:
             raise RuntimeError
 
-    def work(seconds: float = 0.5) -> None:
-        time.sleep(seconds)
+    def work() -> None:
+        begun.append("work")
+        wait_until(lambda: bool(done))
         done.append("work")
 
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
     with pytest.raises(RuntimeError if trouble else KeyboardInterrupt):
-        at_once([work, lambda: work(0.2), work], 2, interrupted)
+        at_once([work] * 3, 2, interrupted)
+    interrupter.join()
     assert done == ["interrupted", "work", "work"]
 
 
@@ -90,7 +107,7 @@ def test_what_gathers_while_a_batch_is_under_way_is_the_next_batch() -> None:
         batches.append(sorted(numbers))
         if numbers == [0]:
             first.set()
-            time.sleep(0.2)
+            wait_until(lambda: len(rolling._ready) == 5)
         return [ValueError(str(number)) if number == 3 else None for number in numbers]
 
     rolling = GroupCommit(work)
@@ -110,7 +127,7 @@ def test_what_gathers_while_a_batch_is_under_way_is_the_next_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("linger", "expected"), [(5.0, [[0, 1]]), (0.0, [[0], [1]])], ids=["long enough", "not at all"]
+    ("linger", "expected"), [(60.0, [[0, 1]]), (0.0, [[0], [1]])], ids=["long enough", "not at all"]
 )
 def test_a_batch_waits_a_moment_for_what_is_coming(linger: float, expected: list[list[int]]) -> None:
     batches: list[list[int]] = []
@@ -120,24 +137,29 @@ def test_a_batch_waits_a_moment_for_what_is_coming(linger: float, expected: list
         return [None] * len(numbers)
 
     rolling = GroupCommit(work, linger)
+    coming = threading.Barrier(2)
 
-    def one(number: int) -> Callable[[], None]:
-        def do() -> None:
-            with rolling.coming():
-                time.sleep(0.1 + 0.2 * number)
-            assert rolling.do(number) == [None]
+    def first() -> None:
+        with rolling.coming():
+            coming.wait(60)
+        assert rolling.do(0) == [None]
 
-        return do
+    def second() -> None:
+        with rolling.coming():
+            coming.wait(60)
+            wait_until(lambda: bool(rolling._ready if linger else batches))
+        assert rolling.do(1) == [None]
 
     started = time.monotonic()
-    together(one(0), one(1))
+    together(first, second)
     assert batches == expected
-    assert time.monotonic() - started < linger + 1, "it waits no longer than for what comes"
+    assert time.monotonic() - started < 50, "it waits no longer than for what comes"
 
 
 def test_a_batch_that_breaks_is_known_to_all_that_are_in_it() -> None:
     def work(numbers: list[int]) -> list[Exception | None]:
-        time.sleep(0.1)
+        if len(numbers) == 1:
+            wait_until(lambda: len(rolling._ready) == 2)
         raise RuntimeError(f"{len(numbers)}")
 
     rolling = GroupCommit(work)

@@ -51,7 +51,7 @@ class Program:
         base = {"ZREP_PATH": str(self._path), "PYTHONPATH": os.getcwd(), "SSH": SSH, "ZREP_SYSLOG": "no"}
         return [str(self._path), *arguments], dict(environment(self._world, host, {**os.environ, **base}))
 
-    def wait_for_locks(self, seconds: float = 30.0) -> None:
+    def wait_for_locks(self, seconds: float = 60.0) -> None:
         """Until nothing that a killed zrep has left at work has a lock."""
         give_up = time.monotonic() + seconds
         for path in [*self._directory.glob("*/zrep/*.lock"), *self._directory.glob("*/zrep/*.receive")]:

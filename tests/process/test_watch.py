@@ -30,7 +30,7 @@ class Terminal:
         os.close(theirs)
         self.shown = ""
 
-    def wait_for(self, text: str, seconds: float = 30.0) -> None:
+    def wait_for(self, text: str, seconds: float = 60.0) -> None:
         """Read until it has shown a text since the last one."""
         give_up = time.monotonic() + seconds
         while not re.search(text, self.shown):
@@ -47,11 +47,11 @@ class Terminal:
 
     def ended(self) -> int:
         """Its exit status, once what it still had to show is read."""
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 60
         with suppress(OSError):  # it has ended
             while select.select([self._own], [], [], max(0.0, give_up - time.monotonic()))[0]:
                 os.read(self._own, 65536)
-        return self.child.wait(5)
+        return self.child.wait(60)
 
 
 @pytest.fixture(scope="module")

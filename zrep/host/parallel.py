@@ -27,29 +27,32 @@ def at_once(
     errors: dict[int, BaseException] = {}
     left = deque(enumerate(works))
 
+    under_way: list[threading.Event] = []
+
     def work_off() -> None:
+        # Each thread makes itself known before it takes any: Ctrl-C can reach the main thread before start answers.
+        ended = threading.Event()
+        under_way.append(ended)
         while left:
             try:
                 number, work = left.popleft()
             except IndexError:  # another thread was faster
-                return
+                break
             try:
                 answers[number] = work()
             except BaseException as error:
                 errors[number] = error
+        ended.set()
 
-    ended = []
     try:
-        for _ in range(min(limit, len(works))):
-            ended.append(start(work_off))
-        for each in ended:
+        for each in [start(work_off) for _ in range(min(limit, len(works)))]:
             each.wait()
     except BaseException:
         left.clear()
         try:
             interrupted()
         finally:
-            for each in ended:
+            for each in under_way:
                 each.wait()
         raise
     if errors:
