@@ -20,7 +20,7 @@ from tests.lab.slot import Slot, end_session, record_session, release, session_l
 NAMES = ("alpha", "beta", "gamma")
 MEMORY = "1024M"
 FIRST_ROOT = "first-root.cow"
-BOOT_SECONDS = 60.0
+BOOT_SECONDS = 180.0
 RESET_SECONDS = 15.0
 Direction = Literal["both", "in", "out"]
 
@@ -89,7 +89,7 @@ class Host:
         command: str,
         *,
         check: bool = True,
-        timeout: float = 60,
+        timeout: float = 180,
         input: str | bytes | None = None,  # noqa: A002  (subprocess's own word for it)
     ) -> Result:
         """Run a shell command as root. `check` raises CommandError unless it exits 0."""

@@ -172,13 +172,14 @@ class TestWire:
             silent(alpha, f"zrep changeconfig --bwlimit 512K {A} && head -c 4000000 /dev/urandom > /{A}/file")
             started = time.monotonic()
             silent(alpha, "zrep sync all")
-            assert 6 < time.monotonic() - started < 40
+            limited = time.monotonic() - started
+            assert limited > 6
         finally:
             alpha.run(f"mv {path}.away {path}")
         silent(alpha, f"zrep changeconfig --bwlimit none {A} && head -c 4000000 /dev/urandom > /{A}/file")
         started = time.monotonic()
         silent(alpha, "zrep sync all")
-        assert time.monotonic() - started < 6
+        assert time.monotonic() - started < limited
         assert equal(pair)
 
     def test_what_is_compressed_costs_the_wire_less(self, pair: Lab, alpha: Host) -> None:

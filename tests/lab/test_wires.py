@@ -35,7 +35,7 @@ class TestSlow:
             started = time.monotonic()
             status = alpha.run("zrep status", check=False)
             took = time.monotonic() - started
-            assert took < max(5.0, 3.0 + 2 * alone), (took, alone, status)  # where others keep the machine busy
+            assert took < 15 + alone, (took, alone, status)  # 3 s on a quiet machine; it was 32 s
             assert status.rc == OK or (status.rc, "the wire to beta is full" in status.out) == (4, True), status
         assert running.wait(timeout=240) == 0, running.communicate()
         lab.heal()
