@@ -184,6 +184,8 @@ def _mended(simulation: People, pair: JudgedPair, host: str, ended: Ended, obsta
         advised = next_command(simulation, text, host, pair)
         assert advised is not None
         _as_told(simulation, *advised, obstacles)
+    elif "may not be the master any more" in text:
+        _ask_who_is_master(simulation, pair, host, text, obstacles)
     elif _end_pair(simulation, pair, host, text):
         pass
     elif "stop the writer" in text or "stop what uses" in text:
@@ -192,6 +194,16 @@ def _mended(simulation: People, pair: JudgedPair, host: str, ended: Ended, obsta
     else:
         return type_as_told(simulation, pair, host, text)
     return True
+
+
+def _ask_who_is_master(simulation: People, pair: JudgedPair, host: str, text: str, obstacles: int) -> None:
+    """Sync under the tag that leaves the master in doubt, and do what that advises."""
+    advised = next_command(simulation, text, host, pair)
+    assert advised is not None
+    asked = simulation.one_run(*advised)
+    doubted, where, _ = advised
+    if asked.code != 0 and (then := next_command(simulation, asked.text, where, doubted)) is not None:
+        _as_told(simulation, *then, obstacles)
 
 
 def _remove(simulation: People, pair: JudgedPair, host: str, names: list[str]) -> None:
