@@ -15,7 +15,7 @@ from zrep.core.dataset import NO_TOKEN, TokenContents
 from zrep.core.errors import RefusedError
 from zrep.core.pair import End, Pair, Tree
 from zrep.core.plan_expire import expire_end
-from zrep.core.role import LEGACY, Intent, Role
+from zrep.core.role import ANCESTORS_KEPT, LEGACY, Intent, Role
 from zrep.core.steps import Step
 from zrep.zfs import commands
 
@@ -498,8 +498,8 @@ def test_the_next_epoch(epochs: tuple[int | None, int | None], expected: int) ->
 
 
 def test_a_role_set_holds_only_short_user_properties() -> None:
-    """So that it is one transaction; the longest is the lineage of eight."""
-    lineage = tuple(f"{number:016x}" for number in range(8))
+    """So that it is one transaction; the longest is the record of the role, with its lineage."""
+    lineage = tuple(f"{number:016x}" for number in range(ANCESTORS_KEPT))
     both: Pair = pair(replica=replace(REPLICA, parents=lineage))
     take = rolechange.take_role(both.target, TAG, NEW, 2)
-    assert all(name.startswith("zrep:") and len(value) < 1024 for name, value in take.properties)
+    assert all(name.startswith("zrep:") and len(value) < 2048 for name, value in take.properties)

@@ -67,6 +67,17 @@ def test_rows(mine: Role, theirs: Role, here: type[Relation], there: type[Relati
     assert type(relate(theirs, mine)) is there
 
 
+def test_two_that_go_on_alone_again_and_again_stay_the_halves_of_one_pair() -> None:
+    def alone(role: Role, number: int) -> Role:
+        return replace(role, gen=f"{number:016x}", parents=role.lineage)
+
+    mine, theirs = MASTER, TURNED
+    for number in range(2, 60, 2):
+        mine, theirs = alone(mine, number), alone(theirs, number + 1)
+        assert type(relate(mine, theirs)) is type(relate(theirs, mine)) is SplitBrain
+    assert type(relate(mine, REPLICA)) is PeerStale
+
+
 MIRROR = {Stale: PeerStale, PeerStale: Stale}
 
 

@@ -13,8 +13,10 @@ from zrep.core.quantities import whole_number
 # The generation of a pair that the shell zrep made: it has no zrep:gen, so it descends from nothing.
 LEGACY = "0" * 16
 
-
-ANCESTORS_KEPT = 8
+# How many generations before its own a side remembers. Each one more may have been made without the peer, which knows
+# none of them: as long as one of both is remembered, the two are the halves of one pair. 17 bytes each, in values that
+# may have 8191.
+ANCESTORS_KEPT = 64
 
 # How the mark of a clone begins that a rejoin has prepared; the name of the dataset whose place it is to take follows.
 PREPARED = "made for the rejoin of"
