@@ -45,8 +45,8 @@ _zrep() {
     case $command in
         init | -i) command=init options="--pull --adopt --src-host --savecount --send-flags --bwlimit --compress --all-snapshots -o -x -r --recursive --exclude --strip -n --dry-run -v --verbose --json"
             takes="--src-host --savecount --send-flags --bwlimit --compress -o -x --exclude --strip" ;;
-        sync | -S) command=sync options="-q -j -f --crash-consistent --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
-        refresh) options="-q -j --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j" ;;
+        sync | -S) command=sync options="-q -j -f --crash-consistent --after --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j --after" ;;
+        refresh) options="-q -j --after --may-be-empty -n --dry-run -v --verbose --json" takes="-q -j --after" ;;
         failover) options="--force-unmount -n --dry-run -v --verbose --json" ;;
         takeover) options="-L -f --force --yes --newest --fence-cmd --force-unmount -n --dry-run -v --verbose --json" takes="--fence-cmd" ;;
         rejoin) options="-f --peer -n --dry-run -v --verbose --json" ;;

@@ -123,6 +123,7 @@ complete -c zrep -n '__zrep_argument_is 2 init -i changeconfig -C' -a '(__fish_p
 # sync
 complete -c zrep -n '__zrep_command_is sync -S refresh' -s q -x -d 'Busy is no news when synced that recently, in seconds'
 complete -c zrep -n '__zrep_command_is sync -S refresh' -s j -x -d 'Streams at once to each peer'
+complete -c zrep -n '__zrep_command_is sync -S refresh' -l after -x -d 'With all, how long a trouble has to last to be told'
 complete -c zrep -n '__zrep_command_is sync -S' -l crash-consistent -d 'A snapshot although a before-snapshot hook has failed'
 complete -c zrep -n '__zrep_command_is sync -S' -s f -d 'Roll a replica that was changed by hand back to the base'
 complete -c zrep -n '__zrep_argument_is 1 sync -S refresh expire -e' -a all -d 'All of them'

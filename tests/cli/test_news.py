@@ -11,9 +11,13 @@ from msgspec.structs import replace
 from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, A, good
+from zrep.cli import run as running
+from zrep.cli.commands import invoke
 from zrep.cli.news import suppress_repeats
+from zrep.core.errors import UsageError
 from zrep.core.settings import Settings
 from zrep.ops.changeconfig import Config
+from zrep.ops.pairs import Session
 from zrep.ops.sync import sync
 
 DAY = 86400
@@ -155,3 +159,40 @@ def test_a_role_change_is_told_to_syslog_on_both_hosts(hosts: Hosts) -> None:
         ("alpha", f"after-demote: fs={A} tag=zrep epoch=2 peer=beta peer_fs=tank/b"),
         ("beta", f"after-promote: fs=tank/b tag=zrep epoch=2 peer=alpha peer_fs={A}"),
     ]
+
+
+# --- sync --after ---
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """For how many seconds nothing is told, of each run that begins off a terminal."""
+    seen: list[int] = []
+
+    def run(session: Session, *_: object, **__: object) -> int:
+        seen.append(session.settings.after)
+        return 0
+
+    monkeypatch.setattr(running, "run", run)
+    return seen
+
+
+@pytest.mark.parametrize("command", ["sync", "refresh"])
+@pytest.mark.parametrize(("said", "seconds"), [("10m", 600), ("none", 0), ("0", 0)])
+def test_one_line_of_cron_says_its_own_time(heard: list[int], command: str, said: str, seconds: int) -> None:
+    assert invoke([command, "all", "--after", said], Settings(after=180)) == 0
+    assert invoke([command, "all"], Settings(after=180)) == 0
+    assert heard == [seconds, 180]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["all", "--after", "soon"], "--after 'soon' is no time (expected 90s, 15m, 2h, or none)"),
+        ([A, "--after", "10m"], "--after goes with all (a run over filesystems that are named tells everything)"),
+    ],
+)
+def test_what_after_is_not(heard: list[int], words: list[str], says: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        invoke(["sync", *words], Settings())
+    assert (refused.value.line(), heard) == (says, [])

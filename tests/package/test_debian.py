@@ -21,7 +21,10 @@ pytestmark = pytest.mark.package
 
 BUILD = "build-essential,debhelper,dh-python,python3-dev,lintian"
 INSTALL = "apt-get -q -y -oAPT::Sandbox::User=root install --no-install-recommends"
-UNITS = "zrep-sync.timer zrep-sync.service zrep-sync@1.service zrep-boot.service zrep-boot-ask.service"
+UNITS = (
+    "zrep-sync.timer zrep-sync.service zrep-sync@1.service zrep-status.timer zrep-status.service zrep-boot.service "
+    "zrep-boot-ask.service"
+)
 FILES = (
     "etc/default/zrep",
     "etc/zrep/hooks.d",
@@ -136,6 +139,7 @@ class Package:
         exposed = {
             "zrep-sync.service": 20,
             "zrep-sync@1.service": 70,
+            "zrep-status.service": 70,
             "zrep-boot.service": 45,
             "zrep-boot-ask.service": 70,
         }

@@ -19,6 +19,8 @@ FILES = {
     "/etc/zrep/hooks.d",
     "/usr/bin/zrep",
     "/usr/lib/systemd/system/zrep-boot.service",
+    "/usr/lib/systemd/system/zrep-status.service",
+    "/usr/lib/systemd/system/zrep-status.timer",
     "/usr/lib/systemd/system/zrep-sync.timer",
     "/usr/lib/zrep-zfs/begin-run",
     "/usr/share/bash-completion/completions/zrep",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -62,12 +64,29 @@ def test_a_run_is_begun_beside_those_at_work(tmp_path: Path, at_work: tuple[int,
     assert began == (f"--no-block start {expected}\n" if expected else "")
 
 
-def test_the_run_has_no_mounts_of_its_own() -> None:
-    """What gives a unit a mount namespace would hide a new master's mount from everybody else."""
-    unit = (CONTRIB / "systemd/zrep-sync@.service").read_text()
+@pytest.mark.parametrize("name", ["zrep-sync@", "zrep-status", "zrep-boot", "zrep-boot-ask"])
+def test_the_run_has_no_mounts_of_its_own(name: str) -> None:
+    """What gives a unit a mount namespace would hide a new master's mount from everybody else, and show others' as
+    read-only."""
+    unit = (CONTRIB / f"systemd/{name}.service").read_text()
     names = {line.partition("=")[0] for line in unit.splitlines() if "=" in line and not line.startswith("#")}
     assert not [name for name in names if name.startswith(("Private", "Protect", "ReadOnly", "Bind", "Inaccessible"))]
     assert not names & {"MountFlags", "PrivateMounts", "TemporaryFileSystem", "RootDirectory", "DynamicUser"}
+
+
+def test_systemd_knows_every_word_of_the_units(tmp_path: Path) -> None:
+    """Where systemd is; the package's own test looks at the units as they are installed."""
+    analyze = shutil.which("systemd-analyze")
+    for path in (CONTRIB / "systemd").glob("zrep-*"):
+        text = re.sub(r"^(ExecStart=)\S+", r"\1/bin/true", path.read_text(), flags=re.MULTILINE)
+        (tmp_path / path.name.replace("@.", "@1.")).write_text(text)
+        assert text.startswith("# ")
+    units = sorted(str(path) for path in tmp_path.glob("zrep-*"))
+    assert len(units) == 7
+    if analyze:
+        words = [analyze, "verify", "--man=no", *units]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        assert [line for line in done.stderr.splitlines() if "zrep" in line] == []
 
 
 def test_what_packages_carry_is_what_pip_would_take() -> None:

@@ -46,6 +46,12 @@ Alone = Annotated[bool, typer.Option("-L", help="The master is gone: take over a
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print each command with its host; change nothing.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what was done, and what is worth knowing.")]
 Quiet = Annotated[int, typer.Option("-q", metavar="SECONDS", min=0, help="Busy is no news when synced that recently.")]
+After = Annotated[
+    str,
+    typer.Option(
+        "--after", metavar="TIME", help="With all, from cron: a trouble is told when it lasts for longer: 10m."
+    ),
+]
 MayBeEmpty = Annotated[bool, typer.Option("--may-be-empty", help="No pair under this tag is no mistake.")]
 Json = Annotated[bool, typer.Option("--json", help="Results and errors as one JSON document.")]
 Tabs = Annotated[bool, typer.Option("-H", help="Tab-separated, no heading, exact numbers: for scripts.")]
@@ -212,6 +218,7 @@ def sync(
     ] = False,
     no_send: Annotated[bool, typer.Option("--no-send", hidden=True)] = False,
     no_snapshot: Annotated[bool, typer.Option("--no-snapshot", hidden=True)] = False,
+    after: After = "",
     may_be_empty: MayBeEmpty = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
@@ -234,6 +241,7 @@ def sync(
         force=force,
         jobs=jobs or 0,
         crash_consistent=crash_consistent,
+        after=after,
         may_be_empty=may_be_empty,
         dry_run=dry_run,
         verbose=verbose,
@@ -250,6 +258,7 @@ def refresh(
         int | None,
         typer.Option("-j", metavar="N", min=1, max=running.MOST_JOBS, help="Streams at once from a peer (ZREP_JOBS)."),
     ] = None,
+    after: After = "",
     may_be_empty: MayBeEmpty = False,
     dry_run: DryRun = False,
     verbose: Verbose = False,
@@ -262,6 +271,7 @@ def refresh(
         pull=True,
         quiet=quiet,
         jobs=jobs or 0,
+        after=after,
         may_be_empty=may_be_empty,
         dry_run=dry_run,
         verbose=verbose,
@@ -436,7 +446,7 @@ def list_(
     from zrep.ops import list as listed
     from zrep.ops.every_tag import each_tag, in_order
 
-    names = [words.dataset(name) for name in filesystems or []]
+    names = running.filesystems(filesystems or ["all"])
     style = rows.style(columns, tabs, exact, ascending, descending, colour)
     session = running.begin(context.obj)
     if last_sent:
@@ -533,7 +543,7 @@ def history(
     from zrep.cli import document, output
     from zrep.ops.history import history
 
-    names = [words.dataset(name) for name in filesystems or []]
+    names = running.filesystems(filesystems or ["all"])
     session = running.begin(context.obj, json=json)
     with running.closing(session):
         found = history(session, names)

@@ -52,6 +52,14 @@ class _Output:
         if isinstance(self._stream, io.TextIOWrapper):
             self._stream.reconfigure(errors="backslashreplace")  # a name of another alphabet, in a plain locale
 
+    @property
+    def encoding(self) -> str:
+        """What can be shown: in the locale C, where Python writes UTF-8 all the same, ASCII. Rich draws by it."""
+        settled = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+        if next(filter(None, settled), "C") in ("C", "POSIX"):
+            return "ascii"
+        return self._stream.encoding
+
     def write(self, text: str) -> int:
         self._try(lambda: self._stream.write(text))
         return len(text)

@@ -14,6 +14,7 @@ from zrep.cli.settings import number
 from zrep.cli.words import dataset
 from zrep.core.errors import UsageError, ZrepError, printable
 from zrep.core.names import spoken
+from zrep.core.quantities import seconds
 
 # sshd allows 10 sessions of a connection.
 MOST_JOBS = 8
@@ -43,13 +44,18 @@ def sync(
     jobs: int = 0,
     crash_consistent: bool = False,
     take: bool = True,
+    after: str = "",
     may_be_empty: bool = False,
     dry_run: bool = False,
     verbose: bool = False,
     json: bool = False,
 ) -> int:
-    """zrep sync, of all pairs driven from here when no names are given, with pull zrep refresh; the exit code."""
+    """zrep sync, of all pairs driven from here when no names are given, with pull zrep refresh; the exit code. after:
+    in place of ZREP_AFTER, as written."""
     from zrep.ops.sync import sync
+
+    if after:
+        settings = _patient(settings, after, names)
 
     jobs = jobs or number("ZREP_JOBS", settings.jobs, 1, MOST_JOBS) or 0
     options = {"quiet": quiet, "force": force, "may_be_empty": may_be_empty, "json": json}
@@ -58,6 +64,18 @@ def sync(
     # A person wants to hear it again, cron does not.
     cron = not (names or verbose or dry_run or json or sys.stderr.isatty())
     return run(session, lambda: sync(session, names, pull=pull), only_changes=cron)
+
+
+def _patient(settings: Settings, after: str, names: Sequence[str]) -> Settings:
+    """The settings of a run with --after. UsageError for what is no time, and where nothing is kept back anyway."""
+    from msgspec.structs import replace
+
+    if names:
+        raise UsageError("--after goes with all", evidence="a run over filesystems that are named tells everything")
+    found = 0 if after == "none" else seconds(after)
+    if found is None:
+        raise UsageError(f"--after {after!r} is no time", evidence="expected 90s, 15m, 2h, or none")
+    return replace(settings, after=found)
 
 
 def begin(settings: Settings, **options: Any) -> Session:
