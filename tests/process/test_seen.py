@@ -89,7 +89,7 @@ def test_a_terminal_without_utf_8_gets_what_it_can_show(
     """zrep's own words are ASCII there; what a person wrote comes as the terminal has it."""
     world, program = pairs
     with world.transaction() as state:
-        state.record_delay = 0.5  # a stream that lasts long enough to be drawn
+        state.record_delay = 0.2  # a stream that lasts long enough to be drawn
     own = {"LC_ALL": "C"} if locale == "C" else latin
     for words, says in (
         (("list",), ["tank/a", "...", "paused"]),
