@@ -5,9 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
+from zrep.core.requests import EndReceive
+from zrep.host.local import LocalHost
+from zrep.host.locks import Locks
 from zrep.host.procfs import read, runs_of_receives
+from zrep.host.streams import Admission, under_locks
 
 
 def runs_once_it_waits(pid: int, deadline: float) -> int:
@@ -41,3 +49,55 @@ def test_a_receive_whose_bytes_arrive_has_gone_on(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
         assert runs_of_receives({"tank/c"}) == runs_of_receives(set()) == 0
         child.stdin.close()
+
+
+class TestLeft:
+    """A receive that was let in, and waits for the rest of its stream."""
+
+    @pytest.fixture
+    def granting(self, tmp_path: Path) -> Locks:
+        return Locks(str(tmp_path))
+
+    @pytest.fixture
+    def receive(self, tmp_path: Path, granting: Locks) -> Iterator[subprocess.Popen[bytes]]:
+        (tmp_path / "zfs").symlink_to(sys.executable)
+        (tmp_path / "receive").write_text("import os\nwhile os.read(0, 65536): os.write(1, b'.')\n")
+        granting.take("tank/b")
+        command = (str(tmp_path / "zfs"), "receive", "-s", "-u", "tank/b")
+        argv = under_locks([Admission(command, *granting.grant("tank/b"))], marked=False)
+        pipe = subprocess.PIPE
+        with subprocess.Popen(argv, cwd=tmp_path, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0) as child:
+            assert child.stdin
+            assert child.stdout
+            child.stdin.write(b"first")
+            child.stdout.read(1)
+            yield child
+            child.stdin.close()
+
+    def ended(self, tmp_path: Path, quiet: float) -> int:
+        return LocalHost(directory=str(tmp_path)).ask(EndReceive("tank/b", quiet))
+
+    def test_it_is_ended_once_nothing_comes_and_the_zrep_that_let_it_in_is_gone(
+        self, tmp_path: Path, granting: Locks, receive: subprocess.Popen[bytes]
+    ) -> None:
+        assert self.ended(tmp_path, 0.1) == 0
+        assert receive.poll() is None
+        granting.drop("tank/b")
+        deadline = time.monotonic() + 60
+        while self.ended(tmp_path, 0.1) != 1:
+            assert time.monotonic() < deadline  # until it waits for more
+        assert receive.wait(60) != 0
+        assert self.ended(tmp_path, 0.1) == 0
+
+    def test_one_into_which_something_comes_is_let_be(
+        self, tmp_path: Path, granting: Locks, receive: subprocess.Popen[bytes]
+    ) -> None:
+        granting.drop("tank/b")
+        assert receive.stdin
+        with ThreadPoolExecutor() as pool:
+            asked = pool.submit(self.ended, tmp_path, 60.0)
+            while not asked.done():
+                receive.stdin.write(b"more")
+                time.sleep(0.01)
+        assert asked.result() == 0
+        assert receive.poll() is None

@@ -487,6 +487,19 @@ class TestShellPair:
         silent(alpha, "zrep failover tank/a")
         assert beta.run("cat /tank/b/file").out == "second\n"
 
+    def test_a_replica_with_more_than_one_snapshot_takes_the_role_first(self, shell: Hosts) -> None:
+        alpha, beta = shell
+        alpha.run(
+            "echo second > /tank/a/file; zfs snapshot tank/a@zrep_000001 && zfs send -i @zrep_000000 "
+            "tank/a@zrep_000001 | ssh beta zfs receive tank/b && zfs set zrep:sent=$(date +%s) tank/a@zrep_000001"
+        )
+        assert state(beta) == "ok"
+        alpha.run("echo third > /tank/a/file")
+        silent(beta, "zrep takeover tank/b")
+        assert beta.run("cat /tank/b/file; echo fourth > /tank/b/file").out == "third\n"
+        silent(beta, "zrep sync all")
+        assert content(alpha, "tank/a") == "fourth"
+
     def test_takeover_after_a_disaster_first(self, shell: Hosts) -> None:
         alpha, beta = shell
         alpha.run("zpool sync")

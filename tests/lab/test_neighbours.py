@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import FAILED, REFUSED, Case, alone, check, made, silent
+from tests.lab.zrep_on import BUSY, FAILED, REFUSED, UNREACHABLE, Case, alone, check, in_step, made, silent, well
 
 Hosts = tuple[Host, Host]
 
@@ -225,6 +225,61 @@ class TestChildren:
             "off",
             "off",
         ]
+
+
+class TestCron:
+    """What cron does to one pair, or cannot do, beside others."""
+
+    def test_a_lease_that_is_over_stops_its_own_pair_and_none_below_it(self, lab: Lab, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        for name in (A, f"{A}/c", f"{A}/nobody"):
+            made(alpha, name)
+        alpha.run(f"zfs set zrep:exclude=on {A}/nobody; {INIT}")
+        silent(alpha, f"zrep init {A}/c beta {A}/c")
+        silent(alpha, f"zrep changeconfig --lease 5 {A}")
+        silent(alpha, "zrep sync all")
+        writer = alpha.popen(f"exec 9>> /{A}/c/log; echo open; read x; echo more >&9; echo rc $?")
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        lab.cut(beta)
+        alpha.run("sleep 6")
+        done = alpha.run("zrep sync all", check=False, timeout=90)
+        keeps = f"keeps readonly=off, as a value of its own from now on: {A}/c, {A}/nobody\n"
+        over = f"{A}: read-only from now on: beta was not reached for"
+        assert (done.rc, done.err.count(keeps), done.err.count(over)) == (UNREACHABLE, 1, 1), done
+        readonly = f"zfs get -H -r -t filesystem -o value readonly {A}"
+        assert alpha.run(readonly).lines == ["on", "off", "off"]
+        assert alpha.run(f"touch /{A}/file", check=False).rc != 0
+        assert writer.communicate("\n")[0] == "rc 0\n"
+        alpha.run(f"touch /{A}/nobody/file")
+        lab.heal()
+        well(alpha, "zrep sync all")
+        assert alpha.run(readonly).lines == ["off", "off", "off"]
+        alpha.run(f"touch /{A}/file")
+        silent(alpha, f"zrep failover {A}/c")
+        assert beta.run(f"cat /{A}/c/log").out == "more\n"
+
+    def test_a_pair_that_somebody_has_for_minutes_is_told_of_once_and_the_others_go_on(self, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        for name in (A, "tank/b"):
+            silent(alpha, f"zrep init {made(alpha, name)} beta {name}")
+        alpha.run("zrep sync all; echo later > /tank/b/file; echo later > /tank/a/file; zpool sync")
+        holder = alpha.popen("exec flock /var/run/zrep/tank%a.lock sh -c 'echo locked; exec sleep 1000'")
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "locked\n"
+        silent(alpha, "zrep sync all")
+        assert in_step(alpha, "tank/b", beta, "tank/b")
+        alpha.run("date -s '+11 minutes'")
+        told = alpha.run("zrep sync all", timeout=90)
+        assert (told.out, len(told.err.splitlines())) == ("", 1), told
+        assert f"{A}: busy, and not synced for more than 10m" in told.err
+        silent(alpha, "zrep sync all")
+        looked = alpha.run(f"zrep status {A}", check=False)
+        assert (looked.rc, "busy" in looked.out) == (BUSY, True), looked
+        alpha.run("pkill -x sleep")
+        holder.communicate(timeout=60)
+        well(alpha, "zrep sync all")
+        assert in_step(alpha, A, beta, A)
 
 
 # Stores a number that grows into a file, once a second, and says each that is on disk.

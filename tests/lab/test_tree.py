@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from tests.lab.hosts import Host
+import time
+
+from tests.lab.hosts import Host, Lab
 from tests.lab.test_neighbours import DEVICE
-from tests.lab.zrep_on import REFUSED, alone, silent
+from tests.lab.zrep_on import REFUSED, UNREACHABLE, alone, silent
 from zrep.core.names import FOLLOWED
 
 Hosts = tuple[Host, Host]
@@ -369,3 +371,28 @@ class TestTree:
             sums(host, f"{root} {root}/x {root}/x/y") for host, root in ((alpha, "small"), (beta, "tank/small"))
         )
         assert left == right.replace("tank/small", "small")
+
+    def test_a_link_cut_in_silence_in_the_middle_of_init_costs_what_had_not_arrived(
+        self, lab: Lab, hosts: Hosts
+    ) -> None:
+        """The receive at the other end waits for the rest of its stream: the same command ends it, and goes on."""
+        alpha, beta = hosts
+        each = "zfs create tank/t/$n; head -c 200000 /dev/urandom > /tank/t/$n/file"
+        alpha.run(f"zfs create tank/t; for n in $(seq 12); do {each}; done; zpool sync")
+        lab.slow(alpha, rate="4mbit")
+        beginning = alpha.popen("zrep init -r tank/t beta tank/t > /root/said 2>&1; echo $?")
+        until = time.monotonic() + 60
+        while int(beta.run("zfs list -H -r -t snapshot -o name tank | wc -l").out) < 5 and time.monotonic() < until:
+            time.sleep(0.05)
+        lab.cut(beta)
+        assert beginning.communicate(timeout=120)[0].strip() == str(UNREACHABLE)
+        # Nobody at the other end is told: its zrep gives up by itself, the receive does not.
+        beta.run("timeout 60 sh -c 'until flock -n /var/run/zrep/tank%t.lock true; do sleep 0.2; done'", timeout=90)
+        beta.run("pgrep -x zfs")
+        lab.heal()
+        arrived = beta.run("zfs list -H -r -t snapshot -o name,guid,createtxg tank/t").lines
+        assert 5 <= len(arrived) < 13
+        silent(alpha, "zrep init -r tank/t beta tank/t > /root/said")
+        now = beta.run("zfs list -H -r -t snapshot -o name,guid,createtxg tank/t").lines
+        assert (len(now), set(arrived) - set(now)) == (13, set())
+        assert sums(beta) == sums(alpha)

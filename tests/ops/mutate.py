@@ -41,6 +41,7 @@ CHILDREN, PREFLIGHT, REJOIN, SYNC, TAGS, ASK_FIRST = (
 DATASET, DIAGNOSIS, DIAGNOSIS_DATA, FIRST, PLAN_SPLIT = (
     f"zrep/core/{name}.py" for name in ("dataset", "diagnosis", "diagnosis_data", "plan_first_stream", "plan_split")
 )
+COPIED, TREE = (f"zrep/core/{name}.py" for name in ("plan_copied_properties", "tree"))
 MUTATIONS = {
     "an intent log is not asked about": Mutation(
         "a role change of a master that is not mounted, or has no key, discards what only its intent log has",
@@ -210,6 +211,122 @@ MUTATIONS = {
                 "            view = view if view.link.role.paused else prepare(session, view)\n            if view",
             ),
         ),
+    ),
+    "clones": Mutation(
+        "a clone inside a tree arrives as a full copy",
+        (
+            (
+                TREE,
+                '    owners = {name: member.get("origin").partition("@")[0] for name, member in arriving.items()}\n',
+                "    owners = dict[str, str]()\n",
+            ),
+        ),
+        tests="test_tree_clones.py",
+    ),
+    "promoted clones": Mutation(
+        "a promotion on the master is not repeated: all of the clone is sent again, or its origin set aside",
+        ((TREE, "    if promoted := _promoted(pair):\n", "    if promoted := None:\n"),),
+        tests="test_tree_clones.py promoted",
+    ),
+    "what is left out of a tree": Mutation(
+        "an excluded member travels, and stops role changes",
+        ((TREE, "role.excluded or role.gone is not None or role.paired", "role.gone is not None or role.paired"),),
+        tests="test_excluded.py",
+    ),
+    "properties that follow": Mutation(
+        "what is set on the master after init never comes to the replica",
+        (
+            (
+                COPIED,
+                "        if _theirs(name, value, ours):\n            continue\n",
+                "        if name:\n            continue\n",
+            ),
+        ),
+        tests="test_properties.py",
+    ),
+    "properties of an administrator": Mutation(
+        "what an administrator has set on the replica is overwritten",
+        ((COPIED, "        if _theirs(name, value, ours):\n            continue\n", ""),),
+        tests="test_properties.py",
+    ),
+    "the set is held": Mutation(
+        "the newest complete set is let go of before a later one is complete",
+        (("zrep/core/plan_data.py", '    return found.guid if found else ""\n', '    return ""\n'),),
+        tests="test_tree_sets.py",
+    ),
+    "the set that a promotion goes to": Mutation(
+        "after takeover -L a database and its log are of two moments",
+        (("zrep/core/sets.py", "    if last is None:\n", "    if True:\n"),),
+        tests="test_tree.py complete_set",
+    ),
+    "one key for a tree": Mutation(
+        "after a promotion each member wants a key of its own",
+        (("zrep/core/plan_keys.py", "    for lane in pair.lanes[1:]:\n", "    for lane in pair.lanes[:0]:\n"),),
+        tests="test_tree_keys.py",
+    ),
+    "a key that was changed": Mutation(
+        "a passphrase that was changed on the master opens the replica no more",
+        (
+            (
+                "zrep/core/plan_keys.py",
+                "    return source.sent_raw and salts[0] != salts[1] and not set(salts) & set(_NO_SALT)\n",
+                "    return False\n",
+            ),
+        ),
+        tests="test_tree_keys.py changed",
+    ),
+    "members that are gone": Mutation(
+        "what was destroyed on the master stays a member on the replica, and is promoted",
+        ((TREE, "    if free:\n", "    if False:\n"),),
+        tests="test_tree.py destroyed",
+    ),
+    "members that are gone and in use": Mutation(
+        "expire --gone removes what somebody uses",
+        (("zrep/core/plan_gone.py", "        if which:\n", "        if False:\n"),),
+        tests="test_gone.py",
+    ),
+    "members that are new": Mutation(
+        "a member that was made since init is never sent",
+        (
+            (
+                "zrep/core/pair.py",
+                "taken) for source in self.source.members\n",
+                "taken) for source in self.source.members if source.name in partners\n",
+            ),
+        ),
+        tests="test_tree.py new_child",
+    ),
+    "members that are renamed": Mutation(
+        "what was renamed on the master is set aside, or sent again",
+        (
+            (
+                TREE,
+                '            return _renamed(there[has], place, "renamed with its source")\n',
+                "            continue\n",
+            ),
+        ),
+        tests="test_tree.py rename",
+    ),
+    "members that swap names": Mutation(
+        "two that have swapped their names are in each other's way",
+        ((TREE, "        if there[place].snapshots:\n", "        if False:\n"),),
+        tests="test_tree.py rename",
+    ),
+    "members that come back": Mutation(
+        "what was left out for a while is sent again in full",
+        ((TREE, "    if back := _taken_back(pair):\n", "    if back := None:\n"),),
+        tests="test_excluded.py taken_in_again",
+    ),
+    "a receive that nobody is left for": Mutation(
+        "after a cut in silence a pair is busy until the kernel finds out",
+        (
+            (
+                "zrep/ops/pairs.py",
+                "EndReceive(name, _QUIET_SECONDS)) for name in busy)",
+                "EndReceive(name, _QUIET_SECONDS)) for name in busy[:0])",
+            ),
+        ),
+        tests="test_busy.py left_for",
     ),
     "a readonly that holds under another mount": Mutation(
         "a promotion fails for ever on what zfs says of the mount",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests.model import World
 from tests.ops import pairs
-from tests.ops.hosts import CLOCK, Ended, Hosts
+from tests.ops.hosts import CLOCK, Ended, Hosts, ModelHost
 from tests.ops.pairs import SYNC_ALL, A, good
 from zrep.core.busy import Holder
 from zrep.core.errors import RefusedError
-from zrep.core.requests import Lock, ReadHolders, Unlock
+from zrep.core.requests import Answer, EndReceive, Lock, ReadHolders, Unlock
+from zrep.core.requests import Request as Asked
 from zrep.core.settings import Settings
 from zrep.host.locks import Locks
 from zrep.ops import sync
@@ -137,6 +140,34 @@ class TestTurns:
         holder.ask(Unlock((A,)))
         [row] = shared.run("alpha", lambda session: status(session, []), tag="offsite").rows
         assert row.state == "ok"
+
+
+@pytest.mark.parametrize(("ends", "code"), [(True, 0), (False, 4)])
+def test_a_receive_that_nobody_is_left_for_is_ended_and_the_run_goes_on(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, ends: bool, code: int
+) -> None:
+    """After a cut in silence the receiving process has its lock, and waits for the rest of its stream."""
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    left = hosts.local("beta").locks
+    left.take(pairs.B)
+    left.drop(pairs.B)
+    asked: list[EndReceive] = []
+    answered = ModelHost.ask
+
+    def ask(host: ModelHost, request: Asked[Answer]) -> Answer:
+        if not isinstance(request, EndReceive):
+            return answered(host, request)
+        asked.append(request)
+        if ends:
+            fcntl.flock(receiving, fcntl.LOCK_UN)
+        return cast(Answer, int(ends))
+
+    monkeypatch.setattr(ModelHost, "ask", ask)
+    with Path(left.receive_path(pairs.B)).open("r+") as receiving:
+        fcntl.flock(receiving, fcntl.LOCK_EX)
+        ended = hosts.run("alpha", pairs.syncing(A))
+    assert (ended.code, [(one.dataset, one.quiet > 0) for one in asked]) == (code, [(pairs.B, True)]), ended.text
 
 
 def test_a_lock_tells_who_has_it_and_nothing_once_it_is_free(hosts: Hosts) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.ops import pairs, trees
 from tests.ops.hosts import Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.trees import contents, destroy, lines, snapshots
+from zrep.ops import advance_all
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_check import Request
 from zrep.ops.list import Row
 from zrep.ops.pairs import Session
 from zrep.ops.status import status
 from zrep.ops.takeover_alone import forced_takeover
+from zrep.ops.tree import lock_lanes
+from zrep.ops.view import View
 
 
 def asking(session: Session) -> list[Row]:
@@ -243,6 +248,33 @@ def half_a_set(hosts: Hosts) -> None:
     hosts.wire.reset(Mode.POWER_HERE, second - 1)
     hosts.run("alpha", SYNC_ALL)
     hosts.wire.reset()
+
+
+def test_what_arrives_after_the_tree_was_read_and_before_its_lane_is_locked_is_seen(
+    tree: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receive of a run that was cut goes on until it is ended, or has all of its stream."""
+    deep = f"{A}/x/deep"
+    tree["alpha"].write(deep, "newer", b"1")
+    dumped = tree.world.dump()
+    tree.wire.reset()
+    good(tree.run("alpha", SYNC_ALL))
+    [stream] = (number for number, command in enumerate(tree.wire.log) if command.stream)
+    tree.load(dumped)
+    tree.wire.reset(Mode.KILL_BEFORE, stream)
+    tree.run("alpha", SYNC_ALL)
+    tree.wire.reset()
+    base, sent = snapshots(tree, "alpha", deep)[-2:]
+
+    def late(session: Session, views: Sequence[View]) -> list[str]:
+        if "newer" not in contents(tree, "beta", f"{B}/x/deep"):
+            tree["beta"].sh(f"zfs receive {B}/x/deep", tree["alpha"].sh(f"zfs send -i @{base} {deep}@{sent}"))
+        return lock_lanes(session, views)
+
+    monkeypatch.setattr(advance_all, "lock_lanes", late)
+    good(tree.run("alpha", SYNC_ALL))
+    assert snapshots(tree, "beta", f"{B}/x/deep")[-1] == sent
+    assert streams(tree) == []
 
 
 def promoting(asked: list[str], *, newest: bool = False) -> Work:

@@ -226,9 +226,11 @@ class Revoke(Request[None], frozen=True):
 
 
 class EndReceive(Request[int], frozen=True):
-    """End ``zfs receive`` processes into a dataset whose sender is gone: how many there were."""
+    """End ``zfs receive`` processes into a dataset whose sender is gone: how many there were. quiet: only where no zrep
+    is left that has the dataset, and nothing has arrived for so many seconds."""
 
     dataset: DatasetName
+    quiet: float = 0.0
 
 
 # --- changes ---

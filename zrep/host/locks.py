@@ -116,6 +116,11 @@ class Locks:
             return _noted(path)
         return ("", 0) if _is_locked(self.receive_path(dataset)) else None
 
+    def is_left(self, dataset: str) -> bool:
+        """Whether nobody has a dataset locked but a process that receives into it: the zrep that had let it in is
+        gone."""
+        return not self.has(dataset) and not _is_locked(self.path(dataset)) and _is_locked(self.receive_path(dataset))
+
     def has(self, dataset: str) -> bool:
         return self.path(dataset) in self._held
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -16,12 +17,25 @@ from zrep.host.process import runs
 
 @carry_out.register(EndReceive)
 def end_receive(request: EndReceive, machine: Machine) -> int:
+    if request.quiet and not _is_left(request, machine):
+        return 0
     ended = 0
     for pid in _receives({request.dataset}):
         with suppress(OSError):
             os.kill(pid, signal.SIGTERM)
             ended += 1
     return ended
+
+
+def _is_left(request: EndReceive, machine: Machine) -> bool:
+    """Whether all that has a dataset is a receive into which nothing comes, for as long as was asked."""
+    before = runs_of_receives({request.dataset})
+    give_up = time.monotonic() + request.quiet
+    while machine.locks.is_left(request.dataset) and before == runs_of_receives({request.dataset}):
+        if time.monotonic() >= give_up:
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def runs_of_receives(datasets: Collection[str]) -> int:

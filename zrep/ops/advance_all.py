@@ -33,6 +33,7 @@ from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session, busy
 from zrep.ops.properties import followed
+from zrep.ops.read import observe
 from zrep.ops.streams import Ready, bring, in_sessions, pools, ready
 from zrep.ops.tree import Arrival, lock_lanes, wait_for_parent
 from zrep.ops.view import Link, View
@@ -123,7 +124,8 @@ def advance_all(session: Session, views: list[View], limits: Limits) -> list[Out
     moving = [(view, advance) for view, advance in plans if not advance.idle]
     taken_by_others = lock_lanes(session, [view for view, _ in moving])
     outcomes += [Outcome(view.name, error=busy(view.name)) for view, _ in moving if view.name in taken_by_others]
-    moving = [(view, advance) for view, advance in moving if view.name not in taken_by_others]
+    plans = _under_locks(session, [(view, advance) for view, advance in plans if view.name not in taken_by_others])
+    moving = [(view, advance) for view, advance in plans if not advance.idle]
     outcomes += _stand_still(session, [(view, advance) for view, advance in plans if advance.idle])
     try:
         refused = _grant(session, moving)
@@ -150,6 +152,21 @@ def advance_all(session: Session, views: list[View], limits: Limits) -> list[Out
     # While some wait for their batch, others stream.
     found = session.side_by_side(works, 4 * limits.jobs if limits.jobs > 1 else 1)
     return [*outcomes, *chain.from_iterable(found)]
+
+
+def _under_locks(session: Session, plans: list[tuple[View, Advance]]) -> list[tuple[View, Advance]]:
+    """The same, of what an earlier run had begun to send as its target is under the lock of the lane: the receive of
+    that run may have gone on, or come to its end, since its tree was read."""
+    lanes = [view for view, advance in plans if view.link.borrowed and advance.pending and not session.options.force]
+    if not lanes:
+        return plans
+    names = [view.pair.target.name for view in lanes]
+    found = observe(lanes[0].executor.target, session.tag, names)
+    now = {view.name: view.with_target(found[name]) for view, name in zip(lanes, names, strict=True) if name in found}
+    return [
+        (now[view.name], plan_advance(now[view.name].lane, view.here)) if view.name in now else (view, advance)
+        for view, advance in plans
+    ]
 
 
 def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Outcome]:

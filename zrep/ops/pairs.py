@@ -23,7 +23,7 @@ from zrep.core.pair_state import ELSEWHERE, Diagnosis, State
 from zrep.core.plan_first_stream import member_stream
 from zrep.core.plan_hop import was_between
 from zrep.core.quantities import size, whole_number
-from zrep.core.requests import IsRunning, Lock, ReadTags, Unlock
+from zrep.core.requests import EndReceive, IsRunning, Lock, ReadTags, Unlock
 from zrep.core.role import Role
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import Hold, SendStream, TakeSnapshot
@@ -41,6 +41,8 @@ from zrep.wire.client import RemoteHost
 Answer = TypeVar("Answer")
 
 LOCK_SECONDS = 5.0
+# A receive that nobody is left for, and into which nothing has come for so long, is ended.
+_QUIET_SECONDS = 10.0
 
 # What no operation but the one that is advised works on: whatever the other half is, or whatever this one is.
 _NO_LINK = frozenset({State.REJOIN_UNFINISHED, State.UNREADABLE, State.RENAMED})
@@ -302,11 +304,22 @@ class Session:
             both = sorted({*mine, *theirs})
             busy = self.local.ask(Lock(tuple(both), wait, self.tag))
             return [link.name for link in links if {link.name, link.peer_name} & set(busy)]
-        busy_links: list[str] = []
-        for host, names in sides:
-            wanted = [name for name, link in names.items() if link.name not in busy_links]
-            busy_links += [names[name].name for name in host.ask(Lock(tuple(wanted), wait, self.tag))] if wanted else []
-        return busy_links
+        (first, sources), (second, targets) = sides
+        busy_links = [sources[name].name for name in first.ask(Lock(tuple(sources), wait, self.tag))]
+        wanted = [name for name, link in targets.items() if link.name not in busy_links]
+        return busy_links + [targets[name].name for name in self._lock_targets(second, wanted, wait)]
+
+    def _lock_targets(self, host: Host, names: Sequence[str], wait: float) -> list[str]:
+        """Lock the targets of pairs whose sources are locked, so that no stream of theirs is sent any more: the busy
+        ones. Where the link was cut in silence, or the source lost its power, a receive waits for the rest of its
+        stream until the kernel finds out, for minutes: it is ended first. What has arrived stays, and is gone on with.
+        """
+        busy = host.ask(Lock(tuple(names), wait, self.tag)) if names else []
+        if not busy:
+            return []
+        ended = together(*(partial(host.ask, EndReceive(name, _QUIET_SECONDS)) for name in busy))
+        # It may also have ended by itself meanwhile.
+        return host.ask(Lock(tuple(busy), wait if any(ended) else 0.0, self.tag))
 
     def views(self, links: Sequence[Link], *, sync_txg: bool = True) -> list[View | Outcome]:
         """Both sides of links with one peer, read at the same time; an Outcome where one cannot be worked on."""
@@ -351,7 +364,7 @@ class Session:
             return busy_here, []
 
         def there() -> dict[str, Tree | ZrepError]:
-            busy_there = peer.ask(Lock(tuple(link.peer_name for link in free), wait, self.tag))
+            busy_there = self._lock_targets(peer, [link.peer_name for link in free], wait)
             busy_here.extend(link.name for link in free if link.peer_name in busy_there)
             names = {x.peer_name: x.role.recursive for x in free if x.peer_name not in busy_there}
             return observe_trees(peer, self.tag, names, sync_txg=True)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.apply import after
-from zrep.core.dataset import Snapshot
+from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import diagnose
 from zrep.core.pair import End, Lane, Pair, Tree, plain_tree
 from zrep.core.pair_state import Diagnosis
@@ -158,6 +158,10 @@ class View(Struct, frozen=True):
     def with_tree(self, end: End, tree: Tree) -> View:
         """Put another reading of one end in the place of the one there is."""
         return replace(self, pair=self.pair.with_tree(end, tree))
+
+    def with_target(self, member: Member) -> View:
+        """Put another reading of the target of a lane in the place of the one there is."""
+        return self.with_tree(End.TARGET, plain_tree(member))._with_borrowed_roles(self.pair)
 
     def do(self, plan: Iterable[Step]) -> None:
         self.executor.do_all(plan)

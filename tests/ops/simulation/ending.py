@@ -15,7 +15,7 @@ ROUNDS = 8
 OBSTACLES = 10  # that one command may meet, one after the other
 ADVICE = re.compile(
     r"next: (?:on (\w+): )?.*?(?:\bon (\w+): )?zrep (?:-t (\w+) )?"
-    r"(rejoin -f|rejoin|takeover -L|takeover|sync -f|sync|unpause)"
+    r"(rejoin --peer -f|rejoin --peer|rejoin -f|rejoin|takeover -L|takeover|sync -f|sync|unpause)"
     r"(?: '[^']*' on (\w+))?"
 )
 # What a person may be told to type beside zrep.

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.ops import pairs
 from tests.ops.hosts import Mode, Work
+from zrep.ops.across import rejoin_there
 
 COMMANDS: dict[str, Callable[[str], Work]] = {
     "sync": pairs.syncing,
@@ -21,6 +22,8 @@ COMMANDS: dict[str, Callable[[str], Work]] = {
     "takeover -L --fence-cmd": pairs.forcing,
     "rejoin": pairs.rejoining,
     "rejoin -f": pairs.rejoining,
+    "rejoin --peer": lambda name: lambda session: rejoin_there(session, name),
+    "rejoin --peer -f": lambda name: lambda session: rejoin_there(session, name),
     "expire": pairs.expiring,
     "expire -L": lambda name: pairs.expiring(name, here_only=True),
     "pause": pairs.pausing,
@@ -28,8 +31,9 @@ COMMANDS: dict[str, Callable[[str], Work]] = {
     "clear": pairs.clearing,
     "clear -L": lambda name: pairs.clearing(name, here_only=True),
 }
-# What moves the role most often; the one command that only says yes to a loss is left to who is told to run it.
-DRAWN = [name for name in COMMANDS if name not in ("sync -f", "takeover -L --fence-cmd", "clear", "clear -L")]
+# What moves the role most often; what only says yes to a loss, or is for the other side, is left to who is told to.
+TOLD = ("sync -f", "takeover -L --fence-cmd", "clear", "clear -L", "rejoin --peer", "rejoin --peer -f")
+DRAWN = [name for name in COMMANDS if name not in TOLD]
 DRAWN += ["sync", "failover", "takeover", "takeover -L", "rejoin"] * 2
 MOVES = {"failover", "failover --force-unmount", "takeover"}
 ACTIONS = ("write", "fsync", "store", "snapshot", "destroy", "rename", "cut", "heal")

@@ -21,6 +21,7 @@ from tests.ops.simulation.layouts import Layout
 from tests.ops.simulation.pair import JudgedPair
 from tests.ops.turns import Run, in_turns, schedule
 from zrep.core.errors import BusyError, UnreachableError
+from zrep.core.role import PEER
 
 HEALED = "--- healed"
 counted: Counter[str] = Counter()
@@ -185,12 +186,16 @@ class Runs(RuleBasedStateMachine):
                 self.around.broken.append(f"{command} on {host} told {name} on {where} {event}, and nothing after it")
 
     def _stale_one_stops(self, pair: JudgedPair, host: str, ended: Ended, reached: bool) -> None:
-        """An old master that has reached its peer is not written to after a run, paused or not (1)."""
+        """An old master that has reached its peer is not written to after a run, paused or not (1); of a pulled pair,
+        whose master asks nobody, after a run of the other side."""
         if not reached or ended.code in (BusyError.exit_code, UnreachableError.exit_code, None):
             return
-        if pair.stale_and_writable(host):
+        if pair.role(host, "driver") == PEER:
+            return
+        dialled = [there for there in [pair.other[host]] if pair.role(there, "driver") == PEER]
+        for stale in filter(pair.stale_and_writable, [host, *dialled]):
             counted["stale and writable"] += 1
-            pair.ledger.broken.append(f"{host} is writable although its peer has been master since (1)")
+            pair.ledger.broken.append(f"{stale} is writable although its peer has been master since (1)")
 
     def _lease_is_kept(self, pair: JudgedPair, host: str, ended: Ended) -> None:
         """A master whose peer could not be reached for longer than its lease is not written to after a run."""
