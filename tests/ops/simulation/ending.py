@@ -10,6 +10,7 @@ from tests.ops.judge import OTHERS, after, base, find, settled
 from tests.ops.simulation.pair import JudgedPair
 from tests.ops.simulation.people import People
 from tests.ops.simulation.runs import HEALED, counted
+from zrep.core.role import PEER
 
 ROUNDS = 8
 OBSTACLES = 10  # that one command may meet, one after the other
@@ -95,6 +96,8 @@ def next_command(simulation: People, text: str, host: str, pair: JudgedPair) -> 
     where = right_before or first
     if command == "rejoin -f":
         where = pair.other[pair.keep]
+        if pair.role(where, "driver") == PEER:
+            where, command = pair.keep, "rejoin --peer -f"
     elif command == "takeover -L" and "FS" in text[found.start() :]:
         where = pair.keep
     where = where or elsewhere or host

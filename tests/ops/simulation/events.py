@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.ops import pairs
 from tests.ops.hosts import Mode, Work
-from zrep.ops.across import rejoin_there
+from zrep.ops.across import rejoin_here, rejoin_there
 
 COMMANDS: dict[str, Callable[[str], Work]] = {
     "sync": pairs.syncing,
@@ -20,8 +20,8 @@ COMMANDS: dict[str, Callable[[str], Work]] = {
     "takeover": pairs.taking_over,
     "takeover -L": pairs.forcing,
     "takeover -L --fence-cmd": pairs.forcing,
-    "rejoin": pairs.rejoining,
-    "rejoin -f": pairs.rejoining,
+    "rejoin": lambda name: lambda session: rejoin_here(session, name),
+    "rejoin -f": lambda name: lambda session: rejoin_here(session, name),
     "rejoin --peer": lambda name: lambda session: rejoin_there(session, name),
     "rejoin --peer -f": lambda name: lambda session: rejoin_there(session, name),
     "expire": pairs.expiring,
