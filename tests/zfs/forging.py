@@ -72,13 +72,14 @@ def found(random: Random) -> Printed:
 
 
 def snapshots(random: Random) -> tuple[str, list[str], dict[str, list[tuple[str, str]]], set[str]]:
-    """What zfs list prints of some of NAMES and what is below them; which were asked for; their snapshots by name and
-    guid; and those of NAMES without a line end in any mark."""
+    """What zfs list prints of some of NAMES and what is below them; which were asked for; their snapshots, and their
+    bookmarks as #NAME, with the guid of each; and those of NAMES without a line end in any mark."""
     asked = sorted(random.sample(NAMES, random.randint(1, len(NAMES))))
     shown = {*asked, *(name for name in NAMES if name.rpartition("/")[0] in asked)}
     natives = "\t1\t1\t0\t0\t0\t-\t1\t-"
     rows = [f"{name}@{word}\t7{natives}" for name in NAMES for word in ("1", "forged")]
     rows += [f"{name}\t7\t1\t1\t-\t0\t0\t-\t-\t-" for name in NAMES]
+    rows += [f"{name}#{word}\t7\t1\t1\t-\t-\t-\t-\t-\t-" for name in NAMES for word in ("1", "forged")]
     lines, truth, honest = [], {}, set(NAMES)
 
     def mark(name: str, share: float) -> str:
@@ -94,6 +95,9 @@ def snapshots(random: Random) -> tuple[str, list[str], dict[str, list[tuple[str,
                 lines.append(
                     f"{name}@{word}\t{guid}\t{int(word) + 1}\t1\t0\t0\t0\t-\t{mark(name, 0.2)}\t{mark(name, 0.2)}"
                 )
+            if random.random() < 0.3:
+                truth[name].append(("#1", str(100 * number + 50)))
+                lines.append(f"{name}#1\t{100 * number + 50}\t1\t1\t-\t-\t-\t-\t-\t-")
     return "".join(f"{line}\n" for line in lines), asked, truth, honest
 
 

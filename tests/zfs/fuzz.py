@@ -28,6 +28,7 @@ from zrep.core.role import Intent
 from zrep.core.steps import Hold, Mount
 from zrep.zfs import errors, parse
 from zrep.zfs.commands import Completed
+from zrep.zfs.history import parse_history
 from zrep.zfs.parse import AmbiguousError
 
 # --- somebody writes into his values ---
@@ -64,9 +65,14 @@ def snapshots(random: Random) -> bool:
         table = dict(parse.each_snapshots(text, 2, asked))
     except AmbiguousError:
         return False
+    try:
+        kept = parse.bookmarks(text, asked)
+    except AmbiguousError:
+        return False
     assert table.keys() == truth.keys(), text
     for name in truth.keys() & honest:
-        assert [(snapshot.name, snapshot.guid) for snapshot in table[name]] == truth[name], text
+        told = [(snapshot.name, snapshot.guid) for snapshot in table[name]]
+        assert [*told, *((f"#{mark.name}", mark.guid) for mark in kept[name])] == truth[name], text
     return True
 
 
@@ -88,6 +94,11 @@ ZFS_LIST = (
     b"tank/a\t7\t1\t1795000000\t-\t0\t0\t-\t-\t-\n"
     b"tank/a@zrep_000001\t18307450420624604574\t15\t1795000000\t1\t98304\t0\ttank/c,tank/d\t1795000001\tyes\n"
     b"tank/a@daily\t8\t16\t1795000060\t0\t0\t0\t-\t-\t-\n"
+    b"tank/a#zrep_000001\t18307450420624604574\t15\t1795000000\t-\t-\t-\t-\t-\t-\n"
+)
+ZFS_BOOKMARKS = (
+    b"tank/a#zrep_000001\t18307450420624604574\t15\t1795000000\t-\t-\t-\t-\n"
+    b"tank/a#zrep:zrep_000002\t8\t16\t1795000060\t-\t-\t-\t-\n"
 )
 ZFS_HOLDS = b"tank/a@1\tzrep\tSat Nov 28 05:16 2026\ntank/a@1\tk\tSat Nov 28 05:16 2026\n"
 INTENT = Intent("failover", "0123456789abcdef", "prepare", 3, {"a b": "on local"}, {"master": "yes"}).text().encode()
@@ -109,6 +120,9 @@ REST = (
     b"zrep:src-fs\nzrep:dest-fs\n",
     b"quota\tlocal\nzrep:a\treceived\n",
     b"tank/a@1\tguid\t7\ntank/a@1\tcreatetxg\t7\ntank/a@1\tcreation\t7\n",
+    b"tank\tfeature@async_destroy\tenabled\tlocal\n",
+    b"2026-11-28.12:00:05 zfs set a:b=c tank/a [user 0 (root) on alpha:linux]\n"
+    b"2026-11-28.12:00:05 [txg:812] set tank/a (68) a:b=c [on alpha]\n",
 )
 
 
@@ -128,7 +142,13 @@ def zfs_get_of_all(data: bytes) -> None:
 
 
 def zfs_list(data: bytes) -> None:
-    dict(parse.each_snapshots(_text(data), 2, ["tank/a"]))
+    text = _text(data)
+    dict(parse.each_snapshots(text, 2, ["tank/a"]))
+    parse.bookmarks(text, ["tank/a"])
+
+
+def zfs_list_of_bookmarks(data: bytes) -> None:
+    parse.bookmarks(_text(data), ["tank/a"])
 
 
 def zfs_holds(data: bytes) -> None:
@@ -177,6 +197,8 @@ def the_rest(data: bytes) -> None:
     parse.parse_allowed(text, "tank/a")
     parse.parse_tags(text)
     parse.parse_differences(text)
+    parse.parse_features(text)
+    parse_history(text)
     for parser in (parse.parse_mountinfo, parse.parse_pool_space, parse.parse_pairs, parse.parse_new_snapshots):
         try:
             parser(text)
@@ -188,6 +210,7 @@ BROKEN: Sequence[tuple[Callable[[bytes], None], Sequence[bytes]]] = (
     (zfs_get, (ZFS_GET,)),
     (zfs_get_of_all, (ZFS_FOUND,)),
     (zfs_list, (ZFS_LIST,)),
+    (zfs_list_of_bookmarks, (ZFS_BOOKMARKS,)),
     (zfs_holds, (ZFS_HOLDS,)),
     (intent, (INTENT,)),
     (stderr, SAID),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.zfs import fuzz
 from zrep.core.dataset import Value
+from zrep.core.errors import FailedError
 from zrep.zfs import parse
 from zrep.zfs.parse import AmbiguousError
 
@@ -73,6 +74,40 @@ def test_the_tags_of_one_snapshot_are_all_its_own(tag: str) -> None:
     date = "Sat Nov 28 05:16 2026"
     text = f"tank/a@1\t{tag}\t{date}\ntank/a@1\tzrep\t{date}\n"
     assert parse.parse_holds_of(text, "tank/a@1") == {tag, "zrep"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tank/a#1\n",
+        "tank/a#1\t7\n",
+        "tank/a#1\t7\t1\n",
+        "tank/a#\t7\t1\t1\t-\t-\t-\t-\n",
+        "tank/a#1\tx\t1\t1\t-\t-\t-\t-\n",
+    ],
+)
+def test_what_is_no_bookmark_is_not_believed(text: str) -> None:
+    with pytest.raises(FailedError):
+        parse.bookmarks(text, ["tank/a"])
+
+
+NATIVE = "\t7\t1\t1\t-\t0\t0\t-\t-"
+BOOKMARK = "\t9\t1\t1\t-\t-\t-\t-\t-"
+
+
+def test_no_mark_is_taken_for_a_bookmark_of_another_dataset() -> None:
+    """Nor where it could be one: a blank is the one character of a name that comes before the #."""
+    for other in ("tank/b", "tank/a b", "tank/a/b"):
+        text = f"tank/a{NATIVE}\n{other}{NATIVE[:-1]}x\ntank/a#1{BOOKMARK}\n"
+        with pytest.raises(AmbiguousError):
+            parse.bookmarks(text, ["tank/a", other])
+
+
+def test_bookmarks_where_they_belong_are_believed() -> None:
+    text = f"tank/a{NATIVE}\ntank/a@1{NATIVE}\ntank/a#1{BOOKMARK}\ntank/a/x{NATIVE}\n"
+    parse.check_snapshots(text, 1, ["tank/a"])
+    for printed in (text, f"tank/a#1{BOOKMARK}\n"):
+        assert [mark.guid for mark in parse.bookmarks(printed, ["tank/a"])["tank/a"]] == ["9"]
 
 
 def test_honest_answers_are_believed() -> None:

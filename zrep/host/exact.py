@@ -114,9 +114,9 @@ def bookmarks(machine: Machine, tag: str, datasets: Sequence[str], out: str) -> 
         return {}
     try:
         parse.check_snapshots(out, len(commands.snapshot_marks(tag)), datasets)
+        return parse.bookmarks(out, datasets)
     except AmbiguousError:
-        out = machine.output(commands.list_bookmarks(datasets))
-    return parse.bookmarks(out, datasets)
+        return parse.bookmarks(machine.output(commands.list_bookmarks(datasets)), datasets)
 
 
 def _one_by_one(machine: Machine, tag: str, datasets: Sequence[str]) -> Iterator[tuple[str, list[Snapshot]]]:

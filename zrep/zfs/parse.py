@@ -200,16 +200,22 @@ def each_snapshots(text: str, columns: int, datasets: Collection[str]) -> Iterat
 
 def bookmarks(text: str, datasets: Collection[str]) -> dict[str, list[Snapshot]]:
     """``zfs list`` of list_with_bookmarks, which check_snapshots has found to be right, or of list_bookmarks: dataset →
-    bookmarks, oldest first. They may come after the rows of other datasets."""
+    bookmarks, oldest first.
+
+    Those of tank/a come after the rows of "tank/a b", where somebody else may have written them into a value: then
+    only list_bookmarks, which prints no value, is believed."""
     found: dict[str, list[Snapshot]] = {name: [] for name in datasets}
+    of = ""
     for line in _lines(text):
-        full, tab, rest = line.partition("\t")
+        full, *row = line.split("\t")
         dataset, mark, name = full.partition("#")
+        if not mark:
+            of = full.partition("@")[0]
         if not mark or dataset not in found:
             continue
-        guid, createtxg, creation = rest.split("\t")[:3]
-        if not name or not tab or not guid.isdigit():
+        if not name or len(row) < 3 or not row[0].isdigit() or of not in ("", dataset):
             raise _ambiguous("zfs list -t bookmark", line)
+        guid, createtxg, creation = row[:3]
         made = Snapshot(name, sys.intern(guid), _integer(createtxg, full), _integer(creation, full), bookmark=True)
         found[dataset].append(made)
     return {name: sorted(own, key=lambda mark: mark.createtxg) for name, own in found.items()}
