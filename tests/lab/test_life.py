@@ -441,6 +441,21 @@ class TestSmallerCommands:
         silent(alpha, "zrep failover tank/a")
         assert beta.run("cat /tank/moved/file").out == "second\n"
 
+    def test_half_a_rename_ends_with_the_command_that_is_named(self, hosts: Hosts) -> None:
+        """The master has a new name and knows it; its replica looks for the old one."""
+        alpha, beta = pair(hosts)
+        alpha.run("zfs rename tank/a tank/n2; zrep changeconfig tank/n2; echo second > /tank/n2/file")
+        named = "zrep changeconfig tank/b alpha tank/n2"
+        for command in ("sync all", "status", "failover tank/n2"):
+            done = alpha.run(f"zrep {command}", check=False)
+            told = done.out + done.err
+            assert (done.rc, named in told) == (REFUSED, True), (command, done)
+            assert not re.search(r"unrelated|zrep clear|sync -f|\bFS\b", told), (command, done)
+        silent(beta, named)
+        recovers(alpha, "zrep sync all")
+        silent(beta, "zrep takeover tank/b")
+        assert beta.run("cat /tank/b/file").out == "second\n"
+
 
 SHELL_ROLE = "zrep:src-host=alpha zrep:src-fs=tank/a zrep:dest-host=beta zrep:dest-fs=tank/b zrep:savecount=5"
 
