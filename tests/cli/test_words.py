@@ -10,7 +10,7 @@ import pytest
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
-from tests.ops.pairs import A, good
+from tests.ops.pairs import A, B, good
 from zrep.cli import commands, main, words
 from zrep.cli import run as running
 from zrep.cli.run import filesystems
@@ -135,7 +135,10 @@ def test_a_floor_of_five_is_asked_about(hosts: Hosts) -> None:
 def test_a_new_peer_that_does_not_answer_is_said(hosts: Hosts) -> None:
     pairs.linked(hosts)
     good(hosts.run("alpha", pairs.changing(A, Config(peer_host="gamma"))))
-    assert hosts.said == [f"{A}: gamma is its peer now, and does not answer: cannot reach gamma"]
+    assert hosts.said == [
+        f"{A}: gamma is its peer now, and does not answer: cannot reach gamma; if that is no host: "
+        f"zrep changeconfig {A} beta {B}"
+    ]
     good(hosts.run("alpha", pairs.changing(A, Config(peer_host="beta"))))
     assert len(hosts.said) == 1
 

@@ -10,15 +10,19 @@ from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts, ModelHost
 from tests.ops.pairs import A, B
 from tests.ops.picture import look
+from zrep.core.busy import BUSY_IS_NEWS
+from zrep.core.requests import Lock, Unlock
 from zrep.host import schedule, sshd
 from zrep.ops.doctor import doctor
+
+LINE = "* * * * * root /usr/local/bin/zrep sync all\n"
 
 
 @pytest.fixture
 def cron(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Both hosts of the model have the files of one."""
     file = tmp_path / "cron"
-    file.write_text("* * * * * root zrep sync all\n")
+    file.write_text(LINE)
     monkeypatch.setattr(schedule, "CRON", (str(file),))
     monkeypatch.setattr(schedule, "TIMERS", ())
     monkeypatch.setattr(sshd, "CONFIG", str(tmp_path / "sshd_config"))
@@ -70,6 +74,47 @@ def test_nobody_runs_it(linked: Hosts, cron: Path) -> None:
         assert ended.text.count("runs zrep by itself") == 2
     cron.write_text("PATH=/usr/bin\n*/5 * * * * root /usr/local/bin/zrep -t x -S all\n")
     assert found(linked).code == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "line", "searched"),
+    [
+        ("", "* * * * * root zrep sync all", "/usr/bin:/bin"),
+        ("PATH=/none", "* * * * * root zrep sync all", "/none"),
+        ("PATH=/none:$PATH", "* * * * * root zrep sync all", "/none:$PATH"),
+        ("", "@hourly cd / && zrep -t x sync all\nPATH={there}", "/usr/bin:/bin"),
+        ("PATH={there}", "* * * * * root zrep sync all", ""),
+        ('PATH = "/none:{there}"', "* * * * * root true || zrep sync all", ""),
+        ("", "* * * * * root PATH=/usr/local/bin zrep sync all", ""),
+        ("", "* * * * * root /usr/local/bin/zrep sync all", ""),
+        ("", "* * * * * root zrep-wrapper sync all", ""),
+    ],
+)
+def test_cron_does_not_find_zrep(linked: Hosts, cron: Path, before: str, line: str, searched: str) -> None:
+    there = cron.parent / "bin"
+    there.mkdir()
+    (there / "zrep").touch(0o755)
+    cron.write_text(f"{before}\n{line}\n".replace("{there}", str(there)))
+    ended = found(linked)
+    assert ended.text.count("does not find zrep") == (2 if searched else 0), ended.text
+    assert ended.code == (1 if searched else 0)
+    assert not searched or f"in the PATH {searched}); next: on beta: in {cron}, before that line: PATH=/" in ended.text
+
+
+@pytest.mark.parametrize(("where", "name"), [("alpha", A), ("beta", B)])
+@pytest.mark.parametrize("long", [True, False])
+def test_a_lock_that_somebody_has_for_long(linked: Hosts, where: str, name: str, long: bool) -> None:
+    if long:
+        linked.world.pass_time(BUSY_IS_NEWS + 60)
+    holder = linked.local(where)
+    assert holder.ask(Lock((name,), 0.0, "zrep")) == []
+    try:
+        ended = found(linked)
+        assert (f"{name} on {where} is busy, and not synced for more than 10m" in ended.text) is long, ended.text
+        assert (f"next: on {where}: nothing, if a long stream" in ended.text) is long
+    finally:
+        holder.ask(Unlock((name,)))
+    assert linked.run("alpha", lambda session: doctor(session, [])).code == 0
 
 
 def test_a_peer_that_cannot_be_asked_is_the_finding(linked: Hosts) -> None:

@@ -116,8 +116,9 @@ class Recall(Request[dict[str, dict[str, Note]]], frozen=True):
     keys: tuple[str, ...]
 
 
-class ReadSchedule(Request[list[str]], frozen=True):
-    """The files of cron and the timers of systemd by which zrep runs there by itself."""
+class ReadSchedule(Request[dict[str, str]], frozen=True):
+    """The files of cron and the timers of systemd by which zrep runs there by itself, each with the path in which cron
+    does not find the zrep that it names; "" where nothing is wrong."""
 
     looks = True
 

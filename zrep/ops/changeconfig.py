@@ -9,10 +9,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core import shape
+from zrep.core.advice import command
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import diagnose_alone
-from zrep.core.errors import RefusedError, UsageError, ZrepError
-from zrep.core.names import EXCLUDE, ancestors, check_dataset, check_host
+from zrep.core.errors import RefusedError, UsageError, ZrepError, tagged
+from zrep.core.names import EXCLUDE, ancestors, check_dataset, check_host, spoken
 from zrep.core.pair import End
 from zrep.core.pair_state import State
 from zrep.core.place import own_and_peer
@@ -136,7 +137,7 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     if config.moved:
         _tell(session, name, link.role, changes)
     elif config.peer_host and not link.role.only_dialled:
-        _look_for(session, name, config.peer_host)
+        _look_for(session, name, link.role, config.peer_host)
     return done
 
 
@@ -148,12 +149,13 @@ def _time(name: str, text: str) -> str:
     return str(found)
 
 
-def _look_for(session: Session, name: str, host: str) -> None:
+def _look_for(session: Session, name: str, was: Role, host: str) -> None:
     """Say when nobody answers under the name that the peer has got: it may be mistyped, or be switched off."""
     try:
         session.host(host).ask(Identify())
     except ZrepError as error:
-        session.warn(f"{name}: {host} is its peer now, and does not answer: {error.line()}")
+        back = tagged(command("", "changeconfig", name, was.peer_host, was.peer_fs), spoken(session.tag))
+        session.warn(f"{name}: {host} is its peer now, and does not answer: {error.line()}; if that is no host: {back}")
 
 
 def _moved(session: Session, name: str) -> str:

@@ -10,6 +10,7 @@ from shlex import join, quote
 from msgspec import Struct
 
 from zrep.core import delegation
+from zrep.core.busy import long_busy
 from zrep.core.dataset import Member
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.mounts import in_the_way
@@ -18,10 +19,11 @@ from zrep.core.pair import End
 from zrep.core.plan_data import plan_release
 from zrep.core.plan_role import plan_closed
 from zrep.core.quantities import size, whole_number
-from zrep.core.requests import Dial, ReadFeatures, ReadRights, ReadSchedule, ReadSessionLimit
+from zrep.core.requests import Dial, ReadFeatures, ReadHolders, ReadRights, ReadSchedule, ReadSessionLimit
 from zrep.core.steps import InheritProperty, SetProperties, Step
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out
+from zrep.ops.memory import last_synced
 from zrep.ops.pairs import Session
 from zrep.ops.preflight import blockers, gaps, plain_host
 from zrep.ops.read import read_all_properties, read_delegations, read_mounts, read_pool_space
@@ -41,6 +43,7 @@ _TOOLS = {
     "znapzend": "znapzend",
     "auto-": "the appliance's own schedule",
 }
+_USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _AUTO = "com.sun:auto-snapshot"
 
 
@@ -68,6 +71,7 @@ def findings(session: Session, link: Link, view: View) -> Iterator[Finding]:
     yield from _noise(peer)
     yield from few_sessions(peer)
     yield from _schedule(session, link)
+    yield from _locked(session, link)
 
 
 def _found(what: str, evidence: str = "", advice: str = "", fix: tuple[Step, ...] = ()) -> Finding:
@@ -307,3 +311,23 @@ def _schedule(session: Session, link: Link) -> Iterator[Finding]:
                 advice=f"on {host.name}: systemctl enable --now zrep-sync.timer, or a line of cron: "
                 "* * * * * root zrep sync all",
             )
+        for file, path in scheduled.items():
+            if path:
+                yield _found(
+                    f"cron on {host.name} does not find zrep",
+                    evidence=f"{file} calls it by its name alone, in the PATH {path}",
+                    advice=f"on {host.name}: in {file}, before that line: PATH={_USUAL_PATH}",
+                )
+
+
+def _locked(session: Session, link: Link) -> Iterator[Finding]:
+    """Somebody has it locked on either side, and nothing was synced for long: by the rule of status and sync."""
+    for host, name in ((session.local, link.name), (session.host(link.peer_host), link.peer_name)):
+        holder = host.ask(ReadHolders((name,))).get(name)
+        if holder is None:
+            continue
+        synced = last_synced(session, link.name)
+        age = None if synced is None else max(0, session.now - synced)
+        if found := long_busy(age, holder):
+            yield _found(f"{name} on {host.name} is {found.what}", found.evidence, f"on {host.name}: {found.advice}")
+            return
