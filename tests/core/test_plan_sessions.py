@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zrep.core.plan_sessions import (
@@ -64,6 +64,7 @@ PARCELS = st.lists(
 )
 
 
+@settings(deadline=None)  # a machine that is busy
 @given(PARCELS, st.integers(1, 9))
 def test_each_is_in_one_session_that_is_not_too_large(parcels: Sequence[Parcel], most: int) -> None:
     found = plan_sessions(parcels, most)

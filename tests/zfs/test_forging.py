@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.zfs import fuzz
@@ -18,27 +18,32 @@ from zrep.zfs.parse import AmbiguousError
 RANDOM = st.randoms(use_true_random=False)
 
 
+@settings(deadline=None)  # a machine that is busy
 @given(RANDOM)
 def test_no_value_is_taken_for_a_property_of_another_dataset(random: Random) -> None:
     fuzz.properties(random)
 
 
+@settings(deadline=None)  # a machine that is busy
 @given(RANDOM)
 def test_no_value_makes_another_dataset_one_that_is_replicated(random: Random) -> None:
     fuzz.found(random)
 
 
+@settings(deadline=None)  # a machine that is busy
 @given(RANDOM)
 def test_no_mark_is_taken_for_a_snapshot(random: Random) -> None:
     fuzz.snapshots(random)
 
 
+@settings(deadline=None)  # a machine that is busy
 @given(RANDOM)
 def test_no_tag_is_taken_for_a_hold_of_another_snapshot(random: Random) -> None:
     fuzz.holds(random)
 
 
 @pytest.mark.parametrize("way", fuzz.WAYS, ids=lambda way: way.__name__)
+@settings(deadline=None)  # a machine that is busy
 @given(random=RANDOM)
 def test_what_is_broken_raises_nothing_but_the_typed_error(way: Callable[[Random], object], random: Random) -> None:
     way(random)
