@@ -49,6 +49,7 @@ def test_no_intent(text: str) -> None:
         '{"op":"a","id":"b","detail":1}',
         "yes",
         '{"op":"a","id":"b","epoch":null}',
+        '{"op":"a","id":"\\ud800\udcd8"}',
     ],
 )
 def test_garbage_is_never_taken_for_no_intent(text: str) -> None:

@@ -163,7 +163,8 @@ def through_gate(random: Random) -> bool:
         told = dict.fromkeys(told["records"])
     for text in _names(told):
         name = text.partition(" ")[2] if isinstance(asked.request, Remember | Recall) else text
-        assert f"{name.partition('@')[0]}/".startswith(f"{_TREE}/"), asked
+        dataset = name.partition("@")[0].partition("#")[0]
+        assert f"{dataset}/".startswith(f"{_TREE}/"), asked
         assert ".." not in name.split("/"), asked
     return True
 

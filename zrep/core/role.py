@@ -72,6 +72,8 @@ class Intent(Struct, frozen=True):
             return None
         try:
             record = json.loads(text)
+            if any("\ud800" <= letter <= "\udbff" for letter in json.dumps(record, ensure_ascii=False)):
+                raise ValueError  # half a character, which beside a stray byte is another when it is written again
             if record["op"] == "rejoin":
                 _check_rejoin(record["detail"])
             return cls(
