@@ -197,13 +197,16 @@ def _between(hosts: Hosts) -> None:
 
 
 def _promoted_beside(hosts: Hosts, start: Callable[[Hosts], None], name: str) -> None:
-    """The same, one of them promoted alone on beta, and nothing mounted below it on alpha: it would be in the way."""
+    """The same, one of them promoted alone on beta, and nothing mounted below it on alpha, at no boot either: it would
+    be in the way."""
     start(hosts)
     good(hosts.run("alpha", SYNC_ALL))
     hosts.wire.cut = True
     good(hosts.run("beta", pairs.forcing(name)))
     hosts.wire.cut = False
-    hosts["alpha"].sh(f"zfs unmount {A}/c{'' if name == B else '/d'}")
+    below = f"{A}/c{'' if name == B else '/d'}"
+    hosts["alpha"].sh(f"zfs set canmount=noauto {below}")
+    hosts["alpha"].sh(f"zfs unmount {below}")
 
 
 REJOIN_PEER: Work = lambda session: rejoin_there(session, B)  # noqa: E731  # like the works of pairs

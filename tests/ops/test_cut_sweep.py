@@ -31,6 +31,11 @@ BOTH = ("alpha", "beta")
 GOOD = (State.OK, State.PAUSED, State.SPLIT_COPY)
 # What a person may have to do, one after the other, until all is well: finish, then rejoin, then sync.
 ROUNDS = 6
+# What is in the way of a run: what is to be typed beside zrep, before it is run again.
+UNMOUNT = re.compile(r"next: stop what uses it, then on (\w+): zfs unmount '(\S+)'")
+MOVE_OUT = re.compile(r"a split would move them along \((\S+)\); next: move them out of it \(zfs rename\)")
+# Where a person is left a choice between two pairs, who does as told without one is at an end.
+CHOICE = "next: end the others first"
 # Only who was about to end a pair, or has none yet, is told to end it.
 MAY_ADVISE_CLEAR = ("clear", "init", "init, half done before")
 # Its rollback is what the person asked for; status tells to ask for it again.
@@ -118,7 +123,8 @@ def disagreements(hosts: Hosts, cut: bytes) -> Iterator[str]:
                 if row.diagnosis.state is not State.SPLIT_COPY and row.diagnosis.state.action is not Action.REFUSE:
                     yield f"{host} {row.name}: status says {row.state}, no sync says anything"
                 continue
-            goes_on = row.diagnosis.state in GOOD or row.diagnosis.state.action is Action.REPAIR
+            state = row.diagnosis.state
+            goes_on = state in GOOD or state.action in (Action.PROCEED, Action.REPAIR)
             says = "nothing" if outcome.error is None or outcome.skipped else outcome.error.line()
             said = f"{host} {row.name}: status says {row.state} ({row.advice}), sync on {where} says {says}"
             if goes_on != (says == "nothing"):
@@ -160,12 +166,23 @@ def kept(hosts: Hosts) -> set[tuple[str, str, object]]:
     return found
 
 
+def make_way(hosts: Hosts, host: str, text: str) -> bool:
+    """Do what a refusal on a host asks a person to do beside zrep; whether it asked for anything."""
+    if found := UNMOUNT.search(text):
+        hosts[found.group(1)].sh(f"zfs unmount {found.group(2)}")
+    elif found := MOVE_OUT.search(text):
+        hosts[host].sh(f"zfs rename {found.group(1)} tank/moved_out")
+    return found is not None
+
+
 def follow(hosts: Hosts, scenario: Scenario, first: str) -> Iterator[str]:
     """Do what status says, asked on one host first; what is wrong with how that ends."""
     before = kept(hosts)
     done: list[str] = []
     order = (first, *(host for host in BOTH if host != first))
     for _ in range(ROUNDS):
+        if done and CHOICE in done[-1]:
+            break
         found = [(host, row) for host in order for row in rows(hosts, host) if row.diagnosis.state not in GOOD]
         if not found:
             break
@@ -180,6 +197,8 @@ def follow(hosts: Hosts, scenario: Scenario, first: str) -> Iterator[str]:
                 yield f"clear is advised: {done}"
             hosts.wire.reset()
             ended = hosts.run(advice.host, advice.work, **advice.options)
+            while ended.code and make_way(hosts, advice.host, ended.text):
+                ended = hosts.run(advice.host, advice.work, **advice.options)
             if ended.code:
                 done.append(f"it said {ended.text}")
     else:
