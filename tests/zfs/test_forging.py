@@ -108,6 +108,14 @@ def test_no_mark_is_taken_for_a_bookmark_of_another_dataset() -> None:
             parse.bookmarks(text, ["tank/a", other])
 
 
+def test_a_row_without_a_name_is_nobodys() -> None:
+    text = f"tank/a{NATIVE}\ntank/b{NATIVE[:-1]}x\n{NATIVE}\ntank/a#1{BOOKMARK}\n"
+    with pytest.raises(AmbiguousError):
+        parse.check_snapshots(text, 1, ["tank/a", "tank/b"])
+    with pytest.raises(AmbiguousError):
+        parse.bookmarks(text, ["tank/a", "tank/b"])
+
+
 def test_bookmarks_where_they_belong_are_believed() -> None:
     text = f"tank/a{NATIVE}\ntank/a@1{NATIVE}\ntank/a#1{BOOKMARK}\ntank/a/x{NATIVE}\n"
     parse.check_snapshots(text, 1, ["tank/a"])

@@ -205,7 +205,7 @@ def bookmarks(text: str, datasets: Collection[str]) -> dict[str, list[Snapshot]]
     Those of tank/a come after the rows of "tank/a b", where somebody else may have written them into a value: then
     only list_bookmarks, which prints no value, is believed."""
     found: dict[str, list[Snapshot]] = {name: [] for name in datasets}
-    of = ""
+    of: str | None = None
     for line in _lines(text):
         full, *row = line.split("\t")
         dataset, mark, name = full.partition("#")
@@ -213,7 +213,7 @@ def bookmarks(text: str, datasets: Collection[str]) -> dict[str, list[Snapshot]]
             of = full.partition("@")[0]
         if not mark or dataset not in found:
             continue
-        if not name or len(row) < 3 or not row[0].isdigit() or of not in ("", dataset):
+        if not name or len(row) < 3 or not row[0].isdigit() or of not in (None, dataset):
             raise _ambiguous("zfs list -t bookmark", line)
         guid, createtxg, creation = row[:3]
         made = Snapshot(name, sys.intern(guid), _integer(createtxg, full), _integer(creation, full), bookmark=True)
@@ -236,7 +236,7 @@ def _blocks(text: str, columns: int, datasets: Collection[str]) -> Iterator[tupl
     for line in _lines(text):
         row = line.split("\t", len(SNAPSHOT_COLUMNS))
         dataset, at, _ = row[0].partition("@")
-        if len(row) != len(SNAPSHOT_COLUMNS) + bool(columns):
+        if not dataset or len(row) != len(SNAPSHOT_COLUMNS) + bool(columns):
             raise _ambiguous("zfs list -t snapshot", line)
         if "#" in row[0]:  # see bookmarks: a row of nothing but dashes and numbers
             if row[0].partition("#")[0] not in seen or set("\t".join(row[4:])) - {"\t", "-"}:
