@@ -65,6 +65,18 @@ class TestPools:
         recovers(alpha, "zrep sync all")
         assert self.sent(beta, LOST)
 
+    def test_its_own_that_is_suspended_is_said_and_the_others_go_on(self, two: Hosts) -> None:
+        alpha, beta = two
+        alpha.run(SUSPEND)
+        done = alpha.run("zrep sync all", check=False)
+        assert re.fullmatch(r"zrep: .*pool lost.* is suspended .*zpool status lost.*zpool clear lost\n", done.err), done
+        assert (done.rc, self.sent(beta, WELL)) == (FAILED, True)
+        assert self.states(alpha) == {WELL: "ok", "lost": "pool lost"}
+        assert self.states(beta) == {WELL: "ok", LOST: "peer unknown"}
+        alpha.run(RESUME)
+        recovers(alpha, "zrep sync all")
+        assert self.sent(beta, LOST)
+
     def test_one_that_is_not_imported_is_not_missing(self, two: Hosts) -> None:
         alpha, beta = two
         beta.run("zpool export lost")
