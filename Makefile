@@ -26,10 +26,10 @@ check: $(READY) ## lint, types, man page, and every test that needs no lab (seco
 
 test-model: $(READY) ## what takes minutes on the model: real processes, two runs at the same time, every case of the crash loop
 	$(PYTEST) -q -m thorough -n auto $(CRASH_LOOPS:%=--ignore %)
-	$(PYTEST) -q $(filter-out %_tree_crash.py,$(CRASH_LOOPS)) --crash all -n auto
-	$(PYTEST) -q $(filter %_tree_crash.py,$(CRASH_LOOPS)) --crash some -n auto
+	$(PYTEST) -q $(filter %/test_crash.py,$(CRASH_LOOPS)) --crash all -n auto
+	$(PYTEST) -q $(filter-out %/test_crash.py,$(CRASH_LOOPS)) --crash some -n auto
 
-test-pairs: $(READY) ## the same at every moment of two runs, and for more real processes (an hour)
+test-pairs: $(READY) ## the same at every moment of two runs, at every cut of the sweep, and for more real processes (an hour)
 	$(PYTEST) -q -m thorough --crash all -n auto
 
 test: check test-model test-lab ## everything: check, then all tests on two hosts with real OpenZFS (the first time builds them, 8 min)
