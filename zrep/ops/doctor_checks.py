@@ -309,7 +309,7 @@ def _schedule(session: Session, link: Link) -> Iterator[Finding]:
                 f"nothing on {host.name} runs zrep by itself",
                 evidence="no line of cron with zrep sync, and no timer of zrep's is enabled",
                 advice=f"on {host.name}: systemctl enable --now zrep-sync.timer, or a line of cron: "
-                "* * * * * root zrep sync all",
+                'echo "* * * * * root $(command -v zrep) sync all" > /etc/cron.d/zrep',
             )
         for file, path in scheduled.items():
             if path:

@@ -24,7 +24,7 @@ class People(Runs):
         if what in ("cut", "heal"):
             self.cut = what == "cut"
             self.hosts.wire.cut = self.cut or bool(self.down)  # whoever lost power does not answer
-            self.may_be_reached(*self.names)
+            self.may_be_reached(len(self.names))
         dataset = pair.dataset(host)
         if host in self.down or dataset is None or dataset.inconsistent:
             return

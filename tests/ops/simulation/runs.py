@@ -129,10 +129,11 @@ class Runs(RuleBasedStateMachine):
             self.hosts[host].crash()
             self.down.add(host)
 
-    def may_be_reached(self, *hosts: str) -> None:
-        """Runs of these hosts, one each, that begin now find their peer: the last of them when that many have begun."""
+    def may_be_reached(self, runs: int) -> None:
+        """So many runs that begin now find their peer, the last of them when that many have begun; what one of them
+        brings says on both sides that the other was there."""
         if not self.hosts.wire.cut:
-            self.reachable |= dict.fromkeys(hosts, self.now + len(hosts) * MINUTE)
+            self.reachable = dict.fromkeys(self.names, self.now + runs * MINUTE)
 
     def _fence(self, host: str) -> int:
         """The fence command of a host: it takes the power from the others, or says why not."""
@@ -162,7 +163,7 @@ class Runs(RuleBasedStateMachine):
             self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down - {host})
             self.hosts.wire.after = self._looking(pair, meanwhile)
             had = {id(one): one.ledger.can_be_sent(host) for one in self.pairs if host in one.names}
-            self.may_be_reached(*(self.names if meanwhile else [host]))
+            self.may_be_reached(len(self.names) if meanwhile else 1)
             reached = not self.hosts.wire.cut
             ended = self._start(pair, host, command)
         about = [one for one in self.pairs if host in one.names and one.tag == pair.tag]
@@ -218,7 +219,7 @@ class Runs(RuleBasedStateMachine):
         with self._judged([(pair, command) for pair, _, command in asked], fault):
             self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down)
             had = {id(one): one.ledger.can_be_sent(host) for pair, host, _ in which for one in self.of(pair)}
-            self.may_be_reached(*self.names)
+            self.may_be_reached(len(self.names))
             self.history.append(f"(at the same time: {[(host, command) for _, host, command in which]})")
             works = [(host, partial(self._start, pair, host, command)) for pair, host, command in which]
             runs = in_turns(self.hosts, works, schedule(overlap.turns, overlap.then), overlap.pace)
