@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
 
+from tests.web import Server, listening
 from zrep.host import process
 
 HOOKS = Path(__file__).parents[2] / "contrib/hooks"
@@ -19,30 +18,10 @@ ABOUT = {"ZREP_FS": "tank/a", "ZREP_WHAT": "lost beta", "ZREP_LINE": LINE}
 HOST = os.uname().nodename
 
 
-class Server(HTTPServer):
-    heard: list[tuple[str, str]]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.server.heard.append((self.path, body))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        """Not on the terminal."""
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server(("127.0.0.1", 0), Handler)
-    made.heard = []
-    threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield made
-    made.shutdown()
+    with listening() as made:
+        yield made
 
 
 def told(name: str, event: str, about: dict[str, str]) -> None:

@@ -17,6 +17,9 @@ from zrep.host.locks import Locks
 from zrep.host.procfs import read, runs_of_receives
 from zrep.host.streams import Admission, under_locks
 
+# In the place of zfs receive: it says each time that something has come.
+RECEIVE = "import os\nwhile os.read(0, 65536): os.write(1, b'.')\n"
+
 
 def runs_once_it_waits(pid: int, deadline: float) -> int:
     """How often the receives into tank/b have gone on, read while it is asleep (state S of proc_pid_stat(5)) and
@@ -31,7 +34,7 @@ def runs_once_it_waits(pid: int, deadline: float) -> int:
 
 
 def test_a_receive_whose_bytes_arrive_has_gone_on(tmp_path: Path) -> None:
-    (tmp_path / "receive").write_text("import os\nwhile os.read(0, 65536): os.write(1, b'.')\n")
+    (tmp_path / "receive").write_text(RECEIVE)
     words = ["zfs", "receive", "-s", "-u", "tank/b"]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, executable=sys.executable, cwd=tmp_path, stdin=pipe, stdout=pipe, bufsize=0) as child:
@@ -61,7 +64,7 @@ class TestLeft:
     @pytest.fixture
     def receive(self, tmp_path: Path, granting: Locks) -> Iterator[subprocess.Popen[bytes]]:
         (tmp_path / "zfs").symlink_to(sys.executable)
-        (tmp_path / "receive").write_text("import os\nwhile os.read(0, 65536): os.write(1, b'.')\n")
+        (tmp_path / "receive").write_text(RECEIVE)
         granting.take("tank/b")
         command = (str(tmp_path / "zfs"), "receive", "-s", "-u", "tank/b")
         argv = under_locks([Admission(command, *granting.grant("tank/b"))], marked=False)

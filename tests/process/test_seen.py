@@ -11,10 +11,8 @@ import shutil
 import struct
 import subprocess
 import termios
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -22,6 +20,7 @@ import pytest
 
 from tests.model import World
 from tests.process.program import Program
+from tests.web import Server, listening
 
 pytestmark = pytest.mark.thorough
 
@@ -112,29 +111,10 @@ def test_a_terminal_without_utf_8_gets_what_it_can_show(
 # --- hooks ---
 
 
-class Server(HTTPServer):
-    heard: list[tuple[str, str]]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        self.server.heard.append((self.path, self.rfile.read(int(self.headers["Content-Length"])).decode()))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        """Not on the terminal."""
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server(("127.0.0.1", 0), Handler)
-    made.heard = []
-    threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield made
-    made.shutdown()
+    with listening() as made:
+        yield made
 
 
 def test_the_hooks_tell_of_a_peer_that_is_down_and_of_its_return(tmp_path: Path, server: Server) -> None:
