@@ -23,7 +23,7 @@ from zrep.core.requests import Dial, ReadFeatures, ReadHolders, ReadRights, Read
 from zrep.core.steps import InheritProperty, SetProperties, Step
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out
-from zrep.ops.memory import last_synced
+from zrep.ops.memory import since_synced
 from zrep.ops.pairs import Session
 from zrep.ops.preflight import blockers, gaps, plain_host
 from zrep.ops.read import read_all_properties, read_delegations, read_mounts, read_pool_space
@@ -326,8 +326,6 @@ def _locked(session: Session, link: Link) -> Iterator[Finding]:
         holder = host.ask(ReadHolders((name,))).get(name)
         if holder is None:
             continue
-        synced = last_synced(session, link.name)
-        age = None if synced is None else max(0, session.now - synced)
-        if found := long_busy(age, holder):
+        if found := long_busy(since_synced(session, link.name), holder):
             yield _found(f"{name} on {host.name} is {found.what}", found.evidence, f"on {host.name}: {found.advice}")
             return

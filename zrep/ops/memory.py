@@ -56,9 +56,14 @@ def moments(snapshots: Sequence[Snapshot], remembered: Memory, *names: str) -> l
     return known + [snapshot.sent for snapshot in snapshots if snapshot.sent]
 
 
-def last_synced(session: Session, name: str) -> int | None:
-    """When a filesystem that somebody else has locked was last synced, seconds since 1970; None: never. Its snapshots
-    are read only where nothing is remembered."""
+def since_synced(session: Session, name: str) -> int | None:
+    """How many seconds ago a filesystem that somebody else has locked was last synced; None: never. Its snapshots are
+    read only where nothing is remembered."""
+    synced = _last_synced(session, name)
+    return None if synced is None else max(0, session.now - synced)
+
+
+def _last_synced(session: Session, name: str) -> int | None:
     remembered = recall(session, name)[name]
     if "synced" not in remembered:
         members = survey(session.driver, session.tag, [name])

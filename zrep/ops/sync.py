@@ -21,7 +21,7 @@ from zrep.ops.advance import (
 from zrep.ops.advance_all import Limits, advance_all, each_failed, share
 from zrep.ops.children import find_left_out
 from zrep.ops.lease import not_reached, reached
-from zrep.ops.memory import last_synced
+from zrep.ops.memory import since_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import Session, busy
 from zrep.ops.repair import prepare
@@ -250,8 +250,7 @@ def _role_moved(session: Session, view: View) -> Outcome:
 def _busy(session: Session, link: Link, everything: bool) -> Outcome:
     """Under ``all`` a stream of the minute before is no news; that nothing was synced for long because somebody has the
     lock is, whoever that may be."""
-    synced = last_synced(session, link.name)
-    age = None if synced is None else max(0, session.now - synced)
+    age = since_synced(session, link.name)
     holder = _holder(session, link)
     error = busy(link.name)
     error.evidence = whose(holder)
