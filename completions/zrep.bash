@@ -20,7 +20,7 @@ _zrep_offer() {
 _zrep() {
     local commands="init sync refresh failover takeover rejoin rehearse expire list status history pause unpause changeconfig clear doctor boot allow gate version"
     local rows="-H -p -o -s -S -j --json --color"
-    local fields="name role peer state sent lag behind unsent tag epoch synced code detail moving advice left_out"
+    local fields="name role peer state sent lag behind unsent tag epoch synced code cause detail moving advice left_out failed set_complete stream_at stream_took stream_size"
     local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
     local -a words tag=()
     local -i index=1 position=0
@@ -66,9 +66,9 @@ _zrep() {
         boot)
             options="--ask --wait --open -v --verbose --json"
             takes="--wait" ;;
-        allow) options="--send --receive --apply" ;;
+        allow) options="--send --receive --apply --json" ;;
         gate) options="--tree --send --receive --keep" takes="--tree" ;;
-        version) ;;
+        version) options="--json" ;;
         *) return ;;
     esac
 

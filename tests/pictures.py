@@ -58,6 +58,7 @@ def draw(picture: str, title: str, screen: str) -> None:
     """A screen in the format of rich. Nothing from elsewhere: whoever has no such font sees another one."""
     console = Console(record=True, width=WIDTH, force_terminal=True, highlight=False, file=open("/dev/null", "w"))  # noqa: SIM115  # as long as it draws
     console.print(Text.from_ansi(screen.rstrip().removesuffix(_PROMPT.strip()).rstrip()))
+    console.print()  # what hangs below the last line would be cut off
     drawn = console.export_svg(title=title)
     (FOLDER / f"{picture}.svg").write_text(re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL))
 
@@ -100,6 +101,7 @@ def main() -> None:
         until(syncing, r"(?s)(\d\d:\d\d.*){3}")
         time.sleep(8)
         draw("sync", "zrep sync -v all", until(syncing, r"(?s)(\d\d:\d\d.*){3}"))
+        draw("list", "zrep list", answered(alpha, "zrep list"))
         draw("status", "zrep status", answered(alpha, "zrep status"))
         with terminal(alpha, "zrep status --watch") as shown:
             draw("watch", "zrep status --watch", until(shown, r"q quits\nNAME"))

@@ -111,7 +111,13 @@ def runs(count: int) -> int:
 
 def rounds(jobs: Sequence[Job], count: int) -> list[Job]:
     """Interleaved: each round has every job once, beginning with another one each time."""
-    return [jobs[(start + place) % len(jobs)] for start in range(count) for place in range(len(jobs))]
+    return [each for number in range(count) for each in in_turn(jobs, number)]
+
+
+def in_turn(jobs: Sequence[Job], number: int) -> list[Job]:
+    """The jobs of the round of that number: each once, beginning with another one than the round before."""
+    start = number % len(jobs)
+    return [*jobs[start:], *jobs[:start]]
 
 
 @contextmanager

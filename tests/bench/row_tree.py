@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from tests.bench import others
 from tests.bench.figures import Line, Row, Series
-from tests.bench.place import HERE, QUICK, Job, count, counting, job, runs, series, time_all
-from tests.lab.hosts import CommandError, Lab
+from tests.bench.place import HERE, QUICK, Job, count, counting, in_turn, job, runs, series, time_all
+from tests.lab.hosts import CommandError, Host, Lab
 from tests.lab.progress import say
 
 MEMBERS = 20 if QUICK else 100
 CHANGED = (0, 4, MEMBERS)
 ROUNDS = runs(3)
+# They take minutes for each run, and are so far behind that one of each is enough.
+ONCE = ("syncoid", "zfs-autobackup")
 ZREP, BARE = "zrep sync all", "zfs send -R -i"
 TOPS = {ZREP: "zrep", BARE: "bare", **{program: program for program in others.PROGRAMS}}
-# With all of them changed the slowest takes minutes.
 BARS: dict[int, dict[str, float]] = {
     0: {},
     4: {"bzfs": 0.4, "syncoid": 0.2},
@@ -27,12 +28,9 @@ def run(lab: Lab) -> list[Row]:
     versions = others.install(lab)
     say(f"  a tree of {MEMBERS} for each program, and the first full streams")
     for top in TOPS.values():
-        script = f"zfs create tank/{top} && for n in $(seq {MEMBERS}); do zfs create tank/{top}/$n || exit 1; done"
-        alpha.run(f"{script}; {_change(top, MEMBERS)}", timeout=300)
+        make(alpha, top)
     alpha.run("zrep init -r tank/zrep beta tank/zrep", timeout=900)
-    alpha.run(
-        "zfs snapshot -r tank/bare@s0 && zfs send -R tank/bare@s0 | ssh beta zfs receive -u tank/bare", timeout=300
-    )
+    send_first(alpha, TOPS[BARE])
     alpha.run("zfs set autobackup:bench=true tank/zfs-autobackup")
     alpha.run("ssh beta zfs create -o canmount=off tank/backup")  # what is below it zfs-autobackup makes itself
     alpha.run("ssh beta 'zfs create -p -o canmount=off tank/backup/bzfs; zfs create tank/syncoid'")
@@ -58,7 +56,8 @@ def run(lab: Lab) -> list[Row]:
     lines.append(Line("nothing changed: connections", _one(idle.connections), None, 1))
     _same(lab)
     how = (
-        f"A filesystem with {MEMBERS} below it, 100 kB of random data changed in some; {ROUNDS} interleaved rounds. "
+        f"A filesystem with {MEMBERS} below it, 100 kB of random data changed in some; {ROUNDS} interleaved rounds, "
+        f"{' and '.join(ONCE)} in the first. "
         "Bare: `zfs snapshot -r`, then one `zfs send -R -i | ssh zfs receive` for all, which can not be resumed nor "
         "heal one by one. Each other program makes its own snapshots, recursively; no compression, no speed limit."
     )
@@ -69,16 +68,31 @@ def _jobs(changed: int, taken: int) -> tuple[list[Job], int]:
     """Rounds of every program, each beginning with another one; how many snapshots of the bare commands there are."""
     found: list[Job] = []
     for number in range(ROUNDS):
-        bare = f"{HERE}/bare_tree s{taken} s{taken + 1}"
-        words = {ZREP: ZREP, BARE: bare, **{name: others.command(name) for name in others.PROGRAMS}}
-        turn = [job(name, words[name], before=_change(top, changed)) for name, top in TOPS.items()]
-        start = number % len(turn)
-        found += turn[start:] + turn[:start]
+        words = {
+            ZREP: ZREP,
+            BARE: f"{HERE}/bare_tree s{taken} s{taken + 1}",
+            **{name: others.command(name) for name in others.PROGRAMS},
+        }
+        names = [name for name in TOPS if not number or name not in ONCE]
+        turn = [job(name, words[name], before=change(TOPS[name], changed)) for name in names]
+        found += in_turn(turn, number)
         taken += 1
     return found, taken
 
 
-def _change(top: str, changed: int) -> str:
+def make(alpha: Host, top: str) -> None:
+    """Make a tree in which all has been written to."""
+    script = f"zfs create tank/{top} && for n in $(seq {MEMBERS}); do zfs create tank/{top}/$n || exit 1; done"
+    alpha.run(f"{script}; {change(top, MEMBERS)}", timeout=300)
+
+
+def send_first(alpha: Host, top: str) -> None:
+    """Send a whole tree by hand, at its snapshot s0."""
+    script = f"zfs snapshot -r tank/{top}@s0 && zfs send -R tank/{top}@s0 | ssh beta zfs receive -u tank/{top}"
+    alpha.run(script, timeout=300)
+
+
+def change(top: str, changed: int) -> str:
     """Write 100 kB to so many members, and wait until they are on the disk."""
     return (
         f"for n in $(seq {changed}); do head -c 100000 /dev/urandom > /tank/{top}/$n/data || exit 1; done; "

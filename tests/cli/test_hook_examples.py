@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -10,7 +14,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from tests.web import Server, listening
-from zrep.host import process
+from zrep.host import programs
 
 HOOKS = Path(__file__).parents[2] / "contrib/hooks"
 LINE = "tank/a: lost beta (the link is \"cut\" & 'gone'); next: try: ssh beta true"
@@ -25,7 +29,7 @@ def server() -> Iterator[Server]:
 
 
 def told(name: str, event: str, about: dict[str, str]) -> None:
-    assert process.bounded((str(HOOKS / name), event), about, 20.0) == (0, "")
+    assert programs.bounded((str(HOOKS / name), event), about, 20.0) == (0, "")
 
 
 def url(server: Server) -> dict[str, str]:
@@ -60,3 +64,25 @@ def test_a_program_gets_the_facts(tmp_path: Path, name: str, program: str, words
     told(name, "trouble", ABOUT | {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
     assert (tmp_path / "words").read_text().splitlines() == words
     assert (tmp_path / "said").read_text() == said
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(not all(map(shutil.which, ("mosquitto", "mosquitto_sub"))), reason="no MQTT broker is installed")
+def test_a_real_broker_passes_it_on(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    hook = tmp_path / "mqtt"
+    hook.write_text((HOOKS / "mqtt").read_text().replace("mosquitto_pub ", f"mosquitto_pub -p {port} -r "))
+    hook.chmod(0o755)
+    with subprocess.Popen(["mosquitto", "-c", str(config)], stderr=subprocess.DEVNULL) as broker:
+        give_up = time.monotonic() + 60
+        while programs.bounded((str(hook), "trouble"), ABOUT, 20.0)[0] != 0:
+            assert time.monotonic() < give_up  # until it listens
+            time.sleep(0.1)
+        words = ["mosquitto_sub", "-p", str(port), "-t", "zrep/#", "-C", "1", "-W", "60", "-v"]
+        heard = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        broker.terminate()
+    assert heard == f"zrep/{HOST}/trouble {LINE}\n"

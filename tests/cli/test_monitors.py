@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from pathlib import Path
@@ -15,7 +16,9 @@ from zrep.cli.monitors import CRITICAL, OK, UNKNOWN, WARNING, Limits, nagios, pr
 from zrep.cli.status import form
 from zrep.core.errors import FailedError, UnreachableError, UsageError
 from zrep.core.pair_state import Diagnosis, State
+from zrep.ops.failures import Failure
 from zrep.ops.list import Row
+from zrep.ops.memory import LastStream
 
 MINUTE = 60
 # A label in quotes, a value with its unit, and up to four bounds: Nagios plugin guidelines, "Performance data".
@@ -127,7 +130,14 @@ def samples(text: str) -> dict[str, str]:
 
 
 def test_each_metric_is_there_with_its_exact_value() -> None:
-    found = samples(prometheus([replace(LONG, synced=NOW - 720)], NOW, 5))
+    row = replace(
+        LONG,
+        synced=NOW - 720,
+        last_failure=Failure(NOW - 60, "sync"),
+        set_complete=False,
+        last_stream=LastStream(NOW - 730, 0.25, 3 << 20),
+    )
+    found = samples(prometheus([row], NOW, 5))
     pair = f'{{filesystem="{LONG.name}",tag="offsite"}}'
     host, _, name = LONG.peer.partition(":")
     info = f'filesystem="{LONG.name}",tag="offsite",role="replica",peer_host="{host}",peer_filesystem="{name}"'
@@ -145,6 +155,11 @@ def test_each_metric_is_there_with_its_exact_value() -> None:
         f"zrep_pair_behind_bytes{pair}": "1536",
         f"zrep_pair_unsent_snapshots{pair}": "2",
         f"zrep_pair_synced_timestamp_seconds{pair}": str(NOW - 720),
+        f"zrep_pair_failed_timestamp_seconds{pair}": str(NOW - 60),
+        f"zrep_pair_set_complete{pair}": "0",
+        f"zrep_pair_stream_timestamp_seconds{pair}": str(NOW - 730),
+        f"zrep_pair_stream_seconds{pair}": "0.25",
+        f"zrep_pair_stream_bytes{pair}": str(3 << 20),
         f"zrep_pair_sent_timestamp_seconds{pair}": str(NOW - 720),
     }
     assert len(states) == len(State)
@@ -155,7 +170,8 @@ def test_each_metric_is_there_with_its_exact_value() -> None:
 
 def test_what_is_not_known_is_not_there_and_a_split_copy_is_no_pair() -> None:
     text = prometheus([replace(GOOD, lag=None), SPLIT], NOW, 0)
-    assert "zrep_pair_lag_seconds" not in text
+    for name in ("lag_seconds", "set_complete", "stream_seconds", "failed_timestamp"):
+        assert f"zrep_pair_{name}" not in text
     assert "zrep_split_copies 1\n" in text
     assert SPLIT.name not in text
 
@@ -194,3 +210,23 @@ def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: 
     with pytest.raises(FailedError, match="cannot write"):
         monitors.write("new\n", str(tmp_path / where))
     assert [found.name for found in tmp_path.iterdir()] == ["folder"]
+
+
+# --- Every metric is told and used ---
+
+ROOT = Path(__file__).parents[2]
+# Metrics that no panel and no alert asks for, and why.
+UNUSED = {
+    "zrep_pair_master": "the role is a label of zrep_pair_info",
+    "zrep_status_exit_code": "zrep_pair_code says it of each pair",
+}
+
+
+def test_every_metric_is_in_the_man_page_and_in_a_panel_or_an_alert_or_has_a_reason() -> None:
+    names = set(re.findall(r'"(zrep_\w+)"', (ROOT / "zrep/cli/monitors.py").read_text()))
+    told = set(re.findall(r"^\.It Sy (zrep_\w+)$", (ROOT / "man/zrep.8").read_text(), re.MULTILINE))
+    board = json.loads((ROOT / "contrib/grafana/zrep.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    asked += re.findall(r"expr: (.*)", (ROOT / "contrib/prometheus/zrep.rules.yml").read_text())
+    assert told == names
+    assert {name for text in asked for name in re.findall(r"zrep_[a-z_]+", text)} == names - set(UNUSED)

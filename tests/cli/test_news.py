@@ -14,10 +14,11 @@ from tests.ops.pairs import SYNC_ALL, A, good
 from zrep.cli import run as running
 from zrep.cli.commands import invoke
 from zrep.cli.news import suppress_repeats
-from zrep.core.errors import UsageError
+from zrep.core.errors import FailedError, UsageError
 from zrep.core.settings import Settings
 from zrep.ops.changeconfig import Config
-from zrep.ops.pairs import Session
+from zrep.ops.outcome import Outcome
+from zrep.ops.session import Session
 from zrep.ops.sync import sync
 
 DAY = 86400
@@ -49,6 +50,48 @@ def test_a_peer_that_is_down_is_one_line_and_its_return_another(hosts: Hosts) ->
     assert hosts.said == []
 
 
+def test_a_host_without_any_pair_is_one_line_and_the_first_pair_another(
+    hosts: Hosts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def whole(host: str) -> tuple[int, str]:
+        with hosts.session(host) as session:
+            code = running.run(session, lambda: sync(session, []), only_changes=True)
+        return code, capsys.readouterr().err
+
+    code, line = whole("alpha")
+    assert (code, line.count("\n")) == (3, 1)
+    assert line.startswith("zrep: no filesystem on alpha is replicated under the tag zrep (nor under any other tag); ")
+    for _ in range(3):
+        hosts.world.pass_time(60)
+        assert whole("alpha") == (3, "")
+    hosts.world.pass_time(DAY)
+    assert whole("alpha") == (3, line)
+    pairs.linked(hosts)
+    hosts.said.clear()
+    assert whole("alpha") == (0, "")
+    [over] = hosts.said
+    assert over.startswith("no filesystem on alpha is replicated under the tag zrep: over after 1d")
+    hosts.said.clear()
+    assert (whole("alpha"), hosts.said) == ((0, ""), [])
+
+
+def test_a_property_that_cannot_follow_is_told_once_however_well_all_else_goes(hosts: Hosts) -> None:
+    """A reservation for which there is no room on the other side."""
+    pairs.linked(hosts)
+    hosts["alpha"].sh(f"zfs set refreservation=1M {A}")
+    hosts["beta"].set_pool("tank", full=True)
+    for expected in (["refreservation=1048576 could not follow to beta:tank/b"], [], []):
+        assert mailed(hosts.run("alpha", with_what_it_has_left)) == expected
+    assert not any("over after" in line for line in hosts.said)
+
+
+def with_what_it_has_left(session: Session) -> list[Outcome]:
+    """As cli/run has it: of a filesystem that is well there may be more to say."""
+    outcomes = [*sync(session, []), *session.untidied]
+    session.untidied.clear()
+    return suppress_repeats(session, outcomes)
+
+
 def test_another_trouble_is_news(hosts: Hosts) -> None:
     pairs.diverged(hosts)
     hosts.wire.cut = True
@@ -56,6 +99,26 @@ def test_another_trouble_is_news(hosts: Hosts) -> None:
     hosts.wire.cut = False
     assert mailed(cron(hosts)) == ["the master role has moved to tank/b on beta"]
     assert mailed(cron(hosts)) == []
+
+
+def test_what_stops_nothing_is_said_once(hosts: Hosts) -> None:
+    """Found between OpenZFS 2.3 and 2.1, of a property: what else was sent ended it, to begin again each minute."""
+    pairs.linked(hosts)
+    told: list[list[bool]] = []
+
+    def run(session: Session) -> list[Outcome]:
+        done = sync(session, [])
+        causes = [FailedError(f"{name} could not follow", filesystem=A) for name in ("checksum", "recordsize")]
+        done += [Outcome(A, error=cause, harmless=True) for cause in causes]
+        found = suppress_repeats(session, done)
+        told.append([outcome.told for outcome in found])
+        return found
+
+    for minute in range(3):
+        pairs.written(hosts, key=f"{minute}")
+        good(hosts.run("alpha", run))
+    assert told == [[False, False, False], [False, True, True], [False, True, True]]
+    assert hosts.said == []
 
 
 def test_it_is_said_again_after_a_day(hosts: Hosts) -> None:

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 import textwrap
 import time
 
@@ -21,6 +22,16 @@ from zrep.cli.stages import stage
 from zrep.core.pair import End
 from zrep.core.requests import CarryOut, ReadMembers
 from zrep.core.steps import Hold
+
+SAID = """
+    import sys
+    from zrep.cli.output import tell
+
+    line = "zrep: tank/mail: not replicated with it: tank/mail/archive, tank/mail/of-the-year-before, tank/mail/old"
+    tell(f"{line}; next: zrep init tank/mail/archive beta tank/mail/archive", error=True)
+    tell("short")
+"""
+
 
 PROGRAM = """
     import time
@@ -43,6 +54,7 @@ def on_terminal(program: str) -> str:
     """What a program writes to a terminal of 100 columns, as text."""
     own, theirs = pty.openpty()
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": os.pathsep.join(sys.path)}
+    termios.tcsetwinsize(theirs, (24, 100))
     child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], env=env, stdout=theirs, stderr=theirs)
     os.close(theirs)
     found = b""
@@ -56,10 +68,19 @@ def on_terminal(program: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", found.decode())
 
 
+def test_a_line_that_is_longer_than_the_terminal_is_broken_between_words() -> None:
+    assert on_terminal(SAID).splitlines() == [
+        "zrep: tank/mail: not replicated with it: tank/mail/archive, tank/mail/of-the-year-before,",
+        "  tank/mail/old",
+        "  next: zrep init tank/mail/archive beta tank/mail/archive",
+        "short",
+    ]
+
+
 def test_each_of_several_streams_has_a_line_with_bytes_and_rate() -> None:
     shown = on_terminal(PROGRAM)
-    assert re.search(r"tank/1@zrep_000001 .*4\.0/4\.0 MiB .*/s", shown)
-    assert re.search(r"tank/2@zrep_000001 .*4\.0/.* MiB", shown)
+    assert re.search(r"tank/1@zrep_000001 .* 4\.0M/4\.0M \d+\.\dM/s", shown)
+    assert re.search(r"tank/2@zrep_000001 .* 4\.0M +\d+\.\dM/s", shown)
     assert "said meanwhile" in shown
 
 
@@ -74,7 +95,7 @@ def test_a_long_name_leaves_its_line_one_line(width: int) -> None:
         console.print(bars)
     lines = captured.get().splitlines()
     assert len(lines) == 2
-    assert all("tank/" in line and "300.0/999.0 GiB" in line and "--:--" in line for line in lines)
+    assert all("tank/" in line and "300.0G/999.0G" in line and "--:--" in line for line in lines)
 
 
 def test_nothing_of_it_is_loaded_before_the_first_line() -> None:

@@ -7,14 +7,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
-from zrep.cli import document, rows
+from zrep import __version__
+from zrep.cli import commands, document, output, rows
 from zrep.cli.fields import FIELDS, USUAL
 from zrep.core.errors import UsageError
 from zrep.core.pair_state import Diagnosis, State
+from zrep.ops.failures import Failure
 from zrep.ops.list import Row
+from zrep.ops.memory import LastStream
 from zrep.ops.status import status
 
 NOW = 1_800_000_000
@@ -33,6 +37,9 @@ LONG = Row(
 )
 SPLIT = Row("tank/data_split_2_0a1b2c3d", "split", "-", Diagnosis(State.SPLIT_COPY), None, None, 4096, None)
 ALL = [GOOD, LONG, SPLIT]
+SENT = msgspec.structs.replace(
+    GOOD, set_complete=False, last_failure=Failure(NOW - 61, "sync"), last_stream=LastStream(NOW - 5, 0.25, 3 << 20)
+)
 
 
 def usual(**options: str) -> rows.Style:
@@ -61,11 +68,119 @@ def test_long_names_lose_their_middle_until_the_table_fits(width: int) -> None:
     assert "2026 " in lines[2]
 
 
+@pytest.mark.parametrize("state", State)
+def test_in_every_state_a_table_of_long_names_and_tags_fits_80_columns(state: State) -> None:
+    found = [replace(LONG, diagnosis=Diagnosis(state), lag=93 * 86400 + 7200, behind=999 << 30), GOOD]
+    headings, cells = rows.fitting(found, rows.with_tags(found, usual()), NOW, 80, "...")
+    assert max(map(len, rows.aligned([headings, *cells]))) <= 80
+    assert {"NAME", "TAG", "ROLE", "PEER", "STATE", "LAG"} <= set(headings)
+
+
+def test_columns_that_were_chosen_stay_however_narrow_the_terminal_is() -> None:
+    style = usual(columns="name,sent,lag,behind,unsent,detail")
+    assert rows.fitting([LONG], style, NOW, 40, "...")[0] == [column.heading for column in style.columns]
+
+
 def test_a_table_of_several_tags_has_a_column_for_them_unless_columns_were_chosen() -> None:
     names = [column.name for column in rows.with_tags([GOOD, LONG], usual()).columns]
     assert names == ["name", "tag", *USUAL[1:]]
     assert rows.with_tags([GOOD], usual()) == usual()
     assert rows.with_tags([GOOD, LONG], usual(columns="name,state")) == usual(columns="name,state")
+
+
+def test_one_trouble_of_several_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    waiting = [replace(LONG, name=f"tank/{letter}") for letter in "abcdefg"]
+    other = replace(LONG, name="tank/h", diagnosis=Diagnosis(State.PEER_UNKNOWN, "lost it", "no route", "wait", 5))
+    rows.show([*waiting[:3], other, *waiting[3:]], usual(), NOW)
+    assert capsys.readouterr().out.splitlines()[9:] == [
+        "tank/a, tank/b, tank/c, tank/d, tank/e and 2 more: peer unknown: ssh: connect refused; next: wait",
+        "tank/h: peer unknown: no route; next: wait",
+    ]
+
+
+LATE = "tank/home: late: it was not synced for 15m 13s, longer than its --max-lag of 1s: nothing was written since"
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "lines"),
+    [
+        ("tank/a: paused: upgrade", 80, ["tank/a: paused: upgrade"]),
+        (f"{LATE}; next: zrep sync a", 140, [f"{LATE}; next: zrep sync a"]),
+        (
+            f"{LATE}; next: zrep sync tank/home",
+            80,
+            [
+                "tank/home: late: it was not synced for 15m 13s, longer than its --max-lag of 1s:",
+                "  nothing was written since",
+                "  next: zrep sync tank/home",
+            ],
+        ),
+        (
+            "tank/a: not replicated with it: tank/a/b; next: zrep init x; or, if that is how it should be: zfs set y",
+            40,
+            [
+                "tank/a: not replicated with it: tank/a/b",
+                "  next: zrep init x",
+                "  or, if that is how it should be:",
+                "    zfs set y",
+            ],
+        ),
+        (f"x; next: {'y' * 60}", 40, ["x", f"  next: {'y' * 60}"]),
+        (
+            "tank/a: not the same zrep; next: running the same command again: what has arrived is kept, and it goes on",
+            40,
+            [
+                "tank/a: not the same zrep",
+                "  next: running the same command again:",
+                "    what has arrived is kept, and it",
+                "    goes on",
+            ],
+        ),
+        (
+            "tank/a: gone; next: to go on from @x, without that: zrep sync -f tank/a, or where it was set back, to "
+            "keep that: on beta: zrep takeover -L -f tank/b, then here: zrep rejoin tank/a",
+            40,
+            [
+                "tank/a: gone",
+                "  next: to go on from @x, without that:",
+                "    zrep sync -f tank/a, or where it was",
+                "    set back, to keep that: on beta:",
+                "    zrep takeover -L -f tank/b, then",
+                "    here: zrep rejoin tank/a",
+            ],
+        ),
+        (
+            f"tank/a: x; next: on beta: zfs destroy {'y' * 60} z; zrep sync tank/a, as root of that host",
+            40,
+            [
+                "tank/a: x",
+                "  next: on beta:",
+                f"    zfs destroy {'y' * 60} z;",
+                "    zrep sync tank/a, as root of that",
+                "    host",
+            ],
+        ),
+        (
+            "tank/a: x; next: make 'ssh alpha zrep version' work on beta, or give --src-host",
+            40,
+            ["tank/a: x", "  next: make 'ssh alpha zrep version'", "    work on beta, or give --src-host"],
+        ),
+        (f"a {'y' * 60}", 40, ["a", f"  {'y' * 60}"]),
+    ],
+)
+def test_below_the_table_lines_are_broken_between_words_and_commands_stay_whole(
+    line: str, width: int, lines: list[str]
+) -> None:
+    assert output.folded(line, width) == lines
+
+
+def test_members_stand_below_their_tree() -> None:
+    tree, root, child = GOOD, replace(GOOD, member=True), replace(GOOD, name="tank/data/sub", member=True)
+    assert [line.split("master")[0].rstrip() for line in table([tree, root, child], 80)[1:]] == [
+        "tank/data",
+        "  tank/data",
+        "  tank/data/sub",
+    ]
 
 
 def test_a_pipe_gets_everything_whole(capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,6 +244,19 @@ def test_colour_is_for_terminals_or_when_asked_for(
     assert ("\x1b[32mok\x1b[0m" in capsys.readouterr().out) is coloured
 
 
+@pytest.mark.parametrize(
+    ("row", "exact", "cells"),
+    [
+        (SENT, False, ["1m 1s ago", "sync", "no", "5s ago", "0s", "3.0M"]),
+        (SENT, True, [str(NOW - 61), "sync", "no", str(NOW - 5), "0.25", str(3 << 20)]),
+        (GOOD, False, ["-"] * 6),
+    ],
+)
+def test_what_was_last_sent_and_what_failed_are_fields(row: Row, exact: bool, cells: list[str]) -> None:
+    names = ("failed", "failed_command", "set_complete", "stream_at", "stream_took", "stream_size")
+    assert [FIELDS[name].text(row, NOW, exact=exact) for name in names] == cells
+
+
 # --- JSON ---
 
 
@@ -138,14 +266,30 @@ def test_the_schema_is_the_one_that_is_published() -> None:
 
 
 def test_json_has_every_field_of_a_row_with_its_exact_value() -> None:
-    told = msgspec.to_builtins(document.pair(LONG))
-    assert {name: field.value(LONG) for name, field in FIELDS.items()} | {"advice": "wait", "moving": None} == told
-    assert set(USUAL) < set(told)
+    for row in (LONG, SENT):
+        told = msgspec.to_builtins(document.pair(row))
+        own = {"advice": row.advice, "moving": None}
+        assert {name: field.value(row) for name, field in FIELDS.items()} | own == told
+        assert set(USUAL) < set(told)
+    assert None not in (told[name] for name in ("failed", "set_complete", "stream_at", "stream_took", "stream_size"))
 
 
 def test_advice_in_json_names_the_tag() -> None:
     found = Diagnosis(State.STALE, advice="zrep rejoin tank/data")
     assert document.pair(msgspec.structs.replace(LONG, diagnosis=found)).advice == "zrep -t offsite rejoin tank/data"
+
+
+def test_json_of_allow_says_its_lines(hosts: Hosts) -> None:
+    with hosts.session("alpha") as session:
+        told = document.allowed(session, ["zfs allow -u bob send tank/a"])
+    assert told.commands == [document.Command("alpha", ["sh", "-c", "zfs allow -u bob send tank/a"])]
+    assert told.exit_code == 0
+
+
+def test_json_of_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.version(json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["version"], told["exit_code"], told["error"]) == (__version__, 0, None)
 
 
 def test_json_of_status_says_what_the_table_says(hosts: Hosts, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,7 +298,7 @@ def test_json_of_status_says_what_the_table_says(hosts: Hosts, capsys: pytest.Ca
         found = status(session, [])
         document.show(document.listed(session, 3, pairs=found))
     told = json.loads(capsys.readouterr().out)
-    assert told["output_version"] == {"command": "zrep", "vers_major": 1, "vers_minor": 0}
+    assert told["output_version"] == {"command": "zrep", "vers_major": 1, "vers_minor": 4}
     assert (told["host"], told["exit_code"], told["error"]) == ("alpha", 3, None)
     [row] = told["pairs"]
     assert (row["name"], row["state"], row["code"]) == (pairs.A, "stale master", 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from zrep.cli import main, watch
@@ -32,4 +34,13 @@ def test_no_seconds_make_no_sense() -> None:
 
 def test_a_pipe_is_no_terminal() -> None:
     with pytest.raises(UsageError, match="--watch wants a terminal"):
+        watch.watch(watch.Look, lambda: None, style("", False, False, "", "", "auto"), 2)
+
+
+def test_a_terminal_that_nothing_can_be_drawn_on_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its screen would stay empty for ever."""
+    monkeypatch.setenv("TERM", "dumb")
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    with pytest.raises(UsageError, match="--watch cannot draw on this terminal"):
         watch.watch(watch.Look, lambda: None, style("", False, False, "", "", "auto"), 2)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import typer
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
@@ -41,6 +44,22 @@ def test_help_is_found_wherever_it_is_asked_for(typed: str, meant: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
+        ("status -t other", "-t other status"),
+        ("-s --tag other -H tank/a", "--tag other status -H tank/a"),
+        ("sync tank/a -t other", "-t other sync tank/a"),
+        ("-t one status -t other", "-t one status -t other"),
+        ("status -t", "status -t"),
+        ("pause tank/a --reason x -- -t other", "pause tank/a --reason x -- -t other"),
+        ("gate -t other", "gate -t other"),
+    ],
+)
+def test_a_tag_may_stand_after_the_command(typed: str, meant: str) -> None:
+    assert main._long_forms(typed.split()) == meant.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
         ("snaponly tank/a", "sync --no-send tank/a"),
         ("-t other synconly tank/a tank/b", "-t other sync --no-snapshot tank/a tank/b"),
         ("sentsync -L tank/a@zrep_000001", "sync --no-snapshot tank/a"),
@@ -54,10 +73,18 @@ def test_words_of_the_shell_zrep(typed: str, meant: str) -> None:
     assert main._long_forms(typed.split()) == meant.split()
 
 
-def test_no_replica_is_taken_back_to_an_older_snapshot() -> None:
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        ("tank/a@zrep_000001", "zfs clone tank/a@zrep_000001 tank/a_zrep_000001, on the other host by"),
+        ("tank/a b@zrep_000001", "zfs clone 'tank/a b@zrep_000001' 'tank/a b_zrep_000001', on the other host by"),
+    ],
+)
+def test_no_replica_is_taken_back_to_an_older_snapshot(typed: str, command: str) -> None:
+    """The command that is named can be typed as it is."""
     with pytest.raises(UsageError) as refused:
-        main._long_forms(["-S", "tank/a@zrep_000001"])
-    assert "zfs clone DEST_FS@zrep_000001" in refused.value.line()
+        main._long_forms(["-S", typed])
+    assert command in refused.value.line()
 
 
 def test_changeconfig_passes_on_all_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,8 +113,57 @@ def test_slashes_at_the_end_are_of_the_shell() -> None:
             words.dataset(word)
 
 
+@pytest.mark.parametrize("words", ["gate --json", "gate --tree tank/a --json", "-t other gate --nagios"])
+def test_a_gate_says_nothing_on_the_wire(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its standard output is what the peer reads as answers, or as a stream."""
+    assert main.run(words.split()) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert told.err.startswith("zrep: No such option")
+
+
+@pytest.mark.parametrize(
+    ("typed", "changes"),
+    [
+        ("sync all", True),
+        ("-t other -S all", True),
+        ("rehearse tank/a -- sh -n", True),
+        ("boot", True),
+        ("doctor --fix", True),
+        ("allow joe tank/a --apply", True),
+        ("sync -n all", False),
+        ("sync -vn all", False),
+        ("sync all --dry-run", False),
+        ("help sync", False),
+        ("sync -h", False),
+        ("version", False),
+        ("--version", False),
+        ("-V", False),
+        ("-l", False),
+        ("list -t other", False),
+        ("--tag=other status", False),
+        ("history tank/a", False),
+        ("doctor", False),
+        ("allow joe tank/a", False),
+    ],
+)
+def test_what_changes_something(typed: str, changes: bool) -> None:
+    assert main.changes_something(typed.split()) is changes
+
+
+def test_every_command_only_prints_or_can_be_told_to() -> None:
+    """By -n; or the table says with which word it does more. At boot there is nobody who would look first."""
+    program: Any = typer.main.get_command(commands.app)
+    only = {
+        name
+        for name, command in program.commands.items()
+        if "dry_run" not in {option.name for option in command.params}
+    }
+    assert only - {"boot", "gate"} == set(main._PRINTS)
+
+
 def test_all_is_no_name() -> None:
-    with pytest.raises(UsageError, match="'all' is for sync, expire and status"):
+    with pytest.raises(UsageError, match="knows no 'all'"):
         words.one_dataset("all")
 
 
@@ -123,6 +199,18 @@ def test_help_shows_whole_sentences_in_80_columns() -> None:
     assert "rehearse" in done.stdout
     assert "..." not in done.stdout.replace("[ARGS]...", "")
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", typer.main.get_command(commands.app).commands)  # type: ignore[attr-defined]
+def test_so_does_the_help_of_each_command(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main.run(["help", command]) == 0
+    shown = capsys.readouterr().out
+    assert f"Usage: zrep {command}" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert not re.search(r"…|\w\.\.\.$", shown, re.MULTILINE)
 
 
 def test_a_floor_of_five_is_asked_about(hosts: Hosts) -> None:

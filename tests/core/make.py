@@ -39,8 +39,9 @@ def snap(text: str, place: int = 0) -> Snapshot:
 
 def member(name: str, role: Role, snapshots: str = "", written: int = 0, **properties: str) -> Member:
     """properties: value, or "value source"; the default source is local. A word that begins with # is a bookmark that
-    zrep keeps of that snapshot, which is gone."""
-    given = {"type": "filesystem", "readonly": "off default", "mounted": "yes -", "mountpoint": f"/{name} default"}
+    zrep keeps of that snapshot, which is gone. A replica is read-only, unless it is said otherwise."""
+    given = {"type": "filesystem", "mounted": "yes -", "mountpoint": f"/{name} default"}
+    given |= {"readonly": "on" if role.master is False else "off default"}
     given |= {"canmount": "on default", "written": f"{written} -", "encryption": "off -"}
     given |= {"sharenfs": "off default", "sharesmb": "off default"} | properties
     values = {key: Value(text.split(" ")[0], " ".join(text.split(" ")[1:]) or "local") for key, text in given.items()}

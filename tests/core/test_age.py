@@ -6,10 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from tests.core.make import MASTER, REPLICA, member
-from zrep.core.age import UNLESS_SET, judge_age, longest_lag
+from zrep.core.age import SENDING, UNLESS_SET, judge_age, longest_lag
+from zrep.core.busy import Holder
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import diagnose
-from zrep.core.errors import RefusedError, UnreachableError, ZrepError
+from zrep.core.errors import BusyError, RefusedError, UnreachableError, ZrepError
+from zrep.core.moving import Moving
 from zrep.core.pair_state import State
 from zrep.core.quantities import seconds
 from zrep.core.role import Intent, Role
@@ -30,9 +32,15 @@ def judged(
     paused: int | None = None,
 ) -> tuple[str, int, str, str]:
     other = theirs if isinstance(theirs, Member) else None
-    when = None if synced is None else NOW - synced
-    found = judge_age(diagnose("zrep", mine, theirs), mine, other, synced=when, paused=paused, behind=behind, now=NOW)
+    known = [] if synced is None else [NOW - synced]
+    found = judge_age(diagnose("zrep", mine, theirs), mine, other, known=known, paused=paused, behind=behind, now=NOW)
     return found.state.word, found.code, found.evidence, found.advice
+
+
+def cause(mine: Member, theirs: Member | ZrepError | None, synced: int, paused: int | None = None) -> str:
+    other = theirs if isinstance(theirs, Member) else None
+    known = [NOW - synced]
+    return judge_age(diagnose("zrep", mine, theirs), mine, other, known=known, paused=paused, behind=0, now=NOW).cause
 
 
 def sides(master: Role = LIMITED, replica: Role = REPLICA) -> tuple[Member, Member]:
@@ -110,6 +118,73 @@ def test_a_peer_that_was_not_reached_for_longer_is_late_with_the_reason() -> Non
     assert judged(there, UNREACHABLE, MINUTES_20) == ("late", 1, evidence, "on alpha: zrep sync tank/a")
 
 
+def test_programs_tell_by_one_word_why_it_is_late() -> None:
+    here, there = sides(LIMITED, LIMITED_THERE)
+    paused = member("tank/a", replace(LIMITED, paused="upgrade"), "1hs")
+    unmounted = member("tank/a", LIMITED, "1hs", mounted="no -")
+    full = BusyError("the wire to beta is full")
+    assert {
+        "nobody syncs": cause(here, there, MINUTES_20),
+        "peer down": cause(here, UNREACHABLE, MINUTES_20),
+        "wire full": cause(here, full, MINUTES_20),
+        "paused": cause(paused, there, MINUTES_20, NOW - MINUTES_20),
+        "not mounted": cause(unmounted, there, MINUTES_20),
+        "not late": cause(here, there, LIMIT),
+        "down, not late": cause(here, UNREACHABLE, LIMIT),
+    } == {
+        "nobody syncs": "not synced",
+        "peer down": "peer unknown",
+        "wire full": "peer unknown",
+        "paused": "paused",
+        "not mounted": "not mounted",
+        "not late": "",
+        "down, not late": "",
+    }
+
+
+MOVES, STILL = Moving(NOW - 60, NOW - 1, 42, 100), Moving(NOW - 600, NOW - 300, 42, 100)
+AT_IT: Holder = ("offsite", 77)
+WHO = "a zrep of the tag offsite is working on it, process 77"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "moving", "holder", "expected"),
+    [
+        # age, why, next, cause
+        ("there", MOVES, None, ("2.0K written since; a stream is on its way", "", SENDING)),
+        ("there", STILL, None, ("2.0K written since; a stream is on its way", "", "busy")),
+        ("wire full", MOVES, None, ("peer unknown: the wire to beta is full", "", SENDING)),
+        ("wire full", STILL, None, ("peer unknown: the wire to beta is full", "", "peer unknown")),
+        ("there", None, AT_IT, (f"2.0K written since; {WHO}", "nothing, if a long", "busy")),
+        ("there", None, None, (f"2.0K written since; {CRON}", "zrep sync tank/a", "not synced")),
+        ("not mounted", MOVES, None, ("not mounted: its mountpoint is /tank/a", "zfs mount tank/a", "not mounted")),
+    ],
+)
+def test_of_what_somebody_is_sending_nobody_is_asked_whether_cron_runs(
+    theirs: str, moving: Moving | None, holder: Holder | None, expected: tuple[str, str, str]
+) -> None:
+    """It is late all the same."""
+    here, there = sides()
+    if theirs == "not mounted":
+        here = member("tank/a", LIMITED, "1hs", mounted="no -")
+    other = BusyError("the wire to beta is full") if theirs == "wire full" else there
+    found = judge_age(
+        diagnose("zrep", here, other),
+        here,
+        there,
+        known=[NOW - MINUTES_20],
+        paused=None,
+        behind=2048,
+        now=NOW,
+        moving=moving,
+        holder=holder,
+    )
+    why, advice, cause = expected
+    assert (found.state.word, found.code, found.evidence, found.cause) == ("late", 1, TOO_OLD + why, cause)
+    assert found.advice.startswith(advice)
+    assert bool(found.advice) == bool(advice)
+
+
 @pytest.mark.parametrize(
     ("role", "theirs"),
     [
@@ -124,7 +199,7 @@ def test_what_a_person_must_decide_stays_what_it_is(role: Role, theirs: Member |
     mine = member("tank/a", role, "1hs")
     found = diagnose("zrep", mine, theirs)
     assert found.code == 3 or found.state is State.SPLIT_COPY
-    assert judge_age(found, mine, None, synced=0, paused=None, behind=0, now=NOW) == found
+    assert judge_age(found, mine, None, known=[0], paused=None, behind=0, now=NOW) == found
 
 
 def test_what_else_it_is_is_told_with_it() -> None:

@@ -210,9 +210,14 @@ def test_a_peer_that_cannot_be_asked(row: tuple[str, Role, ZrepError, State, int
 # --- neither is master ---
 
 
-def test_without_a_master_the_one_that_its_links_call_the_replica_becomes_it() -> None:
+def test_a_master_that_its_links_know_and_its_role_does_not_was_changed_by_hand() -> None:
+    """No role change leaves that: each turns the links round."""
     neither = replace(REPLICA, src_fs=B)
-    assert seen(diagnose("zrep", beta(neither), beta(neither))) == (State.NO_MASTER, "zrep takeover -L tank/b")
+    found = diagnose("zrep", beta(neither), beta(neither))
+    assert seen(found) == (State.NO_MASTER, "on alpha: zfs set zrep:master=yes tank/b")
+    found = diagnose("zrep", alpha(FOLLOWER), beta(REPLICA))
+    assert seen(found)[0] is State.NO_MASTER
+    assert "takeover -L" in seen(found)[1]
 
 
 # --- what may be done ---

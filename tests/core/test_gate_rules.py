@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from tests.core.knows import NOW, Knows
 from zrep.core import requests as asked
 from zrep.core import steps
 from zrep.core.dataset import Member, Value
 from zrep.core.gate_rules import Gate, refusal, refused_receive, refused_send, refused_step, trimmed
 from zrep.core.pair import End
 from zrep.core.requests import NO_GENERATION, Request
-from zrep.core.role import Role
+from zrep.core.role import PEER, Intent, Role, intent_property
 
 TREE = "tank/data"
 A, B, OUT = "tank/data/a", "tank/data/b", "tank/other"
@@ -22,6 +23,8 @@ T, S = End.TARGET, End.SOURCE
 RECEIVE, SEND = Gate((TREE,), receive=True), Gate((TREE,), send=True)
 BOTH, KEEP = Gate((TREE,), send=True, receive=True), Gate((TREE,), receive=True, keep=True)
 GATES = {"r": RECEIVE, "s": SEND, "b": BOTH, "k": KEEP}
+
+NOTHING, PAIRED = Knows(), Knows({A: ("zrep",)})
 
 
 def letters(admitted: Any) -> str:
@@ -53,9 +56,11 @@ def one(dataset: str = A) -> list[tuple[Request[Any], str]]:
         (asked.Grant("zrep", {dataset: NO_GENERATION}, {dataset: dataset}), "rbk"),
         (asked.Revoke((dataset,)), "rbk"),
         (asked.EndReceive(dataset), "rbk"),
+        (asked.IsArriving((dataset,), 1.0), ""),
         (asked.ReadStreamSize(stream), "sb"),
         (asked.ReadDifferences(at, dataset), "sb"),
         (asked.ReadUsers(dataset), "b"),
+        (asked.FindOpenVolumes((dataset,)), "b"),
         (asked.IsInUse(at, dataset), "b"),
         (asked.IsReadable(at), "b"),
         (asked.RunHooks("before-promote", {"ZREP_FS": dataset, "ZREP_TAG": "zrep", "ZREP_EPOCH": "2"}), "b"),
@@ -90,15 +95,33 @@ HOST: list[tuple[Request[Any], str]] = [
 # Of a dataset in the tree that is in no pair yet.
 STEPS: list[tuple[steps.Change, str]] = [
     (steps.Hold(T, "zrep", (AT,)), "rsbk"),
-    (steps.Release(T, "zrep", (AT,)), "rsbk"),
+    (steps.Release(T, "zrep", (AT,)), "rsb"),
     (steps.CloseTransactionGroup(T, "tank"), "rsbk"),
     (steps.CloseTransactionGroup(T, "rpool"), ""),
     (steps.SetProperties(T, (AT,), (("zrep:sent", "1"),)), "rsbk"),
     (steps.SetProperties(T, (AT,), (("zrep:made", "yes"),)), "rsbk"),
     (steps.SetProperties(T, (AT,), (("zrep:master", "no"),)), ""),
-    (steps.SetProperties(T, (A,), (("zrep:inprogress", "x"),)), "rsbk"),
+    (steps.SetProperties(T, (A,), (("zrep:inprogress", "x"),)), "b"),
+    (steps.SetProperties(T, (A,), (("zrep:inprogress", ""),)), "rsbk"),
+    *((steps.SetProperties(T, (A,), (intent_property("zrep", Intent(word, "1")),)), admitting) for word, admitting in (
+        ("init", "rsbk"), ("follow", "rsbk"), ("cancelled", "rsbk"), ("promote", "b"), ("failover", "b"),
+        ("stopped", "b"), ("rejoin", "b"),
+    )),
+    # Of a record, what it says of the role.
+    *((steps.SetProperties(T, (A,), (intent_property("zrep", Intent("follow", "1", role=role)),)), admitting)
+      for role, admitting in (
+        ({"master": "no"}, "rbk"), ({"master": "yes"}, ""), ({"foreign": "*"}, ""), ({"other": "x"}, ""),
+        ({"src-host": "x\ny"}, ""), ({"gen": "1"}, "rsbk"),
+    )),
+    (steps.SetProperties(T, (A,), (("zrep:foreign", "*"),)), ""),
+    (steps.SetProperties(T, (A,), (("zrep:src-host", "a\tb"),)), ""),
+    (steps.SetProperties(T, (A,), (("zrep:gone", str(NOW)),)), "rsbk"),
+    (steps.SetProperties(T, (A,), (("zrep:gone", str(NOW - 86400)),)), ""),
+    (steps.SetProperties(T, (A,), (("zrep:gone", "x"),)), ""),
     (steps.SetProperties(T, (A,), (("zrep:master", "no"), ("zrep:savecount", "5"))), "rbk"),
-    (steps.SetProperties(T, (A,), (("zrep:master", "yes"),)), "sb"),
+    (steps.SetProperties(T, (A,), (("zrep:master", "yes"),)), ""),
+    (steps.SetProperties(T, (A,), (("zrep:driver", PEER), ("zrep:master", "yes"))), "sb"),
+    (steps.SetProperties(T, (A,), (("zrep:driver", "here"),)), ""),
     (steps.SetProperties(T, (A,), (("readonly", "on"),)), "rbk"),
     (steps.SetProperties(T, (A,), (("readonly", "off"),)), "b"),
     (steps.SetProperties(T, (A,), (("canmount", "noauto"),)), "rbk"),
@@ -107,14 +130,16 @@ STEPS: list[tuple[steps.Change, str]] = [
         ("mountpoint", "/etc"), ("setuid", "on"), ("sharenfs", "on"), ("exec", "on"), ("devices", "on"), ("quota", "1"),
         ("org.openzfs.systemd:required-by", "x"), ("com.sun:auto-snapshot", "true"), ("zrep:other", "x"),
         ("evil", "x"), (":sent", "x"), ("canmount", "x"), ("reservation", "1"), ("compression", "x; reboot"),
+        ("volmode", "full"), ("snapdev", "visible"), ("keylocation", "https://x/y"),
     )),
     (steps.SetProperties(T, (A,), (("compression", "zstd-3"),)), "rbk"),
     (steps.InheritProperty(T, (A,), "compression"), "rbk"),
     (steps.InheritProperty(T, (A,), "exec"), ""),
     (steps.InheritProperty(T, (A,), "zrep:inprogress"), "rsbk"),
     (steps.InheritProperty(T, (A,), "zrep:canmount"), "rsbk"),
-    (steps.InheritProperty(T, (A,), "zrep:src-fs"), "b"),
-    (steps.InheritProperty(T, (A,), "zrep:savecount"), "b"),
+    (steps.InheritProperty(T, (A,), "zrep:props"), "b"),
+    (steps.InheritProperty(T, (A,), "zrep:src-fs"), ""),
+    (steps.InheritProperty(T, (A,), "zrep:savecount"), ""),
     (steps.InheritProperty(T, (A,), "readonly"), "b"),
     (steps.InheritProperty(T, (A,), "mountpoint", received=True), ""),
     (steps.Bookmark(S, AT, f"{A}#zrep:zrep_000001"), "sb"),
@@ -146,6 +171,8 @@ STEPS: list[tuple[steps.Change, str]] = [
     (steps.Clone(T, AT, B, ()), ""),
     (steps.DestroyClone(T, A), ""),
     (steps.DestroyAside(T, A, "zrep", 5), ""),
+    (steps.ReplayLog(S, A), "b"),
+    (steps.ReplayLog(S, OUT), ""),
     (steps.PlaceKey(T, A), "rbk"),
     (steps.PlaceKey(T, OUT), ""),
     (steps.PromoteClone(T, A), ""),
@@ -157,19 +184,16 @@ STEPS: list[tuple[steps.Change, str]] = [
 ]  # fmt: skip
 
 
-def nobody(dataset: str) -> bool:
-    return False
-
-
 @pytest.mark.parametrize(("request_", "admitting"), [*one(), *HOST], ids=lambda value: type(value).__name__)
 def test_requests_go_through_the_gates_meant_for_them(request_: Request[Any], admitting: str) -> None:
-    assert letters(lambda gate: refusal(gate, request_, nobody)) == admitting
+    known = PAIRED if isinstance(request_, asked.TakeSnapshots | asked.TakeRole) else NOTHING
+    assert letters(lambda gate: refusal(gate, request_, known)) == admitting
 
 
 @pytest.mark.parametrize(("step", "admitting"), STEPS, ids=lambda value: type(value).__name__)
 def test_steps_go_through_the_gates_meant_for_them(step: steps.Change, admitting: str) -> None:
-    assert letters(lambda gate: refused_step(gate, step, nobody)) == admitting
-    assert letters(lambda gate: refusal(gate, asked.CarryOut((step,)), nobody)) == admitting
+    assert letters(lambda gate: refused_step(gate, step, NOTHING)) == admitting
+    assert letters(lambda gate: refusal(gate, asked.CarryOut((step,)), NOTHING)) == admitting
 
 
 OUTSIDE = ("tank", "tank/other", "tank/data2", "tank/data/../other", "tank/data//x", "tank/data/.", "rpool/tank/data")
@@ -180,7 +204,7 @@ def test_nothing_outside_goes_through_any(name: str) -> None:
     for request, _ in one(name):
         if isinstance(request, asked.ReadMembers) and name == "tank":
             continue  # as one of its trees it does not either
-        assert letters(lambda gate, request=request: refusal(gate, request, nobody)) == "", request
+        assert letters(lambda gate, request=request: refusal(gate, request, NOTHING)) == "", request
 
 
 def test_the_table_knows_every_request_and_every_step() -> None:
@@ -189,22 +213,82 @@ def test_the_table_knows_every_request_and_every_step() -> None:
 
 
 def test_what_is_in_a_pair_is_nothing_new() -> None:
-    assert refusal(RECEIVE, asked.Grant("x", {A: NO_GENERATION}, {}), lambda dataset: dataset == A)
-    assert not refusal(RECEIVE, asked.Grant("x", {A: "1" * 16}, {}), lambda dataset: True)
+    assert refusal(RECEIVE, asked.Grant("x", {A: NO_GENERATION}, {}), PAIRED)
+    assert not refusal(RECEIVE, asked.Grant("x", {A: "1" * 16}, {}), PAIRED)
+
+
+KEEPS_BOTH = Gate((TREE,), send=True, receive=True, keep=True)
+
+
+@pytest.mark.parametrize("name", ["savecount", "minfree", "flags", "paused", "keep", "unsent", "driver"])
+def test_how_a_pair_goes_on_that_is_made_is_settled(name: str) -> None:
+    value = PEER if name == "driver" else "5"
+    for step in (
+        steps.SetProperties(T, (A,), ((f"zrep:{name}", value),)),
+        steps.SetProperties(T, (A,), (intent_property("zrep", Intent("follow", "1", role={name: value})),)),
+    ):
+        for gate in (RECEIVE, SEND, BOTH):
+            assert refused_step(gate, step, PAIRED) == f"to set zrep:{name}, which is settled, of {A}"
+            assert not refused_step(gate, step, NOTHING)
+            assert not refused_step(gate, step, Knows(PAIRED.pairs, begun=True))
+            assert not refused_step(gate, step, Knows({A: ("other",)}))
+        for gate in (KEEP, KEEPS_BOTH):
+            assert refused_step(gate, step, PAIRED) == f"to set what {A} is kept by"
 
 
 def test_who_keeps_decides_how_much_once_it_is_in_a_pair() -> None:
-    for name in ("savecount", "minfree", "src-host", "master", "paused"):
+    for name in ("src-host", "master", "recursive"):
         step = steps.SetProperties(T, (A,), ((f"zrep:{name}", "no"),))
-        assert not refused_step(RECEIVE, step, lambda dataset: True)
-        assert refused_step(KEEP, step, lambda dataset: True) == f"to set what {A} is kept by"
-    assert not refused_step(KEEP, steps.SetProperties(T, (A,), (("zrep:coming", "x"),)), lambda dataset: True)
+        assert not refused_step(RECEIVE, step, PAIRED)
+        for gate in (KEEP, KEEPS_BOTH):
+            assert refused_step(gate, step, PAIRED) == f"to set what {A} is kept by"
+    assert not refused_step(KEEP, steps.SetProperties(T, (A,), (("zrep:coming", "x"),)), PAIRED)
+
+
+def test_what_is_kept_does_not_move() -> None:
+    requests: tuple[Request[Any], ...] = (
+        asked.TakeRole("zrep", steps.TakeRole(T, A, "", "1" * 16, (("zrep:master", "yes"),))),
+        asked.RunHooks("before-promote", {"ZREP_FS": A}),
+        *(
+            asked.CarryOut((step,))
+            for step in (
+                steps.InheritProperty(T, (A,), "zrep:src-fs"),
+                steps.InheritProperty(T, (A,), "readonly"),
+                steps.SetProperties(T, (A,), (("canmount", "on"),)),
+                steps.Mount(T, A, "/a"),
+                steps.DestroySnapshots(T, A, ("zrep_000001",)),
+            )
+        ),
+    )
+    for request in requests:
+        assert refusal(KEEPS_BOTH, request, PAIRED)
+
+
+@pytest.mark.parametrize("at", [AT, f"{A}/x@zrep_000001"])
+def test_what_is_kept_is_released_under_the_tag_of_its_pair_alone(at: str) -> None:
+    assert not refused_step(KEEP, steps.Release(T, "zrep", (at,)), PAIRED)
+    for tag in ("forever", "other"):
+        assert refused_step(KEEP, steps.Release(T, tag, (at,)), PAIRED) == f"to release {tag}, which is no pair's"
+
+
+def test_programs_are_at_rest_once_for_each_pair_and_what_is_in_it() -> None:
+    def moment(*snapshots: str, of: str = A) -> asked.Moment:
+        return asked.Moment(of, snapshots, {"ZREP_FS": of})
+
+    assert not refusal(SEND, asked.TakeSnapshots("zrep", (moment(AT, f"{A}/x@zrep_000001"),)), PAIRED)
+    for moments, tag in (
+        ((moment(AT), moment(AT)), "zrep"),
+        ((moment(AT),), "other"),
+        ((moment(f"{B}@zrep_000001"),), "zrep"),
+        ((moment(f"{B}@zrep_000001", of=B),), "zrep"),
+    ):
+        assert refusal(SEND, asked.TakeSnapshots(tag, moments), PAIRED)
 
 
 def test_hooks_hear_what_zrep_tells_and_nothing_else() -> None:
     for about in ({"LD_PRELOAD": "/x", "ZREP_FS": A}, {"ZREP_FS": A, "ZREP_PEER": "$(reboot)"}, {}, {"ZREP_FS": OUT}):
-        assert refusal(BOTH, asked.RunHooks("after-promote", about), nobody)
-    assert refusal(BOTH, asked.RunHooks("../x", {"ZREP_FS": A}), nobody)
+        assert refusal(BOTH, asked.RunHooks("after-promote", about), NOTHING)
+    assert refusal(BOTH, asked.RunHooks("../x", {"ZREP_FS": A}), NOTHING)
 
 
 def test_notes_are_about_filesystems_and_short() -> None:
@@ -215,11 +299,11 @@ def test_notes_are_about_filesystems_and_short() -> None:
         {f"zrep {A}": {"x": ["y" * 99999]}},
     ]
     for records in wrong:
-        assert refusal(RECEIVE, asked.Remember(records), nobody)
+        assert refusal(RECEIVE, asked.Remember(records), NOTHING)
 
 
 def test_nobody_waits_for_long() -> None:
-    assert refusal(RECEIVE, asked.Lock((A,), 1e9), nobody)
+    assert refusal(RECEIVE, asked.Lock((A,), 1e9), NOTHING)
 
 
 def test_a_stream_brings_what_zrep_gives_it() -> None:

@@ -503,3 +503,14 @@ def test_a_role_set_holds_only_short_user_properties() -> None:
     both: Pair = pair(replica=replace(REPLICA, parents=lineage))
     take = rolechange.take_role(both.target, TAG, NEW, 2)
     assert all(name.startswith("zrep:") and len(value) < 2048 for name, value in take.properties)
+
+
+@pytest.mark.parametrize(
+    ("there", "goes", "foreign"), [("1hs 2hw", ("zrep_000002",), ()), ("1hs 2Hw", (), ("zrep_000002",))]
+)
+def test_a_roll_back_leaves_what_another_tag_holds_to_a_person(
+    there: str, goes: tuple[str, ...], foreign: tuple[str, ...]
+) -> None:
+    found = plan.plan_roll_back(lane("1hs", there))
+    assert found is not None
+    assert (found.own, found.foreign) == (goes, foreign)

@@ -19,6 +19,8 @@ from zrep.cli.document import Document
 from zrep.cli.fields import FIELDS
 from zrep.cli.main import _GLOBAL_WITH_VALUE, _SHORT, _watch_seconds
 from zrep.core import errors
+from zrep.core.age import NOT_SYNCED, SENDING
+from zrep.core.errors import worst
 from zrep.core.names import EXCLUDE, FOLLOWED, MADE, ROLE_PROPERTIES, SENT
 from zrep.core.pair_state import State
 
@@ -392,6 +394,17 @@ def test_states_are_documented() -> None:
     assert set(manual) == {state.word for state in State}
 
 
+def test_causes_of_what_is_late_are_documented() -> None:
+    """Every state that may be late by age: none that is worse, or that age says nothing of."""
+    hidden = {State.OK, State.LATE, State.SPLIT_COPY}
+    late = {state.word for state in State if worst((state.code, 1)) == 1 != state.code and state not in hidden}
+    manual = man_sections()["COMMANDS"].partition(".Cm cause :\n")[2].partition(".It ")[0]
+    assert set(re.findall(r"^\.Dq ([a-z ]+?)(?: ,)?$", manual, re.MULTILINE)) == {NOT_SYNCED, SENDING, *late}
+    told = MONITORING.read_text().partition("the field `cause` says why")[2].partition("For a person")[0]
+    assert in_code([told]) - {"detail"} == {NOT_SYNCED, SENDING, *late}
+    assert all(cause in FIELDS["cause"].meaning for cause in (NOT_SYNCED, SENDING, *late))
+
+
 def test_exit_codes_of_states_are_documented() -> None:
     codes = {row[0].strip("`"): set(map(int, re.findall(r"\d+", row[2]))) for row in table(MONITORING, "## States")}
     assert {state.word: state.code in codes[state.word] for state in State} == {state.word: True for state in State}
@@ -449,6 +462,13 @@ def test_links_lead_somewhere() -> None:
                 assert link[1:] in headings, link
             elif not link.startswith("http"):
                 assert (document.parent / link).exists(), link
+
+
+def test_every_cell_about_another_program_leads_to_its_source() -> None:
+    rows = table(README, "### Beside others")
+    assert {len(row) for row in rows} == {5}
+    assert [row[0] for row in rows if not re.search(r"\]\(", row[0])] == ["zrep"]
+    assert [cell for row in rows for cell in row[1:] if not re.search(r"\]\(\S+\)", cell) and cell != "-"] == []
 
 
 def test_make_targets_exist() -> None:

@@ -19,7 +19,7 @@ from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.test_status import missing, modified, split_brain, unrelated_snapshots
 from zrep.cli import main, run, settings
 from zrep.core.settings import Settings
-from zrep.ops.pairs import Options, Session
+from zrep.ops.session import Options, Session
 from zrep.ops.status import status
 
 __all__ = ["_in_order", "hosts"]
@@ -130,7 +130,7 @@ def test_a_recipe_ends_the_trouble(hosts: Hosts, name: str, monkeypatch: pytest.
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     load = settings.load_defaults
     monkeypatch.setattr(settings, "load_defaults", lambda: load("/nonexistent"))
-    monkeypatch.setattr("zrep.host.process.attended", lambda command, extra, folder: 0)
+    monkeypatch.setattr("zrep.host.programs.attended", lambda command, extra, folder: 0)
     recipe.broken(hosts)
     for line in sections()[name]:
         assert typed(hosts, line, monkeypatch) == recipe.refused.get(line, 0), line

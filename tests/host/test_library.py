@@ -4,9 +4,11 @@ tests/lab/test_library.py compares what becomes of them on real OpenZFS."""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
+from typing import Any, cast
 
 import pytest
 
@@ -146,3 +148,29 @@ def test_a_run_that_is_stopped_begins_nothing_more(calls: Calls, tmp_path: Path)
     assert carried.failure
     assert carried.failure.what == "interrupted"
     assert not calls.asked
+
+
+class Lists:
+    """libnvpair, of which nothing is kept."""
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        return lambda *_: 0
+
+
+class Core:
+    """lzc_snapshot as it ends where somebody's snapshot was made in the same transaction group: done in the next one,
+    with EAGAIN left in the list of errors; or not done."""
+
+    def __init__(self, status: int) -> None:
+        self._status = status
+
+    def lzc_snapshot(self, names: object, properties: object, errors: Any) -> int:
+        errors._obj.value = 1  # a list, in which there is something
+        return self._status
+
+
+@pytest.mark.parametrize(("status", "done"), [(0, True), (11, False)])
+def test_a_snapshot_that_the_kernel_took_at_the_second_try_is_done(status: int, done: bool) -> None:
+    calls = object.__new__(library._Calls)
+    calls._c, calls._pairs, calls._core = ctypes, cast(ctypes.CDLL, Lists()), cast(ctypes.CDLL, Core(status))
+    assert calls.snapshot([A], "zrep:made", "yes") is done

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zrep.core.requests import EndReceive
+from zrep.core.requests import EndReceive, IsArriving
 from zrep.host.local import LocalHost
 from zrep.host.locks import Locks
 from zrep.host.procfs import read, runs_of_receives
@@ -43,8 +43,7 @@ def test_a_receive_whose_bytes_arrive_has_gone_on(tmp_path: Path) -> None:
         child.stdin.write(b"first")
         child.stdout.read(1)
         deadline = time.monotonic() + 60
-        while runs_of_receives({"tank/b"}) != (before := runs_of_receives({"tank/b"})) or not before:
-            assert time.monotonic() < deadline  # until it waits for more
+        before = runs_once_it_waits(child.pid, deadline)
         assert runs_of_receives({"tank/b", "tank/c"}) == before
         child.stdin.write(b"more")
         child.stdout.read(1)
@@ -80,6 +79,21 @@ class TestLeft:
     def ended(self, tmp_path: Path, quiet: float) -> int:
         return LocalHost(directory=str(tmp_path)).ask(EndReceive("tank/b", quiet))
 
+    def test_it_is_seen_to_move_only_while_something_comes(
+        self, tmp_path: Path, receive: subprocess.Popen[bytes]
+    ) -> None:
+        host = LocalHost(directory=str(tmp_path))
+        runs_once_it_waits(receive.pid, time.monotonic() + 60)
+        assert not host.ask(IsArriving(("tank/b",), 0.2))
+        assert not host.ask(IsArriving(("tank/c",), 60.0))  # nobody receives into it: nothing to wait for
+        assert receive.stdin
+        with ThreadPoolExecutor() as pool:
+            asked = pool.submit(host.ask, IsArriving(("tank/b",), 60.0))
+            while not asked.done():
+                receive.stdin.write(b"more")
+                time.sleep(0.01)
+        assert asked.result()
+
     def test_it_is_ended_once_nothing_comes_and_the_zrep_that_let_it_in_is_gone(
         self, tmp_path: Path, granting: Locks, receive: subprocess.Popen[bytes]
     ) -> None:
@@ -104,3 +118,21 @@ class TestLeft:
                 time.sleep(0.01)
         assert asked.result() == 0
         assert receive.poll() is None
+
+    @pytest.mark.parametrize(("closed", "ended"), [(True, 0), (False, 1)], ids=["its end comes", "silent again"])
+    def test_the_rest_that_comes_after_a_pause_is_waited_for(
+        self, tmp_path: Path, granting: Locks, receive: subprocess.Popen[bytes], closed: bool, ended: int
+    ) -> None:
+        """What a connection that was cut in silence still had, once the way is free: nobody sends to it any more."""
+        granting.drop("tank/b")
+        assert receive.stdin
+        with ThreadPoolExecutor() as pool:
+            asked = pool.submit(self.ended, tmp_path, 4.0)
+            time.sleep(2.5)
+            receive.stdin.write(b"more")
+            time.sleep(0.5)
+            assert not asked.done()
+            if closed:
+                receive.stdin.close()
+            assert asked.result() == ended
+        assert (receive.wait(60) == 0) == closed

@@ -10,17 +10,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.waiting import wait_for
 from zrep.host.parallel import GroupCommit, at_once, together
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    """Wait until something is true.
-
-    Raises: AssertionError where it is not within a minute."""
-    give_up = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < give_up
-        time.sleep(0.005)
 
 
 def test_answers_come_in_order_and_no_more_run_than_may() -> None:
@@ -47,7 +38,7 @@ def test_the_first_error_is_raised_once_all_have_ended() -> None:
     done: list[str] = []
 
     def end(what: str, after: int) -> None:
-        wait_until(lambda: len(done) == after)
+        wait_for(lambda: len(done) == after, every=0.005)
         done.append(what)
 
     def fail(what: str, after: int) -> Callable[[], None]:
@@ -78,7 +69,7 @@ def test_an_interruption_waits_for_what_is_under_way_and_begins_nothing_new(trou
     done: list[str] = []
 
     def interrupt() -> None:
-        wait_until(lambda: len(begun) == 2)
+        wait_for(lambda: len(begun) == 2, every=0.005)
         os.kill(os.getpid(), signal.SIGINT)
 
     def interrupted() -> None:
@@ -88,7 +79,7 @@ def test_an_interruption_waits_for_what_is_under_way_and_begins_nothing_new(trou
 
     def work() -> None:
         begun.append("work")
-        wait_until(lambda: bool(done))
+        wait_for(lambda: bool(done), every=0.005)
         done.append("work")
 
     interrupter = threading.Thread(target=interrupt)
@@ -107,7 +98,7 @@ def test_what_gathers_while_a_batch_is_under_way_is_the_next_batch() -> None:
         batches.append(sorted(numbers))
         if numbers == [0]:
             first.set()
-            wait_until(lambda: len(rolling._ready) == 5)
+            wait_for(lambda: len(rolling._ready) == 5, every=0.005)
         return [ValueError(str(number)) if number == 3 else None for number in numbers]
 
     rolling = GroupCommit(work)
@@ -147,7 +138,7 @@ def test_a_batch_waits_a_moment_for_what_is_coming(linger: float, expected: list
     def second() -> None:
         with rolling.coming():
             coming.wait(60)
-            wait_until(lambda: bool(rolling._ready if linger else batches))
+            wait_for(lambda: bool(rolling._ready if linger else batches), every=0.005)
         assert rolling.do(1) == [None]
 
     started = time.monotonic()
@@ -159,7 +150,7 @@ def test_a_batch_waits_a_moment_for_what_is_coming(linger: float, expected: list
 def test_a_batch_that_breaks_is_known_to_all_that_are_in_it() -> None:
     def work(numbers: list[int]) -> list[Exception | None]:
         if len(numbers) == 1:
-            wait_until(lambda: len(rolling._ready) == 2)
+            wait_for(lambda: len(rolling._ready) == 2, every=0.005)
         raise RuntimeError(f"{len(numbers)}")
 
     rolling = GroupCommit(work)

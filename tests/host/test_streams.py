@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from zrep.host.locks import Locks
+from zrep.host.process import Processes, Progress
 from zrep.host.streams import STREAM_END, STREAM_MARK, Admission, in_turn, parts, under_locks
 from zrep.zfs.commands import Completed
 
@@ -85,3 +86,22 @@ def test_streams_are_sent_one_after_the_other_until_one_fails() -> None:
 def test_marks_that_nobody_asked_for_are_of_no_use() -> None:
     done = Completed((), 1, "", f"{STREAM_END}\n" * 9 + "last\n")
     assert [part and (part.status, part.err.strip()) for part in parts(done, 2)] == [(0, ""), (1, "last")]
+
+
+def test_of_each_its_size_is_known_before_it_moves_and_however_short_it_is() -> None:
+    """As zfs send -vP says it first; the second stream takes long enough for a line of how far it is."""
+    says = [
+        r"printf 'incremental\ta\tb\t624\nsize\t624\n'",
+        r"printf 'full\tb\t5\nsize\t5\n10:00:01\t3\tb\n'",
+        r"printf 'size\t7\n'",
+    ]
+    told: list[Progress] = []
+    senders = [("sh", "-c", f"{line} >&2") for line in says]
+    ends = Processes().pipe(in_turn(senders), ("cat",), progress=told.append)
+    assert [end.status for end in ends] == [0, 0]
+    assert told == [
+        Progress(0, 624, 0, begins=True),
+        Progress(0, 5, 1, begins=True),
+        Progress(3, 5, 1),
+        Progress(0, 7, 2, begins=True),
+    ]

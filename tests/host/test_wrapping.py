@@ -11,7 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from zrep.core.errors import RefusedError
-from zrep.host.wrapping import MAGIC, RECORD_BYTES, end_wrapping, unwrap
+from zrep.core.incoming import Beginning
+from zrep.host.wrapping import MAGIC, RECORD_BYTES, EndedError, UnwantedError, beginning, streams, unwrap
 
 SUBSTREAM, COMPOUND = 1, 2
 BEGIN, OBJECT, END = 0, 1, 5
@@ -19,6 +20,17 @@ BEGIN, OBJECT, END = 0, 1, 5
 
 def record(kind: int, version: int = SUBSTREAM, length: int = 0, order: str = "<", magic: int = MAGIC) -> bytes:
     return struct.pack(f"{order}IIQQ", kind, length, magic, version).ljust(RECORD_BYTES, b"x")
+
+
+FILESYSTEM, VOLUME = 2, 3
+
+
+def increment(
+    since: int, guid: int = 5, *, name: str = "", clone: bool = False, order: str = "<", kind: int = FILESYSTEM
+) -> bytes:
+    """The beginning of a stream that is from the snapshot with that guid; 0: from none."""
+    fields = (BEGIN, 0, MAGIC, SUBSTREAM, 0, kind, int(clone), guid, since)
+    return (struct.pack(f"{order}IIQQQIIQQ", *fields) + name.encode()).ljust(RECORD_BYTES, b"\0")
 
 
 def wrapping(order: str = "<", length: int = 1000) -> bytes:
@@ -83,19 +95,74 @@ def test_properties_are_left_out(ends: Callable[[], tuple[int, int]], order: str
 
 
 @both
-def test_after_it_comes_its_end_and_then_the_next(ends: Callable[[], tuple[int, int]]) -> None:
-    source = Source(ends, record(END) + b"next")
-    end_wrapping(source.reader)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("since", "clone", "kind", "origin", "makes_filesystem"),
+    [
+        (1 << 63, True, FILESYSTEM, 1 << 63, True),
+        (1 << 63, True, VOLUME, 1 << 63, False),
+        (1 << 63, False, FILESYSTEM, 0, False),
+        (0, False, FILESYSTEM, 0, True),
+        (0, False, VOLUME, 0, False),
+        (0, False, 7, 0, True),
+    ],
+)
+def test_what_it_begins_is_told(
+    ends: Callable[[], tuple[int, int]],
+    order: str,
+    since: int,
+    clone: bool,
+    kind: int,
+    origin: int,
+    makes_filesystem: bool,
+) -> None:
+    stream = increment(since, 1 << 62, name="tank/a@x", clone=clone, order=order, kind=kind) + b"data"
+    source = Source(ends, wrapping(order) + stream)
+    assert unwrap(source.reader)
+    found = beginning(source.reader)
+    assert found == Beginning("tank/a@x", 1 << 62, since, clone, kind == VOLUME)
+    assert (found.origin, found.makes_filesystem) == (origin, makes_filesystem)
+    assert source.rest() == stream
+    source.close()
+
+
+@both
+def test_those_of_one_wrapping_come_one_after_the_other_and_then_the_next(ends: Callable[[], tuple[int, int]]) -> None:
+    source = Source(ends, wrapping() + increment(1, 2) + increment(2, 3) + record(END) + b"next")
+    found = []
+    for each in streams(source.reader):
+        found.append((each.since, each.guid))
+        assert len(os.read(source.reader, RECORD_BYTES)) == RECORD_BYTES  # as zfs receive would
+    assert found == [(1, 2), (2, 3)]
     assert source.rest() == b"next"
     source.close()
 
 
 @both
-def test_or_that_of_another_dataset_which_is_refused(ends: Callable[[], tuple[int, int]]) -> None:
-    source = Source(ends, record(BEGIN) + b"next")
-    with pytest.raises(RefusedError, match="no stream of one dataset"):
-        end_wrapping(source.reader)
+@pytest.mark.parametrize(
+    ("more", "error"), [(b"", EndedError), (wrapping(), UnwantedError), (record(OBJECT), UnwantedError)]
+)
+def test_in_a_wrapping_is_nothing_but_streams(
+    ends: Callable[[], tuple[int, int]], more: bytes, error: type[RefusedError]
+) -> None:
+    source = Source(ends, wrapping() + increment(1) + more)
+    found = streams(source.reader)
+    next(found)
+    os.read(source.reader, RECORD_BYTES)  # as zfs receive would
+    with pytest.raises(error):
+        next(found)
     source.close()
+
+
+@both
+def test_nobody_waits_any_more_once_it_was_stopped(ends: Callable[[], tuple[int, int]]) -> None:
+    reader, writer = ends()
+    stopped = threading.Event()
+    threading.Timer(0.05, stopped.set).start()
+    with pytest.raises(EndedError):
+        list(streams(reader, stopped.is_set))
+    os.close(reader)
+    os.close(writer)
 
 
 @both

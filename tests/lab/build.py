@@ -32,6 +32,7 @@ SUITE: str = RECIPE["suite"]
 BACKPORTS = f"{SUITE}-backports"
 KEYRING = Path(RECIPE["keyring"])
 KERNEL: dict[str, Any] = RECIPE["kernel"]
+STABLE: dict[str, Any] = RECIPE["stable"]
 FROM_BACKPORTS: list[str] = [KERNEL["package"], "zfs-dkms", "zfsutils-linux"]
 GUEST_PACKAGES: list[str] = RECIPE["guest"]["packages"]
 TAP_DEVICE = Path("/dev/net/tun")
@@ -46,11 +47,12 @@ class Image:
     """The root file system; beside it `pool.img`, the empty second disk, and `id_ed25519`, the key to every guest."""
     kernel_release: str
     zfs_version: str
+    over: Path | None = None
+    """What is laid over the root file system for this kernel: `modules/`, and Debian's packages in `debs/`."""
 
     @property
-    def key(self) -> str:
-        """Names the root image and all that went into it."""
-        return self.root.parent.name
+    def words(self) -> str:
+        return f"OpenZFS {self.zfs_version} (kernel {self.kernel_release}-um)"
 
 
 def cache_dir() -> Path:
@@ -75,6 +77,25 @@ def image() -> Image:
         _publish_text(pointer, json.dumps({"kernel": built.kernel.parent.name, "root": built.root.parent.name}))
         say(f"the lab is built: {time.monotonic() - started:.0f} s")
         return built
+
+
+def stable_image() -> Image:
+    """The same root file system for Debian's stable kernel and OpenZFS, built first if the cache has none."""
+    newest = image()
+    cache = cache_dir()
+    pointer = cache / f"stable-{_recipe_hash()}.json"
+    with one_at_a_time(cache / "build.lock", "another build of the lab"):
+        try:
+            kernel = cache / json.loads(pointer.read_text())["kernel"]
+            (kernel / "versions.json").stat()
+        except (OSError, ValueError, KeyError):
+            started = time.monotonic()
+            say(f"building Debian's stable OpenZFS in {cache}: about {STABLE['minutes']} minutes on two cores, once")
+            kernel = _Build(cache, "build-stable.log").stable()
+            _publish_text(pointer, json.dumps({"kernel": kernel.name}))
+            say(f"it is built: {time.monotonic() - started:.0f} s")
+    versions = json.loads((kernel / "versions.json").read_text())
+    return Image(kernel / "linux", newest.root, versions["kernel"], versions["zfs"], over=kernel)
 
 
 @contextmanager
@@ -219,31 +240,35 @@ class Apt:
     def update(self, log: Path) -> None:
         step("package lists", ["apt-get", *self.options, "-q", "update"], log)
 
-    def versions(self, packages: Sequence[str]) -> dict[str, str]:
-        """The version of each package that would be installed, backports first for the kernel and ZFS."""
+    def versions(self, packages: Sequence[str], backports: Sequence[str] = FROM_BACKPORTS) -> dict[str, str]:
+        """The version of each package that would be installed; those named second are taken from backports."""
         table = output(["apt-cache", *self.options, "madison", *packages])
         rows = [[column.strip() for column in line.split("|")] for line in table.splitlines()]
         newest_last = {(name, origin.split()[1].split("/")[0]): version for name, version, origin in reversed(rows)}
         found = {}
         for package in packages:
-            suite = BACKPORTS if package in FROM_BACKPORTS else SUITE
+            suite = BACKPORTS if package in backports else SUITE
             if (package, suite) not in newest_last:
                 raise LabError(f"the Debian mirror of this machine has no {package} for {suite}")
             found[package] = newest_last[package, suite]
         return found
 
-    def unpack(self, package: str, version: str, into: Path, log: Path) -> None:
+    def download(self, packages: dict[str, str], into: Path, log: Path) -> None:
         into.mkdir(parents=True)
-        step(f"download {package}", ["apt-get", *self.options, "-q", "download", f"{package}={version}"], log, cwd=into)
+        wanted = [f"{package}={version}" for package, version in packages.items()]
+        step(f"download {' '.join(packages)}", ["apt-get", *self.options, "-q", "download", *wanted], log, cwd=into)
+
+    def unpack(self, package: str, version: str, into: Path, log: Path) -> None:
+        self.download({package: version}, into, log)
         (deb,) = into.glob("*.deb")
         step(f"unpack {package}", ["dpkg-deb", "-x", str(deb), str(into)], log)
         deb.unlink()
 
 
 class _Build:
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, log: str = "build.log") -> None:
         self.cache = cache
-        self.log = cache / "build.log"
+        self.log = cache / log
         self.log.write_text("")
         self.jobs = f"-j{len(os.sched_getaffinity(0))}"
 
@@ -262,20 +287,34 @@ class _Build:
                 end_steps()
                 raise
 
+    def stable(self) -> Path:
+        """A folder as `kernel` makes it, and `debs/`: the programs of that OpenZFS."""
+        install_tools(RECIPE["tools"]["build"])
+        remove_stale(self.cache, "kernel", "scratch")
+        apt = Apt(self.cache / "apt")
+        apt.update(self.log)
+        versions = apt.versions([STABLE["package"], "zfs-dkms", *STABLE["programs"]], backports=())
+        return self._made(apt, versions, STABLE, {p: versions[p] for p in STABLE["programs"]})
+
     def kernel(self, apt: Apt, versions: dict[str, str]) -> Path:
         """A folder with `linux`, `modules/` and versions.json."""
-        source, zfs = versions[KERNEL["package"]], versions["zfs-dkms"]
+        return self._made(apt, versions, KERNEL, {})
+
+    def _made(self, apt: Apt, versions: dict[str, str], recipe: dict[str, Any], programs: dict[str, str]) -> Path:
+        source, zfs = versions[recipe["package"]], versions["zfs-dkms"]
         compiler = output(["gcc", "-dumpfullversion"]).strip()
+        options = [recipe[name] for name in ("on", "off", "only", "values", "undefine") if name in recipe]
         patch = tuple(KERNEL["patch"].values())
-        recipe = _digest(source, zfs, compiler, patch, KERNEL["on"], KERNEL["off"], KERNEL["values"])
-        target = self.cache / f"kernel-{_safe(source)}-zfs-{_safe(zfs)}-{recipe}"
+        patches = [tuple(each.values()) for each in recipe.get("patches", ())]
+        key = _digest(source, zfs, compiler, patch, *options, *patches, *sorted(programs.items()))
+        target = self.cache / f"kernel-{_safe(source)}-zfs-{_safe(zfs)}-{key}"
         if target.exists():
             return target
         with fresh_dir(target) as out, tempfile.TemporaryDirectory(prefix="tmp-scratch-", dir=self.cache) as scratch:
             work = Path(scratch)
-            tree = self._linux(apt, source, work)
+            tree = self._linux(apt, source, work, recipe)
             release = output(["make", "-s", "-C", str(tree), "ARCH=um", "kernelrelease"]).strip()
-            modules = self._zfs(apt, zfs, work, tree)
+            modules = self._zfs(apt, zfs, work, tree, recipe)
             extra = out / "modules" / release / "extra"
             extra.mkdir(parents=True)
             for f in modules:
@@ -284,46 +323,60 @@ class _Build:
                 if (tree / name).exists():
                     shutil.copy(tree / name, extra.parent)
             shutil.copy(tree / "linux", out / "linux")
+            if programs:
+                apt.download(programs, out / "debs", self.log)
             upstream = re.sub(r"-[^-]*$", "", zfs)
             (out / "versions.json").write_text(json.dumps({"kernel": release, "zfs": upstream}))
         return target
 
-    def _linux(self, apt: Apt, version: str, work: Path) -> Path:
-        say(f"kernel: Linux {version} as a user-mode kernel, about 5 minutes")
-        apt.unpack(KERNEL["package"], version, work / "linux-deb", self.log)
+    def _linux(self, apt: Apt, version: str, work: Path, recipe: dict[str, Any]) -> Path:
+        say(f"kernel: Linux {version} as a user-mode kernel")
+        package = recipe["package"]
+        apt.unpack(package, version, work / "linux-deb", self.log)
         (archive,) = (work / "linux-deb/usr/src").glob("*.tar.xz")
         unused = [f"--exclude=*/{folder}/*.[chS]" for folder in KERNEL["unused"]]
         step("unpack the kernel's source", ["tar", "-xf", str(archive), "-C", str(work), *unused], self.log)
         shutil.rmtree(work / "linux-deb")
-        tree: Path = work / KERNEL["package"]
-        path, old, new = KERNEL["patch"].values()
-        text = (tree / path).read_text()
-        if old not in text:
-            raise LabError(f"{path} of Linux {version} does not have the line that the lab patches ({old})")
-        (tree / path).write_text(text.replace(old, new))
-        config = [str(tree / "scripts/config"), "--file", str(tree / ".config")]
-        for option in KERNEL["on"]:
-            config += ["-e", option]
-        for option in KERNEL["off"]:
-            config += ["-d", option]
-        for option, value in KERNEL["values"].items():
-            config += ["--set-val", option, value]
+        tree: Path = work / package
+        _patch(tree, KERNEL["patch"], f"Linux {version}")
         make = ["make", "ARCH=um", self.jobs]
-        step("kernel defconfig", [*make, "x86_64_defconfig"], self.log, cwd=tree)
-        step("kernel options", config, self.log, cwd=tree)
-        step("kernel olddefconfig", [*make, "olddefconfig"], self.log, cwd=tree)
+        self._configure(tree, make, recipe)
         step("compile the kernel", [*make, "linux", "modules"], self.log, cwd=tree)
         return tree
 
-    def _zfs(self, apt: Apt, version: str, work: Path, tree: Path) -> list[Path]:
-        say(f"OpenZFS {version} for that kernel, about 3 minutes")
+    def _configure(self, tree: Path, make: list[str], recipe: dict[str, Any]) -> None:
+        if recipe.get("only"):
+            wanted = [f"CONFIG_{option}=y" for option in recipe["only"]]
+            wanted += [f"CONFIG_{option}={value}" for option, value in recipe["values"].items()]
+            (tree / "only.config").write_text("".join(f"{line}\n" for line in wanted))
+            step("kernel options", [*make, "KCONFIG_ALLCONFIG=only.config", "allnoconfig"], self.log, cwd=tree)
+            return
+        config = [str(tree / "scripts/config"), "--file", str(tree / ".config")]
+        for option in recipe["on"]:
+            config += ["-e", option]
+        for option in recipe["off"]:
+            config += ["-d", option]
+        for option, value in recipe["values"].items():
+            config += ["--set-val", option, value]
+        step("kernel defconfig", [*make, "x86_64_defconfig"], self.log, cwd=tree)
+        step("kernel options", config, self.log, cwd=tree)
+        step("kernel olddefconfig", [*make, "olddefconfig"], self.log, cwd=tree)
+
+    def _zfs(self, apt: Apt, version: str, work: Path, tree: Path, recipe: dict[str, Any]) -> list[Path]:
+        say(f"OpenZFS {version} for that kernel")
         apt.unpack("zfs-dkms", version, work / "zfs-deb", self.log)
         (source,) = (work / "zfs-deb/usr/src").glob("zfs-*")
+        for patch in recipe.get("patches", ()):
+            _patch(source, patch, f"OpenZFS {version}")
         configure = ["./configure", "--disable-dependency-tracking", "--prefix=/usr", "--with-config=kernel"]
         configure += [f"--with-linux={tree}", f"--with-linux-obj={tree}", "KERNEL_ARCH=um"]
-        step("configure OpenZFS", configure, self.log, cwd=source)
+        # 2.1 does not pass the first on to the kernel's make, which takes this for it.
+        step("configure OpenZFS", configure, self.log, cwd=source, env={"ARCH": "um"})
+        if "undefine" in recipe:
+            found = source / "zfs_config.h"
+            found.write_text(re.sub(rf"(?m)^#define {recipe['undefine']} 1$", "", found.read_text()))
         step("compile OpenZFS", ["make", "ARCH=um", self.jobs], self.log, cwd=source)
-        modules = sorted((source / "module").glob("*.ko"))
+        modules = sorted((source / "module").rglob("*.ko"))
         if {m.name for m in modules} < {"spl.ko", "zfs.ko"}:
             raise LabError(f"OpenZFS built no module; see {self.log}")
         return modules
@@ -386,6 +439,14 @@ def _read_parts(kernel: Path, root: Path) -> Image | None:
     versions = json.loads((kernel / "versions.json").read_text())
     disk = root / "root.img"
     return Image(kernel / "linux", disk, versions["kernel"], versions["zfs"]) if disk.exists() else None
+
+
+def _patch(tree: Path, patch: dict[str, str], what: str) -> None:
+    path, old, new = patch["file"], patch["old"], patch["new"]
+    text = (tree / path).read_text()
+    if old not in text:
+        raise LabError(f"{path} of {what} does not have the line that the lab patches ({old})")
+    (tree / path).write_text(text.replace(old, new))
 
 
 def _safe(version: str) -> str:

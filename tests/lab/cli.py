@@ -15,7 +15,7 @@ HELP = """\
 Two hosts with real OpenZFS on this machine. The first `up` builds them: about 8 minutes.
 
   lab up [alpha beta gamma]     start the hosts (alpha and beta) with this tree's zrep installed; they stay until `down`
-  lab build                     only make what they boot, and keep it
+  lab build [--stable]          only make what they boot, and keep it; with Debian's stable OpenZFS for some tests, too
   lab install                   bring them zrep as it is in the tree now; disks and pools are new afterwards
   lab down                      end them and remove every trace
   lab status                    what runs, and what is wrong with the wire
@@ -63,6 +63,9 @@ def _run(command: str, rest: Sequence[str]) -> int:
         case ("build",):
             build.install_tools(build.RECIPE["tools"]["run"])
             build.image()
+        case ("build", "--stable"):
+            build.install_tools(build.RECIPE["tools"]["run"])
+            build.stable_image()
         case "up", *names:
             _up(names)
         case ("down",):

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from tests.lab import build, install
@@ -19,10 +21,14 @@ from tests.lab.slot import Slot, end_session, record_session, release, session_l
 
 NAMES = ("alpha", "beta", "gamma")
 MEMORY = "1024M"
-FIRST_ROOT = "first-root.cow"
 BOOT_SECONDS = 180.0
 RESET_SECONDS = 15.0
 Direction = Literal["both", "in", "out"]
+
+
+def first_root(host: "Host") -> str:
+    """The file that all hosts of its kind begin with."""
+    return f"first-root-{host.image.zfs_version}.cow"
 
 
 @dataclass(frozen=True)
@@ -128,10 +134,13 @@ class Host:
         self.run(f'mkdir -p -- "$(dirname -- {quoted})" && cat > {quoted} && chmod {mode} {quoted}', input=data)
 
     def ssh(self, command: str | None = None, *, tty: bool = False) -> list[str]:
-        """The argv that runs a command on this host, over one warm connection."""
-        if not self.is_on or not self._socket.exists():
+        """The argv that runs a command on this host, over one warm connection and no other: where that is gone, the
+        command ends with 255. ssh would go on to connect by itself, and wait until a host that just lost its power is
+        on again, to run there what its test had started before."""
+        if not (self.is_on and self._is_connected()):
             self.wait()
-        argv = ["ssh", "-q", *(["-tt"] if tty else []), "-S", str(self._socket), *self._ssh_options(), self.control_ip]
+        argv = ["ssh", "-q", *(["-tt"] if tty else []), "-S", str(self._socket), "-oProxyCommand=false"]
+        argv += [*self._ssh_options(), self.control_ip]
         return self.slot.inside(*argv, *([command] if command is not None else []))
 
     # -- power ---------------------------------------------------------------------------------------------------------
@@ -238,8 +247,11 @@ class Host:
         """What this host wrote on top of the image's root file system."""
         return self._root
 
+    def _is_connected(self) -> bool:
+        return session_lives(self._master_pid) and self._socket.exists()
+
     def _connect(self) -> None:
-        if session_lives(self._master_pid) and self._socket.exists():
+        if self._is_connected():
             return
         end_session(self._master_pid)
         self._socket.unlink(missing_ok=True)
@@ -253,7 +265,7 @@ class Host:
         )
         record_session(self._master_pid, master.pid)
         master.returncode = 0
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not self._socket.exists():
             if not session_lives(self._master_pid) or time.monotonic() > deadline:
                 raise LabError(f"{self.name} is up but takes no commands; its console is in {self._log}")
@@ -267,7 +279,7 @@ class Host:
             "IdentitiesOnly": "yes",
             "StrictHostKeyChecking": "no",
             "UserKnownHostsFile": "/dev/null",
-            "ConnectTimeout": "5",
+            "ConnectTimeout": "30",
             "BatchMode": "yes",
         }
         return ["-F", "none", *(f"-o{name}={value}" for name, value in options.items())]
@@ -319,19 +331,37 @@ class Host:
 class Lab:
     """The hosts of one slot and the wire between them."""
 
-    def __init__(self, slot: Slot, image: Image, names: Iterable[str], memory: str = MEMORY) -> None:
+    def __init__(
+        self,
+        slot: Slot,
+        image: Image,
+        names: Iterable[str],
+        memory: str = MEMORY,
+        images: Mapping[str, Image] = MappingProxyType({}),
+    ) -> None:
         self.slot = slot
         self.image = image
-        self.hosts = {name: Host(name, slot, image, memory=memory) for name in names}
+        self.hosts = {name: Host(name, slot, images.get(name, image), memory=memory) for name in names}
         self._keeper: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def start(cls, names: Iterable[str] = ("alpha", "beta"), *, stay: bool = False, memory: str = MEMORY) -> "Lab":
-        """Boot new hosts with the working tree's zrep. Unless `stay`, they end with this process, however it ends."""
+    def start(
+        cls,
+        names: Iterable[str] = ("alpha", "beta"),
+        *,
+        stay: bool = False,
+        memory: str = MEMORY,
+        stable: Iterable[str] = (),
+    ) -> "Lab":
+        """Boot new hosts with the working tree's zrep. Unless `stay`, they end with this process, however it ends.
+
+        stable: those that get Debian's stable OpenZFS.
+        """
         build.install_tools(build.RECIPE["tools"]["run"])
         image = build.image()
+        images = {name: build.stable_image() for name in stable}
         slot, keeper = take(stay=stay)
-        lab = cls(slot, image, names, memory)
+        lab = cls(slot, image, names, memory, images)
         lab._keeper = keeper
         try:
             for host in lab:
@@ -354,13 +384,14 @@ class Lab:
         self.renew()
 
     def _install(self) -> None:
-        first = self.slot.folder() / FIRST_ROOT  # a copy of our own: the cache forgets old ones
-        output(["cp", "--sparse=always", str(install.root_disk(self.image.key, self._prepare)), str(first)])
+        for host in {host.image: host for host in self}.values():
+            disk = install.root_disk(host.image, partial(self._prepare, host))
+            # a copy of our own: the cache forgets old ones
+            output(["cp", "--sparse=always", str(disk), str(self.slot.folder() / first_root(host))])
         for host in self:
-            host.first_root = first
+            host.first_root = self.slot.folder() / first_root(host)
 
-    def _prepare(self, base: Path | None, command: str, data: bytes, disk: Path) -> None:
-        host = next(iter(self))
+    def _prepare(self, host: Host, base: Path | None, command: str, data: bytes, disk: Path) -> None:
         host.power_off()
         host.forget_disks()
         host.first_root = base
@@ -377,7 +408,7 @@ class Lab:
         folder = slot.folder()
         lab = cls(slot, build.image(), [n for n in NAMES if (folder / f"{n}.console").exists()])
         for host in lab:
-            host.first_root = folder / FIRST_ROOT
+            host.first_root = folder / first_root(host)
         return lab
 
     def __iter__(self) -> Iterator[Host]:

@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.lab.build import cache_dir, fresh_dir, one_at_a_time, remove_stale
+from tests.lab.build import Image, cache_dir, fresh_dir, one_at_a_time, remove_stale
 from tests.lab.progress import LabError, say, step
 
 REPO = Path(__file__).resolve().parents[2]
@@ -36,6 +36,18 @@ cd /tmp/wheels
 /opt/zrep/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps *.whl
 rm -rf /tmp/wheels
 """
+# Another OpenZFS in the place of the image's, with the kernel it is for.
+STABLE = """
+set -e
+tar -x -C /tmp
+cd /tmp/wheels
+dpkg --purge --force-depends zfsutils-linux $(dpkg-query -W -f '${Package} ' 'libzfs*linux' 'libzpool*linux')
+dpkg -i --force-downgrade debs/*.deb
+rm -rf /usr/lib/modules/*
+cp -a modules/* /usr/lib/modules
+depmod $(ls modules)
+rm -rf /tmp/wheels
+"""
 ZREP = """
 set -e
 tar -x -C /tmp
@@ -50,18 +62,22 @@ Prepare = Callable[[Path | None, str, bytes, Path], None]
 """Boot a host with this root disk, run a command with this input, power off, leave its root disk at this path."""
 
 
-def root_disk(image_key: str, prepare: Prepare) -> Path:
-    """The root disk (on top of the image `image_key`) with the working tree's zrep on it."""
+def root_disk(image: Image, prepare: Prepare) -> Path:
+    """The root disk (on top of the image) with the working tree's zrep on it."""
     project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
     needs: list[str] = project["dependencies"]
-    below = f"needs-{_digest(image_key, DEPENDENCIES, *needs)}"
-    name = f"zrep-{_digest(below, ZREP, *_sources())}"
+    below = f"needs-{_digest(image.root.parent.name, DEPENDENCIES, *needs)}"
+    over = None if image.over is None else f"over-{_digest(below, STABLE, image.over.name)}"
+    name = f"zrep-{_digest(over or below, ZREP, *_sources())}"
     with one_at_a_time(cache_dir() / "install.lock", "another installation of zrep"):
         disk = cache_dir() / name / DISK
         if not disk.exists():
             say("installing zrep of this working tree")
-            remove_stale(cache_dir(), "needs", "zrep")
+            remove_stale(cache_dir(), "needs", "over", "zrep")
             base = _layer(below, prepare, None, DEPENDENCIES, lambda wheels: _download(needs, wheels))
+            if over is not None and image.over is not None:
+                files = image.over
+                base = _layer(over, prepare, base, STABLE, lambda folder: _copied(files, folder))
             _layer(name, prepare, base, ZREP, _build)
         os.utime(disk.parent)
         for old in sorted(cache_dir().glob("zrep-*"), key=lambda p: p.stat().st_mtime, reverse=True)[KEPT:]:
@@ -70,7 +86,7 @@ def root_disk(image_key: str, prepare: Prepare) -> Path:
 
 
 def _layer(name: str, prepare: Prepare, base: Path | None, command: str, fill: Callable[[Path], None]) -> Path:
-    """A root disk in the cache: `base` and what `command` makes of the wheels that `fill` puts into a folder."""
+    """A root disk in the cache: `base` and what `command` makes of the files that `fill` puts into a folder."""
     target = cache_dir() / name
     if not (target / DISK).exists():
         with fresh_dir(target) as out, tempfile.TemporaryDirectory(prefix="zrep-wheels-") as scratch:
@@ -84,6 +100,11 @@ def _layer(name: str, prepare: Prepare, base: Path | None, command: str, fill: C
             prepare(base, command, archive.getvalue(), out / DISK)
             say(f"  install on a host: done in {time.monotonic() - start:.0f} s")
     return target / DISK
+
+
+def _copied(over: Path, folder: Path) -> None:
+    for name in ("debs", "modules"):
+        shutil.copytree(over / name, folder / name)
 
 
 def _sources() -> list[str]:

@@ -9,7 +9,6 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from tests.lab.build import Image
 from tests.lab.hosts import Host, Lab, Ran
 from tests.lab.progress import LabError
 
@@ -21,7 +20,6 @@ zfs list -H -o name -t snapshot | xargs -r zfs holds -H
 LONGEST = 6000
 
 _lab_of_session = pytest.StashKey[Lab]()
-_image_of_session = pytest.StashKey[Image]()
 RAN = "ran on"
 
 
@@ -31,20 +29,19 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     yield from started(request.config, ("alpha", "beta"))
 
 
-def started(config: pytest.Config, names: tuple[str, ...]) -> Iterator[Lab]:
-    """For a fixture: these hosts, until it ends."""
+def started(config: pytest.Config, names: tuple[str, ...], stable: tuple[str, ...] = ()) -> Iterator[Lab]:
+    """For a fixture: these hosts, until it ends. stable: those of them that have Debian's stable OpenZFS."""
     capture = config.pluginmanager.getplugin("capturemanager")
     try:
         if capture is None:
-            running = Lab.start(names)
+            running = Lab.start(names, stable=stable)
         else:
             with capture.global_and_fixture_disabled():
-                running = Lab.start(names)
+                running = Lab.start(names, stable=stable)
     except LabError as e:
         pytest.exit(f"no lab: {e}", returncode=1)
     before = config.stash.get(_lab_of_session, None)
     config.stash[_lab_of_session] = running
-    config.stash[_image_of_session] = running.image
     yield running
     if before is not None:
         config.stash[_lab_of_session] = before
@@ -72,12 +69,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if item.get_closest_marker("lab") is None:
         return report
-    stash = item.config.stash
-    image = stash.get(_image_of_session, None)
-    if report.when == "call" and image is not None:
+    running = item.config.stash.get(_lab_of_session, None)
+    if report.when == "call" and running is not None:
         # On the report, which reaches the process that sums up: tests run in several.
-        report.user_properties.append((RAN, f"real OpenZFS {image.zfs_version} (kernel {image.kernel_release}-um)"))
-    running = stash.get(_lab_of_session, None)
+        kinds = dict.fromkeys(host.image.words for host in running)
+        report.user_properties.append((RAN, f"real {' and '.join(kinds)}"))
     if report.failed and running is not None:
         for host in running:
             report.sections.append((f"what ran on {host.name}", _history(list(host.history))))

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.bench import others
-from tests.lab.hosts import Lab
+from tests.lab.hosts import Host, Lab
 from tests.lab.plugin import started
-from tests.lab.zrep_on import REFUSED, Case, check, content, in_step, made, silent
+from tests.lab.zrep_on import REFUSED, Case, check, content, in_step, made, silent, snapshots, unchanged
 
 ONWARD = "zrep -t onward"
 
@@ -30,6 +30,16 @@ def goes_on(lab: Lab, source: str, target: str) -> None:
     assert beta.run(f"zfs get -Hp -o value guid,creation {target}").out == born
 
 
+def chain(lab: Lab, options: str = "") -> tuple[Host, Host, Host]:
+    """tank/a on the first host, replicated as tank/b on the second, which passes it on as tank/c to the third."""
+    lab.reset()
+    alpha, beta, gamma = lab.alpha, lab.beta, lab["gamma"]
+    made(alpha, "tank/a")
+    silent(alpha, f"zrep init tank/a beta tank/b {options}")
+    silent(beta, f"{ONWARD} init tank/b gamma tank/c")
+    return alpha, beta, gamma
+
+
 class TestAdopt:
     def test_what_was_sent_by_hand(self, lab: Lab) -> None:
         lab.reset()
@@ -40,10 +50,21 @@ class TestAdopt:
         says = "was written to after the newest snapshot that both have.*zfs rollback -r tank/b@one"
         check(lab, Case("written to", "zrep init --adopt tank/a beta tank/b", REFUSED, says))
         lab.beta.run("zfs rollback tank/b@one")
+        with unchanged(lab):
+            shown = alpha.run("zrep init --adopt -n tank/a beta tank/b")
+        assert "adopted: both sides have @one" in shown.out
+        assert "zfs send" not in shown.out
         goes_on(lab, "tank/a", "tank/b")
 
     def test_and_after_a_clear_again(self, lab: Lab) -> None:
         silent(lab.alpha, "zrep clear --keep-base tank/a")
+        goes_on(lab, "tank/a", "tank/b")
+        # Of the last that both had, the master has a bookmark alone.
+        silent(lab.alpha, "zrep clear --keep-base tank/a")
+        last = f"tank/a@{snapshots(lab.alpha, 'tank/a')[-1]}"
+        lab.alpha.run(
+            f"zfs bookmark {last} tank/a#mine && zfs list -H -o name -t snapshot tank/a | xargs -n 1 zfs destroy"
+        )
         goes_on(lab, "tank/a", "tank/b")
 
     def test_what_other_programs_have_made(self, lab: Lab) -> None:
@@ -58,11 +79,7 @@ class TestAdopt:
             goes_on(lab, f"tank/{name}/a", f"tank/{place}/a")
 
     def test_a_chain_and_the_loss_of_its_second(self, lab: Lab) -> None:
-        lab.reset()
-        alpha, beta, gamma = lab.alpha, lab.beta, lab["gamma"]
-        made(alpha, "tank/a")
-        silent(alpha, "zrep init tank/a beta tank/b")
-        silent(beta, f"{ONWARD} init tank/b gamma tank/c")
+        alpha, beta, gamma = chain(lab)
         alpha.run("echo second > /tank/a/file")
         silent(alpha, "zrep sync all")
         silent(beta, f"{ONWARD} sync all")
@@ -80,8 +97,27 @@ class TestAdopt:
         assert content(gamma, "tank/c") == "fourth"
         # The second is lost.
         lab.cut(beta)
+        born = gamma.run("zfs get -Hp -o value guid,creation tank/c").out
         alpha.run("echo fifth > /tank/a/file")
         silent(gamma, f"{ONWARD} changeconfig tank/c alpha tank/a")
         silent(alpha, f"{ONWARD} sync all")
         assert content(gamma, "tank/c") == "fifth"
+        assert gamma.run("zfs get -Hp -o value guid,creation tank/c").out == born
         lab.heal()
+
+    def test_the_second_keeps_the_base_of_the_third_however_often_it_expires(self, lab: Lab) -> None:
+        alpha, beta, gamma = chain(lab, "--savecount 2")
+        [base] = snapshots(gamma, "tank/c")
+        for number in range(5):
+            alpha.run(f"echo {number} > /tank/a/file")
+            silent(alpha, "zrep sync all")
+        for command in ("zrep expire all", f"{ONWARD} expire all", f"{ONWARD} expire tank/b"):
+            silent(beta, command)
+        kept = snapshots(beta, "tank/b")
+        assert (kept[0], len(kept)) == (base, 3)
+        silent(beta, f"{ONWARD} sync all")
+        assert (content(gamma, "tank/c"), in_step(alpha, "tank/a", gamma, "tank/c")) == ("4", True)
+        # Let go of, the old base is one more than savecount.
+        alpha.run("echo last > /tank/a/file")
+        silent(alpha, "zrep sync all")
+        assert base not in snapshots(beta, "tank/b")

@@ -16,7 +16,7 @@ _UNIT = r"sed -i 's#^        zfs mount -a#        /usr/local/bin/zrep boot > /bo
 _NO_UNIT = r"sed -i 's#/usr/local/bin/zrep boot > /boot.log 2>&1; ##' /lab/pools"
 _WRITES = "echo late >> /tank/a/file"
 _WRITES_DEVICE = (
-    "timeout 20 sh -c 'until ls /dev/zd* > /dev/null 2>&1; do sleep 0.1; done'; "
+    "timeout 60 sh -c 'until ls /dev/zd* > /dev/null 2>&1; do sleep 0.1; done'; "
     "dd if=/dev/zero of=/dev/zd0 bs=4k count=1 conv=fsync,notrunc"
 )
 ASK = "zrep boot --ask --wait 10s"

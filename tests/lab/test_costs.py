@@ -13,17 +13,21 @@ from tests.lab.zrep_on import (
     FAILED,
     OK,
     REFUSED,
+    UNREACHABLE,
     USAGE,
     Case,
     Obstacle,
     check,
     in_step,
+    local,
     made,
     put,
     rows,
     silent,
     snapshots,
+    unreachable,
 )
+from tests.waiting import wait_for
 
 A, B = "tank/a", "tank/b"
 HOOK = "/etc/zrep/hooks.d/60-refusal"
@@ -142,6 +146,82 @@ class TestCosts:
         assert not re.search("^0$", seen, re.MULTILINE), seen
         assert "nosuid" in seen, seen
         assert beta.run("zfs list -H -o name; grep ' zfs ' /proc/mounts").out == before
+        # Killed, it is taken away by the next one; interrupted, at once.
+        for signal in ("KILL", "TERM"):
+            running = beta.popen(f"exec zrep rehearse {B} -- sleep 600")
+            beta.run("until grep -q rehearse_ /proc/mounts; do sleep 0.1; done", timeout=60)
+            beta.run(f"pkill -{signal} -o -f '[z]rep rehearse'; pkill -x sleep; true")
+            running.wait(timeout=60)
+            silent(beta, f"zrep rehearse {B}" if signal == "KILL" else "true")
+            assert beta.run("zfs list -H -o name; grep ' zfs ' /proc/mounts").out == before
+
+    @pytest.mark.parametrize(
+        ("redirect", "code"),
+        [
+            ("| true", OK), ("> /dev/full", FAILED), (">&-", OK), ("2>&-", OK), (">&- 2>&-", OK),
+            ("--json > /dev/full", FAILED), ("--json | true", OK),
+        ],
+    )  # fmt: skip
+    def test_an_output_that_fails_ends_no_role_change_half_way(self, pair: Lab, redirect: str, code: int) -> None:
+        """It goes on to its end, there and back from one host; only its exit status tells."""
+        alpha, beta = pair.alpha, pair.beta
+        for command, roles in (("failover", ("no", "yes")), ("takeover", ("yes", "no"))):
+            alpha.run(f"date +%N > /{A}/file", check=False)
+            done = alpha.run(f"zrep {command} -v --force-unmount {A} {redirect}; exit ${{PIPESTATUS[0]}}", check=False)
+            assert done.rc == code, done
+            assert "bug" not in done.err
+            assert ("output could be written (No space left on device); what it was to do is done" in done.err) is (
+                code == FAILED
+            ), done
+            assert tuple(local(*each, "zrep:master") for each in ((alpha, A), (beta, B))) == roles
+            assert [local(*each, "zrep:inprogress") for each in ((alpha, A), (beta, B))] == ["", ""]
+        silent(alpha, "zrep sync all")
+
+    def test_what_could_not_be_kept_of_a_stream_that_arrived_is_said(self, pair: Lab) -> None:
+        """A reservation for which the other pool has no room: once, and again when it is another."""
+        alpha, beta = pair.alpha, pair.beta
+        made(alpha, "tank/r", refreservation="100M")
+        done = alpha.run("zrep init tank/r beta small/r")
+        assert re.fullmatch(
+            r"zrep: beta:small/r: it was received, but not all of it could be kept \(cannot receive refreservation "
+            r"property on small/r: size is greater than available space\)\n",
+            done.err,
+        ), done
+        assert in_step(alpha, "tank/r", beta, "small/r")
+        alpha.run("zfs set refreservation=300M tank/r")
+        told = alpha.run("zrep sync all")
+        assert "refreservation=314572800 could not follow to beta:small/r" in told.err, told
+        silent(alpha, "zrep sync all")
+        alpha.run("zfs set refreservation=1M tank/r")
+        alpha.run("zrep sync all")
+        assert beta.run("zfs get -Hp -o value refreservation small/r").out == f"{1 << 20}\n"
+        silent(alpha, "zrep clear tank/r")
+
+    def test_what_others_call_master_is_no_tag(self, pair: Lab) -> None:
+        alpha = pair.alpha
+        made(alpha, "tank/m")
+        alpha.run("zfs set mysql:master=no tank/m")
+        for tag in ("offsiet", "mysql"):
+            done = alpha.run(f"zrep -t {tag} sync all", check=False)
+            assert (done.rc, "(tags with pairs here: zrep)" in done.err) == (REFUSED, True), done
+        silent(alpha, "zrep init tank/m beta tank/m && zrep clear tank/m")
+
+    def test_a_trouble_of_one_peer_is_one_line(self, pair: Lab) -> None:
+        alpha = pair.alpha
+        for name in ("tank/x", "tank/y"):
+            silent(alpha, f"zrep init {made(alpha, name)} beta {name}")
+        with put(
+            pair, Obstacle("alpha", "mv /root/.ssh/known_hosts /root/away", "mv /root/away /root/.ssh/known_hosts")
+        ):
+            done = alpha.run("zrep status", check=False)
+        said = [line for line in done.out.splitlines() if "verification failed" in line]
+        assert len(said) == 1, done
+        assert said[0].startswith(f"{A}, tank/x, tank/y: peer unknown: cannot reach beta (")
+        assert (done.rc, len(done.out.splitlines())) == (UNREACHABLE, 5), done
+
+
+def lock(name: str) -> str:
+    return f"/run/zrep/{name.replace('/', '%')}.lock"
 
 
 class TestOneOfFive:
@@ -181,3 +261,29 @@ class TestOneOfFive:
             assert {name for name in N[1:] if f"{name}:" in done.err} == set(), done
         alpha.run("zrep sync all")
         assert in_step(alpha, N[0], beta, N[0])
+
+    def test_a_peer_that_is_lost_in_the_middle_is_one_line_that_counts_what_arrived(self, five: Lab) -> None:
+        """Three of five have ended, their locks are free again; of two streams are under way."""
+        alpha, beta = five.alpha, five.beta
+        ended, under_way = N[:3], N[3:]
+        before = {name: snapshots(beta, name)[-1] for name in N}
+        for name in ended:
+            alpha.run(f"date +%N > /{name}/file")
+        for name in under_way:
+            alpha.run(f"zrep changeconfig --bwlimit 500K {name}; head -c 40M /dev/urandom > /{name}/large")
+        alpha.run("zpool sync; rm -f /run/zrep/state/*@news")
+        running = alpha.popen("exec zrep sync all")
+        wait_for(lambda: all(snapshots(beta, name)[-1] != before[name] for name in ended))
+        wait_for(lambda: all(alpha.run(f"flock -n {lock(name)} true", check=False).rc == 0 for name in ended))
+        wait_for(lambda: all("sending" in alpha.run(f"zrep list -H -o moving {name}").out for name in under_way))
+        with put(five, unreachable("beta")):
+            _, err = running.communicate(timeout=120)
+        assert running.returncode == UNREACHABLE, err
+        assert re.fullmatch(
+            r"zrep: (?:lost|cannot reach) beta \([^\n]*; 2 filesystems wait, 3 up to date\)[^\n]*\n",
+            err,
+        ), err
+        for name in under_way:
+            alpha.run(f"zrep changeconfig --bwlimit none {name}")
+        wait_for(lambda: alpha.run("zrep sync all", check=False).rc == OK)
+        assert all(in_step(alpha, name, beta, name) for name in N)

@@ -66,7 +66,8 @@ class TestEncryptedReplica:
         beta.run(f"zfs snapshot {A}@auto-1 && zfs hold backup {A}@auto-1")
         alpha.run("echo second > /tank/a/file")
         remove = f"zfs release backup {A}@auto-1; zfs destroy {A}@auto-1"
-        says = f"the encrypted replica {A} has snapshots that zrep did not make.*@auto-1.*next: on beta: {remove}"
+        what = f"the encrypted replica {A} has snapshots newer than the base that are not on the master"
+        says = f"{what}.*@auto-1.*next: on beta: {remove}"
         for command in ("sync all", f"sync -f {A}", f"failover {A}", f"failover -n {A}"):
             check(lab, Case(command, f"zrep {command}", REFUSED, says))
         for host in hosts:

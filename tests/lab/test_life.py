@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -23,6 +22,7 @@ from tests.lab.zrep_on import (
     snapshots,
     unchanged,
 )
+from tests.waiting import wait_for
 
 Hosts = tuple[Host, Host]
 
@@ -110,13 +110,20 @@ class TestInit:
         alpha.run("head -c 24M /dev/urandom > /tank/a/big; zpool sync")
         lab.slow(beta, rate="20mbit")
         running = alpha.popen("exec zrep init tank/a beta tank/b")
-        until(lambda: beta.run("zfs list -H -p -o used tank/b/%recv tank/b", check=False).out > "1", 20)
+        wait_for(lambda: beta.run("zfs list -H -p -o used tank/b/%recv tank/b", check=False).out > "1")
         time.sleep(3)
         alpha.run("pkill -9 -x zrep; pkill -9 -x zfs; pkill -9 -f '^ssh '", check=False)
         running.wait(20)
         lab.heal()
-        until(lambda: len(value(beta, "tank/b", "receive_resume_token")) > 40, 30)
+        wait_for(lambda: len(value(beta, "tank/b", "receive_resume_token")) > 40)
         assert rows(alpha)[0][3] == "init unfinished"
+        for other, says in (
+            ("--send-flags -p", "--send-flags '-p' now, '-p -L -e -c' then"),
+            ("--savecount 9", "--savecount '9' now, '5' then"),
+        ):
+            done = alpha.run(f"zrep init {other} tank/a beta tank/b", check=False)
+            goes_on = "next: zrep init tank/a beta tank/b --savecount 5 --send-flags '-p -L -e -c'; "
+            assert (done.rc, says in done.err, goes_on in done.err) == (REFUSED, True, True), done
         done = alpha.run("zrep init -v tank/a beta tank/b")
         assert "continuing the interrupted transfer" in done.out
         assert in_step(alpha, "tank/a", beta, "tank/b")
@@ -130,14 +137,6 @@ class TestInit:
             done = hosts[0].run(f"zrep {command} -n")
         assert re.search(r"^alpha: zfs snapshot -o zrep:made=yes tank/a@zrep_\d+$", done.out, re.M)
         assert re.search(r"^beta: zfs receive .*tank/.*b$", done.out, re.M)
-
-
-def until(holds: Callable[[], bool], seconds: float) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.1)
 
 
 class TestSync:
@@ -461,7 +460,8 @@ SHELL_ROLE = "zrep:src-host=alpha zrep:src-fs=tank/a zrep:dest-host=beta zrep:de
 
 
 class TestShellPair:
-    """A pair as the shell zrep 2.0 leaves it, made here without this program."""
+    """A pair as the shell zrep leaves it (seen of 1.8.0), made here without this program: its replica has what it was
+    sent with the first stream, received, and nothing of its own."""
 
     @pytest.fixture
     def shell(self, hosts: Hosts) -> Hosts:
@@ -469,21 +469,18 @@ class TestShellPair:
         made(alpha, "tank/a")
         alpha.run(
             f"zfs set {SHELL_ROLE} tank/a && zfs snapshot tank/a@zrep_000000 && "
-            "zfs send tank/a@zrep_000000 | ssh beta zfs receive -u -o readonly=on tank/b && "
-            f"ssh beta zfs set {SHELL_ROLE} tank/b && "
+            "zfs send -p tank/a@zrep_000000 | ssh beta zfs receive -u -o readonly=on -F tank/b && "
             "zfs set zrep:sent=$(date +%s) tank/a@zrep_000000 && zfs set zrep:master=yes tank/a"
         )
         return alpha, beta
 
     def test_sync_then_every_command(self, shell: Hosts) -> None:
         alpha, beta = shell
-        assert [row[:4] for row in (*rows(alpha, "zrep list -H"), *rows(beta, "zrep list -H"))] == [
-            ["tank/a", "master", "beta:tank/b", "ok"],
-            ["tank/b", "replica", "alpha:tank/a", "ok"],
-        ]
+        assert [row[:4] for row in rows(alpha, "zrep list -H")] == [["tank/a", "master", "beta:tank/b", "ok"]]
         assert state(alpha) == "ok"
         alpha.run("echo second > /tank/a/file")
         silent(alpha, "zrep sync all")
+        assert [row[:4] for row in rows(beta, "zrep list -H")] == [["tank/b", "replica", "alpha:tank/a", "ok"]]
         assert content(beta, "tank/b") == "second"
         silent(
             alpha,
@@ -496,6 +493,16 @@ class TestShellPair:
         silent(alpha, "zrep clear tank/a")
         assert "zrep" not in alpha.run("zfs get -H all; zfs list -H -t snapshot -o name,userrefs").out
 
+    def test_its_own_test_script(self, hosts: Hosts) -> None:
+        """init to localhost and the name of the host set by hand, -S, a changed -S, refresh from the other end."""
+        alpha, _ = hosts
+        same = "zfs mount tank/b && cmp /tank/a/file /tank/b/file; zfs unmount tank/b"
+        alpha.run("zfs create tank/a && zrep init tank/a localhost tank/b && zfs set zrep:src-host=localhost tank/b")
+        silent(alpha, "zrep -S tank/a")
+        for words, command in (("a test", "zrep -S tank/a"), ("the second test", "zrep refresh tank/b")):
+            alpha.run(f"echo this is {words} > /tank/a/file; {command}")
+            silent(alpha, same)
+
     def test_failover_first(self, shell: Hosts) -> None:
         alpha, beta = shell
         alpha.run("echo second > /tank/a/file")
@@ -506,9 +513,9 @@ class TestShellPair:
         alpha, beta = shell
         alpha.run(
             "echo second > /tank/a/file; zfs snapshot tank/a@zrep_000001 && zfs send -i @zrep_000000 "
-            "tank/a@zrep_000001 | ssh beta zfs receive tank/b && zfs set zrep:sent=$(date +%s) tank/a@zrep_000001"
+            "tank/a@zrep_000001 | ssh beta zfs receive tank/b && sent=zrep:sent=$(date +%s) && "
+            "ssh beta zfs set $sent tank/b@zrep_000001 && zfs set $sent tank/a@zrep_000001"
         )
-        assert state(beta) == "ok"
         alpha.run("echo third > /tank/a/file")
         silent(beta, "zrep takeover tank/b")
         assert beta.run("cat /tank/b/file; echo fourth > /tank/b/file").out == "third\n"

@@ -37,6 +37,7 @@ def watched(lab: Lab) -> Iterator[Host]:
     alpha, _ = lab
     made(alpha, "tank/a")
     alpha.run("zrep init tank/a beta tank/b")
+    alpha.run("echo 1 >/tank/a/more; zrep sync tank/a")
     alpha.put(prometheus.programs() / "prometheus-node-exporter", EXPORTER, mode="755")
     alpha.run(f"mkdir -p {FOLDER}; {METRICS}")
     options = f"--collector.disable-defaults --collector.textfile --collector.textfile.directory={FOLDER}"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import BUSY, FAILED, REFUSED, UNREACHABLE, Case, alone, check, in_step, made, silent, well
+from tests.lab.zrep_on import BUSY, FAILED, REFUSED, UNREACHABLE, Case, alone, check, in_step, local, made, silent, well
 
 Hosts = tuple[Host, Host]
 
@@ -17,7 +17,14 @@ FAILOVER = f"zrep failover {A}"
 TAKEOVER = f"zrep takeover {A}"
 LATER = "echo 600 > /sys/module/zfs/parameters/zfs_txg_timeout; zpool sync"
 KEY = "-o encryption=on -o keyformat=passphrase -o keylocation=file:///root/key"
-DEVICE = "timeout 20 sh -c 'until ls /dev/zd* > /dev/null 2>&1; do sleep 0.1; done'"
+DEVICE = "timeout 60 sh -c 'until ls /dev/zd* > /dev/null 2>&1; do sleep 0.1; done'"
+
+
+# In place of mount(8): before a remount something is mounted over the same path.
+COVERING = b"""#!/bin/sh
+case "$*" in *remount,ro*) /usr/bin/mount -t tmpfs cover /tank/r;; esac
+exec /usr/bin/mount "$@"
+"""
 
 
 def power_lost(host: Host, *commands: str) -> None:
@@ -32,18 +39,32 @@ def power_lost(host: Host, *commands: str) -> None:
 class TestIntentLog:
     """Acknowledged, and in the intent log alone."""
 
-    def test_a_master_that_is_not_mounted_is_not_given_up(self, lab: Lab, hosts: Hosts) -> None:
+    def test_it_is_replayed_of_what_is_not_mounted_for_whatever_reason(self, lab: Lab, hosts: Hosts) -> None:
+        """A tree of which ZFS mounts no member; one is mounted elsewhere, writable, where nobody here sees it."""
         alpha, beta = hosts
-        made(alpha, A)
-        alpha.run(INIT)
-        alpha.run(f"zfs set canmount=noauto {A}")
-        power_lost(alpha, "echo acknowledged > /tank/a/file && sync /tank/a/file")
-        says = "tank/a is not mounted on alpha.*would be lost.*on alpha: zfs mount 'tank/a'"
-        check(lab, Case("failover", FAILOVER, REFUSED, says))
-        check(lab, Case("takeover", TAKEOVER, REFUSED, says, on="beta"))
-        alpha.run(f"zfs mount {A}")
-        silent(beta, TAKEOVER)
-        assert beta.run("cat /tank/a/file").out == "acknowledged\n"
+        members = (A, f"{A}/off", f"{A}/none", f"{A}/by-hand")
+        for name in members:
+            made(alpha, name)
+        alpha.run("zrep init -r tank/a beta tank/a")
+        alpha.run("for name in $(zfs list -H -r -o name tank/a); do zfs set canmount=noauto $name; done")
+        power_lost(alpha, *(f"echo acknowledged > /{name}/file && sync /{name}/file" for name in members))
+        alpha.run(f"zfs set canmount=off {A}/off; zfs set mountpoint=none {A}/none")
+        alpha.run(f"zfs set mountpoint=legacy {A}/by-hand")
+        assert set(alpha.run(f"zfs get -H -r -t filesystem -o value mounted {A}").lines) == {"no"}
+        elsewhere = alpha.popen(
+            f"unshare -m sh -c 'mount -t zfs -o zfsutil {A}/none /mnt && echo on && exec sleep 1000'"
+        )
+        assert elsewhere.stdout is not None
+        assert elsewhere.stdout.readline() == "on\n"
+        refused = alpha.run(FAILOVER, check=False)
+        says = f"{A}/none is not mounted on alpha.*intent log.*would be lost; nothing was changed .*sleep"
+        assert (refused.rc, bool(re.search(says, refused.err))) == (REFUSED, True), refused
+        assert local(alpha, A, "readonly") == ""
+        alpha.run("pkill -x sleep")
+        elsewhere.wait(30)
+        silent(alpha, FAILOVER)
+        for name in members:
+            assert beta.run(f"cat /{name}/file").out == "acknowledged\n"
 
     @pytest.fixture
     def volume(self, hosts: Hosts) -> Hosts:
@@ -121,6 +142,23 @@ class TestMounts:
         assert (done.rc, f"umount '/{A}'" in done.err) == (REFUSED, True), done
         done = beta.run(f"zrep takeover -L --yes -f {A}", check=False)
         assert (done.rc, f"then on beta: zfs mount {A}" in done.err) == (0, True), done
+
+    def test_a_remount_goes_by_the_mount_and_not_by_the_path(self, hosts: Hosts) -> None:
+        """Something comes over the master when zrep has looked for the last time, and mount(8) has begun."""
+        alpha, beta = hosts
+        alpha.run("zfs create -o setuid=off -o atime=off tank/r && zrep init tank/r beta tank/r")
+        mounts = "grep ' /tank/r ' /proc/self/mountinfo"
+        before = alpha.run(mounts).out
+        alpha.put(COVERING, "/usr/local/bin/mount", mode="755")
+        silent(alpha, "zrep failover tank/r")
+        alpha.run("rm /usr/local/bin/mount")
+        master, cover = alpha.run(mounts).lines
+        assert (" ro,nosuid,noatime " in master, " - zfs tank/r ro," in master, " rw," in cover) == (True, True, True)
+        beta.run("echo on > /tank/r/beta")
+        alpha.run("umount /tank/r")
+        silent(beta, "zrep failover tank/r")
+        assert alpha.run(mounts).out == before
+        assert alpha.run("cat /tank/r/beta").out == "on\n"
 
 
 class TestPoolRoot:
@@ -335,7 +373,7 @@ class TestContainers:
         alpha, beta = container
         alone(beta, A)
         held = alpha.popen(f"exec {ENTER} sh sleep 1000")
-        alpha.run("timeout 20 sh -c 'until [ -s /tmp/container ]; do sleep 0.1; done'")
+        alpha.run("timeout 60 sh -c 'until [ -s /tmp/container ]; do sleep 0.1; done'")
         says = (
             r"in use, where an unmount here does not reach \(mounted in another mount namespace: /ct for sleep \(\d+\)"
         )
@@ -349,3 +387,48 @@ class TestContainers:
         assert service.stdout.readline() == "ready\n"
         silent(alpha, f"zrep rejoin {A}")
         service.kill()
+
+
+class TestVolume:
+    """What is written to one that is open may be in the cache of its device alone."""
+
+    # What has it open, what is said of that, what ends it.
+    USES = (
+        ("mount /dev/zd0 /vol && echo acknowledged > /vol/file", "mounted on /vol", "umount /vol"),
+        ("losetup /dev/loop0 /dev/zd0", "behind /dev/loop0", "losetup -d /dev/loop0"),
+        (
+            "unshare -m sh -c 'mount /dev/zd0 /vol; touch /tmp/ready; exec sleep 1000' > /dev/null 2>&1 < /dev/null & "
+            "echo $! > /tmp/user; until [ -e /tmp/ready ]; do sleep 0.1; done",
+            "the kernel has it for itself",
+            "kill $(cat /tmp/user); rm /tmp/ready; while kill -0 $(cat /tmp/user) 2> /dev/null; do sleep 0.1; done",
+        ),
+        (
+            "sh -c 'exec 9<> /dev/zd0; touch /tmp/ready; exec sleep 1000' > /dev/null 2>&1 < /dev/null & "
+            "echo $! > /tmp/user; until [ -e /tmp/ready ]; do sleep 0.1; done",
+            r"sleep \(\d+\)",
+            "kill $(cat /tmp/user); rm /tmp/ready",
+        ),
+    )
+
+    def test_one_that_is_in_use_is_not_given_up_by_force_or_not(self, lab: Lab, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        for host in hosts:
+            host.run("mkdir -p /vol")
+        alpha.run(f"zfs create -V 64M {A}; {DEVICE}; mkfs.ext4 -q /dev/zd0")
+        silent(alpha, INIT)
+        for begin, who, end in self.USES:
+            alpha.run(begin, timeout=60)
+            says = rf"the volume {A} is open to write on alpha.*{who}"
+            foreseen = alpha.run(f"{FAILOVER} -n", check=False)
+            assert (foreseen.rc, bool(re.search(says, foreseen.err))) == (REFUSED, True), foreseen
+            for command, on in ((FAILOVER, "alpha"), (f"{TAKEOVER} --force-unmount", "beta")):
+                check(lab, Case(who, command, REFUSED, says, on=on))
+            alpha.run(end, timeout=60)
+        silent(alpha, FAILOVER)
+        beta.run(f"{DEVICE}; mount /dev/zd0 /vol")
+        assert beta.run("cat /vol/file").out == "acknowledged\n"
+        # Nor does a side that was master rejoin under those who still write to it.
+        alone(alpha, A)
+        check(lab, Case("rejoin", f"zrep rejoin {A}", REFUSED, rf"the volume {A} is open.*mounted on /vol", on="beta"))
+        beta.run("umount /vol")
+        silent(beta, f"zrep rejoin {A}")

@@ -56,6 +56,29 @@ class TestOneOddValue:
         assert in_step(alpha, C, beta, C)
         silent(alpha, f"zrep failover {C}")
 
+    def test_nor_does_what_is_only_odd(self, hosts: Hosts) -> None:
+        """A number that the peer's shell zrep had, and a process here has; a tag of a hold that is no text; a snapshot
+        with the last number there is."""
+        alpha, beta = both(hosts)
+        while True:  # until it has a number that no process of the peer has, nor will have
+            working = alpha.popen("echo $$; exec sleep 600")
+            assert working.stdout is not None
+            pid = working.stdout.readline().strip()
+            passed = f"until [ $(cut -d ' ' -f 5 /proc/loadavg) -gt {pid} ]; do :; done"
+            if beta.run(f"{passed}; test -e /proc/{pid}", check=False).rc != 0:
+                break
+        beta.run(f"zfs set zrep:lock-pid={pid} zrep:lock-time=20260101000000 {A}")
+        alpha.run(f"zfs hold \"$(printf 'a\\377b')\" {A}@zrep_000001; zfs snapshot {A}@zrep_fffffffffffffff")
+        beta.run(f"zfs hold \"$(printf 'a\\377b')\" {C}@zrep_000001; zfs snapshot {C}@zrep_fffffffffffffff")
+        silent(alpha, "zrep sync all")
+        beta.run(f"zfs inherit zrep:lock-pid {A}; zfs inherit zrep:lock-time {A}")
+        for name in (A, C):
+            silent(alpha, f"zrep sync {name}; zrep failover {name}")
+            silent(alpha, f"zrep takeover {name}")
+            assert in_step(alpha, name, beta, name)
+        alpha.run("pkill -x sleep")
+        working.wait(timeout=60)
+
 
 class TestRejoin:
     def test_whatever_is_set_is_set_again(self, hosts: Hosts) -> None:

@@ -21,7 +21,7 @@ mount -o loop /ram/disk /frozen && truncate -s 1G /frozen/img && zpool create -o
 SUSPEND = """
 dd if=/dev/zero of=/frozen/filler bs=1M 2> /dev/null
 (head -c 4000000 /dev/urandom > /lost/hog; sync /lost/hog) > /dev/null 2>&1 < /dev/null &
-timeout 30 sh -c 'until [ $(cat /proc/spl/kstat/zfs/lost/state) = SUSPENDED ]; do sleep 0.1; done'
+timeout 60 sh -c 'until [ $(cat /proc/spl/kstat/zfs/lost/state) = SUSPENDED ]; do sleep 0.1; done'
 """
 RESUME = "fsfreeze -u /frozen 2> /dev/null; rm -f /frozen/filler; zpool clear lost; zpool sync lost"
 

@@ -26,23 +26,15 @@ from tests.lab.zrep_on import (
     rows,
     silent,
     unchanged,
+    unreachable,
 )
 
 ZREP = "/usr/local/bin/zrep"
 VERSION = "/opt/zrep/lib/python3*/site-packages/zrep/__init__.py"
-DEAF = (
-    "nft 'add table inet x; add chain inet x in { type filter hook input priority 0; }; "
-    "add rule inet x in tcp dport 22 "
-)
-HEARS = "nft flush ruleset"
 
 
 def moved(host: str, path: str) -> Obstacle:
     return Obstacle(host, f"mv {path} {path}.away", f"mv {path}.away {path}")
-
-
-def unreachable(host: str) -> Obstacle:
-    return Obstacle(host, DEAF + "reject with tcp reset'", HEARS)
 
 
 def read_only(host: str) -> Obstacle:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import re
 
+import pytest
+
+from tests.bench import others
 from tests.lab.hosts import Host, Lab
 from tests.lab.test_neighbours import DEVICE
-from tests.lab.zrep_on import REFUSED, UNREACHABLE, alone, silent
+from tests.lab.zrep_on import FAILED, REFUSED, UNREACHABLE, Case, alone, check, content, made, silent
+from tests.waiting import wait_for
 from zrep.core.names import FOLLOWED
 
 Hosts = tuple[Host, Host]
@@ -381,9 +385,7 @@ class TestTree:
         alpha.run(f"zfs create tank/t; for n in $(seq 12); do {each}; done; zpool sync")
         lab.slow(alpha, rate="4mbit")
         beginning = alpha.popen("zrep init -r tank/t beta tank/t > /root/said 2>&1; echo $?")
-        until = time.monotonic() + 60
-        while int(beta.run("zfs list -H -r -t snapshot -o name tank | wc -l").out) < 5 and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_for(lambda: int(beta.run("zfs list -H -r -t snapshot -o name tank | wc -l").out) >= 5)
         lab.cut(beta)
         assert beginning.communicate(timeout=120)[0].strip() == str(UNREACHABLE)
         # Nobody at the other end is told: its zrep gives up by itself, the receive does not.
@@ -396,3 +398,186 @@ class TestTree:
         now = beta.run("zfs list -H -r -t snapshot -o name,guid,createtxg tank/t").lines
         assert (len(now), set(arrived) - set(now)) == (13, set())
         assert sums(beta) == sums(alpha)
+
+    def test_a_pair_becomes_a_tree_and_no_more(self, hosts: Hosts) -> None:
+        """Without sending again what is there; and what becomes of its members meanwhile."""
+        alpha, beta = hosts
+        for name in ("tank/t", "tank/t/x", "tank/t/y", "tank/other"):
+            alpha.run(f"zfs create {name} && head -c 300000 /dev/urandom > /{name}/file")
+        alpha.run("zpool sync")
+        alpha.run("zrep init -o compression=zstd -x atime tank/t beta tank/t")
+        assert names(beta) == ["tank/t"]
+        born = beta.run("zfs get -Hp -o value guid,creation tank/t").out
+        silent(alpha, "zrep changeconfig -r tank/t")
+        shown = alpha.run("zrep sync -n tank/t").out
+        assert all(f"tank/t/{name}@zrep_" in shown for name in "xy")
+        assert names(beta) == ["tank/t"]
+        silent(alpha, CRON)
+        assert names(beta) == ["tank/t", "tank/t/x", "tank/t/y"]
+        assert beta.run("zfs get -Hp -o value guid,creation tank/t").out == born
+        alpha.run("zfs set compression=gzip atime=off recordsize=16K tank/t")
+        silent(alpha, CRON)
+        assert own(beta, "tank/t").items() >= {"compression": "zstd", "recordsize": "16384"}.items()
+        assert "atime" not in own(beta, "tank/t")
+
+        # Two swap their names; one that is made again under its old name; a clone of what is not in the tree.
+        before = beta.run("zfs list -H -o guid tank/t/x tank/t/y").lines
+        alpha.run("zfs rename tank/t/x tank/t/z && zfs rename tank/t/y tank/t/x && zfs rename tank/t/z tank/t/y")
+        silent(alpha, CRON)
+        assert beta.run("zfs list -H -o guid tank/t/x tank/t/y").lines == before[::-1]
+        alpha.run("zfs list -H -o name -t snapshot tank/t/y | xargs -n 1 zfs release zrep; zfs destroy -r tank/t/y")
+        alpha.run("zfs create tank/t/y && echo again > /tank/t/y/file")
+        alpha.run("zfs snapshot tank/other@mine && zfs clone tank/other@mine tank/t/clone; zpool sync")
+        said = alpha.run("zrep sync -v tank/t").out
+        assert "tank/t/clone: it is a clone of tank/other@mine, of which the replica has nothing, and was sent" in said
+        assert beta.run("zfs get -H -o value origin tank/t/clone").out == "-\n"
+        [aside] = beta.run("zfs get -H -r -s local -t filesystem -o name zrep:gone tank/t").lines
+        assert (aside.startswith("tank/t/y_zrep_gone_"), beta.run(f"zfs list -H -o guid {aside}").lines) == (
+            True,
+            before[:1],
+        )
+        live = "tank/t tank/t/x tank/t/y tank/t/clone"
+        assert sums(beta, live) == sums(alpha, live)
+
+        # One that cannot be sent stops itself alone.
+        beta.run("zfs set readonly=off tank/t/x && zfs mount tank/t/x && echo mine > /tank/t/x/mine; zpool sync")
+        alpha.run("for n in x y; do echo later > /tank/t/$n/later; done; zpool sync")
+        refused = alpha.run("zrep sync tank/t", check=False)
+        says = "tank/t/x: the replica tank/t/x was changed by hand"
+        assert (refused.rc, says in refused.err, refused.err.count("\n")) == (REFUSED, True, 1), refused
+        shown = alpha.run("zrep status tank/t", check=False).out
+        assert "replica modified" in shown
+        assert "tank/t/x: " in shown
+        assert sums(beta, "tank/t/y") == sums(alpha, "tank/t/y")
+        silent(alpha, "zrep sync -f tank/t")
+        assert sums(beta, "tank/t/x") == sums(alpha, "tank/t/x")
+
+        # It goes alone again, and ends.
+        silent(alpha, "zrep changeconfig --no-recursive tank/t")
+        alpha.run("echo alone > /tank/t/x/alone; echo alone > /tank/t/alone; zpool sync")
+        assert "not replicated with it: tank/t/clone, tank/t/x, tank/t/y" in alpha.run(CRON).err
+        assert sums(beta, "tank/t") == sums(alpha, "tank/t")
+        assert "alone" not in sums(beta, "tank/t/x") + sums(alpha, "tank/t/x")
+        silent(alpha, "zrep changeconfig -r tank/t")
+        silent(alpha, CRON)
+        assert sums(beta, live) == sums(alpha, live)
+        alpha.run("zrep clear tank/t")
+        for host in hosts:
+            left = host.run("zfs get -H -r -s local,received all tank/t; zfs list -H -r -t all tank/t").out
+            assert not re.search("zrep:|@zrep_", left), left
+
+    def test_a_role_change_is_refused_whole_or_made_of_all(self, hosts: Hosts) -> None:
+        alpha, beta = hosts
+        for host in hosts:
+            host.run("echo 12345678 > /root/key; sync")
+        # The one that sorts first is mounted inside of the one that sorts last.
+        alpha.run("zfs create -o mountpoint=/srv/t tank/t && zfs create -u -o mountpoint=/srv/t/in/a tank/t/a")
+        alpha.run("zfs create -o mountpoint=/srv/t/in tank/t/z && zfs mount tank/t/a")
+        alpha.run(f"zfs create {KEY} -o readonly=on tank/t/own")
+        alpha.run("zfs create -o mountpoint=none -o canmount=off tank/t/none && zfs create -o readonly=off tank/t/off")
+        alpha.run("for n in in in/a off; do echo $n > /srv/t/$n/file; done; zpool sync")
+        silent(alpha, "zrep init -r tank/t beta tank/t")
+        beta.run("zfs set mountpoint=/srv/t tank/t; zfs set mountpoint=/srv/t/in tank/t/z")
+        beta.run("zfs set mountpoint=/srv/t/in/a tank/t/a")
+        beta.run("zfs load-key -L file:///root/key tank/t/own")
+        look = "zfs get -H -r -t filesystem -o name,property,value readonly,mounted tank/t"
+        before = alpha.run(look).out
+        in_the_way = (
+            ("beta", "mkdir -p /srv/t/in/a && mount -t tmpfs cover /srv/t/in/a", "umount /srv/t/in/a", "cover (tmpfs)"),
+            ("beta", "zfs unload-key tank/t/own", "zfs load-key -L file:///root/key tank/t/own", "key of tank/t/own"),
+        )
+        for _, obstacle, away, says in in_the_way:
+            beta.run(obstacle)
+            refused = alpha.run("zrep failover tank/t", check=False)
+            assert (refused.rc, says in refused.err, alpha.run(look).out) == (REFUSED, True, before), refused
+            beta.run(away)
+        writer = alpha.popen("exec 5>>/srv/t/in/a/file; echo on; exec sleep 1000")
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "on\n"
+        refused = alpha.run("zrep failover tank/t", check=False)
+        assert (refused.rc, "tank/t/a is being written on alpha" in refused.err) == (REFUSED, True), refused
+        assert alpha.run(look).out == before
+        alpha.run("pkill -x sleep; touch /srv/t/off/after")
+        writer.wait(30)
+
+        silent(alpha, "zrep failover tank/t")
+        newest = "zfs list -H -d 1 -t snapshot -o name -s createtxg $n | tail -n 1"
+        last = beta.run(f"for n in $(zfs list -H -r -o name tank/t); do {newest}; done").lines
+        assert len({name.partition("@")[2] for name in last}) == 1
+        assert beta.run("cat /srv/t/in/file /srv/t/in/a/file /srv/t/off/file").out == "in\nin/a\noff\n"
+        assert beta.run("touch /srv/t/off/there && ! touch /srv/t/own/there 2> /dev/null && echo read-only").out
+        silent(beta, CRON)
+        silent(beta, "zrep failover tank/t")
+        assert alpha.run(look).out == before
+
+    def test_a_set_that_is_not_complete_is_not_promoted(self, hosts: Hosts) -> None:
+        """A quota of the replica's lets one of two members in, and the master is lost."""
+        alpha, beta = hosts
+        for name in ("tank/t", "tank/t/db", "tank/t/log"):
+            alpha.run(f"zfs create {name} && echo 1 > /{name}/file")
+        silent(alpha, "zrep init -r tank/t beta tank/t")
+        beta.run("zfs set quota=3M tank/t/log")
+        for name in ("tank/t/db", "tank/t/log"):
+            alpha.run(f"head -c 8000000 /dev/urandom > /{name}/later")
+        alpha.run("zpool sync")
+        failed = alpha.run("zrep sync tank/t", check=False)
+        says = "tank/t/log: .*quota exceeded.*on beta: quota=3.0M on tank/t/log.*on beta: zfs set quota=SIZE tank/t/log"
+        assert (failed.rc, bool(re.search(says, failed.err)), failed.err.count("\n")) == (FAILED, True, 1), failed
+        alpha.power_off()
+        beta.run("zfs set quota=none tank/t/log")
+        goes_back = r"tank/t/db goes back to @zrep_\w+ and loses @zrep_\w+\n"
+        assert re.search(goes_back, beta.run("zrep takeover -L -n tank/t", timeout=90).out)
+        assert not re.search(goes_back, beta.run("zrep takeover -L -n --newest tank/t", timeout=90).out)
+        done = beta.run("zrep takeover -L --yes -f tank/t", timeout=90)
+        assert re.search(goes_back, done.out), done
+        assert beta.run("ls /tank/t/db /tank/t/log").out.split() == ["/tank/t/db:", "file", "/tank/t/log:", "file"]
+        alpha.boot()
+        alpha.run("zrep rejoin tank/t")
+        beta.run("echo 2 > /tank/t/db/file; zpool sync")
+        silent(beta, CRON)
+        both = "tank/t tank/t/db tank/t/log"
+        assert sums(alpha, both) == sums(beta, both)
+
+
+class TestAdopted:
+    @pytest.mark.parametrize(
+        ("sends", "syncoid"),
+        [
+            ("zfs snapshot -r tank/t@one && zfs send -R tank/t@one | ssh beta zfs receive tank/u", False),
+            ("syncoid -r --no-privilege-elevation --quiet tank/t beta:tank/u", True),
+        ],
+        ids=["send -R", "syncoid -r"],
+    )
+    def test_a_tree_that_another_has_made(self, lab: Lab, sends: str, syncoid: bool) -> None:
+        lab.reset()
+        alpha, beta = lab.alpha, lab.beta
+        if syncoid:
+            others.install(lab)
+        for part in ("", "/x", "/x/deep"):
+            made(alpha, f"tank/t{part}")
+        alpha.run("zfs create -V 8M tank/t/vol")
+        alpha.run(sends, timeout=120)
+        if syncoid:
+            # Each receive of its mounts what is below it anew, in a directory that is made anew: that is written.
+            done = alpha.run("zrep init -r --adopt tank/t beta tank/u", check=False)
+            said = re.search(r"; next: if nobody needs that, on beta: (zfs rollback .*); then this again$", done.err)
+            assert done.rc == REFUSED, done
+            assert said, done
+            beta.run(said[1])
+        read_only = "with all that is below it: zrep init -r --adopt tank/t beta tank/u; or"
+        check(lab, Case("its root", "zrep init --adopt tank/t beta tank/u", REFUSED, read_only))
+        beta.run("echo mine > /tank/u/x/file")
+        says = r"tank/u/x on beta was written to .*zfs rollback -r tank/u/x@\S+; then this again"
+        check(lab, Case("written to", "zrep init -r --adopt tank/t beta tank/u", REFUSED, says))
+        beta.run("zfs rollback -r $(zfs list -H -o name -t snapshot -d 1 tank/u/x | tail -n 1)")
+        made(alpha, "tank/t/new")
+        born = beta.run("zfs get -Hp -r -o value guid,creation -t filesystem,volume tank/u").lines
+        silent(alpha, "zrep init -r --adopt tank/t beta tank/u")
+        alpha.run("echo later > /tank/t/x/deep/file")
+        silent(alpha, "zrep sync all")
+        assert set(born) < set(beta.run("zfs get -Hp -r -o value guid,creation -t filesystem,volume tank/u").lines)
+        assert [content(beta, f"tank/u/{name}") for name in ("x/deep", "new")] == ["later", "first"]
+        assert set(beta.run("zfs get -H -r -o value readonly -t filesystem,volume tank/u").lines) == {"on"}
+        silent(alpha, "zrep failover tank/t")
+        beta.run("echo moved > /tank/u/x/deep/file; zrep sync all")
+        assert content(alpha, "tank/t/x/deep") == "moved"

@@ -7,7 +7,20 @@ import time
 import pytest
 
 from tests.lab.hosts import Host, Lab
-from tests.lab.zrep_on import OK, REFUSED, UNREACHABLE, Case, in_step, made, one_line, rows, silent, unchanged
+from tests.lab.zrep_on import (
+    OK,
+    REFUSED,
+    UNREACHABLE,
+    Case,
+    Obstacle,
+    in_step,
+    made,
+    one_line,
+    put,
+    rows,
+    silent,
+    unchanged,
+)
 
 Hosts = tuple[Host, Host]
 A = "tank/a"
@@ -62,6 +75,42 @@ PEERS = [
 ]
 
 
+# What beta tells whoever comes: before he is let in, and in the shell that starts zrep there.
+_TOLD = "Access is denied to those who were refused or not found; verification: see ssh: none"
+_HEARD = "kill -HUP $(cat /run/sshd.pid); until ssh-keyscan -t ed25519 beta 2>&- | grep -q .; do sleep 0.1; done"
+BANNER = Obstacle(
+    "beta",
+    f"echo '{_TOLD}' > /etc/banner; echo Banner /etc/banner > /etc/ssh/sshd_config.d/banner.conf; "
+    f"cp /root/.bashrc /root/.bashrc.away; sed -i '1i echo \"{_TOLD}\" >&2' /root/.bashrc; {_HEARD}",
+    f"rm /etc/banner /etc/ssh/sshd_config.d/banner.conf; mv /root/.bashrc.away /root/.bashrc; {_HEARD}",
+)
+
+
+def away(path: str) -> Obstacle:
+    return Obstacle("beta", f"mv {path} {path}.away", f"mv {path}.away {path}")
+
+
+# What is wrong behind such words.
+BEHIND = [
+    Case(
+        "a real denial",
+        f"zrep sync {A}",
+        UNREACHABLE,
+        r"cannot reach beta \([^( ]*beta: Permission denied \(publickey\)\.\)",
+        obstacle=away("/root/.ssh/authorized_keys"),
+    ),
+    Case(
+        "no zrep there",
+        f"zrep sync {A}",
+        REFUSED,
+        r"zrep was not found on beta(?!.*Access)",
+        obstacle=away("/usr/local/bin/zrep"),
+    ),
+    # It says nothing, so that this is all that was heard.
+    Case("it ends at once", f"ZREP_PATH=/bin/false zrep sync {A}", REFUSED, "beta is not this program"),
+]
+
+
 class TestPeer:
     """One pair, which no test changes."""
 
@@ -87,6 +136,19 @@ class TestPeer:
         assert int(done.out) < 600 << 10  # of 256 MiB that an answer may have
         one_line(type(done)(done.rc, "", done.err), case)
         assert not alpha.run("ls /tmp", check=False).out.count("zrep-bug")
+
+    def test_words_before_the_session_are_not_the_reason(self, linked: Lab) -> None:
+        """Those of sshd's banner and of a login's shell, with every word that a refusal has."""
+        alpha = linked.alpha
+        with put(linked, BANNER):
+            assert alpha.run("ssh beta true").err.count(_TOLD) == 2
+            silent(alpha, "zrep sync all")
+            assert alpha.run(f"zrep status -H -o state {A}").out == "ok\n"
+            for case in BEHIND:
+                with put(linked, case.obstacle):
+                    done = alpha.run(case.command, check=False)
+                one_line(done, case)
+        silent(alpha, "zrep sync all")
 
     def test_afterwards_all_is_well(self, linked: Lab) -> None:
         silent(linked.alpha, "zrep sync all")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.lab.hosts import Host, Lab, Result
+from tests.waiting import wait_for
 
 OK, FAILED, USAGE, REFUSED, BUSY, UNREACHABLE = 0, 1, 2, 3, 4, 5
 
@@ -52,6 +53,13 @@ class Case:
     on: str = "alpha"
     obstacle: Obstacle | None = None
     advises: bool = True
+
+
+def unreachable(host: str) -> Obstacle:
+    """New connections are refused, and what there is of them is reset."""
+    rules = "add table inet x; add chain inet x in { type filter hook input priority 0; }"
+    deaf = f"nft '{rules}; add rule inet x in tcp dport 22 reject with tcp reset'"
+    return Obstacle(host, deaf, "nft flush ruleset")
 
 
 def rows(cases: Iterable[Case]) -> pytest.MarkDecorator:
@@ -107,6 +115,32 @@ def silent(host: Host, command: str) -> None:
     """A command that succeeds and, as cron wants it, says nothing."""
     done = host.run(command, timeout=120)
     assert (done.out, done.err) == ("", ""), done
+
+
+HEARD = "/var/log/heard"
+
+
+def hear_syslog(host: Host) -> None:
+    """From now on, until its reset, what a host's syslog is told stands in the file HEARD, a line each."""
+    listener = (
+        "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('/dev/log')\n"
+        "while True: print(s.recv(2000).decode(), flush=True)"
+    )
+    host.run(f"rm -f /dev/log; setsid python3 -c {shlex.quote(listener)} </dev/null >{HEARD} 2>&1 &")
+    host.run("until [ -S /dev/log ]; do sleep 0.1; done", timeout=60)
+
+
+def until(host: Host, command: str, wanted: str) -> str:
+    """What a command prints once it is wanted."""
+    found = ""
+
+    def reached() -> bool:
+        nonlocal found
+        found = host.run(command, check=False).out
+        return bool(re.search(wanted, found))
+
+    wait_for(reached, lambda: found)
+    return found
 
 
 def alone(host: Host, filesystem: str, options: str = "--yes -f") -> None:

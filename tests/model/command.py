@@ -81,6 +81,9 @@ def _dispatch(machine: Machine, argv: list[str]) -> Result:
     if program == "mount":
         mounting.do_system_mount(machine, args)
         return answer(machine)
+    if program == "unshare":
+        mounting.do_mount_alone(machine, args)
+        return answer(machine)
     if program == "umount":
         mounting.do_unmount(machine, args)
         return answer(machine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import mounting, properties
 from .errors import RefusalError, missing, usage
 from .machine import SUSPENDED, Machine, Target
-from .names import BOOKMARK, DATASETS, FILESYSTEM, SNAPSHOT, VOLUME, check, is_under, parent, split
+from .names import BOOKMARK, DATASETS, FILESYSTEM, SNAPSHOT, VOLUME, check, is_under, parent, split, too_long
 from .options import Options, assignments, parse
 from .reading import name_of
 from .setting import validate
@@ -141,11 +141,14 @@ def do_snapshot(machine: Machine, args: list[str]) -> None:
             if not (d.inconsistent and d is not top)
         ]
     several = len(options.rest) > 1 or options.has("r")
-    problems = _snapshot_problems(machine, wanted)
-    if problems:
-        raise RefusalError(*problems, *(["no snapshots were created"] if several else []))
-    checked = validate(SNAPSHOT, given, "cannot create snapshots ")
     tail = ["no snapshots were created"] if several else []
+    try:
+        problems = _snapshot_problems(machine, wanted)
+    except RefusalError as fail:  # of the first name that is none
+        problems = list(fail.lines)
+    if problems:
+        raise RefusalError(*problems, *tail)
+    checked = validate(SNAPSHOT, given, "cannot create snapshots ")
     if len({dataset.name for dataset, _ in wanted}) < len(wanted):
         raise RefusalError("cannot create snapshots : multiple snapshots of same fs not allowed", *tail)
     if len({dataset.pool for dataset, _ in wanted}) > 1:
@@ -460,6 +463,10 @@ def _rename_head(machine: Machine, top: Dataset, target: str, keep_mounted: bool
     if target in machine.host.datasets:
         mounting.remount_tree(machine, mounted)
         raise RefusalError(f"cannot rename '{source}': dataset already exists")
+    full = (f"{d.name}{at}" for d in tree for at in ("", *(f"@{snapshot.name}" for snapshot in d.snapshots)))
+    if too_long(target + max(full, key=len).removeprefix(source)):
+        mounting.remount_tree(machine, mounted)
+        raise RefusalError(f"cannot rename '{source}': dataset name is too long")
     machine.wait_txg(machine.pool(top))
     for member in tree:
         del machine.host.datasets[member.name]

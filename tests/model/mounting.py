@@ -173,6 +173,22 @@ def do_mount(machine: Machine, args: list[str]) -> None:
     mount(machine, dataset)
 
 
+def do_mount_alone(machine: Machine, args: list[str]) -> None:
+    """unshare --mount mount -t zfs -o ro[,zfsutil] DATASET DIRECTORY: mounted, read-only, as long as that takes."""
+    assert args[:5] == ["--mount", "mount", "-t", "zfs", "-o"], args
+    options, name = args[5].split(","), args[6]
+    dataset = machine.head(name, frozenset({FILESYSTEM}))
+    if machine.user != "root":
+        raise RefusalError("unshare: unshare failed: Operation not permitted")
+    if dataset.encryption_root and not dataset.key_loaded:
+        raise RefusalError(f"filesystem '{name}' can not be mounted: Permission denied", rc=2)
+    if (machine.value(dataset, "mountpoint") == "legacy") is ("zfsutil" in options):
+        raise RefusalError(f"filesystem '{name}' cannot be mounted using 'mount'", rc=1)
+    if dataset.elsewhere and not readonly(machine, dataset):
+        raise RefusalError(f"filesystem '{name}' is already mounted", rc=BUSY)
+    replay(machine, dataset)
+
+
 def _refuse(machine: Machine, dataset: Dataset, verb: str) -> None:
     name, where = dataset.name, machine.value(dataset, "mountpoint")
     if where == "legacy":

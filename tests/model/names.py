@@ -24,6 +24,11 @@ def is_under(name: str, top: str) -> bool:
     return name == top or name.startswith(top + "/")
 
 
+def too_long(name: str) -> bool:
+    """Whether a name, that of a snapshot included, is longer than ZFS takes."""
+    return len(name) >= _MAX
+
+
 def problem(name: str, types: frozenset[str], modifying: bool = False) -> str | None:
     """Why libzfs does not take this name for these types, or None."""
     if SNAPSHOT not in types and "@" in name:
@@ -34,7 +39,7 @@ def problem(name: str, types: frozenset[str], modifying: bool = False) -> str | 
         return "bookmark delimiter '#' is not expected here"
     if modifying and "%" in name:
         return "invalid character % in name"
-    if len(name) >= _MAX:
+    if too_long(name):
         return "name is too long"
     if name.startswith("/"):
         return "leading slash in name"

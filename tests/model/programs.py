@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import command, receiving, stream
@@ -105,15 +106,23 @@ def _answer(result: Result) -> int:
 
 
 def _send(result: Result, delay: float) -> int:
+    result = replace(result, out=stream.header(result.out) + result.out)
     if not delay:
         return _answer(result)
     try:
-        for line in result.out.splitlines(keepends=True):
+        head, rest = _split(result.out)
+        _write_all(1, head)
+        for line in rest.splitlines(keepends=True):
             _write_all(1, line)
             time.sleep(delay)
     except BrokenPipeError:
         return 1
     return _answer(Result(result.rc, b"", result.err))
+
+
+def _split(sent: bytes) -> tuple[bytes, bytes]:
+    """The first record of a stream, as OpenZFS has it, and the model's own."""
+    return (sent[: stream.HEADER_BYTES], sent[stream.HEADER_BYTES :]) if sent[:1] == b"\0" else (b"", sent)
 
 
 def _is_ours(world: World, host: str, where: str) -> bool:
@@ -164,7 +173,12 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _first_line() -> bytes:
-    line = b""
+    line = os.read(0, 1)
+    if line == b"\0":  # what OpenZFS has before it
+        left = stream.HEADER_BYTES - 1
+        while left and (more := os.read(0, left)):
+            left -= len(more)
+        line = b""
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
         if not byte:

@@ -91,6 +91,7 @@ def abort(machine: Machine, options: Options) -> None:
 def start(machine: Machine, options: Options, first_line: bytes, pid: int | None) -> Receive:
     """All that is refused before any data is read; afterwards the target counts as being received into."""
     overrides, excluded = overrides_of(options)
+    named = overrides.pop("origin", "")
     for given in [*overrides, *excluded]:
         if not _receivable(given):
             raise RefusalError(f"cannot receive: cannot receive: invalid property '{given}'")
@@ -120,7 +121,7 @@ def start(machine: Machine, options: Options, first_line: bytes, pid: int | None
         pool = f"cannot open '{name.partition('/')[0]}': {SUSPENDED}"
         raise RefusalError(pool, f"{action}: unable to restore to destination")
     if begin.clone:
-        receive.origin = _origin(machine, receive)
+        receive.origin = _named_origin(machine, receive, named) if named else _origin(machine, receive)
     dataset = machine.host.datasets.get(name)
     if dataset is not None and not (dataset.inconsistent and begin.resuming is None and dataset.partial is None):
         _existing(machine, receive, dataset, wants_new)
@@ -140,6 +141,17 @@ def _origin(machine: Machine, receive: Receive) -> int:
     if found is None:
         why = f"local origin for clone {receive.name}@{receive.snap} does not exist"
         raise RefusalError(f"cannot receive: {why}")
+    return found[1].objid
+
+
+def _named_origin(machine: Machine, receive: Receive, name: str) -> int:
+    """The snapshot that -o origin= names, if it is what the stream begins at."""
+    found = machine.find(name)
+    if found is None or found[1] is None:
+        raise RefusalError(f"cannot receive: specified origin fs ({name}) does not exist")
+    if found[1].guid != receive.begin.fromguid:
+        why = f"most recent snapshot of {receive.name} does not"
+        raise RefusalError(f"{receive.action}: {why}", "match incremental source")
     return found[1].objid
 
 
@@ -181,8 +193,10 @@ def _check_new(machine: Machine, receive: Receive, wants_new: bool) -> None:
 
 
 def _plain(receive: Receive) -> bool:
-    """Whether the properties of a first stream make a plain dataset, below whatever parent."""
+    """Whether the properties of a first stream, or what it is to get, make a plain dataset, below whatever parent."""
     begin = receive.begin
+    if receive.overrides.get("encryption") == "off":
+        return receive.new
     return (
         receive.new and begin.props is not None and not begin.encryption_root and "encryption" not in receive.excluded
     )

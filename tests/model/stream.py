@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 import zlib
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from .state import Dataset, Partial
 
 MAGIC = "zfs model stream"
 PACKAGE = "zfs model package"
+HEADER_BYTES = 312
 Record = tuple[str, bytes | None]
 
 
@@ -51,6 +53,38 @@ def package(streams: list[bytes]) -> bytes:
     """Several streams as one, as -I makes it."""
     body = b"".join(streams)
     return (json.dumps({"magic": PACKAGE, "bytes": len(body)}) + "\n").encode() + body
+
+
+def unpacked(stream: bytes) -> list[bytes]:
+    """The streams of a package, or the one that is none."""
+    start = stream.find(b"\n") + 1
+    if not is_package(stream[:start]):
+        return [stream]
+    rest, found = stream[start:], []
+    while rest:
+        start = rest.find(b"\n") + 1
+        end = start + (length(rest[:start]) or len(rest))
+        found.append(rest[:end])
+        rest = rest[end:]
+    return found
+
+
+def without_properties(stream: bytes) -> bytes:
+    """The same stream out of the wrapping that brings its properties."""
+    line, _, body = stream.partition(b"\n")
+    fields = {**_fields(line + b"\n"), "props": None, "snapprops": {}}
+    return json.dumps(fields).encode() + b"\n" + body
+
+
+def header(stream: bytes) -> bytes:
+    """The first record of a stream as OpenZFS has it (dmu_replay_record), for whoever looks at that; b"" where none
+    begins."""
+    begin = decode_begin(stream[: stream.find(b"\n") + 1])
+    if begin is None:
+        return b""
+    fields = (0, 0, 0x2F5BACBAC, 1, begin.created, 3 if begin.kind == "volume" else 2, int(begin.clone))
+    said = struct.pack("<IIQQQIIQQ", *fields, begin.toguid, begin.fromguid) + begin.toname.encode()
+    return said.ljust(HEADER_BYTES, b"\0")
 
 
 def is_package(line: bytes) -> bool:

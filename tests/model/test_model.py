@@ -11,6 +11,7 @@ import pytest
 
 from tests.model import Host, Receive, Result, World
 from tests.model.programs import environment
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -173,15 +174,16 @@ def test_a_receive_that_is_killed_leaves_its_token(shared: World) -> None:
     shell(shared, "zfs create tank/a; zfs snapshot tank/a@1; zfs send tank/a@1 | ssh beta zfs receive tank/b")
     for number in range(20):
         shared.host("alpha").write("tank/a", f"file{number}", b"x" * 100)
-    sent = shell(shared, "zfs snapshot tank/a@2; zfs send -i @1 tank/a@2").stdout.encode()
+    shell(shared, "zfs snapshot tank/a@2")
+    words = ["zfs", "send", "-i", "@1", "tank/a@2"]
+    sent = subprocess.run(words, env=environment(shared, "alpha"), capture_output=True, timeout=60, check=True).stdout
     receive = subprocess.Popen(
         ["zfs", "receive", "-s", "tank/b"], env=environment(shared, "beta"), stdin=subprocess.PIPE
     )
     assert receive.stdin
     receive.stdin.write(sent[: len(sent) // 2])
     receive.stdin.flush()
-    busy = shell(shared, "zfs receive -s tank/b < /dev/null; zfs receive -A tank/b", "beta")
-    assert busy.returncode == 1
+    wait_for(lambda: "busy" in shell(shared, "zfs receive -A tank/b", "beta").stderr)
     receive.kill()
     receive.wait()
     receive.stdin.close()

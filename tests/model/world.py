@@ -351,11 +351,15 @@ class Host:
                 dataset.mounted_at = None
             host.exported[name] = (host.pools.pop(name), inside)
 
-    def import_pool(self, name: str) -> None:
+    def import_pool(self, name: str, new: str = "") -> None:
         with self.world.transaction() as state:
             host = state.hosts[self.name]
-            host.pools[name], inside = host.exported.pop(name)
-            host.datasets.update(inside)
+            new = new or name
+            host.pools[new], inside = host.exported.pop(name)
+            host.pools[new].name = new
+            for dataset in inside.values():
+                dataset.name = new + dataset.name.removeprefix(name)
+                host.datasets[dataset.name] = dataset
         self.mount_all()
 
     def pool_states(self) -> dict[str, str]:

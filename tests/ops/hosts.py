@@ -7,8 +7,10 @@ counted, killed, cut or lost is exactly what zrep would have started.
 from __future__ import annotations
 
 import base64
+import copy
 import fcntl
 import itertools
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,15 +24,19 @@ import pytest
 
 from tests.model import Host, World
 from tests.model.library import ModelLibrary
+from tests.model.stream import decode_begin, unpacked, without_properties
 from zrep.core import place
 from zrep.core.errors import FailedError, UnreachableError, ZrepError, worst
+from zrep.core.incoming import Beginning, Incoming
 from zrep.core.requests import (
     Answer,
     EndReceive,
+    FindOpenVolumes,
     Identify,
     Identity,
     IsRunning,
     Lock,
+    OpenVolumes,
     ReadRights,
     ReadUsers,
     Request,
@@ -40,18 +46,29 @@ from zrep.core.rights import Rights
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import SendStream
 from zrep.host import locks, reads
+from zrep.host.guard import Guard, words
 from zrep.host.local import Host as ZrepHost
 from zrep.host.local import LocalHost
-from zrep.host.process import COMMAND_SECONDS, Progress
-from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, RECEIVE_SCRIPT, SEND_SCRIPT, STREAM_END
-from zrep.ops import execute
-from zrep.ops import pairs as session
+from zrep.host.process import COMMAND_SECONDS, Progress, Receiver
+from zrep.host.streams import (
+    RECEIVE_BUSY,
+    RECEIVE_NOT_ADMITTED,
+    RECEIVE_SCRIPT,
+    RECEIVE_UNWANTED,
+    SEND_SCRIPT,
+    STREAM_END,
+)
+from zrep.host.wrapping import UnwantedError
+from zrep.ops import execute, locking
+from zrep.ops import pairs as reading
+from zrep.ops import session as running
 from zrep.ops.list import Row
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Options, Session
+from zrep.ops.session import Options, Session
 from zrep.wire import messages, ssh
 from zrep.wire.client import result
 from zrep.wire.server import answer
+from zrep.zfs import commands
 from zrep.zfs.commands import CHANGE_SCRIPT, DIFFERENCES_SCRIPT, READABLE_SCRIPT, Argv, Completed
 from zrep.zfs.records import BEGIN, END, OBJECT, QUOTAS, RECORD_BYTES, SPILL, WRITE, WRITE_EMBEDDED
 
@@ -149,6 +166,9 @@ class Wire:
     users: dict[str, str] = field(default_factory=dict)
     # Datasets whose key is loaded, and was changed since.
     outdated_keys: set[str] = field(default_factory=set)
+    # What a dishonest host makes of a stream that zfs send has made.
+    forge: Callable[[str, bytes], bytes] = lambda host, stream: stream
+    _incoming: Incoming | None = None
     before: Callable[[], None] = lambda: None
     after: Callable[[], None] = lambda: None
 
@@ -170,14 +190,23 @@ class Wire:
         failed = Completed(command.argv, 1, "", _SUSPENDED)
         return self._at(command, Ways(lambda: self._do(command), lambda: failed))
 
-    def pipe(self, sender: Sequence[str], receiver: Sequence[str]) -> tuple[Completed, Completed]:
+    def pipe(
+        self,
+        sender: Sequence[str],
+        receiver: Sequence[str] | Receiver,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> tuple[Completed, Completed]:
         """Each stream of a pipe is a command of its own: any of them may be the one at which something happens."""
-        here, there = self._place(sender), self._place(receiver)
-        senders, receivers = _senders(here[1]), _receivers(there[1])
+        guard = receiver if isinstance(receiver, Guard) else None
+        here, there = self._place(sender), self._place(guard.argv if guard else cast(Sequence[str], receiver))
+        senders, receivers = _senders(here[1]), _guarded(guard) if guard else _receivers(there[1])
         assert len(senders) == len(receivers)
         done: list[tuple[Completed, Completed]] = []
-        for sends, takes in zip(senders, receivers, strict=True):
+        for number, (sends, takes) in enumerate(zip(senders, receivers, strict=True)):
+            self._incoming = guard.incoming[number] if guard else None
             done.append(self._pipe((here[0], sends), (there[0], takes)))
+            if progress and (said := re.search(r"^size\t(\d+)$", done[-1][0].err, re.MULTILINE)):
+                progress(Progress(0, int(said.group(1)), len(done) - 1, begins=True))
             if any(side.status for side in done[-1]):
                 break
         return _said(here[1], [sent for sent, _ in done]), _said(there[1], [received for _, received in done])
@@ -323,7 +352,7 @@ class Wire:
         self, here: tuple[str, tuple[str, ...]], there: tuple[str, tuple[str, ...]], torn: bool = False
     ) -> tuple[Completed, Completed]:
         sent = self._host(here[0]).run(_without_filter(here[1]))
-        stream = sent.out
+        stream = self.forge(here[0], sent.out)
         if torn:
             start = stream.find(b"\n") + 1
             stream = stream[: start + (len(stream) - start) // 2]
@@ -344,8 +373,31 @@ class Wire:
             file.seek(0)
             if file.read() != f"{ticket}\n":
                 return Completed(argv, RECEIVE_NOT_ADMITTED, "", "")
+            if self._incoming:
+                return self._guarded(host, self._incoming, stream)
             done = self._host(host).run(_without_filter(command), stream)
         return Completed(argv, done.rc, _text(done.out), _text(done.err))
+
+    def _guarded(self, host: str, incoming: Incoming, stream: bytes) -> Completed:
+        """What a guard does for one stream, taken out of its wrapping."""
+        before = None
+        argv = commands.receive(incoming.step)
+        for each in unpacked(stream):
+            begin = decode_begin(each[: each.find(b"\n") + 1])
+            if begin is None and b"\n" not in each:
+                return Completed(argv, 1, "", "cannot receive: invalid stream (it ended before it began)\n")
+            if begin is None:
+                return Completed(argv, RECEIVE_UNWANTED, "", "what was sent is no stream\n")
+            found = Beginning(begin.toname, begin.toguid, begin.fromguid, begin.clone, begin.kind == "volume")
+            try:
+                argv = words(incoming, found, before)
+            except UnwantedError as error:
+                return Completed(argv, RECEIVE_UNWANTED, "", f"{error.evidence}\n")
+            done = self._host(host).run(list(argv), without_properties(each))
+            if done.rc:
+                return Completed(argv, done.rc, _text(done.out), _text(done.err))
+            before = found
+        return Completed(argv, 0, "", "")
 
 
 def _without_filter(argv: Sequence[str]) -> list[str]:
@@ -362,6 +414,11 @@ def _receivers(argv: tuple[str, ...]) -> list[tuple[str, ...]]:
     """The same of a receiver, each after the file of its lock and its ticket."""
     assert argv[:4] == ("sh", "-c", RECEIVE_SCRIPT, "zrep"), argv
     return list(_turns(argv[5:], 2))
+
+
+def _guarded(guard: Guard) -> list[tuple[str, ...]]:
+    """As _receivers, of what takes streams in the process of zrep."""
+    return [(each.lock, each.token, *commands.receive(each.step)) for each in guard.incoming]
 
 
 def _turns(words: tuple[str, ...], more: int) -> Iterator[tuple[str, ...]]:
@@ -419,12 +476,12 @@ class ModelRunner:
     def pipe(
         self,
         sender: Sequence[str],
-        receiver: Sequence[str],
+        receiver: Sequence[str] | Receiver,
         *,
         keep: Sequence[int] = (),
         progress: Callable[[Progress], None] | None = None,
     ) -> tuple[Completed, Completed]:
-        return self.wire.pipe(sender, receiver)
+        return self.wire.pipe(sender, receiver, progress)
 
 
 class ModelHost(LocalHost):
@@ -450,6 +507,8 @@ class ModelHost(LocalHost):
                 return cast(Answer, 0)
             case ReadUsers():
                 return cast(Answer, self.users(request))
+            case FindOpenVolumes():
+                return cast(Answer, self.open_volumes(request))
             case ReadRights():
                 user = self._wire.users.get(self.name, "root")
                 return cast(Answer, Rights(user, user == "root"))
@@ -462,6 +521,9 @@ class ModelHost(LocalHost):
 
     def mountinfo(self) -> str:
         return self._wire.world.host(self.name).mountinfo()
+
+    def open_mount(self, point: str) -> None:
+        """A path of the model is none of this machine: a remount goes by the path."""
 
     def can_make(self, path: str) -> bool:
         return self._wire.world.host(self.name).can_make(path)
@@ -485,6 +547,11 @@ class ModelHost(LocalHost):
         mapped = writing * bool(dataset.mappings)
         return Users(writing, writing, mapped, ("/data for postgres (7)",) * dataset.elsewhere)
 
+    def open_volumes(self, request: FindOpenVolumes) -> OpenVolumes:
+        """As users: no names."""
+        found = ((name, self._wire.world.host(self.name).dataset(name)) for name in request.volumes)
+        return OpenVolumes({name: ("qemu (8)",) for name, dataset in found if dataset and dataset.open_files})
+
 
 class Peer:
     """The other host, behind a link that may be cut. All that is asked and answered crosses it as it does in earnest:
@@ -497,8 +564,11 @@ class Peer:
     def __init__(self, wire: Wire, host: LocalHost) -> None:
         self.name = host.name
         self._wire, self._host = wire, host
+        self._failure: ZrepError | None = None
 
     def ask(self, request: Request[Answer]) -> Answer:
+        if self._failure is not None:
+            raise copy.copy(self._failure)
         self._wire.reach(self.name)
         asked = messages.read_for_helper(messages.encode(messages.Ask(1, request)).removesuffix(b"\n"))
         assert isinstance(asked, messages.Ask)
@@ -524,8 +594,8 @@ class Peer:
     def close(self) -> None:
         self._host.close()
 
-    def hang_up(self) -> None:
-        """Nobody waits."""
+    def hang_up(self, reason: ZrepError) -> None:
+        self._failure = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -625,9 +695,8 @@ def one_after_the_other(*readers: Callable[[], Done]) -> list[Done]:
 def in_order() -> Iterator[None]:
     """One after the other, and no wait takes time: a run is the same whenever and wherever it runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "together", one_after_the_other)
-        patch.setattr(reads, "together", one_after_the_other)
-        patch.setattr(execute, "together", one_after_the_other)
-        patch.setattr(session, "at_once", lambda works, limit, interrupted: one_after_the_other(*works))
+        for module in (locking, reading, reads, execute):
+            patch.setattr(module, "together", one_after_the_other)
+        patch.setattr(running, "at_once", lambda works, limit, interrupted: one_after_the_other(*works))
         patch.setattr(locks, "time", CLOCK)
         yield

@@ -45,7 +45,14 @@ COPIED, TREE = (f"zrep/core/{name}.py" for name in ("plan_copied_properties", "t
 MUTATIONS = {
     "an intent log is not asked about": Mutation(
         "a role change of a master that is not mounted, or has no key, discards what only its intent log has",
-        ((PREFLIGHT, "        if member.may_have_log\n", "        if False\n"),),
+        (
+            (PREFLIGHT, "        if member.key_missing\n    ]\n", "        if False\n    ]\n"),
+            (
+                "zrep/core/plan_role.py",
+                "    if member.volume or member.mounted or member.key_missing:\n",
+                "    if True:\n",
+            ),
+        ),
         layout="encrypted volume",
     ),
     "mounts where a new master belongs": Mutation(
@@ -140,7 +147,7 @@ MUTATIONS = {
     ),
     "a lock that is held for long": Mutation(
         "a replica starves behind a lock, and cron says nothing",
-        ((SYNC, "    found = long_busy(age, holder)\n", "    found = None\n"),),
+        ((SYNC, "    found = busy_for_long(session, link, holder)\n", "    found = None\n"),),
         tests="test_busy.py news",
     ),
     "no property of any tag travels": Mutation(
@@ -162,7 +169,13 @@ MUTATIONS = {
     ),
     "a master that answers is asked first": Mutation(
         "takeover -L makes a second master while the first one answers",
-        ((ASK_FIRST, "    if theirs is None or not theirs.role.master:\n", "    if True:\n"),),
+        (
+            (
+                ASK_FIRST,
+                "    if theirs is None or (isinstance(theirs, Member)",
+                "    if True or (isinstance(theirs, Member)",
+            ),
+        ),
         tests="test_forced.py answers",
     ),
     "what zrep made is known by more than a name": Mutation(
@@ -290,8 +303,8 @@ MUTATIONS = {
         (
             (
                 "zrep/core/pair.py",
-                "taken) for source in self.source.members\n",
-                "taken) for source in self.source.members if source.name in partners\n",
+                "taken) for source in self.source.members)\n",
+                "taken) for source in self.source.members if source.name in partners)\n",
             ),
         ),
         tests="test_tree.py new_child",
@@ -309,7 +322,7 @@ MUTATIONS = {
     ),
     "members that swap names": Mutation(
         "two that have swapped their names are in each other's way",
-        ((TREE, "        if there[place].snapshots:\n", "        if False:\n"),),
+        ((TREE, "        if there[place].snapshots and (away :=", "        if False and (away :="),),
         tests="test_tree.py rename",
     ),
     "members that come back": Mutation(
@@ -321,9 +334,9 @@ MUTATIONS = {
         "after a cut in silence a pair is busy until the kernel finds out",
         (
             (
-                "zrep/ops/pairs.py",
-                "EndReceive(name, _QUIET_SECONDS)) for name in busy)",
-                "EndReceive(name, _QUIET_SECONDS)) for name in busy[:0])",
+                "zrep/ops/locking.py",
+                "EndReceive(name, _QUIET_SECONDS)) for name in taken)",
+                "EndReceive(name, _QUIET_SECONDS)) for name in taken[:0])",
             ),
         ),
         tests="test_busy.py left_for",

@@ -185,6 +185,8 @@ CASES = [
         for shape in ("a filesystem", "one that is readonly", "one that inherits readonly", "one remounted readonly")
         for remount in (steps.RemountReadOnly, steps.RemountWritable)
     ),
+    *(Case(shape, steps.ReplayLog(HERE, A)) for shape in ("one not mounted",)),
+    Case("one not mounted", steps.ReplayLog(HERE, A, by_hand=True), more=("zfs set mountpoint=legacy tank/a",)),
     *(Case(shape, steps.Share(HERE, A)) for shape in ("one that is shared",)),
     # Datasets.
     *(Case(shape, steps.CreateParent(HERE, f"tank/{name}")) for shape in SHAPES for name in ("over",)),
@@ -329,6 +331,11 @@ STREAMS = [
     Stream("in full, of an encrypted one, raw", stream(options=("-w", "-p")), ENCRYPTED),
     Stream("in full, of an encrypted one, not raw", stream(), ENCRYPTED),
     Stream("in full, below an encrypted one", stream(target="tank/over/b"), there=(ENCRYPTED_PARENT,)),
+    Stream(
+        "in full, kept plain below an encrypted one",
+        stream(target="tank/over/b", override=(("encryption", "off"),)),
+        there=(ENCRYPTED_PARENT,),
+    ),
     Stream("in full, below a readonly one", stream(), there=("zfs set readonly=on tank",)),
     Stream("in full, below one with a mountpoint", stream(), there=("zfs set mountpoint=/data tank",)),
     Stream("an increment", stream("two", base="one"), (*FILESYSTEM, *SECOND), stream()),

@@ -163,7 +163,8 @@ def stopped(hosts: Hosts) -> None:
 
 def failed_over(hosts: Hosts) -> None:
     ended = hosts.run("alpha", pairs.failing_over(A))
-    assert (ended.code, "mounted by hand" in ended.text) == (3, True)
+    assert (ended.code, "mounted by mount(8) on alpha" in ended.text) == (3, True)
+    assert ended.text.rstrip().endswith(f"take it out of fstab; umount /mnt; zfs set mountpoint=/mnt {A}")
 
 
 @pytest.mark.parametrize("event", [failed_over, stopped])

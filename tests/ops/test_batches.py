@@ -20,12 +20,14 @@ from zrep.core import plan_sessions
 from zrep.core.errors import UnreachableError
 from zrep.host import parallel as threads
 from zrep.host.local import Host
-from zrep.ops import advance_all
-from zrep.ops import pairs as session
+from zrep.ops import advance_all, locking
+from zrep.ops import pairs as reading
+from zrep.ops import session as running
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_check import Request
 from zrep.ops.memory import recall
 from zrep.ops.outcome import Outcome
+from zrep.ops.pairs import open_pair
 from zrep.ops.streams import in_sessions
 from zrep.zfs.commands import Completed
 
@@ -49,7 +51,7 @@ class Batch:
             with lock:
                 return self.instead(host, argv) or run(wire, host, argv)
 
-        def pipe_together(wire: Any, *ends: Sequence[str]) -> tuple[Completed, Completed]:
+        def pipe_together(wire: Any, *ends: Any) -> tuple[Completed, Completed]:
             if self._arrivals:
                 with suppress(threading.BrokenBarrierError):  # one was refused before its stream
                     self._arrivals.wait(1)
@@ -58,8 +60,9 @@ class Batch:
 
         monkeypatch.setattr(kind, "run", run_one)
         monkeypatch.setattr(kind, "pipe", pipe_together)
-        monkeypatch.setattr(session, "together", threads.together)
-        monkeypatch.setattr(session, "at_once", threads.at_once)
+        monkeypatch.setattr(locking, "together", threads.together)
+        monkeypatch.setattr(reading, "together", threads.together)
+        monkeypatch.setattr(running, "at_once", threads.at_once)
         monkeypatch.setattr(advance_all, "_LINGER", 5.0)
         for name in self.names:
             for host in ("alpha", "beta"):
@@ -166,7 +169,7 @@ def test_small_streams_to_one_peer_share_a_session_and_a_large_one_has_its_own(
     sessions: list[int] = []
     pipe = type(hosts.wire).pipe
 
-    def counted(wire: Any, *ends: Sequence[str]) -> tuple[Completed, Completed]:
+    def counted(wire: Any, *ends: Any) -> tuple[Completed, Completed]:
         before = len(wire.log)
         done = pipe(wire, *ends)
         sessions.append(sum(command.stream for command in wire.log[before:]))
@@ -182,7 +185,7 @@ def test_what_goes_through_filters_shares_no_session(hosts: Hosts, filtered: str
     names = many(hosts, 2)
     hosts["alpha"].sh(f"zfs set zrep:{filtered}=cat {' '.join(names)}")
     with hosts.session("alpha") as run:
-        views = [run.open(name) for name in names]
+        views = [open_pair(run, name) for name in names]
         assert in_sessions(views, 4, {}) == ((0,), (1,))
 
 
@@ -288,7 +291,7 @@ def test_no_peer_waits_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         hosts["alpha"].sh(f"zfs create {name}")
         good(hosts.run("alpha", pairs.initialising(Request(name, peer, name))))
         hosts["alpha"].write(name, "two", b"2")
-    monkeypatch.setattr(session, "at_once", threads.at_once)
+    monkeypatch.setattr(running, "at_once", threads.at_once)
     finished, dial, run = threading.Event(), hosts.peer, hosts.wire.run
 
     def run_one(host: str, argv: Sequence[str]) -> Completed:

@@ -159,7 +159,7 @@ class TestAdopt:
         hosts["alpha"].sh(f"zfs destroy {A}@zrep_000001")
         hosts.wire.reset()
         ended = good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B, adopt=True))))
-        assert "adopted at #zrep:zrep_000001" in ended.text
+        assert "adopted: of #zrep:zrep_000001 the other side has the snapshot" in ended.text
         good(hosts.run("alpha", SYNC_ALL))
         assert streams(hosts) == [f"{A}#zrep:zrep_000001"]
         assert data(hosts, "beta", B) == data(hosts, "alpha", A)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.model import World
 from tests.ops import pairs
-from tests.ops.hosts import CLOCK, Ended, Hosts, ModelHost
+from tests.ops.hosts import CLOCK, Ended, Hosts, ModelHost, Work
 from tests.ops.pairs import SYNC_ALL, A, good
 from zrep.core.busy import Holder
 from zrep.core.errors import RefusedError
@@ -20,7 +20,7 @@ from zrep.core.settings import Settings
 from zrep.host.locks import Locks
 from zrep.ops import sync
 from zrep.ops.init_check import Request
-from zrep.ops.pairs import Session
+from zrep.ops.session import Session
 from zrep.ops.status import status
 from zrep.ops.view import Link
 
@@ -69,6 +69,13 @@ def test_the_pid_of_a_shell_zrep_is_one_of_its_own_host(hosts: Hosts, where: str
     hosts[where].sh(f"zfs set zrep:lock-pid=7 {name}")
     ended = hosts.run("alpha", pairs.syncing(A))
     assert (ended.code == 4) is busy, ended.text
+
+
+def test_a_role_change_meanwhile_says_what_to_do_next(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts.local("alpha").ask(Lock((A,), 0.0, "zrep"))
+    ended = hosts.run("alpha", pairs.failing_over(A))
+    assert (ended.code, "next: this again when that has ended" in ended.text) == (4, True), ended.text
 
 
 class TestTurns:
@@ -168,6 +175,44 @@ def test_a_receive_that_nobody_is_left_for_is_ended_and_the_run_goes_on(
         fcntl.flock(receiving, fcntl.LOCK_EX)
         ended = hosts.run("alpha", pairs.syncing(A))
     assert (ended.code, [(one.dataset, one.quiet > 0) for one in asked]) == (code, [(pairs.B, True)]), ended.text
+
+
+@pytest.mark.parametrize(
+    ("work", "said"), [(pairs.SYNC_ALL, ""), (pairs.syncing(A), "its role changed meanwhile")], ids=["all", "named"]
+)
+def test_a_role_that_is_moved_while_a_run_waits_for_its_lock_is_no_news_under_all(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, work: Work, said: str
+) -> None:
+    pairs.linked(hosts)
+    answered = ModelHost.ask
+
+    def ask(asked: ModelHost, request: Asked[Answer]) -> Answer:
+        if isinstance(request, Lock):
+            monkeypatch.setattr(ModelHost, "ask", answered)
+            assert hosts.run("alpha", pairs.failing_over(A)).code == 0
+        return answered(asked, request)
+
+    monkeypatch.setattr(ModelHost, "ask", ask)
+    ended = hosts.run("alpha", work)
+    assert (ended.code, said in ended.text) == (4 if said else 0, True)
+
+
+@pytest.mark.parametrize(("host", "work"), [("alpha", pairs.failing_over(A)), ("beta", pairs.taking_over(pairs.B))])
+def test_a_role_change_waits_half_a_minute_for_the_run_of_cron(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, host: str, work: Work
+) -> None:
+    pairs.linked(hosts)
+    waits: list[float] = []
+    answered = ModelHost.ask
+
+    def ask(asked: ModelHost, request: Asked[Answer]) -> Answer:
+        if isinstance(request, Lock):
+            waits.append(request.wait)
+        return answered(asked, request)
+
+    monkeypatch.setattr(ModelHost, "ask", ask)
+    assert hosts.run(host, work).code == 0
+    assert set(waits) == {30.0}
 
 
 def test_a_lock_tells_who_has_it_and_nothing_once_it_is_free(hosts: Hosts) -> None:

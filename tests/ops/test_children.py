@@ -15,7 +15,7 @@ from zrep.cli.news import suppress_repeats
 from zrep.ops.init_check import Request
 from zrep.ops.list import Row, listing
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
+from zrep.ops.session import Session
 from zrep.ops.status import status
 from zrep.ops.sync import sync
 

@@ -6,13 +6,16 @@ A stream counts as one command on the side that drives it. Reading is of the sam
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sized
 
 import pytest
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
+from zrep.core.errors import RefusedError
 from zrep.ops.init_check import Request
+from zrep.ops.list import listing, properties, snapshots
 
 READS = ("get", "list", "holds", "sync")
 
@@ -116,3 +119,28 @@ def test_a_tree_is_read_alike_whatever_its_size(hosts: Hosts, count: int, change
         assert found == {"alpha": (11, 4 + 3 * changed, 2 + 5 * changed), "beta": (10, 5, 3 + 6 * changed)}
     else:
         assert found == {"alpha": (6, 0, 1), "beta": (5, 0, 1)}
+
+
+@pytest.mark.parametrize("chosen", [[], ["tank/3"]], ids=["all", "one by name"])
+@pytest.mark.parametrize("look", [snapshots, listing, properties])
+def test_list_reads_the_snapshots_of_what_it_shows_once(
+    hosts: Hosts, look: Callable[..., Sized], chosen: list[str]
+) -> None:
+    names = many(hosts, 4)
+    hosts.wire.reset()
+    with hosts.session("alpha") as session:
+        shown = look(session, False, chosen) if look is listing else look(session, chosen)
+    assert len(shown) == len(chosen or names)
+    read = [command.argv[command.argv.index("-o") + 2 :] for command in hosts.wire.log if command.argv[1] == "list"]
+    assert read == ([] if look is properties else [tuple(chosen or names)])
+    assert {command.host for command in hosts.wire.log} == {"alpha"}
+
+
+def test_list_refuses_a_name_that_has_no_row_and_reads_no_snapshot_before(hosts: Hosts) -> None:
+    many(hosts, 2)
+    hosts["alpha"].sh("zfs create tank/alone")
+    for name, why in (("tank/alone", "it is not replicated by zrep here"), ("tank/none", "no such filesystem here")):
+        hosts.wire.reset()
+        with hosts.session("alpha") as session, pytest.raises(RefusedError, match=why):
+            listing(session, False, ["tank/0", name])
+        assert not [command for command in hosts.wire.log if command.argv[1] == "list"]

@@ -64,7 +64,8 @@ class Advice:
             case "init", [host, name, target] if "--pull" in arguments:
                 return pairs.initialising(Request(name, host, target, pull=True))
             case "init", [name, host, target]:
-                return pairs.initialising(Request(name, host, target))
+                adopt, below = ("--adopt" in arguments, "-r" in arguments)
+                return pairs.initialising(Request(name, host, target, adopt=adopt, recursive=below))
             case "takeover", [name]:
                 return pairs.forcing(name) if "-L" in arguments else pairs.taking_over(name)
             case "clear", [name]:
@@ -235,7 +236,7 @@ def test_status_and_sync_agree_and_their_advice_leads_to_ok(
 ) -> None:
     everything = pytestconfig.getoption("--crash") == "all"
     # A sample: another part of the cuts for each scenario, the same in every run.
-    every = one_in(pytestconfig, 3)
+    every = one_in(pytestconfig, 7)
     chosen = slice(SCENARIOS.index(scenario) % every, None, every)
     modes = tuple(Mode) if everything else (Mode.KILL_AFTER,)
     count = 0

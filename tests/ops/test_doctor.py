@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.model.machine import Machine
 from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts, ModelHost
 from tests.ops.pairs import A, B
@@ -58,6 +59,41 @@ def test_what_will_hurt_is_found_from_either_host(linked: Hosts, here: str) -> N
     assert "a role change would be refused" in ended.text
     assert "the replica's quota on beta is less than what the master uses" in ended.text
     assert f"next: on beta: zfs set quota=none {B}" in ended.text
+
+
+@pytest.mark.parametrize("here", ["alpha", "beta"])
+@pytest.mark.parametrize(
+    ("host", "mends"),
+    [
+        ("alpha", "make room on alpha, or set a floor: zrep changeconfig --minfree 2% {}"),
+        ("beta", f"on beta: zfs list -o space -r {B}"),
+    ],
+)
+def test_a_pool_that_is_nearly_full(linked: Hosts, here: str, host: str, mends: str) -> None:
+    """What is to be typed names the filesystem, as it is called where it is typed."""
+    linked.world.state.hosts[host].pools["tank"].full = True
+    ended = found(linked, here)
+    assert (ended.code, f"the pool tank on {host} is nearly full" in ended.text) == (1, True), ended.text
+    assert f"next: {mends.format(A if here == 'alpha' else B)}" in ended.text
+
+
+@pytest.mark.parametrize("here", ["alpha", "beta"])
+def test_a_pool_whose_room_is_reserved(linked: Hosts, monkeypatch: pytest.MonkeyPatch, here: str) -> None:
+    """What zpool calls free is not: what is reserved, and what ZFS keeps for itself, takes no write."""
+    monkeypatch.setattr(Machine, "available", lambda self, dataset: 4096 if self.host.name == "beta" else 1 << 50)
+    ended = found(linked, here)
+    assert (ended.code, "the pool tank on beta is nearly full (4.0K of " in ended.text) == (1, True), ended.text
+    assert "tank on alpha" not in ended.text
+
+
+@pytest.mark.parametrize("here", ["alpha", "beta"])
+def test_flags_whose_streams_the_other_pool_cannot_receive(linked: Hosts, here: str) -> None:
+    linked.world.state.hosts["beta"].pools["tank"].lacks = ("large_blocks",)
+    ended = found(linked, here)
+    assert (ended.code, f"what zfs send -L sends cannot be received in {B} on beta" in ended.text) == (1, True), (
+        ended.text
+    )
+    assert "next: on beta: zpool set feature@large_blocks=enabled tank" in ended.text
 
 
 def test_a_state_that_is_not_well_is_the_finding(hosts: Hosts, cron: Path) -> None:

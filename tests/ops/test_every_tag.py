@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import A, B, good
-from zrep.core.errors import RefusedError
+from zrep.core.errors import RefusedError, UsageError
 from zrep.core.settings import DEFAULT_SETTINGS
 from zrep.ops.every_tag import each_tag, in_order
 from zrep.ops.init_check import Request
@@ -55,6 +55,19 @@ def test_who_names_a_tag_sees_that_alone(tagged: Hosts) -> None:
     tagged.settings = replace(DEFAULT_SETTINGS, every_tag=False)
     assert shown(rows(tagged, "alpha", tag="offsite")) == [(A, "offsite", "ok"), (X, "offsite", "ok")]
     assert shown(rows(tagged, "alpha")) == [(A, "zrep", "ok")]
+
+
+def test_who_names_several_sees_those_and_hears_of_one_that_is_none(tagged: Hosts) -> None:
+    tagged.settings = DEFAULT_SETTINGS.of_several("zrep,offsite,zrep")
+    assert shown(rows(tagged, "alpha")) == [(A, "offsite", "ok"), (A, "zrep", "ok"), (X, "offsite", "ok")]
+    assert shown(rows(tagged, "alpha", [X])) == [(X, "offsite", "ok")]
+    for wrong in ("zrep,offsiet", "offsiet,zrep"):
+        tagged.settings = DEFAULT_SETTINGS.of_several(wrong)
+        with pytest.raises(RefusedError, match="no filesystem on alpha is replicated under the tag offsiet"):
+            rows(tagged, "alpha", tag=tagged.settings.tag)
+    for wrong in ("zrep,", "zrep,A B"):
+        with pytest.raises(UsageError):
+            DEFAULT_SETTINGS.of_several(wrong)
 
 
 def test_a_host_without_the_usual_tag_is_no_mistake_and_one_without_any_is(tagged: Hosts) -> None:

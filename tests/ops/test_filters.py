@@ -122,3 +122,12 @@ def test_the_last_look_is_where_the_command_is_made(hosts: Hosts) -> None:
         host.sender([step])
     with pytest.raises(RefusedError, match="not one that root of alpha has allowed"):
         host.receiver([(step, ("/lock", "1.0"))], marked=False)
+
+
+@pytest.mark.parametrize("name", ["outfilter", "infilter"])
+def test_what_the_replica_would_send_through_is_refused_before_its_role_moves(hosts: Hosts, name: str) -> None:
+    pairs.linked(hosts)
+    hosts["beta"].run(["zfs", "set", f"zrep:{name}={EVIL}", B])
+    good(hosts.run("alpha", SYNC_ALL))
+    refused(hosts.run("alpha", pairs.failing_over(A)))
+    assert pairs.value(hosts, "alpha", A, "readonly") == "off"

@@ -9,7 +9,10 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
+from zrep.core.errors import RefusedError
+from zrep.host.local import LocalHost
 from zrep.ops import ask_first
+from zrep.ops.changeconfig import Config
 
 ENVIRONMENT = "$ZREP_FS $ZREP_TAG $ZREP_EPOCH $ZREP_PEER $ZREP_PEER_FS"
 
@@ -102,6 +105,46 @@ class TestAskedFirst:
         hosts["alpha"].sh(f"zfs release zrep {A}@zrep_000001")
         hosts["alpha"].sh(f"zfs destroy -r {A}")
         good(hosts.run("beta", pairs.forcing(B, insist=False)))
+
+    def test_a_master_that_was_renamed_is_not(self, hosts: Hosts) -> None:
+        pairs.linked(hosts)
+        hosts["alpha"].sh("zfs rename tank/a tank/n")
+        self.renamed(hosts, "tank/n")
+
+    def test_nor_is_one_whose_name_another_has_by_now(self, hosts: Hosts) -> None:
+        pairs.linked(hosts)
+        hosts["alpha"].sh("zfs rename tank/a tank/n")
+        hosts["alpha"].sh("zfs create tank/a")
+        self.renamed(hosts, "tank/n")
+
+    def test_nor_is_one_whose_pool_was_renamed(self, hosts: Hosts) -> None:
+        pairs.linked(hosts)
+        hosts["alpha"].export_pool("tank")
+        hosts["alpha"].import_pool("tank", "pond")
+        self.renamed(hosts, "pond/a")
+
+    def renamed(self, hosts: Hosts, name: str) -> None:
+        """What it says leads to a takeover that loses nothing."""
+        pairs.written(hosts, name=name)
+        ended = hosts.run("beta", pairs.forcing(B, insist=False))
+        assert ended.code == 3
+        assert f"alpha answers: {A} on alpha was renamed" in ended.text
+        assert f"on alpha: zrep changeconfig {name}, then here: zrep changeconfig {B} alpha {name}" in ended.text
+        good(hosts.run("alpha", pairs.changing(name, Config())))
+        good(hosts.run("beta", pairs.changing(B, Config("alpha", name))))
+        good(hosts.run("beta", pairs.taking_over(B)))
+
+    def test_one_that_refuses_to_say_is_not(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+        def another(name: str) -> LocalHost:
+            raise RefusedError(f"zrep on {name} is another version", advice="install the same zrep on both hosts")
+
+        pairs.linked(hosts)
+        monkeypatch.setattr(hosts, "peer", another)
+        ended = hosts.run("beta", pairs.forcing(B, insist=False))
+        assert (ended.code, value(hosts, "beta", B, "readonly")) == (3, "on")
+        assert "alpha may be there, and cannot be asked which side is master: zrep on alpha is another" in ended.text
+        assert "next: install the same zrep on both hosts; or, to have two masters if it is one, -f" in ended.text
+        good(hosts.run("beta", pairs.forcing(B)))
 
     def test_one_that_hangs_is(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
         pairs.linked(hosts)

@@ -205,7 +205,7 @@ def encrypted(hosts: Hosts) -> Hosts:
     return hosts
 
 
-FOREIGN = f"the encrypted replica {B} has snapshots that zrep did not make, newer than the base"
+FOREIGN = f"the encrypted replica {B} has snapshots newer than the base that are not on the master"
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,27 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.ops import hosts as model
-from tests.ops import pairs
+from tests.ops import pairs, trees
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import SYNC_ALL, A, B, good
+from tests.ops.test_counts import many
+from tests.ops.test_moving import at_each_stream
+from zrep.core import requests
 from zrep.core.dataset import TokenContents
 from zrep.core.names import memory_key
-from zrep.core.requests import Answer, Lock, ReadMembers, Remember, Request
+from zrep.core.requests import Answer, IsArriving, Lock, ReadMembers, Remember
 from zrep.ops import status
+from zrep.ops.changeconfig import Config
+from zrep.ops.every_tag import each_tag
+from zrep.ops.init_check import Request
+from zrep.ops.list import Row
+
+FULL = "the wire to beta is full"
 
 
 @pytest.fixture
@@ -33,25 +43,33 @@ def half_received(hosts: Hosts) -> Hosts:
     return hosts
 
 
-@pytest.fixture
-def silent(hosts: Hosts, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
-    """A pair whose peer does not answer while the test runs, or for half a second."""
-    if "half_received" not in request.fixturenames:
-        pairs.linked(hosts)
+@contextmanager
+def silence() -> Iterator[None]:
+    """No peer answers meanwhile, or for half a second."""
     ended = threading.Event()
     asked = model.Peer.ask
 
-    def ask(self: model.Peer, request: Request[Answer]) -> Answer:
+    def ask(self: model.Peer, request: requests.Request[Answer]) -> Answer:
         if isinstance(request, ReadMembers):
             ended.wait(0.5)
         return asked(self, request)
 
-    monkeypatch.setattr(model.Peer, "answered", False)
-    monkeypatch.setattr(model.Peer, "ask", ask)
-    monkeypatch.setattr(status, "_PATIENCE", 0.1)
-    monkeypatch.setattr(status, "_GREETING", 0.1)
-    yield hosts
-    ended.set()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.Peer, "answered", False)
+        patch.setattr(model.Peer, "ask", ask)
+        patch.setattr(status, "_PATIENCE", 0.1)
+        patch.setattr(status, "_GREETING", 0.1)
+        yield
+        ended.set()
+
+
+@pytest.fixture
+def silent(hosts: Hosts, request: pytest.FixtureRequest) -> Iterator[Hosts]:
+    """A pair whose peer does not answer while the test runs, or for half a second."""
+    if "half_received" not in request.fixturenames:
+        pairs.linked(hosts)
+    with silence():
+        yield hosts
 
 
 def seen(hosts: Hosts) -> tuple[str, int, str]:
@@ -80,6 +98,106 @@ def test_the_replica_says_how_far_a_stream_has_come_all_the_same(
     other.close()
     assert row.state == "peer unknown"
     assert re.match(r"sending 42 %, \d+m \d+s left; the wire to alpha is full", row.detail), row.detail
+
+
+def looked_on(hosts: Hosts, patch: pytest.MonkeyPatch, *, later: int = 0) -> list[Row]:
+    """What alpha says of its pairs while a stream of the first has come to 42 %, so many seconds ago, and its peer does
+    not answer."""
+    found: list[Row] = []
+
+    def look() -> None:
+        hosts.world.pass_time(later)
+        with silence(), hosts.session("alpha") as session:
+            found.extend(status.status(session, []))
+
+    at_each_stream(hosts, patch, look)
+    good(hosts.run("alpha", SYNC_ALL))
+    return found
+
+
+def test_a_stream_that_moves_shows_that_its_pair_is_well(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of no other pair with that peer."""
+    one, other = many(hosts, 2)
+    pairs.written(hosts, name=one)
+    rows = {row.name: row for row in looked_on(hosts, monkeypatch)}
+    assert (rows[one].state, rows[one].code, rows[one].sending) == ("ok", 0, "sending 42 %, 1m 22s left")
+    assert rows[one].detail.startswith(f"sending 42 %, 1m 22s left; {FULL} (no answer in 0 s, while zrep is at work on")
+    assert (rows[other].state, rows[other].code) == ("peer unknown", 4)
+    assert all(row.diagnosis.unasked for row in rows.values())  # whoever goes on looking has to dial again
+
+
+@pytest.mark.parametrize("tag", ["aside", "zz"])
+def test_what_is_under_another_tag_shares_the_wire_and_is_told_the_same(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, tag: str
+) -> None:
+    """Whether its peer is asked first, or nobody dials any more."""
+    pairs.linked(hosts)
+    hosts["alpha"].sh("zfs create tank/idle")
+    good(hosts.run("alpha", pairs.initialising(Request("tank/idle", "beta", "tank/idle")), tag=tag))
+    pairs.written(hosts)
+    found: list[Row] = []
+
+    def look() -> None:
+        with silence(), hosts.session("alpha") as session:
+            parts = sorted(each_tag(session, []), key=lambda part: part[0].tag)
+            found.extend(row for one, names in parts for row in status.status(one, names))
+
+    at_each_stream(hosts, monkeypatch, look)
+    good(hosts.run("alpha", SYNC_ALL))
+    rows = {row.tag: row for row in found}
+    assert (rows["zrep"].state, rows[tag].state, rows[tag].code) == ("ok", "peer unknown", 4)
+    assert rows[tag].detail.startswith(f"{FULL} (no answer in 0 s, while zrep is at work on {A})")
+
+
+def test_one_that_stands_still_shows_nothing(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    [row] = looked_on(hosts, monkeypatch, later=11)
+    assert (row.state, row.code) == ("peer unknown", 4)
+    assert row.detail.startswith("sending 42 %, not moving for 11s; ")
+
+
+def test_the_streams_of_a_tree_are_told_as_those_of_its_root(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    trees.written(hosts)
+    row, *_ = looked_on(hosts, monkeypatch)
+    assert (row.state, row.code, row.sending) == ("ok", 0, "sending 42 %, 1m 22s left")
+
+
+def test_one_that_is_late_meanwhile_is_late_and_being_sent(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs.linked(hosts)
+    good(hosts.run("alpha", pairs.changing(A, Config(max_lag="1m"))))
+    good(hosts.run("alpha", SYNC_ALL))
+    pairs.written(hosts)
+    [row] = looked_on(hosts, monkeypatch)
+    assert (row.state, row.code, row.cause) == ("late", 1, "sending")
+
+
+def test_what_a_peer_that_does_not_answer_leaves_unknown_is_not_hidden_by_a_lock(silent: Hosts) -> None:
+    """A zrep that is at work need not be one that gets anywhere."""
+    good(silent.run("alpha", pairs.changing(A, Config(max_lag="1m"))))
+    other = silent.local("alpha")
+    assert other.ask(Lock((A,), 0)) == []
+    state, code, detail = seen(silent)
+    other.close()
+    assert (state, code) == ("late", 1)
+    assert f"peer unknown: {FULL}" in detail
+
+
+def test_the_replica_knows_that_bytes_arrive(
+    half_received: Hosts, silent: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arriving = iter([True, False])
+
+    def ask(self: model.ModelHost, request: requests.Request[Answer]) -> Answer:
+        return next(arriving) if isinstance(request, IsArriving) else asked(self, request)  # type: ignore[return-value]  # that of the request
+
+    asked = model.ModelHost.ask
+    monkeypatch.setattr(model.ModelHost, "ask", ask)
+    other = silent.local("beta")
+    assert other.ask(Lock((B,), 0)) == []
+    found = [silent.run("beta", lambda session: status.status(session, [])).rows[0] for _ in range(2)]
+    other.close()
+    assert [(row.state, row.code) for row in found] == [("ok", 0), ("peer unknown", 4)]
 
 
 def test_a_peer_that_is_only_slow_is_waited_for(silent: Hosts) -> None:

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.core.knows import Knows
 from tests.ops import pairs, trees
-from tests.ops.hosts import Hosts, ModelHost
+from tests.ops.hosts import Hosts, ModelHost, Wire
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from zrep.core.errors import RefusedError
 from zrep.core.gate_rules import Gate, refusal
 from zrep.core.requests import Answer, Grant, Request
 from zrep.ops.init_check import Request as Init
 from zrep.ops.status import status
+from zrep.zfs.commands import Completed
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def gated(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> list[Gate]:
 
     def ask(self: ModelHost, request: Request[Answer]) -> Answer:
         for gate in gates if self.name == "beta" and isinstance(request, Grant) else ():
-            if reason := refusal(gate, request, lambda name: False):
+            if reason := refusal(gate, request, Knows()):
                 raise RefusedError(f"the gate of beta does not admit {reason}")
         return asked(self, request)
 
@@ -95,7 +97,7 @@ def test_what_is_outside_of_a_gate_costs_nothing_else(hosts: Hosts, monkeypatch:
     gate = Gate(trees_there, send=True, receive=True)
 
     def ask(self: ModelHost, request: Request[Answer]) -> Answer:
-        if self.name == there and (reason := refusal(gate, request, lambda name: False)):
+        if self.name == there and (reason := refusal(gate, request, Knows())):
             raise RefusedError(f"the gate of {there} does not admit {reason}")
         return asked(self, request)
 
@@ -110,3 +112,50 @@ def test_what_is_outside_of_a_gate_costs_nothing_else(hosts: Hosts, monkeypatch:
         ended = hosts.run(here, SYNC_ALL)
         assert (ended.code, [x.filesystem for x in ended.outcomes if x.error]) == (3, [A])
         assert [len(each) for each in snapshots(hosts, "tank/c", "tank/e")] == [2, 2]
+
+
+SAID = {
+    3: "zrep: the gate of it does not admit an encrypted dataset other than raw; next: see FORCED COMMAND in zrep(8)\n",
+    4: "zrep: it has 32 sessions of this gate already; next: run this again later\n",
+}
+Side = tuple[str, tuple[str, ...]]
+CASES = [(here, code) for here in ("alpha", "beta") for code in SAID]
+
+
+@pytest.mark.parametrize(("here", "code"), CASES, ids=[f"{here}-{code}" for here, code in CASES])
+@pytest.mark.parametrize("many", [False, True], ids=["one", "several"])
+def test_a_stream_that_a_gate_refuses_ends_as_a_request_does(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, here: str, code: int, many: bool
+) -> None:
+    """Pushed into a gate of beta, pulled from one of alpha; alone, and where several share a session."""
+    others = {"tank/c": "tank/d", "tank/e": "tank/f"} if many else {}
+    pairs.source(hosts)
+    good(hosts.run(here, pairs.INIT if here == "alpha" else pairs.PULL))
+    for mine, theirs in others.items():
+        hosts["alpha"].sh(f"zfs create {mine}")
+        there = "beta" if here == "alpha" else "alpha"
+        good(hosts.run(here, pairs.initialising(Init(mine, there, theirs, pull=here == "beta"))))
+    for name in (A, *others):
+        hosts["alpha"].write(name, "more", b"x")
+
+    def ends(self: Wire, sends: Side, takes: Side) -> tuple[Completed, ...]:
+        by_gate = "beta" if here == "alpha" else "alpha"
+        others_end = "warning: cannot send: Broken pipe\n" if here == "alpha" else "cannot receive: invalid stream\n"
+        return tuple(
+            Completed(argv, code, "", f"Welcome\n{SAID[code]}")
+            if host == by_gate
+            else Completed(argv, 1, "", others_end)
+            for host, argv in (sends, takes)
+        )
+
+    with monkeypatch.context() as barred:
+        barred.setattr(Wire, "_pipe", ends)
+        ended = hosts.run(here, SYNC_ALL)
+    told = SAID[code].removeprefix("zrep: ").partition("; next: ")
+    assert ended.code == code, ended.text
+    assert len(ended.outcomes) == 1 + len(others)
+    for outcome in ended.outcomes:
+        assert outcome.error is not None
+        assert outcome.error.filesystem in ((A, *others) if here == "alpha" else (B, *others.values()))
+        assert f"({told[0]}); next: {told[2].strip()}" in outcome.error.line()
+    good(hosts.run(here, SYNC_ALL))

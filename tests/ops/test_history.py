@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import cast
 
 import pytest
@@ -10,12 +11,14 @@ from tests.ops import hosts as model
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import A, B
+from zrep.cli import output
 from zrep.core.errors import RefusedError
-from zrep.core.history import Event, Happened, event, names
+from zrep.core.history import Event, Happened, event, events, names
 from zrep.core.requests import Answer, ReadHistory, Request
-from zrep.ops.history import history
+from zrep.ops.history import history, in_order
 from zrep.zfs.history import parse_history
 
+RECORD = '{"detail":{"tank/a":"off default"},"epoch":2,"id":"0a","op":"failover","phase":"prepare"}'
 TEXT = """History for 'tank':
 2026-11-28.12:00:00 zpool create tank /dev/vdb [user 0 (root) on alpha:linux]
 2026-11-28.12:00:05 zfs set zrep:src-host=alpha zrep:master=yes zrep:epoch=1 tank/a [user 0 (root) on alpha:linux]
@@ -82,7 +85,10 @@ def test_a_command_is_about_a_dataset_by_its_whole_name() -> None:
     [
         (f"zfs set zrep:src-host=alpha zrep:master=yes zrep:epoch=4 {A}", "master, epoch 4", True),
         (f"zfs set zrep:master=no zrep:epoch=5 {A}", "replica, epoch 5", True),
-        (f"zfs set zrep:inprogress=failover,prepare {A}", "role change begun: failover,prepare", True),
+        (f"zfs set zrep:inprogress=failover,prepare {A}", "role change under way: failover,prepare", True),
+        (f"zfs set zrep:inprogress={RECORD} {A}", "failover under way, prepare", True),
+        (f"zfs set zrep:inprogress={RECORD} zrep:places=1/- {A}", "failover under way, prepare", True),
+        (f"zfs set zrep:inprogress=[] {A}", "role change under way: []", True),
         (f"zfs set zrep:paused=moving house since now {A}", "paused: moving house since now", True),
         (f"zfs inherit zrep:paused {A}", "pause ended", True),
         (f"zfs inherit zrep:master {A}", "no part of a pair any more", True),
@@ -95,7 +101,33 @@ def test_a_command_is_about_a_dataset_by_its_whole_name() -> None:
     ],
 )
 def test_what_a_command_was_to_a_pair(command: str, what: str, role: bool) -> None:
-    assert event("zrep", "alpha", A, Happened(7, command, "root")) == Event(7, "alpha", A, what, role, "root", command)
+    found = event("zrep", "alpha", A, Happened(7, command, "root"))
+    tag = "zrep" if " zrep:" in command else ""
+    assert found == Event(7, "alpha", A, what, role, "root", command, tag)
+
+
+BROUGHT = f'zfs set zrep:master=yes zrep:inprogress={{"id":"0a","op":"init"}} zrep:epoch=1 {A}'
+GIVEN_UP = f"zfs inherit zrep:src-host zrep:master zrep:paused {A}"
+
+
+@pytest.mark.parametrize(
+    ("at", "last", "told"),
+    [
+        (101, GIVEN_UP, []),
+        (131, GIVEN_UP, ["master, epoch 1", "no part of a pair any more"]),
+        (101, f"zfs set zrep:master=no zrep:epoch=2 {A}", ["master, epoch 1", "replica, epoch 2"]),
+    ],
+)
+def test_the_role_that_the_first_stream_brings_along_is_none(at: int, last: str, told: list[str]) -> None:
+    """Seen of a replica right after init: master, then no part of a pair any more, then replica."""
+    happened = [Happened(100, BROUGHT), Happened(100, f"zfs set canmount=2 {A}"), Happened(at, last)]
+    found = list(events("zrep", "alpha", A, [*happened, Happened(200, f"zfs set zrep:master=no {A}")]))
+    assert [each.what for each in found if each.role] == [*told, "replica"]
+    assert len(found) == 4
+    assert told or [each.what for each in found[:3:2]] == [
+        "master, epoch 1, in a stream",
+        "no part of a pair any more, in a stream",
+    ]
 
 
 @pytest.fixture
@@ -127,6 +159,47 @@ def test_both_sides_in_the_order_of_time(remembering: Hosts) -> None:
     assert remembering.said == ["only this side's history: lost beta (the link is cut)"]
 
 
+def test_what_a_filesystem_was_under_each_tag_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = [
+        f"zfs create {A}",
+        f"zfs set zrep:master=yes {A}",
+        f"zfs set aside:master=no aside:epoch=2 {A}",
+        f"zfs destroy {A}@zrep_000001",
+        f"zfs rename {A} {A}_old",
+    ]
+    happened = [Happened(number, command, "root@alpha") for number, command in enumerate(commands)]
+    found = in_order(list(events(tag, "alpha", A, happened)) for tag in ("zrep", "aside"))
+    assert [(each.what, each.role, each.tag) for each in found] == [
+        (f"create {A}", False, ""),
+        ("master", True, "zrep"),
+        ("replica, epoch 2", True, "aside"),
+        ("destroyed", False, "zrep"),
+        (f"rename {A} {A}_old", True, ""),
+    ]
+    output.events(found, verbose=False)
+    *_, replica, renamed, rest = capsys.readouterr().out.splitlines()
+    assert replica.endswith("  alpha:tank/a  replica, epoch 2, tag aside  (root@alpha)")
+    assert renamed.endswith("  alpha:tank/a  rename tank/a tank/a_old  (root@alpha)")
+    assert rest == "and 2 commands that moved no role: -v shows them"
+
+
+def test_one_command_is_no_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    output.events([event("zrep", "alpha", A, Happened(7, f"zfs create {A}"))], verbose=False)
+    assert capsys.readouterr().out == "and 1 command that moved no role: -v shows it\n"
+
+
 def test_what_is_in_no_pair_has_none(remembering: Hosts) -> None:
     with pytest.raises(RefusedError, match="no such filesystem"):
         of(remembering, "alpha", "tank/nothing")
+
+
+def test_a_long_history_is_read_in_one_go() -> None:
+    """A pool that thousands of snapshots a day are made of: each second has a few lines."""
+    lines = []
+    for number in range(20_000):
+        when = f"2026-11-{1 + number // 3600:02d}.12:{number // 60 % 60:02d}:{number % 60:02d}"
+        lines.append(f"{when} [txg:{number}] set tank/a{number} (68) a:b=c [on alpha]")
+        lines.append(f"{when} zfs set x:y=z tank/b{number} [user 0 (root) on alpha:linux]")
+    began = time.process_time()
+    assert len(parse_history("\n".join(lines))) == 40_000
+    assert time.process_time() - began < 10

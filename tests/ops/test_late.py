@@ -31,9 +31,13 @@ def states(hosts: Hosts) -> list[str]:
     return [row.state for row in rows(hosts)]
 
 
-def listed(hosts: Hosts, host: str) -> str:
+def in_list(hosts: Hosts, host: str) -> list[Row]:
     with hosts.session(host) as session:
-        return listing(session, False)[0].state
+        return listing(session, False)
+
+
+def listed(hosts: Hosts, host: str) -> str:
+    return in_list(hosts, host)[0].state
 
 
 @pytest.fixture(params=BOTH)
@@ -52,6 +56,7 @@ def test_it_is_late_when_nobody_syncs_and_ok_after_a_sync(hosts: Hosts, side: st
     assert states(hosts) == ["ok", "ok"]
     hosts.world.pass_time(1)
     assert states(hosts) == ["late", "late"]
+    assert [row.cause for row in rows(hosts)] == ["not synced", "not synced"]
     assert listed(hosts, side) == "late"
     good(hosts.run("alpha", SYNC_ALL))
     assert states(hosts) == ["ok", "ok"]
@@ -95,6 +100,7 @@ def test_a_peer_that_cannot_be_reached_is_late_in_time_where_the_limit_is_known(
     found = dict(zip(BOTH, rows(hosts), strict=True))
     assert (found[side].state, found[side].code) == ("late", 1)
     assert "peer unknown: lost" in found[side].detail
+    assert found[side].diagnosis.unasked  # whoever goes on looking has to dial again
 
 
 @pytest.mark.parametrize("end", ["0", "none"])
@@ -136,4 +142,48 @@ def test_a_lock_that_somebody_keeps_is_why_it_is_late_and_does_not_hide_it(hosts
     here, there = rows(hosts)
     assert (here.state, here.code, there.state) == ("late", 1, "late")
     assert "a zrep of the tag offsite is working on it" in here.detail
+    assert "cron" not in here.detail
+    assert here.advice.startswith("nothing, if a long stream is under way; who has the lock: ")
+    [known] = in_list(hosts, "alpha")
+    assert (known.state, known.cause, known.advice) == (here.state, here.cause, here.advice)
+    assert (here.cause, there.cause) == ("busy", "not synced")  # only the host that has the lock can see it
     holder.ask(Unlock((A,)))
+
+
+YEAR = 365 * 86400
+
+
+class TestAClockThatWasAhead:
+    """Once, as one that a host begins with until it has asked for the time: what was noted then says nothing."""
+
+    @pytest.fixture(autouse=True)
+    def synced_by_it(self, hosts: Hosts) -> None:
+        hosts.world.pass_time(YEAR)
+        pairs.linked(hosts)
+
+    def test_keeps_nothing_from_being_late(self, hosts: Hosts) -> None:
+        hosts.world.pass_time(-YEAR)
+        pairs.written(hosts, key="again")
+        good(hosts.run("alpha", SYNC_ALL))
+        assert states(hosts) == ["ok", "ok"]
+        assert all(row.synced and row.synced <= row.at for row in rows(hosts))
+        hosts.world.pass_time(3 * 86400)
+        assert states(hosts) == ["late", "late"]
+        assert [listed(hosts, host) for host in BOTH] == ["late", "late"]
+
+    def test_is_said_where_it_is_all_that_is_known_and_a_sync_mends_that(self, hosts: Hosts) -> None:
+        hosts.world.pass_time(-YEAR)
+        here, there = rows(hosts)
+        assert (here.state, there.state, here.advice) == ("late", "late", f"zrep sync {A}")
+        assert "is not known to have been synced: what says so is dated " in here.detail
+        good(hosts.run("alpha", SYNC_ALL))
+        for host in BOTH:
+            shutil.rmtree(hosts.directory / host / "state")
+        assert states(hosts) == ["ok", "ok"]
+
+    def test_makes_no_pause_younger(self, hosts: Hosts) -> None:
+        good(hosts.run("alpha", pairs.pausing(A, "upgrade")))
+        hosts.world.pass_time(-YEAR)
+        here, there = rows(hosts)
+        assert (here.state, there.state) == ("late", "late")
+        assert "it is paused for a time that is not known" in here.detail

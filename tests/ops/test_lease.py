@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
-from tests.ops.pairs import MINUTE, SYNC_ALL, A, good, leased, value
+from tests.ops.pairs import MINUTE, SYNC_ALL, A, B, good, leased, value
 from zrep.ops.changeconfig import Config
 
 
@@ -42,6 +44,46 @@ def test_a_peer_that_answers_renews_it_although_nothing_is_written(hosts: Hosts)
         good(hosts.run("alpha", SYNC_ALL))
     hosts.wire.cut = True
     hosts.run("alpha", SYNC_ALL)
+    assert value(hosts, "alpha", A, "readonly") == "off"
+
+
+def another_pool(hosts: Hosts, more: int) -> None:
+    hosts.world.state.hosts["beta"].pools["tank"].guid += more
+
+
+NOT_THE_PEER: dict[str, tuple[Callable[[Hosts], object], Callable[[Hosts], object]]] = {
+    "a copy of the peer's pool on another host": (
+        lambda hosts: another_pool(hosts, 1),
+        lambda hosts: another_pool(hosts, -1),
+    ),
+    "a host without the replica": (
+        lambda hosts: hosts["beta"].sh(f"zfs rename {B} tank/elsewhere"),
+        lambda hosts: hosts["beta"].sh(f"zfs rename tank/elsewhere {B}"),
+    ),
+    "a replica that cannot be read": (
+        lambda hosts: hosts["beta"].sh(f"zfs set zrep:epoch=none {B}"),
+        lambda hosts: hosts["beta"].sh(f"zfs set zrep:epoch=1 {B}"),
+    ),
+    "a replica of another pair": (
+        lambda hosts: hosts["beta"].sh(f"zfs set zrep:gen={'a' * 16} {B}"),
+        lambda hosts: hosts["beta"].sh(f"zfs set zrep:gen={value(hosts, 'alpha', A, 'zrep:gen')} {B}"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOT_THE_PEER)
+def test_an_answer_of_what_is_not_the_other_half_does_not_renew_it(hosts: Hosts, what: str) -> None:
+    """Simulation, seed 808367548: a copy of the peer's pool answered in its name, for ever, while the peer had been
+    promoted alone."""
+    leased(hosts, 3 * MINUTE)
+    takes_its_place, goes = NOT_THE_PEER[what]
+    takes_its_place(hosts)
+    assert [(hosts.run("alpha", SYNC_ALL).code, value(hosts, "alpha", A, "readonly")) for _ in range(5)] == [
+        *[(3, "off")] * 3,
+        *[(3, "on")] * 2,
+    ]
+    goes(hosts)
+    good(hosts.run("alpha", SYNC_ALL))
     assert value(hosts, "alpha", A, "readonly") == "off"
 
 

@@ -30,22 +30,24 @@ def changes(hosts: Hosts) -> list[str]:
 
 
 class Left(NamedTuple):
-    """A master as the power loss leaves it: made with these words, mended by these commands."""
+    """A master as the power loss leaves it: made with these words, changed by this command since; mended by these,
+    where it has to be."""
 
     create: str
-    says: str
-    mend: tuple[str, ...]
+    since: str = ""
+    mend: tuple[str, ...] = ()
 
 
-KEY_MISSING = "(its key is not loaded); next: on alpha: zfs load-key 'tank/a'"
-LEFT = {
-    "canmount=noauto": Left("-o canmount=noauto", "canmount is noauto", (f"zfs mount {A}",)),
-    "canmount=off meanwhile": Left("", "zfs set canmount=noauto", (f"zfs set canmount=noauto {A}", f"zfs mount {A}")),
-    "mountpoint=none meanwhile": Left(
-        "", "next: on alpha: zfs set mountpoint='/tank/a' 'tank/a'", (f"zfs set mountpoint=/{A} {A}",)
-    ),
-    "key missing": Left(ENCRYPTED, KEY_MISSING, (f"zfs load-key {A}", f"zfs mount {A}")),
-    "volume without its key": Left(f"-V 1G {ENCRYPTED}", KEY_MISSING, (f"zfs load-key {A}",)),
+UNMOUNTED = {
+    "canmount=noauto": Left("-o canmount=noauto"),
+    "canmount=off meanwhile": Left("", f"zfs set canmount=off {A}"),
+    "mountpoint=none meanwhile": Left("", f"zfs set mountpoint=none {A}"),
+    "mountpoint=legacy meanwhile": Left("", f"zfs set mountpoint=legacy {A}"),
+}
+LOCKED = {
+    "key missing": Left(ENCRYPTED, mend=(f"zfs load-key {A}", f"zfs mount {A}")),
+    "key loaded, not mounted": Left(ENCRYPTED, mend=(f"zfs load-key {A}",)),
+    "volume without its key": Left(f"-V 1G {ENCRYPTED}", mend=(f"zfs load-key {A}",)),
 }
 
 
@@ -58,23 +60,45 @@ def crashed(hosts: Hosts, left: Left) -> None:
     good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B))))
     hosts["alpha"].write(A, "acknowledged", b"yes", flushed=False, fsync=True)
     hosts["alpha"].crash()
+    if left.since:
+        if "canmount=noauto" not in left.create and value(hosts, "alpha", A, "mounted") == "yes":
+            hosts["alpha"].sh(f"zfs unmount {A}")
+        hosts["alpha"].sh(left.since)
     hosts["beta"].load_key(B)
 
 
-@pytest.mark.parametrize("left", LEFT.values(), ids=LEFT.keys())
+@pytest.mark.parametrize("left", UNMOUNTED.values(), ids=UNMOUNTED.keys())
 @FROM_EITHER_END
-def test_no_role_change_before_the_intent_log_of_the_master_is_replayed(
+def test_the_intent_log_of_a_master_that_is_not_mounted_is_in_its_final_snapshot(
     hosts: Hosts, host: str, work: Work, left: Left
 ) -> None:
     crashed(hosts, left)
-    for prop in ("canmount=off", "mountpoint=none"):
-        if prop.partition("=")[0] in left.mend[0]:
-            hosts["alpha"].sh(f"zfs set {prop} {A}")
+    good(hosts.run(host, work, dry_run=True))
+    good(hosts.run(host, work))
+    assert hosts["beta"].read(B)["acknowledged"] == b"yes"
+    assert value(hosts, "alpha", A, "mounted") == "no"
+
+
+@FROM_EITHER_END
+def test_one_that_is_mounted_elsewhere_alone_is_not_given_up(hosts: Hosts, host: str, work: Work) -> None:
+    """Whoever has it there may write to it."""
+    crashed(hosts, UNMOUNTED["canmount=noauto"])
+    hosts["alpha"].mount_elsewhere(A)
+    refused = hosts.run(host, work)
+    assert (refused.code, "mounted elsewhere" in refused.text) == (3, True)
+    assert (value(hosts, "alpha", A, "readonly"), value(hosts, "alpha", A, "zrep:master")) == ("off", "yes")
+
+
+@pytest.mark.parametrize("left", LOCKED.values(), ids=LOCKED.keys())
+@FROM_EITHER_END
+def test_no_role_change_before_the_key_of_the_master_is_there_to_replay_its_intent_log(
+    hosts: Hosts, host: str, work: Work, left: Left
+) -> None:
+    crashed(hosts, left)
     hosts.wire.reset()
     shown, refused = hosts.run(host, work, dry_run=True), hosts.run(host, work)
     assert (shown.code, refused.code) == (3, 3)
-    assert "would be lost" in refused.text
-    assert left.says in refused.text
+    assert "would be lost (its key is not loaded); next: on alpha: zfs load-key 'tank/a'" in refused.text
     assert changes(hosts) == []
     for command in left.mend:
         hosts["alpha"].sh(command)
@@ -82,8 +106,33 @@ def test_no_role_change_before_the_intent_log_of_the_master_is_replayed(
     assert hosts["beta"].read(B)["acknowledged"] == b"yes"
 
 
+@pytest.mark.parametrize("left", UNMOUNTED.values(), ids=UNMOUNTED.keys())
+def test_one_that_was_not_written_to_and_that_zfs_does_not_mount_rejoins_without_a_copy(
+    hosts: Hosts, left: Left
+) -> None:
+    hosts["alpha"].sh(f"zfs create {left.create} {A}")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B))))
+    if left.since:
+        hosts["alpha"].sh(f"zfs unmount {A}")
+        hosts["alpha"].sh(left.since)
+    good(hosts.run("beta", pairs.forcing(B)))
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    assert not [name for name in hosts["alpha"].names() if "_split_" in name]
+
+
+@pytest.mark.parametrize("left", UNMOUNTED.values(), ids=UNMOUNTED.keys())
+def test_what_was_acknowledged_before_a_crash_is_in_the_split_copy_though_zfs_does_not_mount_it(
+    hosts: Hosts, left: Left
+) -> None:
+    crashed(hosts, left)
+    good(hosts.run("beta", pairs.forcing(B)))
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    [copy] = [name for name in hosts["alpha"].names() if "_split_" in name]
+    assert hosts["alpha"].read(copy)["acknowledged"] == b"yes"
+
+
 def test_a_volume_that_rejoins_without_its_key_keeps_its_intent_log_in_the_split_copy(hosts: Hosts) -> None:
-    left = LEFT["volume without its key"]
+    left = LOCKED["volume without its key"]
     crashed(hosts, left)
     good(hosts.run("beta", pairs.forcing(B)))
     good(hosts.run("alpha", pairs.rejoining(A)))

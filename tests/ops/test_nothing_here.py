@@ -7,6 +7,8 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Work
 from tests.ops.pairs import SYNC_ALL, good
+from zrep.core.errors import RefusedError
+from zrep.ops.history import history
 from zrep.ops.status import status
 
 ALL = pytest.mark.parametrize(
@@ -29,6 +31,12 @@ def test_a_tag_nobody_uses_is_refused_with_those_that_are_used(hosts: Hosts, wor
 def test_a_host_without_any_pair_is_refused(hosts: Hosts, work: Work) -> None:
     ended = hosts.run("beta", work)
     assert (ended.code, "nor under any other tag" in ended.text) == (3, True)
+
+
+def test_what_has_no_such_option_does_not_name_it(hosts: Hosts) -> None:
+    with hosts.session("beta") as session, pytest.raises(RefusedError) as caught:
+        history(session, [])
+    assert "may-be-empty" not in caught.value.line()
 
 
 @ALL

@@ -7,9 +7,9 @@ from itertools import cycle
 
 import pytest
 
-from tests.ops import pairs
-from tests.ops.hosts import Ended, Hosts
-from tests.ops.pairs import SYNC_ALL, A, B, good
+from tests.ops import pairs, trees
+from tests.ops.hosts import Ended, Hosts, Work
+from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.ops.init_check import Request
 from zrep.ops.list import Row, listing
 from zrep.ops.status import status
@@ -116,3 +116,36 @@ def test_a_snapshot_with_a_number_out_of_the_way_stops_nothing(two: Hosts, numbe
     two["alpha"].sh(f"zfs snapshot {A}@zrep_{number}")
     two["beta"].sh(f"zfs snapshot {B}@zrep_{number}")
     good(the_other_is_as_if_nothing_were(two))
+
+
+class TestCanmount:
+    """What a replica remembers of it is set when it is promoted: ZFS takes three words, and then it is too late."""
+
+    @pytest.mark.parametrize("work", [pairs.taking_over(B), pairs.forcing(B)])
+    def test_what_zfs_would_not_take_is_refused_before_the_role_moves(self, hosts: Hosts, work: Work) -> None:
+        pairs.linked(hosts)
+        hosts["beta"].sh(f"zfs set zrep:canmount=banana {B}")
+        ended = hosts.run("beta", work)
+        assert (ended.code, "zrep:canmount is 'banana'" in ended.text) == (3, True), ended.text
+        assert value(hosts, "alpha", A, "readonly") == "off"
+        assert rows(hosts, "alpha")[A].state == "unreadable"
+
+    def test_of_a_member_of_a_tree_it_is_as_if_nothing_were_remembered(self, hosts: Hosts) -> None:
+        trees.grown(hosts)
+        hosts["beta"].sh(f"zfs set zrep:canmount=banana {B}/x")
+        good(hosts.run("beta", pairs.taking_over(B)))
+        assert value(hosts, "beta", f"{B}/x", "canmount") == "on"
+        assert value(hosts, "beta", f"{B}/x", "mounted") == "yes"
+
+
+@SIDES
+def test_a_side_with_the_mark_of_a_split_copy_is_none_that_is_well(hosts: Hosts, host: str, name: str) -> None:
+    """A split copy is in no pair, and nobody need do anything about it."""
+    pairs.linked(hosts)
+    hosts[host].sh(f"zfs set zrep:split=kept {name}")
+    for where, own in (("alpha", A), ("beta", B)):
+        found = rows(hosts, where)[own]
+        assert (found.state, found.code) == ("unreadable", 3)
+    assert "zrep:split is 'kept'" in hosts.run("alpha", SYNC_ALL).text
+    hosts[host].sh(f"zfs inherit zrep:split {name}")
+    good(hosts.run("alpha", SYNC_ALL))

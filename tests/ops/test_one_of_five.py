@@ -16,8 +16,10 @@ from zrep.core.requests import Lock
 from zrep.host.local import LocalHost
 from zrep.ops import sync
 from zrep.ops.changeconfig import Config
+from zrep.ops.doctor import doctor
 from zrep.ops.init_check import Request
 from zrep.ops.list import listing
+from zrep.ops.rehearse import rehearse
 from zrep.ops.status import status
 
 WELL = tuple(f"tank/p{number}" for number in range(4))
@@ -147,6 +149,8 @@ OF_MANY: dict[str, tuple[str, Work]] = {
     "list": ("alpha", lambda session: listing(session, masters_only=False)),
     "expire all": ("alpha", pairs.expiring()),
     "expire all there": ("beta", pairs.expiring()),
+    "doctor": ("alpha", lambda session: doctor(session, [])),
+    "doctor there": ("beta", lambda session: doctor(session, [])),
 }
 OF_ONE: dict[str, tuple[str, Work]] = {
     "sync": ("alpha", pairs.syncing(WELL[0])),
@@ -155,6 +159,10 @@ OF_ONE: dict[str, tuple[str, Work]] = {
     "takeover": ("beta", pairs.taking_over(WELL[0])),
     "takeover -L": ("beta", pairs.forcing(WELL[0])),
     "rejoin": ("alpha", pairs.rejoining(WELL[0])),
+    "refresh": ("beta", lambda session: sync.sync(session, [WELL[0]], pull=True)),
+    "expire": ("alpha", pairs.expiring(WELL[0])),
+    "rehearse": ("beta", lambda session: rehearse(session, WELL[0], ())),
+    "doctor": ("alpha", lambda session: doctor(session, [WELL[0]])),
     "pause": ("alpha", pairs.pausing(WELL[0], "why")),
     "unpause": ("alpha", pairs.unpausing(WELL[0])),
     "changeconfig": ("alpha", pairs.changing(WELL[0], Config(lease=600))),

@@ -13,6 +13,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.ops.changeconfig import Config
+from zrep.ops.pairs import open_pair
 from zrep.ops.status import status
 
 MOVED = pairs.changing(A, Config(moved=True))
@@ -103,7 +104,7 @@ def test_a_host_that_is_called_like_its_peer_does_not_talk_to_itself(three: Host
     with three.session("alpha") as session:
         session.local.name = "beta"
         with pytest.raises(Exception, match="another host or pool") as raised:
-            session.open(A)
+            open_pair(session, A)
     assert "ZREP_HOST" in str(getattr(raised.value, "advice", ""))
     assert value(three, "alpha", A, "readonly") == "off"
 

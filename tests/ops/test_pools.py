@@ -72,6 +72,24 @@ def test_a_pool_of_the_peer_that_is_not_imported_is_no_peer_that_is_missing(two:
     good(two.run("alpha", SYNC_ALL))
 
 
+@pytest.mark.parametrize("renamed", ["alpha", "beta"])
+def test_a_pool_with_another_name_by_now_is_told_by_that(two: Hosts, renamed: str) -> None:
+    """On the other host too: no zpool import finds the old name."""
+    other = {"alpha": "beta", "beta": "alpha"}[renamed]
+    two[renamed].export_pool("odd")
+    two[renamed].import_pool("odd", "even")
+    found = {row.name: row for row in two.run(other, lambda session: status(session, [])).rows}[X]
+    there = f"on {renamed}: zrep changeconfig even/x, then here: zrep changeconfig {X} {renamed} even/x"
+    assert (found.state, found.advice) == ("renamed", there)
+    if renamed == "beta":
+        [line] = told(two.run("alpha", SYNC_ALL))
+        assert line.endswith(there)
+    good(two.run(renamed, pairs.changing("even/x", Config())))
+    good(two.run(other, pairs.changing(X, Config(renamed, "even/x"))))
+    good(two.run("alpha", SYNC_ALL))
+    good(two.run(renamed, pairs.failing_over("even/x") if renamed == "alpha" else pairs.taking_over("even/x")))
+
+
 def test_a_host_without_any_pool_has_lost_no_replica(two: Hosts) -> None:
     export(two, "beta")
     two["beta"].export_pool("tank")

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from tests.ops import pairs
-from tests.ops.hosts import Ended, Hosts, Mode, Work
+from tests.ops import pairs, trees
+from tests.ops.hosts import Ended, Hosts, Mode, ModelHost, Work
 from tests.ops.judge import SIDES, base, files, find, held
 from tests.ops.pairs import MINUTE, SYNC_ALL, A, B, good, value
+from zrep.core import requests
 from zrep.core.errors import UnreachableError
 from zrep.host.local import Host
 from zrep.ops import sync
 from zrep.ops.across import rejoin_here, rejoin_there
 from zrep.ops.changeconfig import Config
+from zrep.ops.finding import find_link
 from zrep.ops.init_check import Request
 from zrep.ops.list import listing
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
+from zrep.ops.pairs import read_view
+from zrep.ops.session import Session
 from zrep.ops.status import status
 
 
@@ -81,6 +85,16 @@ class TestInit:
         refused(hosts.run("alpha", pairs.clearing(A)), "zrep clear -L tank/a")
         good(hosts.run("beta", pairs.PULL))
         assert files(hosts, "beta", B) == files(hosts, "alpha", A)
+
+    def test_a_tree_arrives_under_other_names(self, hosts: Hosts) -> None:
+        """What lies below another member waits for that, under the name that it is to have here."""
+        trees.planted(hosts)
+        good(hosts.run("beta", pairs.initialising(Request(A, "alpha", "tank/of/a", pull=True, recursive=True))))
+        hosts["alpha"].sh(f"zfs create -p {A}/new/below")
+        hosts["alpha"].write(f"{A}/new/below", "file", b"new")
+        good(hosts.run("beta", SYNC_ALL))
+        for name in ("", "/x", "/x/deep", "/new/below"):
+            assert trees.contents(hosts, "beta", f"tank/of/a{name}") == trees.contents(hosts, "alpha", f"{A}{name}")
 
     def test_one_that_was_begun_the_other_way_round_is_another(self, pulled: Hosts) -> None:
         refused(pulled.run("beta", pairs.PULL), "it is already master in a pair", "on alpha: zrep clear tank/a")
@@ -307,7 +321,7 @@ class TestLooking:
 
 def test_dialling_from_the_wrong_end_is_refused_whatever_asks_for_it(pulled: Hosts) -> None:
     def views(session: Session) -> list[Outcome]:
-        session.view(session.link(A))
+        read_view(session, find_link(session, A))
         return []
 
     refused(pulled.run("alpha", views), "is never dialled from here")
@@ -327,3 +341,19 @@ def test_a_new_name_of_the_peer_is_not_tried_where_it_is_never_dialled(pulled: H
     pulled.said.clear()
     good(pulled.run("alpha", pairs.changing(A, Config("beta.example", B))))
     assert pulled.said == []
+
+
+def test_its_stream_is_let_in_and_announced_under_its_name_here(pulled: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[requests.Request[Any]] = []
+    ask = ModelHost.ask
+
+    def noting(self: ModelHost, request: requests.Request[Any]) -> object:
+        asked.append(request)
+        return ask(self, request)
+
+    monkeypatch.setattr(ModelHost, "ask", noting)
+    pairs.written(pulled)
+    good(pulled.run("beta", SYNC_ALL))
+    assert [list(request.generations) for request in asked if isinstance(request, requests.Grant)] == [[B]]
+    records = [request.records for request in asked if isinstance(request, requests.Remember)]
+    assert [key for each in records for key, record in each.items() if record.get("unsent")] == [f"zrep {B}"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.ops import pairs, test_tree, trees
+from tests.ops import pairs, test_adopt, test_tree, trees
 from tests.ops.hosts import Hosts, Mode, Work
-from tests.ops.pairs import SYNC_ALL, B, good
+from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.trees import snapshots
+from zrep.ops.init_check import Request
 from zrep.ops.rehearse import rehearse
 
 
@@ -18,7 +19,7 @@ def rehearsing(*command: str, name: str = B) -> Work:
 @pytest.fixture
 def pair(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Hosts:
     # The model mounts nothing: the command runs where there is a folder.
-    monkeypatch.setattr("zrep.host.process.attended", _run)
+    monkeypatch.setattr("zrep.host.programs.attended", _run)
     pairs.linked(hosts)
     return hosts
 
@@ -52,6 +53,27 @@ def test_the_pair_is_untouched(pair: Hosts, command: tuple[str, ...], code: int,
     good(pair.run("alpha", SYNC_ALL))
 
 
+def test_a_replica_that_was_adopted_is_cloned_at_its_base_whoever_made_that(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything was written since, there is no snapshot of zrep, and a sync makes none."""
+    monkeypatch.setattr("zrep.host.programs.attended", _run)
+    test_adopt.adopted(hosts)
+    hosts["beta"].sh(f"zfs snapshot {B}@weekly")
+    assert "on a clone of @autosnap_1" in good(hosts.run("beta", rehearsing("right"))).text
+    pairs.written(hosts, key="later")
+    good(hosts.run("alpha", SYNC_ALL))
+    assert "on a clone of @zrep_000001" in good(hosts.run("beta", rehearsing("right"))).text
+
+
+def test_where_nothing_has_come_it_names_the_command_that_brings_it(pair: Hosts) -> None:
+    for snapshot in pair["beta"].sh(f"zfs list -H -o name -t snapshot {B}").decode().split():
+        pair["beta"].run(["zfs", "release", "zrep", snapshot])
+        pair["beta"].sh(f"zfs destroy {snapshot}")
+    ended = pair.run("beta", rehearsing())
+    assert (ended.code, ended.text.endswith(f"next: on alpha: zrep sync {A}")) == (3, True), ended.text
+
+
 def test_what_a_killed_run_left_goes_with_the_next(pair: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     before = pair.world.view()
     pair.wire.reset()
@@ -77,7 +99,7 @@ def test_a_dry_run_prints_the_plan(pair: Hosts) -> None:
 
 @pytest.fixture
 def tree(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Hosts:
-    monkeypatch.setattr("zrep.host.process.attended", _run)
+    monkeypatch.setattr("zrep.host.programs.attended", _run)
     trees.grown(hosts)
     return hosts
 
@@ -92,6 +114,16 @@ def test_a_tree_is_cloned_whole_each_member_in_its_place_and_goes_again(tree: Ho
     assert "and 3 below it" in ended.text
     assert tree.world.view() == before
     good(tree.run("alpha", SYNC_ALL))
+
+
+def test_a_member_with_a_long_name_is_cloned_too(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clone of the root has a shorter name where those in it would be too long."""
+    monkeypatch.setattr("zrep.host.programs.attended", _run)
+    root = "tank/replica-of-many-things"
+    hosts["alpha"].sh(f"zfs create {A}")
+    hosts["alpha"].sh(f"zfs create {A}/{'l' * 215}")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", root, recursive=True))))
+    good(hosts.run("beta", rehearsing("right", name=root)))
 
 
 def test_of_a_tree_the_newest_complete_set_is_cloned(tree: Hosts) -> None:

@@ -237,3 +237,16 @@ def test_a_record_that_somebody_made_is_no_rejoin_of_another(hosts: Hosts, datas
     ended = hosts.run("alpha", pairs.rejoining("tank/c"))
     assert ended.code == (0 if dataset == "tank/d" else 3), ended.text
     assert hosts.world.view() == before
+
+
+def test_a_split_copy_is_replicated_once_it_is_none_any_more(hosts: Hosts) -> None:
+    """With its mark no sync would look at it again, and status would call that well."""
+    pairs.diverged(hosts)
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    [copy] = [name for name in hosts["alpha"].sh("zfs list -H -o name").decode().split() if "_split_" in name]
+    init = pairs.initialising(Request(copy, "beta", "tank/kept"))
+    ended = hosts.run("alpha", init)
+    assert (ended.code, f"next: zrep clear {copy}" in ended.text) == (3, True), ended.text
+    good(hosts.run("alpha", pairs.clearing(copy)))
+    good(hosts.run("alpha", init))
+    good(hosts.run("alpha", pairs.syncing(copy)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,41 @@ def test_it_makes_no_snapshot_of_its_own(chain: Hosts) -> None:
     assert not [name for name in names(chain, "beta", B) if name.startswith("onward_")]
     assert names(chain, "gamma", C)[-1] == names(chain, "alpha", A)[-1]
     assert data(chain, "gamma", C) == data(chain, "alpha", A)
+
+
+def test_the_end_of_its_own_pair_leaves_it_what_it_has_passed_on(chain: Hosts) -> None:
+    """The base of the pair that goes on is a snapshot that the other one has made, and is held for that."""
+    passed_on(chain, "last")
+    last = names(chain, "beta", B)[-1]
+    good(chain.run("beta", pairs.clearing(B)))
+    assert last in names(chain, "beta", B)
+    assert last not in names(chain, "alpha", A)
+    chain["beta"].sh(f"zfs inherit readonly {B}")
+    chain["beta"].sh(f"zfs mount {B}")
+    chain["beta"].write(B, "own", b"1")
+    chain.wire.reset()
+    good(chain.run("beta", SYNC_ALL, tag=ONWARD))
+    assert full_streams(chain) == []
+    assert data(chain, "gamma", C)["own"] == b"1"
+
+
+def test_it_is_no_dearer_than_a_push(chain: Hosts) -> None:
+    """What costs a transaction group: changes, and reading what was written."""
+
+    def costs(host: str, tag: str) -> dict[str, int]:
+        chain.wire.reset()
+        good(chain.run(host, SYNC_ALL, tag=tag))
+        return Counter(
+            f"{words[1]} {'here' if each.host == host else 'there'}"
+            for each in chain.wire.log
+            for words in [each.argv]
+            if not each.stream and words[0] == "zfs" and words[1] in ("hold", "release", "set", "list", "bookmark")
+        )
+
+    pairs.written(chain)
+    pushed = costs("alpha", "zrep")
+    assert costs("beta", ONWARD) == pushed
+    assert (pushed["hold here"], pushed["set there"], pushed["list here"]) == (1, 1, 1)
 
 
 def test_with_nothing_received_there_is_nothing_to_pass_on(chain: Hosts) -> None:

@@ -19,6 +19,7 @@ from zrep.core.steps import SendStream
 from zrep.host.machine import Machine
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_check import Request
+from zrep.ops.pairs import open_pair
 from zrep.ops.status import status
 from zrep.ops.streams import in_sessions
 from zrep.zfs import commands
@@ -183,7 +184,7 @@ def test_they_share_no_session(hosts: Hosts, installed: dict[str, tuple[str, ...
     trees.grown(hosts)
     good(hosts.run("alpha", pairs.changing(A, Config(compress="gzip"))))
     with hosts.session("alpha") as session:
-        view = session.open(A)
+        view = open_pair(session, A)
         assert in_sessions(view.lanes, 4, {}) == tuple((number,) for number in range(len(view.lanes)))
 
 
@@ -228,3 +229,19 @@ def test_rates(text: str, bytes_: int | None) -> None:
 def test_what_was_put_together_is_read_back(text: str, compress: str, rate: int) -> None:
     assert shape.read_sending(shape.sending(text, compress, rate)) == (text, compress, rate)
     assert shape.read_receiving(shape.receiving(text, compress)) == (text, compress)
+
+
+@pytest.mark.parametrize("work", [("alpha", pairs.failing_over(A)), ("beta", pairs.taking_over(B))])
+def test_what_the_replica_would_send_through_is_looked_at_before_its_role_moves(
+    hosts: Hosts, installed: dict[str, tuple[str, ...]], work: tuple[str, Work]
+) -> None:
+    """Each side has been told for itself: after the role change nothing could be sent back."""
+    pairs.linked(hosts)
+    good(hosts.run("beta", pairs.changing(B, Config(compress="zstd"))))
+    installed["alpha"] = ("pv", "gzip")
+    good(hosts.run("alpha", SYNC_ALL))
+    ended = hosts.run(*work)
+    assert (ended.code, "zstd is not installed" in ended.text) == (3, True), ended.text
+    assert pairs.value(hosts, "alpha", A, "readonly") == "off"
+    good(hosts.run("beta", pairs.changing(B, Config(compress="none"))))
+    good(hosts.run(*work))

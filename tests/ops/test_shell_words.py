@@ -25,6 +25,9 @@ def test_snaponly_then_synconly(hosts: Hosts) -> None:
     hosts.wire.cut = True  # the peer is not asked
     assert "zrep_000002" in good(hosts.run("alpha", lambda session: snap_only(session, [A]))).text
     hosts.wire.cut = False
+    found = find(hosts, "alpha", A)
+    assert found is not None
+    assert found.snapshots[-1].guid in held(hosts, "alpha", A)  # until it is sent nobody takes it away
     assert (own(hosts, "alpha", A)[-1], own(hosts, "beta", B)[-1]) == ("zrep_000002", "zrep_000001")
     pairs.written(hosts, key="after")
     good(hosts.run("alpha", pairs.syncing(A), take=False))
@@ -54,6 +57,14 @@ def test_a_replica_gets_none(hosts: Hosts) -> None:
     assert hosts.run("beta", lambda session: snap_only(session, [B])).code == 3
 
 
+def test_nor_does_one_that_passes_on_what_it_receives(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    good(hosts.run("beta", pairs.initialising(Request(B, "alpha", "tank/third")), tag="third"))
+    before = own(hosts, "beta", B)
+    ended = hosts.run("beta", lambda session: snap_only(session, [B]), tag="third")
+    assert (ended.code, "it is a replica here" in ended.text, own(hosts, "beta", B)) == (3, True, before), ended.text
+
+
 def test_lastsent_and_uptodate(hosts: Hosts) -> None:
     pairs.linked(hosts)
     with hosts.session("alpha") as session:
@@ -62,6 +73,9 @@ def test_lastsent_and_uptodate(hosts: Hosts) -> None:
     pairs.written(hosts)
     told = hosts.run("alpha", lambda session: up_to_date(session, [A]))
     assert (told.code, "it is not up to date" in told.text, "since @zrep_000001" in told.text) == (1, True, True)
+    good(hosts.run("alpha", SYNC_ALL))
+    with hosts.session("alpha") as session:
+        assert last_sent(session, [A]) == [f"{A}@zrep_000002"]
     hosts["alpha"].sh(f"zfs create {A}2")
     assert hosts.run("alpha", lambda session: up_to_date(session, [f"{A}2"])).code == 3
 

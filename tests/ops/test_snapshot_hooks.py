@@ -17,7 +17,7 @@ from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.test_hooks import SCRIPT
 from zrep.core.settings import Settings
 from zrep.host import hooks as hook_programs
-from zrep.host import process, quiesce
+from zrep.host import quiesce
 from zrep.ops import role_change
 from zrep.ops.init_check import Request
 from zrep.zfs.commands import Completed
@@ -118,7 +118,7 @@ def test_whatever_becomes_of_the_snapshot_they_hear_of_its_end(hosts: Hosts, log
 
 PROGRAM = """
 import sys, time
-from zrep.host.process import Afterwards, bounded
+from zrep.host.programs import Afterwards, bounded
 waiting = Afterwards((sys.argv[1], "after-snapshot"), {"ZREP_FS": "x"}, 60)
 bounded((sys.argv[1], "before-snapshot"), {"ZREP_FS": "x"}, 60)
 print("at rest", flush=True)
@@ -152,7 +152,7 @@ def test_without_a_way_to_go_on_nothing_is_brought_to_rest(
     def fail(*words: object) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(process, "Afterwards", fail)
+    monkeypatch.setattr(quiesce, "Afterwards", fail)
     ended = hosts.run("alpha", SYNC_ALL)
     assert (ended.code, "Resource temporarily unavailable" in ended.text, told(log)) == (1, True, [])
 

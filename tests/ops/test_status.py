@@ -8,7 +8,7 @@ import pytest
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
-from tests.ops.pairs import SYNC_ALL, A, B, good, hit
+from tests.ops.pairs import SYNC_ALL, A, B, good, hit, value
 from tests.ops.test_cut_sweep import advised
 from zrep.core.pair_state import State
 from zrep.ops.changeconfig import Config
@@ -219,3 +219,24 @@ def test_a_foreign_snapshot_of_the_master_waits_for_nothing(hosts: Hosts) -> Non
     hosts["alpha"].sh("zfs snapshot tank/a@daily-2")
     [row] = good(hosts.run("alpha", lambda session: asking(session, []))).rows
     assert (row.diagnosis.state, row.unsent) == (State.OK, 0)
+
+
+@pytest.mark.parametrize("by_hand", ["zfs set readonly=off", "zfs inherit readonly"])
+def test_a_replica_that_can_be_written_to_is_told_until_a_sync_has_closed_it(hosts: Hosts, by_hand: str) -> None:
+    pairs.linked(hosts)
+    hosts["beta"].sh(f"{by_hand} {B}")
+    where = {"alpha": "on beta", "beta": "here"}
+    why = "is not on: what is written to it keeps the next stream out"
+    advice = {"alpha": f"zrep sync {A}", "beta": f"on alpha: zrep sync {A}"}
+    for host, command in advice.items():
+        [row] = good(hosts.run(host, lambda session: asking(session, []))).rows
+        assert (row.state, row.detail, row.advice) == (
+            "replica writable",
+            f"readonly of {B} {where[host]} {why}",
+            command,
+        )
+    good(hosts.run("alpha", pairs.SYNC_ALL))
+    assert value(hosts, "beta", B, "readonly") == "on"
+    for host in advice:
+        [row] = good(hosts.run(host, lambda session: asking(session, []))).rows
+        assert (row.state, row.detail) == ("ok", "")

@@ -8,13 +8,13 @@ import pytest
 
 from tests.ops import pairs, trees
 from tests.ops.hosts import Hosts, Mode, Work
-from tests.ops.pairs import SYNC_ALL, A, B, good
+from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from tests.ops.trees import contents, destroy, lines, snapshots
 from zrep.ops import advance_all
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_check import Request
 from zrep.ops.list import Row
-from zrep.ops.pairs import Session
+from zrep.ops.session import Session
 from zrep.ops.status import status
 from zrep.ops.takeover_alone import forced_takeover
 from zrep.ops.tree import lock_lanes
@@ -160,6 +160,7 @@ def test_a_child_that_cannot_be_sent_stops_only_itself(tree: Hosts) -> None:
     ended = tree.run("alpha", SYNC_ALL)
     assert ended.code == 3
     assert f"{A}/x: the replica {B}/x was changed by hand" in ended.text
+    assert ended.text.rstrip().endswith(f"to throw that away: zrep sync -f {A}")
     assert contents(tree, "beta", f"{B}/x/deep") == {"file": b"tank/a/x/deep", "more": b"2"}
     assert contents(tree, "beta", B) == {"file": b"tank/a", "more": b"2"}
 
@@ -202,6 +203,35 @@ def test_a_writer_in_any_member_refuses_the_whole_before_anything_changes(tree: 
     good(tree.run("alpha", SYNC_ALL))
 
 
+@pytest.mark.parametrize("alone", [False, True], ids=["failover", "takeover -L"])
+def test_what_its_master_keeps_read_only_stays_so_wherever_the_role_goes(tree: Hosts, alone: bool) -> None:
+    def own(host: str, root: str) -> tuple[list[str], str]:
+        return values(tree, host, "readonly"), pairs.value(tree, host, f"{root}/x", "readonly")
+
+    tree["alpha"].sh(f"zfs set readonly=on {A}/x")
+    good(tree.run("alpha", SYNC_ALL))
+    before = tree.world.view()
+    good(tree.run("alpha", SYNC_ALL))
+    assert tree.world.view() == before
+    if alone:
+        good(tree.run("beta", promoting([])))
+        assert tree.run("alpha", SYNC_ALL).code == 3
+        good(tree.run("alpha", pairs.rejoining(A)))
+    else:
+        good(tree.run("alpha", pairs.failing_over(A)))
+    # x/deep inherits it on the master.
+    assert own("beta", B) == (["off", "off", "on", "on"], "on")
+    good(tree.run("beta", SYNC_ALL))
+    good(tree.run("beta", pairs.failing_over(B)))
+    assert own("alpha", A) == (["off", "off", "on", "on"], "on")
+    # Somebody lets it be written to again.
+    tree["alpha"].sh(f"zfs inherit readonly {A}/x")
+    good(tree.run("alpha", pairs.failing_over(A)))
+    assert values(tree, "beta", "readonly") == ["off"] * 4
+    good(tree.run("beta", pairs.failing_over(B)))
+    assert values(tree, "alpha", "readonly") == ["off"] * 4
+
+
 def test_what_is_new_or_renamed_goes_along_with_a_role_change(tree: Hosts) -> None:
     alpha = tree["alpha"]
     alpha.sh(f"zfs create {A}/new")
@@ -231,6 +261,9 @@ def test_status_names_the_worst_member(tree: Hosts) -> None:
     [row] = tree.run("alpha", asking).rows
     assert (row.name, row.state, row.code) == (A, "replica modified", 3)
     assert row.detail.startswith(f"{A}/x: ")
+    assert row.diagnosis.advice == f"to throw that away: zrep sync -f {A}"
+    [row] = tree.run("beta", asking).rows
+    assert row.diagnosis.advice == f"to throw that away: on alpha: zrep sync -f {A}"
 
 
 # --- sets ---
@@ -360,6 +393,120 @@ def test_somebodys_dataset_in_the_place_of_a_new_member_is_left_alone_and_named(
     tree["alpha"].write(f"{A}/x", "later", b"1")
     ended = tree.run("alpha", SYNC_ALL)
     assert ended.code == 3
-    assert f"{A}/new: {B}/new is in its place on the replica, and zrep did not make it" in ended.text
-    assert f"on beta: zfs rename {B}/new to another name" in ended.text
+    assert f"{A}/new: {B}/new is in its place on the replica, and is no copy of it" in ended.text
+    assert f"on beta: zfs rename {B}/new {B}/new_aside" in ended.text
     assert "later" in contents(tree, "beta", f"{B}/x")
+
+
+def test_a_pair_below_that_came_first_makes_room_by_the_commands_that_are_named(hosts: Hosts) -> None:
+    """Its init has made the parents of its replica, in the places of members: they are none, and were said to be
+    somebody's, to be moved to "another name"."""
+    deep = f"{A}/x/deep"
+    for name in (A, f"{A}/x", deep):
+        hosts["alpha"].sh(f"zfs create {name}")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B))))
+    good(hosts.run("alpha", pairs.initialising(Request(deep, "beta", f"{B}/x/deep"))))
+    good(hosts.run("alpha", pairs.changing(A, Config(recursive=True))))
+    ended = hosts.run("alpha", SYNC_ALL)
+    move = f"zfs rename {B}/x {B}/x_aside"
+    assert (ended.code, f"on beta: {move}; or leave it out" in ended.text) == (3, True), ended.text
+    assert "a pair there says then how it is tied again" in ended.text
+    hosts["beta"].sh(move)
+    ended = hosts.run("alpha", SYNC_ALL)
+    new = f"{B}/x_aside/deep"
+    tie = f"on beta: zrep changeconfig {new}, then here: zrep changeconfig {deep} beta {new}"
+    assert (ended.code, tie in ended.text) == (3, True), ended.text
+    good(hosts.run("beta", pairs.changing(new, Config())))
+    good(hosts.run("alpha", pairs.changing(deep, Config("beta", new))))
+    good(hosts.run("alpha", SYNC_ALL))
+    assert [row.state for host in ("alpha", "beta") for row in hosts.run(host, asking).rows] == ["ok"] * 4
+
+
+def test_an_init_onto_what_lies_above_a_replica_names_the_rename(hosts: Hosts) -> None:
+    deep = f"{A}/deep"
+    for name in (A, deep):
+        hosts["alpha"].sh(f"zfs create {name}")
+    good(hosts.run("alpha", pairs.initialising(Request(deep, "beta", f"{B}/deep"))))
+    ended = hosts.run("alpha", trees.INIT)
+    assert (ended.code, f"to keep what it is, on beta: zfs rename {B} {B}_aside" in ended.text) == (3, True)
+    hosts["beta"].sh(f"zfs rename {B} {B}_aside")
+    good(hosts.run("alpha", trees.INIT))
+
+
+def test_one_made_again_around_a_child_that_stays_is_sent_and_the_child_goes_on(tree: Hosts) -> None:
+    """On the master the child was moved out of its way, and back."""
+    alpha, beta = tree["alpha"], tree["beta"]
+    alpha.sh(f"zfs rename {A}/x/deep {A}/away")
+    trees.destroy(tree, f"{A}/x")
+    alpha.sh(f"zfs create {A}/x")
+    alpha.write(f"{A}/x", "new", b"new")
+    alpha.sh(f"zfs rename {A}/away {A}/x/deep")
+    guid = value(tree, "beta", f"{B}/x/deep", "guid")
+    good(tree.run("alpha", SYNC_ALL))
+    assert beta.read(f"{B}/x").keys() == {"new"}
+    assert value(tree, "beta", f"{B}/x/deep", "guid") == guid
+    [kept] = [name for name in beta.sh("zfs list -H -o name").decode().split() if "_moving_" in name]
+    assert beta.read(kept)["file"] == f"{A}/x".encode()
+    good(tree.run("alpha", pairs.failing_over(A)))
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta"])
+def test_a_member_is_not_cleared_by_itself(tree: Hosts, host: str) -> None:
+    """Its snapshots are the base of the tree."""
+    name = f"{trees.ROOT[host]}/x"
+    ended = tree.run(host, pairs.clearing(name))
+    start = "" if host == "alpha" else "on alpha: "
+    assert (ended.code, f"{start}zrep changeconfig --exclude {A}/x; to end" in ended.text) == (3, True), ended.text
+    good(tree.run("alpha", SYNC_ALL))
+
+
+def test_what_is_left_out_stays_so_when_it_is_cleared(tree: Hosts) -> None:
+    good(tree.run("alpha", pairs.changing(f"{A}/x", Config(exclude=True))))
+    good(tree.run("alpha", SYNC_ALL))
+    good(tree.run("alpha", pairs.clearing(f"{A}/x")))
+    assert value(tree, "alpha", f"{A}/x", "zrep:exclude") == "on"
+    good(tree.run("alpha", SYNC_ALL))
+
+
+OTHERS = {
+    "somebody's": "zfs create tank/b/mine",
+    "somebody's, with a snapshot": "zfs snapshot tank/b/mine@s",
+    "left out there": "zfs set zrep:exclude=on tank/b/mine",
+    "a split copy": "zfs set zrep:split=kept tank/b/mine",
+}
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["new", "renamed"])
+@pytest.mark.parametrize("whose", OTHERS)
+def test_what_is_none_of_the_trees_keeps_its_name_and_is_named(tree: Hosts, whose: str, new: bool) -> None:
+    alpha, beta = tree["alpha"], tree["beta"]
+    beta.sh(f"zfs create {B}/mine")
+    if whose != "somebody's":
+        beta.sh(OTHERS[whose])
+    guid = value(tree, "beta", f"{B}/mine", "guid")
+    alpha.sh(f"zfs create {A}/mine" if new else f"zfs rename {A}/x {A}/mine")
+    for name in (A, f"{A}/mine"):
+        alpha.write(name, "more", b"1")
+    says = f"on beta: zfs rename {B}/mine {B}/mine_aside; or leave it out, zrep changeconfig --exclude {A}/mine"
+    for _ in range(2):
+        ended = tree.run("alpha", SYNC_ALL)
+        assert (ended.code, says in ended.text, len(ended.text.strip().splitlines())) == (3, True, 1), ended.text
+    assert value(tree, "beta", f"{B}/mine", "guid") == guid
+    assert "more" in beta.read(B)
+    assert [row.advice for row in tree.run("alpha", asking).rows if row.state == "no common snapshot"] == [says]
+    beta.sh(f"zfs rename {B}/mine tank/mine")
+    good(tree.run("alpha", SYNC_ALL))
+    assert "more" in beta.read(f"{B}/mine")
+    good(tree.run("alpha", pairs.failing_over(A)))
+
+
+def test_what_an_earlier_run_had_left_counts_as_sent(tree: Hosts) -> None:
+    """It goes before the next moment, for which nothing is left: "nothing written" was said of it."""
+    for name in (A, f"{A}/x/deep"):
+        tree["alpha"].write(name, "later", b"2")
+    tree["beta"].set_pool("tank", full=True)
+    ended = tree.run("alpha", SYNC_ALL)
+    assert (ended.code, "next: on beta: make room" in ended.text) == (1, True), ended.text
+    tree["beta"].set_pool("tank", full=False)
+    assert "sent 2 of its 4 members" in good(tree.run("alpha", SYNC_ALL)).text
+    assert "nothing written to its 4 members" in good(tree.run("alpha", SYNC_ALL)).text

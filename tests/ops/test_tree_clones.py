@@ -156,3 +156,44 @@ def test_n_shows_the_promotion(tree: Hosts) -> None:
     good(tree.run("alpha", SYNC_ALL))
     assert all("-i" in command.argv for command in tree.wire.log if command.stream)
     assert streams(tree)
+
+
+# --- promoted over the root, which keeps its place and its role ---
+
+
+@pytest.mark.parametrize("synced", [True, False], ids=["the clone was sent", "the clone is new"])
+def test_what_is_promoted_over_the_root_costs_nothing_to_send_again(tree: Hosts, synced: bool) -> None:
+    cloned(tree, A)
+    if synced:
+        good(tree.run("alpha", SYNC_ALL))
+    tree["alpha"].sh(f"zfs promote {K}")
+    for name in (A, K):
+        tree["alpha"].write(name, "later", name.encode())
+    tree.wire.log.clear()
+    ended = tree.run("alpha", SYNC_ALL)
+    assert sent_whole(tree) == []
+    if not synced:
+        assert (ended.code, f"to take its snapshots back: zfs promote {A}; else" in ended.text) == (3, True), ended.text
+        assert f"{K}: it was promoted over the root of its tree" in ended.text
+        assert tree.run("alpha", pairs.failing_over(A)).code == 3
+        assert value(tree, "alpha", A, "readonly") == "off"
+        tree["alpha"].sh(f"zfs promote {A}")
+        tree.wire.log.clear()
+        good(tree.run("alpha", SYNC_ALL))
+        assert sent_whole(tree) == []
+    assert origin(tree, f"{B}/k" if not synced else B) == (B if not synced else f"{B}/k")
+    alike(tree)
+    good(tree.run("alpha", pairs.failing_over(A)))
+
+
+def test_a_clone_of_a_pair_that_is_no_tree_is_named_where_it_has_the_base(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    cloned(hosts, A, "tank/k")
+    hosts["alpha"].sh("zfs promote tank/k")
+    ended = hosts.run("alpha", SYNC_ALL)
+    assert (ended.code, f"if tank/k was promoted, to take its snapshots back: zfs promote {A}" in ended.text) == (
+        3,
+        True,
+    )
+    hosts["alpha"].sh(f"zfs promote {A}")
+    good(hosts.run("alpha", SYNC_ALL))

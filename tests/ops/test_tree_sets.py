@@ -8,6 +8,7 @@ from tests.ops.judge import find, held
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from zrep.ops.changeconfig import Config
 from zrep.ops.doctor import doctor
+from zrep.ops.status import status
 
 
 def _part_of_a_set(hosts: Hosts) -> None:
@@ -22,6 +23,15 @@ def _part_of_a_set(hosts: Hosts) -> None:
     hosts.wire.reset(Mode.FAIL, root)
     assert hosts.run("alpha", SYNC_ALL).code == 1
     hosts.wire.reset()
+
+
+def complete(hosts: Hosts) -> list[bool | None]:
+    """What status says of the newest set, on each host."""
+    found = []
+    for host in trees.ROOT:
+        with hosts.session(host) as session:
+            found += [row.set_complete for row in status(session, [])]
+    return found
 
 
 def test_a_member_that_goes_back_to_its_set_is_not_sent_anew(hosts: Hosts) -> None:
@@ -46,10 +56,13 @@ def test_what_the_set_rests_on_is_held_on_both_sides_until_a_later_one_is_comple
     trees.grown(hosts)
     good(hosts.run("alpha", SYNC_ALL))
     set_of_x = held(hosts, "beta", f"{B}/x")
+    assert complete(hosts) == [True, True]
     _part_of_a_set(hosts)
+    assert complete(hosts) == [False, False]
     assert set_of_x < held(hosts, "alpha", f"{A}/x") == held(hosts, "beta", f"{B}/x")
     assert "are held that no stream begins at" not in hosts.run("alpha", lambda session: doctor(session, [])).text
     good(hosts.run("alpha", SYNC_ALL))
+    assert complete(hosts) == [True, True]
     for member in ("", "/x"):
         assert held(hosts, "alpha", A + member) == held(hosts, "beta", B + member)
         assert len(held(hosts, "beta", B + member)) == 1

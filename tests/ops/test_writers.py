@@ -8,7 +8,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, ModelHost, Work
 from tests.ops.pairs import A, B, good, value
 from tests.ops.test_neighbours import changes, in_the_middle
-from zrep.core.requests import ReadUsers, Users
+from zrep.core.requests import OpenVolumes, ReadUsers, Users
 
 INSISTING = [("alpha", pairs.failing_over(A, insist=True)), ("beta", pairs.taking_over(B, insist=True))]
 BOTH_ENDS = pytest.mark.parametrize(("host", "work"), INSISTING, ids=["failover", "takeover"])
@@ -121,3 +121,53 @@ def test_one_that_only_the_kernel_knows_to_be_in_use_stays_mounted_and_does_not_
 
 def unseen(host: ModelHost, request: ReadUsers) -> Users:
     return Users(unseen="zrep runs in a container there")
+
+
+# --- volumes: what is written to one that is open may be in its device's cache alone ---
+
+
+@pytest.mark.parametrize("insist", [False, True], ids=["", "--force-unmount"])
+@pytest.mark.parametrize(("host", "of"), [("alpha", "failover"), ("beta", "takeover")], ids=["failover", "takeover"])
+def test_a_volume_that_is_open_to_write_is_not_given_up(hosts: Hosts, host: str, of: str, insist: bool) -> None:
+    pairs.linked(hosts, volume=True)
+    work = pairs.failing_over(A, insist=insist) if of == "failover" else pairs.taking_over(B, insist=insist)
+    hosts["alpha"].open_file(A)
+    hosts.wire.reset()
+    shown, refused = hosts.run(host, work, dry_run=True), hosts.run(host, work)
+    says = "the volume tank/a is open to write on alpha (qemu (8))"
+    assert (shown.code, refused.code, says in refused.text) == (3, 3, True)
+    assert [says in blocker.line() for outcome in shown.outcomes for blocker in outcome.blockers] == [True]
+    assert changes(hosts) == []
+    hosts["alpha"].open_file(A, -1)
+    good(hosts.run(host, work))
+
+
+def test_one_that_was_opened_after_the_first_look_undoes_it(hosts: Hosts) -> None:
+    pairs.linked(hosts, volume=True)
+    in_the_middle(hosts, ("zfs", "set"), lambda: hosts["alpha"].open_file(A))
+    refused = hosts.run("alpha", pairs.failing_over(A))
+    assert (refused.code, "is open to write on alpha" in refused.text) == (3, True)
+    assert value(hosts, "alpha", A, "readonly") == "off"
+    assert value(hosts, "alpha", A, "zrep:inprogress") in ("", "-")
+
+
+def test_where_that_cannot_be_seen_a_person_says_so(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs.linked(hosts, volume=True)
+    monkeypatch.setattr(ModelHost, "open_volumes", lambda self, request: OpenVolumes(unseen="root may"))
+    refused = hosts.run("alpha", pairs.failing_over(A))
+    assert (refused.code, "whether somebody has tank/a open on alpha cannot be seen (root may)" in refused.text) == (
+        3,
+        True,
+    )
+    good(hosts.run("alpha", pairs.failing_over(A, insist=True)))
+
+
+def test_an_old_master_that_is_open_does_not_rejoin(hosts: Hosts) -> None:
+    pairs.forced(hosts, volume=True)
+    hosts["alpha"].open_file(A)
+    hosts.wire.reset()
+    refused = hosts.run("alpha", pairs.rejoining(A))
+    assert (refused.code, "the volume tank/a is open to write on alpha" in refused.text) == (3, True)
+    assert changes(hosts) == []
+    hosts["alpha"].open_file(A, -1)
+    good(hosts.run("alpha", pairs.rejoining(A)))

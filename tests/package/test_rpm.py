@@ -55,6 +55,26 @@ def test_everything_is_in_it(package: Path) -> None:
     assert {"openssh-clients", "python3-rich >= 13.3"} <= set(ran("rpm", "-qp", "--requires", package).splitlines())
 
 
+def test_it_is_installed_upgraded_and_erased(package: Path, tmp_path: Path) -> None:
+    """In an empty root: no release of Fedora or RHEL is to be had here, so nothing that it depends on is in there."""
+    root = tmp_path / "root"
+    root.mkdir()
+    rpm = ["rpm", *(["--force-debian"] if Path("/etc/debian_version").exists() else []), "--root", root, "--nodeps"]
+    ran(*rpm, "-i", package)
+    assert ran("rpm", "--root", root, "--nodeps", "-V", "zrep-zfs") == ""
+    said = ran("/usr/bin/python3", "-I", "-c", START, root / "usr/lib/zrep-zfs", "version")
+    assert said == f"zrep {__version__}\n"
+
+    settings = root / "etc/default/zrep"
+    settings.write_text("ZREP_JOBS=2\n")
+    ran(*rpm, "-U", "--replacepkgs", package)
+    assert settings.read_text() == "ZREP_JOBS=2\n"
+
+    ran(*rpm, "-e", "zrep-zfs")
+    left = {str(path.relative_to(root)) for path in root.rglob("*zrep*")}
+    assert left == {"etc/default/zrep.rpmsave"}
+
+
 def test_it_runs_with_what_it_carries(package: Path, tmp_path: Path) -> None:
     subprocess.run(f"rpm2cpio '{package}' | cpio -idm --quiet", shell=True, cwd=tmp_path, check=True, timeout=60)
     private = tmp_path / "usr/lib/zrep-zfs"

@@ -97,3 +97,12 @@ def test_what_packages_carry_is_what_pip_would_take() -> None:
     assert {need.name: need.specifier.contains(carried[need.name]) for need in wanted} == dict.fromkeys(
         (need.name for need in wanted), True
     )
+
+
+def test_packages_are_made_without_what_tests_need(tmp_path: Path) -> None:
+    told = subprocess.run(
+        ["make", "-n", "deb", "rpm", "zipapp", "PYTHON=python3", f"PACKING={tmp_path}", f"VENV={tmp_path}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+    assert "tests/lab/tools python3\n" in told
+    assert "[dev]" not in told

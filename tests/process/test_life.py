@@ -93,6 +93,7 @@ def test_a_peer_that_is_cut_off_costs_one_line_and_no_snapshot(world: World, zre
         (("sync",), 2, "FS"),
         (("nonsense",), 2, "nonsense"),
         (("-t", "UPPER", "sync", "all"), 2, "cannot be a tag"),
+        (("-t", "", "sync", "all"), 2, "cannot be a tag"),
         (("init", "tank/data", "nosuch", "tank/copy"), 5, "cannot reach nosuch"),
         (("init", "tank/data", "beta", "nopool/copy"), 3, "no pool nopool"),
         (("init", "tank/data", "localhost", "tank/data"), 2, "cannot be the same"),

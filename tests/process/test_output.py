@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PRELUDE = "import sys; from zrep.cli import main as cli; sys.argv = ['zrep', 'version'];"
+PRELUDE = "import sys; from zrep.cli import main as cli; sys.argv = ['zrep', 'sync', 'all'];"
 
 
 def ended(program: str, redirect: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -37,8 +37,19 @@ def test_an_output_that_fails_ends_nothing_half_way(tmp_path: Path, redirect: st
         cli._dispatch = work
         cli.main()
     """
-    assert ended(program, redirect).returncode == code
+    told = ended(program, redirect)
+    assert told.returncode == code
     assert done.exists()
+    says = "zrep: not all of its output could be written (No space left on device); what it was to do is done\n"
+    assert told.stderr.endswith(says) is (redirect == ">/dev/full")
+
+
+@pytest.mark.parametrize("words", ["help", "sync --help", "version", "-V"])
+def test_what_only_prints_does_not_say_that_anything_is_done(words: str) -> None:
+    program = f"sys.argv = ['zrep', *{words.split()}]; cli.main()"
+    told = ended(program, ">/dev/full")
+    said = "zrep: not all of its output could be written (No space left on device)\n"
+    assert (told.returncode, told.stderr) == (1, said)
 
 
 def test_a_reader_that_has_gone_is_no_failure(tmp_path: Path) -> None:

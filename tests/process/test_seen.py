@@ -39,7 +39,7 @@ def shown(words: list[str], env: dict[str, str]) -> tuple[int, bytes]:
     )
     os.close(theirs)
     found = b""
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 240
     while select.select([own], [], [], max(0.0, give_up - time.monotonic()))[0]:
         try:
             found += os.read(own, 65536)
@@ -81,7 +81,7 @@ def latin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"LANG": "C", "PYTHONIOENCODING": "iso-8859-1"}
 
 
-@pytest.mark.parametrize("locale", ["C", "latin"])
+@pytest.mark.parametrize("locale", ["C", "LANG=C", "latin", "not installed"])
 def test_a_terminal_without_utf_8_gets_what_it_can_show(
     pairs: tuple[World, Program], latin: dict[str, str], locale: str
 ) -> None:
@@ -89,7 +89,12 @@ def test_a_terminal_without_utf_8_gets_what_it_can_show(
     world, program = pairs
     with world.transaction() as state:
         state.record_delay = 0.2  # a stream that lasts long enough to be drawn
-    own = {"LC_ALL": "C"} if locale == "C" else latin
+    own = {
+        "C": {"LC_ALL": "C"},
+        "LANG=C": {"LANG": "C"},
+        "latin": latin,
+        "not installed": {"LANG": "de_DE.ISO-8859-1", "LOCPATH": "/missing"},
+    }[locale]
     for words, says in (
         (("list",), ["tank/a", "...", "paused"]),
         (("status",), ["tank/a", "...", "paused"]),
@@ -106,6 +111,18 @@ def test_a_terminal_without_utf_8_gets_what_it_can_show(
         for text in says:
             assert text.encode() in found, (words, text, found)
         assert (reason in found) == (words[0] != "sync"), (words, found)
+
+
+@pytest.mark.parametrize("form", ["--json", "--html", "--html --output"])
+def test_what_programs_read_is_utf_8_in_every_locale(
+    pairs: tuple[World, Program], latin: dict[str, str], tmp_path: Path, form: str
+) -> None:
+    _, program = pairs
+    page = tmp_path / "page.html"
+    argv, env = program.command("alpha", "status", *form.split(), *([str(page)] if "output" in form else []))
+    env = {name: value for name, value in env.items() if name not in ("LC_ALL", "LANG", "LC_CTYPE", "PYTHONUTF8")}
+    done = subprocess.run(argv, env={**env, **latin}, capture_output=True, timeout=120, check=True)
+    assert REASON in (page.read_bytes() if "output" in form else done.stdout).decode()
 
 
 # --- hooks ---
@@ -138,7 +155,7 @@ def test_the_hooks_tell_of_a_peer_that_is_down_and_of_its_return(tmp_path: Path,
 
     def cron() -> subprocess.CompletedProcess[str]:
         words, env = program.command("alpha", "sync", "all")
-        env |= {"ZREP_HOOKS": str(hooks), "PATH": f"{env['PATH']}:{programs}"}
+        env |= {"ZREP_HOOKS": str(hooks), "PATH": f"{programs}:{env['PATH']}"}
         return subprocess.run(
             words, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False
         )
@@ -184,7 +201,7 @@ def test_the_hooks_tell_of_a_peer_that_is_down_and_of_its_return(tmp_path: Path,
         ("list", 0, "tank/a"),
         ("-s", 0, "tank/a"),
         ("lastsent tank/a", 0, "tank/a@zrep_000001"),
-        ("sync tank/a@zrep_000001", 2, "zfs clone DEST_FS@zrep_000001"),
+        ("sync tank/a@zrep_000001", 2, "zfs clone tank/a@zrep_000001 tank/a_zrep_000001"),
         ("init tank/a", 2, "zrep init --help"),
         ("init tank/a beta", 2, "zrep init FS HOST:DEST_FS"),
         ("changeconfig tank/a --minfree 5", 2, "next: --minfree 5%, or --minfree 5G"),

@@ -1,4 +1,5 @@
-"""A million broken inputs each way: into the helper, out of it, as command lines for ssh, and through a gate.
+"""A million broken inputs each way: into the helper, out of it, as command lines for ssh, through a gate, and as
+resume tokens; and what a peer behind a gate makes of a role.
 
     python -m tests.wire.fuzz --inputs 1000000 --seed 1
 
@@ -12,20 +13,28 @@ import argparse
 import re
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 
 from msgspec import to_builtins
 
+from tests.core.knows import NOW, Knows
 from tests.wire import samples
 from tests.wire.mutate import mutated
 from tests.wire.test_ssh import LINES as COMMAND_LINES
+from tests.zfs.tokens import packed, printed
+from zrep.core.dataset import UNSET, Value, role_of
 from zrep.core.errors import RefusedError
-from zrep.core.gate_rules import SEND_FLAGS, Gate, refusal, refused_receive, refused_send
+from zrep.core.gate_rules import SEND_FLAGS, Gate, refusal, refused_receive, refused_send, refused_step
+from zrep.core.names import ROLE_PROPERTIES
+from zrep.core.pair import End
 from zrep.core.requests import CarryOut, FindUnmakable, Grant, ReadStreamSize, Recall, Remember
+from zrep.core.role import Intent, Role
+from zrep.core.steps import InheritProperty, SetProperties
 from zrep.wire import messages, ssh
 from zrep.wire.messages import Answered, Ask, Failed, MalformedError
 from zrep.zfs.errors import as_error
+from zrep.zfs.resume_token import read as read_token
 from zrep.zfs.stream_words import Receiving, Sending
 
 _REQUESTS = [messages.encode(Ask(7, request)).removesuffix(b"\n") for request, _ in samples.EXCHANGES]
@@ -35,6 +44,7 @@ _ONE_EACH = [
 ]
 _ANSWERS = [messages.encode_answer(7, answer).removesuffix(b"\n") for _, answer in samples.EXCHANGES]
 _FAILED = messages.encode(Failed(7, samples.FAILURE)).removesuffix(b"\n")
+_TOKEN = packed(("fromguid", 5), ("bytes", 7), ("toguid", 3 << 60), ("toname", "tank/data/a@2"), ("rawok", True))
 _COMMANDS = [line.encode() for line, _ in COMMAND_LINES]
 
 
@@ -95,6 +105,7 @@ _GATES = (
     Gate((_TREE,), send=True, receive=True),
     Gate((_TREE,), receive=True, keep=True),
 )
+_KNOWN = Knows({_INSIDE[1]: ("zrep",)})
 _NAME = re.compile(rb"tank/(?:a|b c)(?:@[^\"]*)?(?=\"|')")
 # What in a request names no dataset of the host that is asked.
 _NO_NAMES = frozenset(
@@ -150,7 +161,7 @@ def through_gate(random: Random) -> bool:
     except MalformedError:
         return False
     gate = random.choice(_GATES)
-    if not isinstance(asked, Ask) or refusal(gate, asked.request, lambda dataset: bool(len(dataset) % 2)):
+    if not isinstance(asked, Ask) or refusal(gate, asked.request, _KNOWN):
         return False
     told = to_builtins(asked.request)
     if isinstance(asked.request, ReadStreamSize):
@@ -167,6 +178,65 @@ def through_gate(random: Random) -> bool:
         assert f"{dataset}/".startswith(f"{_TREE}/"), asked
         assert ".." not in name.split("/"), asked
     return True
+
+
+_VALUES = (
+    "", "-", "yes", "no", "on", "1", str(NOW), "*", "-p", "here", "peer", "alpha", f"{_TREE}/a", "0" * 16, "a\tb",
+    "x\ny", "{}", "[", '{"op":"promote"}', "daily_*", "drop",
+)  # fmt: skip
+_OPERATIONS = ("init", "follow", "cancelled", "promote", "failover", "stopped", "rejoin", "")
+_PAIR = {
+    "src-host": "alpha", "src-fs": "tank/a", "dest-host": "beta", "dest-fs": f"{_TREE}/a", "master": "no",
+    "gen": "1" * 16, "epoch": "3", "savecount": "5", "flags": "-p -w", "places": "1:2 3:4",
+}  # fmt: skip
+
+
+def role_behind_gate(random: Random) -> bool:
+    """What a peer that brings streams sets and ends of the role of a replica, a few times; whether any was admitted. It
+    stays a replica, sent and kept as it was."""
+    gate = random.choice([gate for gate in _GATES if not gate.moves and gate.receive])
+    before = _role(_PAIR)
+    own, taken = dict(_PAIR), False
+    for _ in range(random.randint(1, 5)):
+        if random.random() < 0.2:
+            name = random.choice(ROLE_PROPERTIES)
+            if not refused_step(gate, InheritProperty(End.TARGET, (f"{_TREE}/a",), f"zrep:{name}"), _KNOWN):
+                own.pop(name, None)
+                taken = True
+            continue
+        properties = {random.choice(ROLE_PROPERTIES): _value(random) for _ in range(random.randint(1, 3))}
+        step = SetProperties(End.TARGET, (f"{_TREE}/a",), tuple((f"zrep:{key}", v) for key, v in properties.items()))
+        if not refused_step(gate, step, _KNOWN):
+            own |= properties
+            taken = True
+    role = _role(own)
+    kept = (
+        "savecount",
+        "keep",
+        "foreign",
+        "flags",
+        "drop_unsent",
+        "driver",
+        "lease",
+        *(("links",) if gate.keep else ()),
+    )
+    assert role.master is not True, own
+    assert role.intent is None or role.intent.operation in ("init", "follow", "cancelled"), own
+    assert [getattr(role, name) for name in kept] == [getattr(before, name) for name in kept], own
+    return taken
+
+
+def _role(own: Mapping[str, str]) -> Role:
+    table = {f"zrep:{name}": Value(own[name], "local") if name in own else UNSET for name in ROLE_PROPERTIES}
+    return role_of("zrep", f"{_TREE}/a", table)
+
+
+def _value(random: Random) -> str:
+    if random.random() < 0.5:
+        return random.choice(_VALUES)
+    role = {random.choice(ROLE_PROPERTIES): random.choice(_VALUES) for _ in range(random.randint(0, 3))}
+    text = Intent(random.choice(_OPERATIONS), "1" * 16, role=role).text()
+    return text if random.random() < 0.7 else mutated(text.encode(), random).decode(errors="replace")
 
 
 def line_through_gate(random: Random) -> bool:
@@ -206,8 +276,27 @@ def _sent(gate: Gate, sending: Sending) -> bool:
     return True
 
 
+def resume_token(random: Random) -> bool:
+    """One token of whoever takes streams through a gate; whether it was read: then what it is of is on one line."""
+    try:
+        found = read_token(printed(mutated(_TOKEN, random)))
+    except RefusedError:
+        return False
+    assert found.snapshot.isprintable()
+    assert found.guid.isdecimal()
+    return True
+
+
 Way = Callable[[Random], bool]
-WAYS: Sequence[Way] = (to_helper, from_helper, command_line, through_gate, line_through_gate)
+WAYS: Sequence[Way] = (
+    to_helper,
+    from_helper,
+    command_line,
+    through_gate,
+    line_through_gate,
+    role_behind_gate,
+    resume_token,
+)
 
 
 def fuzz(way: Callable[[Random], bool], inputs: int, seed: int) -> tuple[int, int]:

@@ -55,6 +55,7 @@ STEPS: tuple[steps.Change, ...] = (
     steps.DestroyClone(End.SOURCE, "tank/c"),
     steps.DestroyAside(End.SOURCE, "tank/c", "zrep", 1700000000),
     steps.PromoteClone(End.SOURCE, "tank/c"),
+    steps.ReplayLog(End.SOURCE, A, by_hand=True),
     steps.PlaceKey(End.TARGET, "tank/c", own=True),
     steps.Allow(End.SOURCE, A, ("-u", "bob", "mount")),
     steps.Rollback(End.SOURCE, AT),
@@ -70,6 +71,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.Remember({"zrep tank/a": {"synced": 5, "told": None}, "zrep@news": {"said": {A: ("x", "y", 1, 2)}}}), None),
     (asked.Recall(("zrep tank/a",)), {"zrep tank/a": {"synced": 5, "said": {A: ("x", "y", 1, 2)}}}),
     (asked.ReadUsers(A), asked.Users(("sh (6)", "postgres (7)"), ("postgres (7)",), (), ("/data for sh (6)",), "why")),
+    (asked.FindOpenVolumes((A, B)), asked.OpenVolumes({A: ("qemu (6)", "swap")}, "why")),
     (asked.IsInUse(AT, A), True),
     (asked.Lock((A, B), 2.5), [B]),
     (asked.Lock((A,), 0.0, "offsite"), []),
@@ -81,6 +83,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     ),
     (asked.Revoke((A, B)), None),
     (asked.EndReceive(B), 1),
+    (asked.IsArriving((B,), 1.0), True),
     (asked.CarryOut(STEPS), asked.Carried(len(STEPS))),
     (asked.CarryOut(STEPS), asked.Carried(3, FAILURE)),
     (

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zrep.core.errors import RefusedError, UnreachableError, UsageError, ZrepError
+from zrep.core.errors import BusyError, RefusedError, UnreachableError, UsageError, ZrepError
 from zrep.core.requests import Identify, Lock, ReadChildren, Request, RunHooks
 from zrep.core.settings import Settings
 from zrep.wire import client
@@ -92,9 +94,40 @@ def test_a_line_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert "a line that is too long" in error.line()
 
 
+def test_what_is_said_on_stderr_without_end_is_not_kept(tmp_path: Path) -> None:
+    """By the peer, whose words ssh passes on, or by ssh."""
+    host = peer(tmp_path, HELLO, more="exec cat /dev/zero >&2")
+    assert "too much on stderr" in refused(host, LOCK).line()
+    assert len(host._errors) < 2 << 20
+
+
+def test_what_is_told_is_short(tmp_path: Path) -> None:
+    failure = b'{"kind":"RefusedError","what":"%b","evidence":"%b","advice":"%b"}' % ((b"x" * 1_000_000,) * 3)
+    host = peer(tmp_path, HELLO, b'{"type":"Failed","number":1,"failure":' + failure + b"}\n")
+    with pytest.raises(RefusedError) as caught:
+        host.ask(LOCK)
+    assert len(caught.value.line()) < 10_000
+    host.close()
+
+
 def test_what_login_files_print_is_skipped(tmp_path: Path) -> None:
     host = peer(tmp_path, b"motd {\n\n" + HELLO, encode_answer(1, []))
     assert host.ask(LOCK) == []
+    host.close()
+
+
+def test_whoever_is_hung_up_on_and_whoever_asks_later_hears_the_reason(tmp_path: Path) -> None:
+    host = peer(tmp_path, b"", more="exec sleep 60")
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(host.ask, LOCK)
+        while host._child is None:
+            time.sleep(0.01)
+        host.hang_up(BusyError("the wire is full"))
+        error = asked.exception()
+    assert isinstance(error, BusyError)
+    assert error.what == "the wire is full"
+    with pytest.raises(BusyError, match="the wire is full"):
+        host.ask(LOCK)
     host.close()
 
 
@@ -125,6 +158,27 @@ def test_a_peer_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytes
     started = time.monotonic()
     assert "fell silent" in refused(peer(tmp_path, HELLO), Identify()).line()
     assert time.monotonic() - started < 10
+
+
+def test_who_was_held_up_himself_hears_first_what_has_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a machine has slept: its clock says that nobody was heard of for long."""
+    answer = 'sleep 0.5; printf \'{"type":"Answered","number":2,"answer":[]}\\n\'; cat > /dev/null'
+    host = peer(tmp_path, HELLO, encode_answer(1, []), b"", more=answer)
+    assert host.ask(LOCK) == []
+    real = time.monotonic
+
+    def slept() -> float:
+        return real() + 3600 * (threading.current_thread() is threading.main_thread())
+
+    monkeypatch.setattr("zrep.wire.client.time.monotonic", slept)
+    monkeypatch.setattr(client, "_LAST_LOOK", 60.0)
+    assert host.ask(LOCK) == []
+    host.close()
+
+
+def test_one_that_is_there_and_does_not_answer_is_not_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.3)
+    assert "takes too long to answer (last heard of" in refused(peer(tmp_path, HELLO), LOCK).line()
 
 
 def failing(tmp_path: Path, said: str, status: int = 255) -> RemoteHost:

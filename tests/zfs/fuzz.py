@@ -199,7 +199,13 @@ def the_rest(data: bytes) -> None:
     parse.parse_differences(text)
     parse.parse_features(text)
     parse_history(text)
-    for parser in (parse.parse_mountinfo, parse.parse_pool_space, parse.parse_pairs, parse.parse_new_snapshots):
+    for parser in (
+        parse.parse_mountinfo,
+        lambda found: parse.mount_flags(found, 1),
+        parse.parse_pool_space,
+        parse.parse_pairs,
+        parse.parse_new_snapshots,
+    ):
         try:
             parser(text)
         except FailedError:

@@ -91,6 +91,11 @@ def test_the_record_of_a_new_role_decides_however_much_of_the_set_landed(landed:
          "cannot set property for 'tank/a': permission denied"),
         ("cannot receive: failed to read from stream\ncannot receive new filesystem stream: incomplete stream",
          zfs_errors.BrokenStreamError, "cannot receive new filesystem stream: incomplete stream"),
+        ("cannot receive: stream has unsupported feature, feature flags = 30430004",
+         zfs_errors.UnknownFeatureError,
+         "cannot receive: stream has unsupported feature, feature flags = 30430004: longname, large_microzap"),
+        ("cannot receive: stream has unsupported feature, feature flags = 40000004", zfs_errors.UnknownFeatureError,
+         "cannot receive: stream has unsupported feature, feature flags = 40000004"),
         ("last login: never\ncannot receive: out of space", zfs_errors.NoSpaceError, "cannot receive: out of space"),
         ("last login: yesterday\ncannot do it: no idea", FailedError, "cannot do it: no idea"),
         ("something else\nquite unknown", FailedError, "quite unknown"),
@@ -166,6 +171,15 @@ def test_mounts_are_those_of_the_kernel_names_with_blanks_among_them() -> None:
         MountEntry(25, 1, "/", "ext4", "/dev/vda1", "254:1", ("1",)),
         MountEntry(40, 25, "/tank/a b", "zfs", "tank/a b", "0:40", ("20", "3")),
     ]
+
+
+@pytest.mark.parametrize(("identity", "flags"), [(25, ("relatime",)), (40, ("nosuid", "noexec", "noatime")), (7, ())])
+def test_the_flags_of_a_mount_are_what_a_remount_has_to_keep(identity: int, flags: tuple[str, ...]) -> None:
+    text = (
+        "25 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n"
+        "40 25 0:40 / /tank/a ro,nosuid,noexec,noatime shared:20 - zfs tank/a ro,xattr,noacl\n"
+    )
+    assert parse.mount_flags(text, identity) == flags
 
 
 @pytest.mark.parametrize("text", ["x", "1 2 3", "1 x 0:40 / /a rw - zfs a rw", "1 2 0:40 / /a rw zfs a rw"])

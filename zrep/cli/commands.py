@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any
 
 import typer
-from msgspec.structs import replace
+from typer.core import TyperGroup
 
 from zrep.cli import run as running
 from zrep.cli import words
 from zrep.cli.settings import number
-from zrep.core.errors import RefusedError, UsageError
-from zrep.core.names import check_tag, stripped
+from zrep.core.errors import AGAIN, CutShortError, RefusedError, UsageError
+from zrep.core.names import stripped
 from zrep.core.quantities import seconds
 from zrep.core.settings import Settings
+from zrep.ops.finding import roles_here
+
+
+class _Commands(TyperGroup):
+    """Ctrl-C in any of them is told: typer would end with its exit code, and say nothing."""
+
+    def invoke(self, context: Any) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            raise CutShortError("interrupted", advice=AGAIN) from None
+
 
 app = typer.Typer(
     name="zrep",
+    cls=_Commands,
     help="Keep ZFS filesystems running on a second host: replicate them, and move the master role between hosts.",
     epilog="Exit codes: 0 done, 1 failed (try again), 2 usage, 3 refused (a person must decide), 4 busy, "
     "5 peer unreachable, 70 a bug. See zrep(8).",
@@ -91,7 +104,9 @@ def _options(
     ] = None,
 ) -> None:
     settings: Settings = context.obj
-    context.obj = settings if tag is None else replace(settings, tag=check_tag(tag), every_tag=False)
+    if tag is not None:
+        several = context.invoked_subcommand in ("list", "status", "history")
+        context.obj = settings.of_several(tag) if several else settings.of(tag)
 
 
 # --- commands ---
@@ -155,15 +170,13 @@ def init(
         host, target = words.peer(host, target)
     target = stripped(filesystem, strip, target) if strip else target
     kept = savecount or number("ZREP_SAVE_COUNT", context.obj.savecount, 1) or 0
-    if adopt and recursive:
-        raise UsageError("--adopt is for one filesystem", evidence="a tree: adopt its root, then zrep changeconfig -r")
     props = words.properties(give or (), leave or ())
     if adopt and give:
         raise UsageError(
             "-o is for a replica that init makes", evidence="--adopt", advice="zfs set it there, and -x NAME"
         )
     through = (_compressor(compress), _rate(bwlimit))
-    recursive = recursive or (context.obj.recursive and not adopt)
+    recursive = recursive or context.obj.recursive
     request = Request(
         filesystem,
         host,
@@ -453,12 +466,10 @@ def list_(
         from zrep.ops.shell_words import last_sent as found_last
 
         with running.closing(session):
-            print("\n".join(found_last(session, names or list(session.roles()))))
+            print("\n".join(found_last(session, names or list(roles_here(session)))))
         return 0
     with running.closing(session):
         parts = each_tag(session, names)
-        for one, given in parts:
-            listed.check(one, given)
         if snapshots:
             made: dict[str, list[tuple[str, int | None, int]]] = {}
             for one, given in parts:
@@ -478,7 +489,7 @@ def list_(
             else:
                 output.properties(kept, tabs=tabs)
         else:
-            found = in_order(listed.chosen(one, masters, given, members=members) for one, given in parts)
+            found = in_order(listed.listing(one, masters, given, members=members) for one, given in parts)
             found = rows.arranged(found, style)
             if json:
                 document.show(document.listed(session, pairs=found))
@@ -523,7 +534,7 @@ def status(
         from zrep.ops import shell_words
 
         session = running.begin(context.obj, verbose=verbose)
-        return running.run(session, lambda: shell_words.up_to_date(session, names or list(session.roles())))
+        return running.run(session, lambda: shell_words.up_to_date(session, names or list(roles_here(session))))
     style = rows.style(columns, tabs, exact, ascending, descending, colour)
     form = status.form(json, nagios, warning, critical, prometheus, output, watch, html)
     if form.watch:
@@ -541,12 +552,14 @@ def history(
 ) -> int:
     """What was done to pairs, role changes first. As the pools of both sides remember it."""
     from zrep.cli import document, output
-    from zrep.ops.history import history
+    from zrep.ops.every_tag import each_tag
+    from zrep.ops.history import history, in_order
 
     names = running.filesystems(filesystems or ["all"])
     session = running.begin(context.obj, json=json)
+    session.warn = cache(session.warn)  # a peer that is lost is so under every tag
     with running.closing(session):
-        found = history(session, names)
+        found = in_order(history(one, given) for one, given in each_tag(session, names))
         if json:
             document.show(document.happened(session, found))
         else:
@@ -725,17 +738,23 @@ def allow(
     send: Annotated[bool, typer.Option("--send", help="Streams go from here.")] = False,
     receive: Annotated[bool, typer.Option("--receive", help="Streams come here.")] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Set it, instead of only printing the commands.")] = False,
+    json: Json = False,
 ) -> int:
     """Print what lets a user replicate a filesystem."""
     from zrep.ops.allow import allow
 
     if send and receive:
         raise UsageError("--send or --receive: run it once for each")
-    session = running.begin(context.obj)
+    session = running.begin(context.obj, json=json)
     with running.closing(session):
         found = allow(session, user, filesystem, receive=receive if send or receive else None, apply=apply)
-        for line in found:
-            print(line)
+    if json:
+        from zrep.cli import document
+
+        document.show(document.allowed(session, found))
+        return 0
+    for line in found:
+        print(line)
     return 0
 
 
@@ -763,7 +782,7 @@ def clear(
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
-    """End a pair on both sides. zrep's properties, holds and snapshots go, the data stays."""
+    """End a pair on both sides. Properties, holds and snapshots of zrep's go, the data stays."""
     if keep_base and local:
         raise UsageError("--keep-base does not go with -L", evidence="what the base is, both sides say")
     del of_shell  # it asks nobody
@@ -774,9 +793,14 @@ def clear(
 
 
 @app.command()
-def version() -> int:
+def version(json: Json = False) -> int:
     """Print the version."""
     from zrep import __version__
 
+    if json:
+        from zrep.cli import document
+
+        document.show(document.versioned(__version__))
+        return 0
     print(f"zrep {__version__}")
     return 0

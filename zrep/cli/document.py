@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
+from zrep.cli.output import give
 from zrep.core.errors import ZrepError, printable, tagged, worst
 from zrep.core.names import spoken
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from zrep.core.moving import Moving
     from zrep.ops.list import Row
     from zrep.ops.outcome import Outcome
-    from zrep.ops.pairs import Session
+    from zrep.ops.session import Session
 
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 4
 
 
 class Version(Struct, frozen=True):
@@ -58,9 +59,12 @@ class Stream(Struct, frozen=True):
 
 
 class PairState(Struct, frozen=True):
-    """A pair, as list and status know it: see zrep(8) for the fields. sent, synced: seconds since 1970; lag: seconds;
-    behind: bytes; left_out: what nobody replicates below its master, with commas between; moving: the stream
-    that is under way, of a tree all of them as one; null: not known, or none."""
+    """A pair, as list and status know it: see zrep(8) for the fields. cause: why it is late, "" unless it is; sent,
+    synced: seconds since 1970; lag: seconds; behind: bytes; left_out: what nobody replicates below its master, with
+    commas between; moving: the stream that is under way, of a tree all of them as one; failed: when a run over it last
+    failed, seconds since 1970; failed_command: which run that was, "" where it is not known; set_complete: of a tree,
+    whether all members have what was sent last; stream_at: when what was last sent had arrived, seconds since 1970;
+    stream_took: seconds; stream_size: bytes, as ZFS estimated them; null: not known, or none."""
 
     name: str
     tag: str
@@ -78,6 +82,13 @@ class PairState(Struct, frozen=True):
     synced: int | None
     left_out: str
     moving: Stream | None = None
+    cause: str = ""
+    failed: int | None = None
+    set_complete: bool | None = None
+    stream_at: int | None = None
+    stream_took: float | None = None
+    stream_size: int | None = None
+    failed_command: str = ""
 
 
 class SnapshotState(Struct, frozen=True):
@@ -91,7 +102,7 @@ class SnapshotState(Struct, frozen=True):
 
 class EventState(Struct, frozen=True):
     """What was done to a pair. at: seconds since 1970; host: whose pool remembers it; role: whether it moved a role;
-    who: the user and host that ran it; command: as it was."""
+    who: the user and host that ran it; command: as it was; tag: the one that it names, "" where it names none."""
 
     at: int
     host: str
@@ -100,10 +111,11 @@ class EventState(Struct, frozen=True):
     role: bool
     who: str
     command: str
+    tag: str = ""
 
 
 class Command(Struct, frozen=True):
-    """A command that -n has found, and the host that would carry it out."""
+    """A command that -n has found, or allow, and the host that would carry it out."""
 
     host: str
     argv: list[str]
@@ -123,7 +135,8 @@ class Result(Struct, frozen=True):
 
 
 class Document(Struct, frozen=True, kw_only=True):
-    """One run of zrep. time: seconds since 1970; error: what ended the run itself; null: not what its command tells."""
+    """One run of zrep. time: seconds since 1970; error: what ended the run itself; version: of zrep; null: not what its
+    command tells."""
 
     output_version: Version = Version()
     host: str
@@ -137,16 +150,33 @@ class Document(Struct, frozen=True, kw_only=True):
     results: list[Result] | None = None
     commands: list[Command] | None = None
     events: list[EventState] | None = None
+    version: str | None = None
 
 
 def show(document: Document) -> None:
     """Print a document."""
-    print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    give(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
 
 
 def schema() -> bytes:
-    """The JSON schema of a document."""
-    return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(Document)), indent=2) + b"\n"
+    """The JSON schema of a document, the same of every msgspec and Python."""
+    return msgspec.json.format(msgspec.json.encode(_settled(msgspec.json.schema(Document))), indent=2) + b"\n"
+
+
+def _settled(part: Any) -> Any:
+    """A part of a schema without what depends on versions: null is the last of what a value may be (before msgspec 0.22
+    the first, where there is a reference), and a description is one line (the others were indented as in the source,
+    until msgspec 0.23 or Python 3.13)."""
+    if isinstance(part, list):
+        return [_settled(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    found = {key: _settled(value) for key, value in part.items()}
+    if choices := found.get("anyOf"):
+        found["anyOf"] = sorted(choices, key=lambda choice: (choice == {"type": "null"}, msgspec.json.encode(choice)))
+    if isinstance(text := found.get("description"), str):
+        found["description"] = " ".join(text.split())
+    return found
 
 
 def trouble(error: ZrepError) -> Trouble:
@@ -172,6 +202,13 @@ def pair(row: Row) -> PairState:
         synced=row.synced,
         left_out=printable(",".join(row.left_out.names)) if row.left_out else "",
         moving=_stream(row.moving, row.at) if row.moving else None,
+        cause=row.cause,
+        failed=row.failed,
+        set_complete=row.set_complete,
+        stream_at=row.stream_at,
+        stream_took=row.stream_took,
+        stream_size=row.stream_size,
+        failed_command=row.failed_command,
     )
 
 
@@ -236,6 +273,7 @@ def happened(session: Session, events: Iterable[Event]) -> Document:
             each.role,
             printable(each.who),
             printable(each.command),
+            each.tag,
         )
         for each in events
     ]
@@ -261,6 +299,23 @@ def done(session: Session, outcomes: Sequence[Outcome], error: ZrepError | None)
         results=results(outcomes),
         commands=commands if session.options.dry_run else None,
     )
+
+
+def allowed(session: Session, lines: Iterable[str]) -> Document:
+    """The document of allow, whose lines are for a shell."""
+    host = session.local.name
+    return Document(
+        host=host,
+        time=session.now,
+        exit_code=0,
+        warnings=[printable(text) for text in session.warnings],
+        commands=[Command(host, ["sh", "-c", line]) for line in lines],
+    )
+
+
+def versioned(version: str) -> Document:
+    """The document of version."""
+    return Document(host=os.uname().nodename, time=int(time.time()), exit_code=0, version=version)
 
 
 def failed(error: ZrepError) -> Document:

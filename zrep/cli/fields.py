@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -14,8 +14,8 @@ from zrep.core.quantities import duration, size
 if TYPE_CHECKING:
     from zrep.ops.list import Row
 
-# What a field is, exact: text, or a whole number of bytes, seconds or things; None: not known.
-Value = str | int | None
+# What a field is, exact: text, a number of bytes, seconds or things, or whether it is so; None: not known.
+Value = str | int | float | None
 
 
 class Field(Struct, frozen=True):
@@ -25,7 +25,7 @@ class Field(Struct, frozen=True):
     name: str
     meaning: str
     value: Callable[[Row], Value]
-    shown: Callable[[int, int], str] = lambda value, now: str(value)
+    shown: Callable[[Any, int], str] = lambda value, now: str(value)
 
     @property
     def heading(self) -> str:
@@ -36,7 +36,13 @@ class Field(Struct, frozen=True):
         value = self.value(row)
         if value is None or value == "":
             return "-"
-        return self.shown(value, now) if isinstance(value, int) and not exact else printable(str(value))
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return self.shown(value, now) if isinstance(value, int | float) and not exact else printable(str(value))
+
+
+def _ago(when: int, now: int) -> str:
+    return f"{duration(max(0, now - when))} ago"
 
 
 FIELDS = {
@@ -50,7 +56,7 @@ FIELDS = {
             "sent",
             "when the newest snapshot on both sides was known to be there; exact: seconds since 1970",
             lambda row: row.sent,
-            lambda when, now: f"{duration(max(0, now - when))} ago",
+            _ago,
         ),
         Field(
             "lag",
@@ -66,9 +72,14 @@ FIELDS = {
             "synced",
             "when both sides were last known to be equal; exact: seconds since 1970",
             lambda row: row.synced,
-            lambda when, now: f"{duration(max(0, now - when))} ago",
+            _ago,
         ),
         Field("code", "the exit status that the state stands for", lambda row: row.code),
+        Field(
+            "cause",
+            "why it is late: not synced, sending, paused, peer unknown, busy, not mounted, replica writable or stopped",
+            lambda row: row.cause,
+        ),
         Field("detail", "why the state is what it is", lambda row: row.detail),
         Field("moving", "how far a stream under way is", lambda row: row.sending),
         Field("advice", "what to do about it", lambda row: row.advice),
@@ -76,6 +87,36 @@ FIELDS = {
             "left_out",
             "what nobody replicates below the master",
             lambda row: ",".join(row.left_out.names) if row.left_out else "",
+        ),
+        Field(
+            "failed",
+            "when a run over it last failed; exact: seconds since 1970",
+            lambda row: row.failed,
+            _ago,
+        ),
+        Field("failed_command", "which run that was: sync, failover or another", lambda row: row.failed_command),
+        Field(
+            "set_complete",
+            "of a tree, whether all members have what was sent last: yes or no",
+            lambda row: row.set_complete,
+        ),
+        Field(
+            "stream_at",
+            "when what was last sent had arrived; exact: seconds since 1970",
+            lambda row: row.stream_at,
+            _ago,
+        ),
+        Field(
+            "stream_took",
+            "how long that took; exact: seconds",
+            lambda row: row.stream_took,
+            lambda value, now: duration(round(value)),
+        ),
+        Field(
+            "stream_size",
+            "how much it was, of a tree all of it; exact: bytes",
+            lambda row: row.stream_size,
+            lambda value, now: size(value),
         ),
     )
 }
@@ -103,5 +144,5 @@ def ordered(rows: Sequence[Row], by: Field, *, descending: bool) -> list[Row]:
     return sorted(known, key=lambda row: _order(by.value(row)), reverse=descending) + unknown
 
 
-def _order(value: Value) -> tuple[int, str]:
-    return (value, "") if isinstance(value, int) else (0, value or "")
+def _order(value: Value) -> tuple[float, str]:
+    return (value, "") if isinstance(value, int | float) else (0, value or "")

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from zrep import __version__
 from zrep.cli.words import meant
-from zrep.core.errors import BugError, CutShortError, ZrepError
+from zrep.core.errors import AGAIN, BugError, CutShortError, ZrepError
 
 # The shell zrep's short forms.
 _SHORT = {
@@ -25,6 +25,14 @@ _SHORT = {
 # Seconds between two looks of status --watch, where none are given.
 USUAL_WATCH = 2
 _GLOBAL_WITH_VALUE = ("-t", "--tag")
+# What Python itself may have set LC_CTYPE to, where the locale is C or not installed.
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+# Started by sshd: what they print to standard output is read by the other host's zrep.
+_NOT_OF_PEOPLE = ("peer", "gate")
+# How a run is told to end.
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What only prints, unless it has the word beside it; any other command only with -n.
+_PRINTS = {"list": "", "status": "", "history": "", "version": "", "doctor": "--fix", "allow": "--apply"}
 
 
 def main() -> None:
@@ -34,6 +42,9 @@ def main() -> None:
     code = run(sys.argv[1:])
     for output in outputs:
         output.flush()
+    if why := outputs[0].lost:
+        done = "; what it was to do is done" if code == 0 and changes_something(sys.argv[1:]) else ""
+        print(f"zrep: not all of its output could be written ({why}){done}", file=outputs[1], flush=True)
     if code == 0 and any(output.lost for output in outputs):
         code = 1
     # Nothing is left to be done: taking the interpreter apart would cost a tenth of a run with nothing to do.
@@ -43,22 +54,32 @@ def main() -> None:
 class _Output:
     """A standard stream that never raises: what is being done goes on to its end whether or not anybody can be told.
 
-    lost: something could not be written, and not because whoever read it has gone (zrep list | head)."""
+    lost: why something could not be written, where that is not that whoever read it has gone (zrep list | head)."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream if stream is not None else open(os.devnull, "w")  # noqa: SIM115  # as long as we run
         self._over = False
-        self.lost = False
+        self.lost = ""
         if isinstance(self._stream, io.TextIOWrapper):
             self._stream.reconfigure(errors="backslashreplace")  # a name of another alphabet, in a plain locale
 
     @property
     def encoding(self) -> str:
-        """What can be shown: in the locale C, where Python writes UTF-8 all the same, ASCII. Rich draws by it."""
-        settled = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
-        if next(filter(None, settled), "C") in ("C", "POSIX"):
+        """What can be shown: ASCII in the locale C and in those of before UTF-8, where Python may write UTF-8 all the
+        same: one that is not installed. Rich draws by it."""
+        every, letters, usual = (os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+        if usual and letters in _COERCED:
+            letters = ""
+        locale = every or letters or usual or "C"
+        codes = locale.partition(".")[2].partition("@")[0].lower()
+        if locale in ("C", "POSIX") or (codes and not codes.startswith("utf")):
             return "ascii"
         return self._stream.encoding
+
+    def reconfigure(self, **options: Any) -> None:
+        if isinstance(self._stream, io.TextIOWrapper):
+            stream = self._stream
+            self._try(lambda: stream.reconfigure(**options))
 
     def write(self, text: str) -> int:
         self._try(lambda: self._stream.write(text))
@@ -74,7 +95,7 @@ class _Output:
             work()
         except (OSError, ValueError) as error:
             self._over = True
-            self.lost = not isinstance(error, BrokenPipeError)
+            self.lost = "" if isinstance(error, BrokenPipeError) else getattr(error, "strerror", "") or str(error)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -83,21 +104,44 @@ class _Output:
 def run(arguments: Sequence[str]) -> int:
     """One whole run; every way it can end becomes an exit code and at most one line on stderr."""
     try:
+        return _run(arguments)
+    except KeyboardInterrupt:  # once more, in the moment before that was no longer heard
+        return _cut_short(CutShortError("interrupted", advice=AGAIN), arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupt)
         return _dispatch(_watch_seconds(_long_forms(list(arguments))))
+    except CutShortError as error:
+        return _cut_short(error, arguments)
+    except KeyboardInterrupt:
+        return _cut_short(CutShortError("interrupted", advice=AGAIN), arguments)
     except ZrepError as error:
         return _fail(error, arguments)
-    except KeyboardInterrupt:
-        advice = "running the same command again finishes or undoes what was begun"
-        return _fail(CutShortError("interrupted", advice=advice), arguments)
     except Exception as error:  # the last resort: a traceback must not reach a person unexplained
         return _bug(error)
 
 
+def _cut_short(error: CutShortError, arguments: Sequence[str]) -> int:
+    """The same for a run that was ended from outside: one that only looks has begun nothing. Whoever presses Ctrl-C
+    again has the line all the same, and what is printed after it may be ended like anybody's."""
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_IGN)
+    if not changes_something(arguments):
+        error.advice = ""
+    code = _fail(error, arguments)
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_DFL)
+    return code
+
+
 def _fail(error: ZrepError, arguments: Sequence[str]) -> int:
     """Say what ended the run, as the command line wants to hear it; its exit code."""
-    words = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    words = _own(arguments)
+    if _command(words) in _NOT_OF_PEOPLE:
+        words = []
     if "--json" in words or ("-j" in words and not {"list", "status", "-l", "-s"}.isdisjoint(words)):
         from zrep.cli import document
 
@@ -109,7 +153,9 @@ def _fail(error: ZrepError, arguments: Sequence[str]) -> int:
         print(text)
         return code
     else:
-        print(f"zrep: {error.line()}", file=sys.stderr)
+        from zrep.cli.output import complain
+
+        complain(error)
     return error.exit_code
 
 
@@ -135,11 +181,12 @@ def _dispatch(arguments: list[str]) -> int:
     for unknown in defaults.unknown if sys.stderr.isatty() else ():
         print(f"zrep: {unknown}", file=sys.stderr)
     settings = read_settings(allowed=defaults.filters)
-    if _plain_sync(arguments):
+    if (plain := _plain_sync(arguments)) is not None:
         # Every minute, on small machines: without the command line parser it starts in half the time.
         from zrep.cli.run import filesystems, sync
 
-        return sync(settings, filesystems(arguments[1:]))
+        tag, command, names = plain
+        return sync(settings if tag is None else settings.of(tag), filesystems(names), pull=command == "refresh")
     from zrep.cli.commands import invoke
 
     return invoke(arguments, settings)
@@ -167,21 +214,64 @@ def _gate(words: list[str]) -> int | None:
     return run(gate, settings, last=last)
 
 
-def _plain_sync(arguments: Sequence[str]) -> bool:
-    """Nothing for the parser to do: ``sync`` and names, without an option."""
-    names = arguments[1:] if arguments[:1] == ["sync"] else []
-    return bool(names) and all(name and not name.startswith("-") for name in names)
+def _plain_sync(arguments: Sequence[str]) -> tuple[str | None, str, list[str]] | None:
+    """What cron runs, where the parser has nothing to do: a tag or None, ``sync`` or ``refresh``, and names, without an
+    option. None for every other command line."""
+    tag, rest = (arguments[1], arguments[2:]) if arguments[:1] == ["-t"] and len(arguments) > 1 else (None, arguments)
+    names = list(rest[1:])
+    plain = names and rest[0] in ("sync", "refresh") and all(name and not name.startswith("-") for name in names)
+    return (tag, rest[0], names) if plain else None
 
 
 def _long_forms(arguments: list[str]) -> list[str]:
     """The first word that is not a global option may be a short form: ``zrep -t other -S all``."""
-    index = 0
-    while index < len(arguments) and arguments[index] in _GLOBAL_WITH_VALUE:
-        index += 2
+    index = _command_at(arguments)
     arguments = meant(arguments, index)
+    if index == 0:
+        arguments, index = _tag_first(arguments)
     if index < len(arguments):
         arguments[index] = _SHORT.get(arguments[index], arguments[index])
     return arguments
+
+
+def changes_something(arguments: Sequence[str]) -> bool:
+    """Whether a command line, one that makes sense, is there for more than what it prints."""
+    words = _own(_long_forms(list(arguments)))
+    options = [word for word in words if word.startswith("-")]
+    flags = {letter for option in options if not option.startswith("--") for letter in option}
+    if flags & {"h", "n"} or {"--help", "--dry-run"} & set(options):
+        return False
+    command = _command(words)
+    return command != "" and (command not in _PRINTS or _PRINTS[command] in options)
+
+
+def _own(arguments: Sequence[str]) -> list[str]:
+    """The words of a command line that are for zrep: what stands after -- is for another program."""
+    return list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+
+
+def _command(words: Sequence[str]) -> str:
+    """The command of a command line; "" for none."""
+    return next((word for word in words[_command_at(words) :] if not word.startswith("-")), "")
+
+
+def _command_at(arguments: Sequence[str]) -> int:
+    """Where the first word is that is no global option."""
+    index = 0
+    while index < len(arguments) and arguments[index] in _GLOBAL_WITH_VALUE:
+        index += 2
+    return index
+
+
+def _tag_first(arguments: list[str]) -> tuple[list[str], int]:
+    """The same with a tag that was given after the command before it, and where the command is then. No command has an
+    option of that name."""
+    for at, word in enumerate(arguments):
+        if word == "--" or arguments[0] in _NOT_OF_PEOPLE:
+            break
+        if word in _GLOBAL_WITH_VALUE and at + 1 < len(arguments):
+            return [*arguments[at : at + 2], *arguments[:at], *arguments[at + 2 :]], 2
+    return arguments, 0
 
 
 def _watch_seconds(arguments: list[str]) -> list[str]:

@@ -124,7 +124,7 @@ class _Metric(Struct, frozen=True):
 
     name: str
     meaning: str
-    value: Callable[[Row], int | None]
+    value: Callable[[Row], int | float | None]
 
 
 _METRICS = (
@@ -138,6 +138,31 @@ _METRICS = (
     _Metric("zrep_pair_unsent_snapshots", "Snapshots that wait to be sent.", lambda row: row.unsent),
     _Metric(
         "zrep_pair_synced_timestamp_seconds", "When both sides were last known to be equal.", lambda row: row.synced
+    ),
+    _Metric(
+        "zrep_pair_failed_timestamp_seconds",
+        "When a run over it last failed.",
+        lambda row: row.failed,
+    ),
+    _Metric(
+        "zrep_pair_set_complete",
+        "Of a tree: whether all its members have what was sent last.",
+        lambda row: None if row.set_complete is None else int(row.set_complete),
+    ),
+    _Metric(
+        "zrep_pair_stream_timestamp_seconds",
+        "When what a run has sent of it had last arrived.",
+        lambda row: row.stream_at,
+    ),
+    _Metric(
+        "zrep_pair_stream_seconds",
+        "How long that took, from the first stream of the run to the end of the last.",
+        lambda row: row.stream_took,
+    ),
+    _Metric(
+        "zrep_pair_stream_bytes",
+        "How much it was, of a tree all of it, as ZFS estimates it.",
+        lambda row: row.stream_size,
     ),
     _Metric(
         "zrep_pair_sent_timestamp_seconds",
@@ -165,7 +190,7 @@ def prometheus(rows: Sequence[Row], now: int, code: int, *, looked: bool = True)
     return "\n".join(lines) + "\n"
 
 
-def _family(name: str, meaning: str, samples: Sequence[tuple[str, int]]) -> list[str]:
+def _family(name: str, meaning: str, samples: Sequence[tuple[str, int | float]]) -> list[str]:
     if not samples:
         return []
     return [
@@ -197,7 +222,8 @@ def write(text: str, path: str) -> None:
     try:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             os.fchmod(file.fileno(), 0o644)
             file.write(text)
         os.replace(temporary, path)

@@ -12,8 +12,9 @@ from zrep.core.errors import RefusedError, UnreachableError, ZrepError, one_line
 from zrep.core.quantities import duration
 from zrep.core.requests import Recall, Remember, RunHooks, Told
 from zrep.core.role import Role
+from zrep.ops.finding import roles_here
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
+from zrep.ops.session import Session
 from zrep.zfs.errors import PoolError
 
 _DAY = 86400
@@ -35,19 +36,28 @@ def suppress_repeats(session: Session, outcomes: Sequence[Outcome]) -> list[Outc
     subjects = {_subject(outcome) for outcome in outcomes} | {subject for subject in before if _is_peer(subject)}
     said = {subject: entry for subject, entry in before.items() if subject in subjects}
     troubled = any(outcome.error is not None and not outcome.skipped for outcome in outcomes)
-    roles = session.roles() if troubled else {}
+    roles = roles_here(session) if troubled and any(outcome.filesystem for outcome in outcomes) else {}
     found = [_judge(session, outcome, said, _patience(session, outcome, roles)) for outcome in outcomes]
     if any(outcome.error is None and not outcome.skipped for outcome in outcomes):
         for subject in [subject for subject in said if _is_peer(subject) and subject not in map(_subject, outcomes)]:
             _is_over(session, subject.removeprefix(_PEER), said.pop(subject))
+    # What was said of a replica here, and is not found any more: whoever drives it has come by.
+    vanished = {subject: entry for subject, entry in before.items() if subject not in subjects}
+    for name in roles_here(session).keys() & vanished.keys() if vanished else ():
+        _is_over(session, name, vanished[name])
     if said != before:
         session.local.ask(Remember({key: {"said": said}}))
     return found
 
 
 def _subject(outcome: Outcome) -> str:
-    """What an outcome is news of: its filesystem, or for all of a peer that is down at once, that peer."""
-    if isinstance(outcome.error, (UnreachableError, PoolError)) and not outcome.skipped:
+    """What an outcome is news of: its filesystem, or for all of a peer that is down at once, that peer; so is what kept
+    a whole run from beginning. What keeps nothing else from being done is news of its own: that all else went well does
+    not end it."""
+    if outcome.harmless and outcome.error is not None and not outcome.about:
+        return f"{outcome.filesystem}: {outcome.error.what}"
+    of_many = isinstance(outcome.error, (UnreachableError, PoolError)) or not outcome.filesystem
+    if outcome.error is not None and of_many and not outcome.skipped:
         return _PEER + outcome.error.what
     return outcome.about or outcome.filesystem
 

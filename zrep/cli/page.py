@@ -46,7 +46,7 @@ def page(rows: Sequence[Row], style: Style, host: str, now: int) -> str:
     headings = [column.heading for column in style.columns]
     head = "".join(f"<th>{escape(heading)}</th>" for heading in [*headings, "LAG BEFORE"])
     body = "".join(_row(row, headings, cells, now) for row, cells in zip(rows, whole(rows, style, now), strict=True))
-    reasons = "".join(f'<li class="{_class(row)}">{escape(line)}</li>' for row in rows for line in explained([row]))
+    reasons = "".join(f'<li class="{_class(row)}">{escape(line)}</li>' for row, line in explained(rows))
     when = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(now))
     empty = "" if rows else "<p>No filesystem here is replicated by zrep.</p>"
     return (

@@ -13,31 +13,45 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from zrep.core.quantities import size
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress as Bars
-    from rich.progress import ProgressColumn, TaskID
+    from rich.progress import ProgressColumn, Task, TaskID
 
     from zrep.core.requests import Request
     from zrep.host.process import Progress
 
 # Seconds after which a person wants to know what is being waited for.
 _PATIENCE = 2.0
+# How often in a second the lines are drawn: more of it is felt on a small machine that is busy with the streams.
+_DRAWN = 4
 # Columns that the bar, bytes, rate and time need beside a stream's name, which has at least so many of its own.
 _BESIDE, _SHORTEST = 56, 16
 
 
 def columns() -> list[ProgressColumn]:
-    """What the line of a stream shows."""
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    """What the line of a stream shows; bytes as zfs and status write them."""
+    from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column
+    from rich.text import Text
+
+    class Amount(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            of = f"/{size(int(task.total))}" if task.total else ""
+            return Text(f"{size(int(task.completed))}{of}", style="progress.download")
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{size(int(task.speed))}/s" if task.speed else "", style="progress.data.speed")
 
     whole = Column(no_wrap=True)
     return [
         TextColumn("{task.description}", markup=False, table_column=whole),
         BarColumn(bar_width=20),
-        DownloadColumn(binary_units=True, table_column=whole),
-        TransferSpeedColumn(table_column=whole),
+        Amount(table_column=whole),
+        Rate(table_column=whole),
         TimeRemainingColumn(compact=True, table_column=whole),
     ]
 
@@ -74,8 +88,8 @@ class StreamLines:
             bars = self._shown()
             if stream not in self._lines:
                 self._lines[stream] = bars.add_task(named(stream, bars.console), total=None)
-            # The size is an estimate: a stream may turn out larger.
-            total = max(progress.total, progress.sent) or None
+            # The size is an estimate: a stream may turn out larger. Of one whose size is not known nothing is left.
+            total = max(progress.total, progress.sent) if progress.total else None
             bars.update(self._lines[stream], completed=progress.sent, total=total)
 
     @contextmanager
@@ -136,6 +150,7 @@ class StreamLines:
                 *columns(),
                 console=Console(stderr=True),
                 transient=True,
+                refresh_per_second=_DRAWN,
             )
             self._bars.start()
         return self._bars

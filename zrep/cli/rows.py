@@ -10,8 +10,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.cli.fields import USUAL, Field, chosen, field, ordered
+from zrep.cli.output import tell
 from zrep.core.errors import UsageError, printable, tagged
 from zrep.core.names import spoken
+from zrep.core.neighbours import some_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +25,11 @@ COLOURS = ("auto", "always", "never")
 _GAP = "  "
 # No name gets shorter than that, however narrow the terminal is.
 _SHORTEST = 12
+
+
+# What a table can do without where it is too wide else: LAG says what counts.
+_LEFT_OUT = ("UNSENT", "BEHIND")
+_USUAL = chosen(",".join(USUAL))
 
 
 class Style(Struct, frozen=True):
@@ -42,9 +49,9 @@ def style(columns: str, tabs: bool, exact: bool, ascending: str, descending: str
     if ascending and descending:
         raise UsageError("-s and -S go not together")
     if colour not in COLOURS:
-        raise UsageError(f"--color {colour}", advice=f"one of {', '.join(COLOURS)}")
+        raise UsageError(f"--color is {colour!r}", evidence=f"expected {', '.join(COLOURS)}")
     by = field(ascending or descending) if ascending or descending else None
-    names = chosen(columns) if columns else chosen(",".join(USUAL))
+    names = chosen(columns) if columns else _USUAL
     return Style(names, tabs, exact or tabs, by, bool(descending), colour)
 
 
@@ -65,39 +72,59 @@ def show(rows: Sequence[Row], style: Style, now: int) -> None:
     style = with_tags(rows, style)
     if sys.stdout.isatty() or style.colour == "always":
         _show_on_terminal(rows, style, now)
-    else:
-        for line in aligned([_headings(style), *whole(rows, style, now)]):
-            print(line)
-    for line in explained(rows):
+        return
+    for line in aligned([_headings(style), *whole(rows, style, now)]):
+        print(line)
+    for _, line in explained(rows):
         print(line)
 
 
-def explained(rows: Sequence[Row]) -> Iterator[str]:
-    """Below a table: why a state is what it is, and what to do."""
-    for row in rows:
-        advice = [f"next: {tagged(row.advice, spoken(row.tag))}"] if row.advice else []
-        if row.detail or advice:
-            yield printable(f"{row.name}: {row.state}: {'; '.join(filter(None, [row.detail, *advice]))}")
+def explained(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
+    """Below a table: why a state is what it is, and what to do, each with the first of its rows: all that wait for one
+    peer have one trouble."""
+    reasons = [_reason(row) for row in rows]
+    alike: dict[str, list[str]] = {}
+    for row, reason in zip(rows, reasons, strict=True):
+        alike.setdefault(reason, []).append(row.name)
+    for row, reason in zip(rows, reasons, strict=True):
+        if reason and (names := alike.pop(reason, None)):
+            yield row, printable(f"{some_names(names)}: {reason}")
         if row.left_out:
-            yield printable(tagged(row.left_out.line(row.name), spoken(row.tag)))
+            yield row, printable(tagged(row.left_out.line(row.name), spoken(row.tag)))
+
+
+def _reason(row: Row) -> str:
+    advice = f"next: {tagged(row.advice, spoken(row.tag))}" if row.advice else ""
+    said = "; ".join(filter(None, [row.detail, advice]))
+    return f"{row.state}: {said}" if said else ""
 
 
 def with_tags(rows: Sequence[Row], style: Style) -> Style:
     """The same style with a column for the tag, where nobody has chosen columns and more than one tag has rows."""
-    if style.columns != chosen(",".join(USUAL)) or len({row.tag for row in rows}) < 2:
+    if style.columns != _USUAL or len({row.tag for row in rows}) < 2:
         return style
     return replace(style, columns=(style.columns[0], field("tag"), *style.columns[1:]))
 
 
+def _is_usual(style: Style) -> bool:
+    """Whether its columns are those that nobody has chosen, with the tag or without."""
+    return tuple(column for column in style.columns if column.name != "tag") == _USUAL
+
+
 def whole(rows: Sequence[Row], style: Style, now: int) -> list[list[str]]:
-    """The cells of a table with nothing left out."""
-    return [[column.text(row, now, exact=style.exact) for column in style.columns] for row in rows]
+    """The cells of a table with nothing left out. The members of a tree stand below it, indented."""
+
+    def cell(row: Row, column: Field) -> str:
+        indent = _GAP if row.member and column.name == "name" else ""
+        return indent + column.text(row, now, exact=style.exact)
+
+    return [[cell(row, column) for column in style.columns] for row in rows]
 
 
 def fitting(rows: Sequence[Row], style: Style, now: int, width: int, dots: str) -> tuple[list[str], list[list[str]]]:
     """The headings and cells of a table at most width columns wide, as far as that can be. The peer's name is left
     out where it equals the name here, SENT where LAG says nearly the same; names lose their middle, dots in its
-    place."""
+    place; where they cannot lose more, what waits to be sent is left out. Who has chosen columns sees them all."""
     columns = style.columns
     cells = [
         [
@@ -106,13 +133,14 @@ def fitting(rows: Sequence[Row], style: Style, now: int, width: int, dots: str) 
         ]
         for row, line in zip(rows, whole(rows, style, now), strict=True)
     ]
-    headings = _headings(style)
-    named = {column.name: index for index, column in enumerate(columns)}
-    if _excess([headings, *cells], width) > 0 and {"sent", "lag"} <= set(named):
-        for line in [headings, *cells]:
-            del line[named["sent"]]
-        named = {heading.lower(): index for index, heading in enumerate(headings)}
-    names = [named[name] for name in ("name", "peer") if name in named]
+    table = [_headings(style), *cells]
+    for name in ("SENT", *_LEFT_OUT) if _is_usual(style) else ():
+        if _excess(_shortest(table, dots) if name in _LEFT_OUT else table, width) > 0:
+            index = table[0].index(name)
+            for line in table:
+                del line[index]
+    headings, cells = table[0], table[1:]
+    names = _names(headings)
     lengths = {index: max(len(line[index]) for line in cells) for index in names}
     # The widest column of names gives way, until the table fits or all names are as short as they may be.
     for _ in range(_excess([headings, *cells], width)):
@@ -123,6 +151,20 @@ def fitting(rows: Sequence[Row], style: Style, now: int, width: int, dots: str) 
         for index, length in lengths.items():
             line[index] = shortened(line[index], length, dots)
     return headings, cells
+
+
+def _names(headings: Sequence[str]) -> list[int]:
+    """Where the columns are that may be shortened."""
+    return [headings.index(name) for name in ("NAME", "PEER") if name in headings]
+
+
+def _shortest(table: Sequence[Sequence[str]], dots: str) -> list[list[str]]:
+    """A table, its headings first, with names as short as they may be."""
+    names = _names(table[0])
+    return [
+        [shortened(cell, _SHORTEST, dots) if index in names else cell for index, cell in enumerate(line)]
+        for line in table
+    ]
 
 
 def _without_name(row: Row, text: str) -> str:
@@ -168,6 +210,8 @@ def _show_on_terminal(rows: Sequence[Row], style: Style, now: int) -> None:
     )
     for line in on_terminal(rows, style, now, console):
         console.print(line, soft_wrap=True)
+    for _, reason in explained(rows):
+        tell(reason)
 
 
 def on_terminal(rows: Sequence[Row], style: Style, now: int, console: Console) -> Iterator[Text]:

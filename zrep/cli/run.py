@@ -22,7 +22,7 @@ MOST_JOBS = 8
 if TYPE_CHECKING:
     from zrep.core.settings import Settings
     from zrep.ops.outcome import Outcome
-    from zrep.ops.pairs import Session
+    from zrep.ops.session import Session
 
 
 def filesystems(words: Sequence[str]) -> list[str]:
@@ -79,8 +79,8 @@ def _patient(settings: Settings, after: str, names: Sequence[str]) -> Settings:
 
 
 def begin(settings: Settings, **options: Any) -> Session:
-    """A session for the pairs of a tag, that talks as its terminal lets it; options: see pairs.Options."""
-    from zrep.ops.pairs import Options, Session
+    """A session for the pairs of a tag, that talks as its terminal lets it; options: see session.Options."""
+    from zrep.ops.session import Options, Session
 
     lines = StreamLines() if sys.stderr.isatty() and not options.get("json") else None
     chosen = Options(tag=settings.tag, expire=settings.expire, **options)
@@ -90,15 +90,17 @@ def begin(settings: Settings, **options: Any) -> Session:
     if session.options.json:
         session.warn = session.warnings.append
         return session
+    from zrep.cli.output import tell
+
     if sys.stdout.isatty() or options.get("verbose"):
-        session.say = lambda text: print(printable(f"{would}{text}"), flush=True)
-    session.warn = lambda text: print(printable(f"zrep: {would}{text}"), file=sys.stderr, flush=True)
+        session.say = lambda text: tell(printable(f"{would}{text}"))
+    session.warn = lambda text: tell(printable(f"zrep: {would}{text}"), error=True)
     return session
 
 
 def silent(settings: Settings, may_be_empty: bool) -> Session:
     """A session that only looks, and says nothing by itself."""
-    from zrep.ops.pairs import Options, Session
+    from zrep.ops.session import Options, Session
 
     return Session(Options(tag=settings.tag, may_be_empty=may_be_empty), settings)
 
@@ -110,19 +112,28 @@ def run(
     only_changes: say nothing that an earlier run of cron has said."""
     if session.options.json:
         return _run_for_document(session, work, name)
-    from zrep.cli.news import suppress_repeats
     from zrep.cli.output import plan, report
 
     with closing(session):
         try:
-            outcomes = _outcomes(session, work, name)
-            if only_changes:
-                outcomes = suppress_repeats(session, outcomes)
+            outcomes = _news(session, work) if only_changes else _outcomes(session, work, name)
         finally:
             plan(session.lines)
     return report(
         outcomes, verbose=session.options.verbose, terminal=sys.stdout.isatty(), dry_run=session.options.dry_run
     )
+
+
+def _news(session: Session, work: Callable[[], Iterable[Outcome] | Outcome]) -> list[Outcome]:
+    """What became of each filesystem, or of a run that could not begin, without what an earlier one has said."""
+    from zrep.cli.news import suppress_repeats
+    from zrep.ops.outcome import Outcome
+
+    try:
+        found = _outcomes(session, work, "")
+    except ZrepError as error:
+        found = [Outcome("", error=error.tagged(spoken(session.tag)))]
+    return suppress_repeats(session, found)
 
 
 def _run_for_document(session: Session, work: Callable[[], Iterable[Outcome] | Outcome], name: str) -> int:
@@ -162,14 +173,17 @@ def closing(session: Session) -> Iterator[None]:
     """Give everything back in the end; an error leaves with advice for the tag of the session, and so does the end from
     outside, with how far it had come."""
     try:
-        yield
-    except KeyboardInterrupt:
+        try:
+            yield
+        finally:
+            try:
+                session.close()
+            finally:
+                silence(session)
+    except KeyboardInterrupt:  # also once more, while everything is given back
         raise session.interrupted() from None
     except ZrepError as error:
         raise error.tagged(spoken(session.tag)) from None
-    finally:
-        session.close()
-        silence(session)
 
 
 def silence(session: Session) -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from zrep.cli import rows
+from zrep.cli.output import give
 from zrep.cli.run import closing, silence
 from zrep.core.errors import UsageError, ZrepError, worst
 from zrep.core.names import spoken
 
 if TYPE_CHECKING:
     from zrep.cli.monitors import Limits
-    from zrep.ops.pairs import Session
+    from zrep.ops.session import Session
 
 
 class Form(Struct, frozen=True):
@@ -139,4 +140,4 @@ def _give(text: str, path: str) -> None:
     if path:
         write(text, path)
     else:
-        print(text, end="")
+        give(text)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from zrep.cli import rows
+from zrep.cli import output, rows
 from zrep.cli.settings import number
 from zrep.core.errors import UsageError, ZrepError
 from zrep.host.parallel import start
@@ -47,12 +47,15 @@ def interval(text: str) -> int:
 
 def watch(look: Callable[[], Look], stop: Callable[[], None], style: rows.Style, seconds: int) -> None:
     """Look again and again, so many seconds after each, until a key quits. look may take long: keys are heard
-    meanwhile, and stop ends it. UsageError where there is no terminal."""
+    meanwhile, and stop ends it. UsageError where there is no terminal to draw on."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--watch wants a terminal", advice="for a script: zrep status -H, or --json")
     from rich.console import Console
     from rich.live import Live
 
+    console = Console(highlight=False, no_color=True if style.colour == "never" else None)
+    if console.is_dumb_terminal:  # where Rich would draw nothing, ever
+        raise UsageError("--watch cannot draw on this terminal: TERM says 'dumb'", advice="zrep status")
     screen = _Screen(style, seconds)
     ended = threading.Event()
 
@@ -67,7 +70,6 @@ def watch(look: Callable[[], Look], stop: Callable[[], None], style: rows.Style,
             failed.append(error)
             ended.set()
 
-    console = Console(highlight=False, no_color=True if style.colour == "never" else None)
     with _keys() as pressed, Live(screen, console=console, screen=True, refresh_per_second=4):
         worker = start(looking)
         with suppress(KeyboardInterrupt):
@@ -102,7 +104,8 @@ class _Screen:
             yield Text(look.error.line(), style="red")
         elif look.at:
             yield from rows.on_terminal(look.rows, self._style, look.at, console)
-            yield from (Text(line) for line in rows.explained(look.rows))
+            for _, line in rows.explained(look.rows):
+                yield from map(Text, output.folded(line, console.width))
 
 
 @contextmanager

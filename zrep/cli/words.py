@@ -38,12 +38,14 @@ def meant(arguments: Sequence[str], first: int) -> list[str]:
         for other in words[first + 1 :]:
             name, at, snapshot = other.partition("@")
             if at and not other.startswith("-"):
+                from shlex import quote
+
                 raise UsageError(
                     "a replica is never rolled back to an older snapshot",
                     filesystem=name,
                     evidence=other,
-                    advice=f"to use that one, on the replica's host, with its name there: zfs clone DEST_FS@{snapshot} "
-                    f"DEST_FS_{snapshot}, or look below .zfs/snapshot/{snapshot}",
+                    advice=f"to use that one: zfs clone {quote(other)} {quote(f'{name}_{snapshot}')}, on the other "
+                    f"host by its name there, or look below .zfs/snapshot/{snapshot}",
                 )
     return words
 
@@ -67,7 +69,7 @@ def one_dataset(word: str) -> str:
     """The same for a command that takes one. UsageError for ``all``."""
     if word == "all":
         raise UsageError(
-            "'all' is for sync, expire and status; this command wants its filesystems named",
+            "this command knows no 'all', it wants its filesystems named",
             advice="zrep list -H -o name prints the names",
         )
     return dataset(word)

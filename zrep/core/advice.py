@@ -1,28 +1,35 @@
-"""The command lines of zrep that errors and verdicts name: for which host, and from which side of a pair."""
+"""The command lines that errors and verdicts name: for which host, and from which side of a pair."""
 
 from __future__ import annotations
 
-from shlex import join
+from shlex import join, quote
 
 from zrep.core.dataset import Member
 from zrep.core.role import Role
 
 
+def on(host: str, line: str) -> str:
+    """A command line, and where to run it: "" for here."""
+    return f"on {host}: {line}" if host else line
+
+
 def command(host: str, *words: str) -> str:
     """A command line of zrep. host: where to run it, "" for here."""
-    return f"{f'on {host}: ' if host else ''}zrep {join(words)}"
+    return on(host, f"zrep {join(words)}")
 
 
 def of_pair(name: str, role: Role, *words: str) -> str:
     """A command for the side that drives, seen from one with this role."""
-    return command("", *words, name) if role.drives else command(role.peer_host, *words, role.peer_fs)
+    own, other = role.roots or (name, role.peer_fs)
+    return command("", *words, own) if role.drives else command(role.peer_host, *words, other)
 
 
 def of_master(mine: Member, master: Member, *words: str) -> str:
     """A command for the master, or where the other side drives for that one, seen from mine."""
     if mine.role.driver:
         return of_pair(mine.name, mine.role, *words)
-    return command("" if master is mine else mine.role.peer_host, *words, master.name)
+    name = master.role.roots[0] if master.role.roots else master.name
+    return command("" if master is mine else mine.role.peer_host, *words, name)
 
 
 def of_half(host: str, role: Role, name: str, *words: str) -> str:
@@ -50,3 +57,8 @@ def init_again(host: str, role: Role, name: str, peer: str, target: str) -> str:
     if not role.only_dialled:
         return command(host, "init", name, peer, target)
     return command("" if host else role.dest_host, "init", "--pull", role.src_host, name, target)
+
+
+def aside(name: str) -> str:
+    """The command line that gives a dataset another name, where it keeps out what is to have its own."""
+    return f"zfs rename {quote(name)} {quote(f'{name}_aside')}"

@@ -3,17 +3,29 @@ Where it is not set the limit is two days, so that a pair which is synced daily 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 
 from msgspec.structs import replace
 
+from zrep.core.busy import BUSY_IS_NEWS, WHO_HAS_IT, Holder, whose
 from zrep.core.dataset import Member
 from zrep.core.errors import FailedError, worst
+from zrep.core.moving import Moving
 from zrep.core.pair_state import Diagnosis, State
 from zrep.core.quantities import duration, size
 from zrep.core.role import Role
 
 UNLESS_SET = 2 * 86400
+# So far two hosts' clocks may be apart before a moment that is still to come is taken for one of a clock that is wrong,
+# or was: by its word nothing would be late until then.
+AHEAD_SECONDS = 3600
+NOT_SYNCED = "not synced"
+"""The cause where nothing else is known of a late pair than that nobody syncs it; else it is the word of its state."""
+SENDING = "sending"
+"""The cause where a stream of it is under way, and moves: there is nothing to do but to wait."""
+# What nobody need look for while a stream moves: a peer that does not answer then has a full wire.
+_WAITS_FOR_IT = frozenset({State.OK, State.PEER_UNKNOWN})
 
 
 def longest_lag(*roles: Role) -> int:
@@ -23,39 +35,80 @@ def longest_lag(*roles: Role) -> int:
     return min(filter(None, said), default=0 if said else UNLESS_SET)
 
 
+def last_of(known: Sequence[int], now: int) -> int | None:
+    """The newest of some moments, seconds since 1970, that can be; None where there is none."""
+    return max((when for when in known if when <= now + AHEAD_SECONDS), default=None)
+
+
 def judge_age(
     found: Diagnosis,
     mine: Member,
     theirs: Member | None,
     *,
-    synced: int | None,
+    known: Sequence[int],
     paused: int | None,
     behind: int | None,
     now: int,
+    moving: Moving | None = None,
+    holder: Holder | None = None,
 ) -> Diagnosis:
     """A pair whose replica is older than it may be is late, whatever else it is that a person need not decide; any
-    other is what was found. theirs: None where it is not known. synced: when both sides were last known to be equal,
-    paused: when a pause began, both in seconds since 1970; behind: bytes written since; None: not known."""
+    other is what was found. theirs: None where it is not known. known: moments at which both sides are said to have
+    been equal, paused: when a pause began, all in seconds since 1970; behind: bytes written since; None: not known.
+    moving: the stream of it that is under way, holder: who has its lock here; None: none, nobody as far as is known."""
     roles = [mine.role, *([theirs.role] if theirs else [])]
     limit, said = longest_lag(*roles), any(role.max_lag for role in roles)
     if not limit or found.state is State.SPLIT_COPY or worst((found.code, FailedError.exit_code)) == found.code:
         return found
+    synced = last_of(known, now)
     if found.state is State.PAUSED:
-        if now - paused <= limit if paused is not None else not said:
+        if _is_young(paused, now, limit) if paused is not None else not said:
             return found
-        age = "for a time that is not known" if paused is None else f"for {duration(now - paused)}"
+        dated = paused is not None and last_of([paused], now) is not None
+        age = f"for {duration(now - paused)}" if paused is not None and dated else "for a time that is not known"
         what, why, advice = f"it is paused {age}", found.evidence, _on(mine, "unpause", here=bool(mine.role.paused))
-    elif now - synced <= limit if synced is not None else not said:
+    elif _is_young(synced, now, limit) if synced is not None else not (said or known):
         return found
     else:
-        age = "is not known to have been synced" if synced is None else f"was not synced for {duration(now - synced)}"
-        what, why = f"it {age}", _reason(found, behind, mine.role)
-        advice = found.advice or _on(mine, "sync", here=mine.role.drives)
+        ahead = f": what says so is dated {duration(min(known) - now)} in the future" if known else ""
+        never = f"is not known to have been synced{ahead}"
+        age = never if synced is None else f"was not synced for {duration(now - synced)}"
+        what, why = f"it {age}", _reason(found, behind, mine.role, moving, holder)
+        advice = found.advice or _next(mine, now - (synced or 0), moving, holder)
     longer = (
         f"its --max-lag of {duration(limit)}" if said else f"{duration(limit)} (changeconfig --max-lag: another time)"
     )
     evidence = f"{what}, longer than {longer}{f': {why}' if why else ''}"
-    return replace(found, state=State.LATE, what="the replica is too old", evidence=evidence, advice=advice, unasked=0)
+    return replace(
+        found,
+        state=State.LATE,
+        what="the replica is too old",
+        evidence=evidence,
+        advice=advice,
+        cause=_cause(found.state, moving, holder, now),
+    )
+
+
+def _is_young(when: int, now: int, limit: int) -> bool:
+    """Whether what began then may still last; of what is dated far ahead nobody knows when it began."""
+    return when <= now + AHEAD_SECONDS and now - when <= limit
+
+
+def _cause(state: State, moving: Moving | None, holder: Holder | None, now: int) -> str:
+    if moving and state in _WAITS_FOR_IT and not moving.still(now):
+        return SENDING
+    if state is State.OK:
+        return State.BUSY.word if moving or holder else NOT_SYNCED
+    return state.word
+
+
+def _next(mine: Member, age: int, moving: Moving | None, holder: Holder | None) -> str:
+    """What to do about one that was not synced for so many seconds: nothing, where somebody is at it."""
+    if moving:
+        return ""
+    if holder:
+        return WHO_HAS_IT if age > BUSY_IS_NEWS else ""
+    return _on(mine, "sync", here=mine.role.drives)
 
 
 def _on(mine: Member, command: str, *, here: bool) -> str:
@@ -64,9 +117,13 @@ def _on(mine: Member, command: str, *, here: bool) -> str:
     return f"zrep {command} {quote(mine.name)}" if here else there
 
 
-def _reason(found: Diagnosis, behind: int | None, role: Role) -> str:
-    """What is known of why it was not synced. role: of the half here."""
+def _reason(found: Diagnosis, behind: int | None, role: Role, moving: Moving | None, holder: Holder | None) -> str:
+    """What is known of why it was not synced. role: of the half here; moving, holder: as of judge_age."""
     if found.state is not State.OK:
         return f"{found.state.word}: {found.evidence or found.what}"
     written = "" if behind is None else f"{size(behind)} written since; " if behind else "nothing was written since; "
+    if moving:
+        return f"{written}a stream is on its way"
+    if holder:
+        return f"{written}{whose(holder)}"
     return f"{written}does cron on {role.own_host if role.drives else role.peer_host} run zrep sync all?"

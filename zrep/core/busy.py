@@ -19,6 +19,10 @@ def whose(holder: Holder | None) -> str:
     return f"a zrep of the tag {holder[0]} is working on it, process {holder[1]}"
 
 
+# Where nothing was synced for that long.
+WHO_HAS_IT = "nothing, if a long stream is under way; who has the lock: fuser -v /var/run/zrep/*.lock"
+
+
 def long_busy(age: int | None, holder: Holder | None) -> Diagnosis | None:
     """The state of a filesystem that somebody has locked and that was last synced so many seconds ago (None: never, as
     far as is known); None: that is no news."""
@@ -29,5 +33,5 @@ def long_busy(age: int | None, holder: Holder | None) -> Diagnosis | None:
         State.BUSY,
         f"busy, and not synced for more than {duration(BUSY_IS_NEWS)}",
         f"{whose(holder)}; {synced}",
-        "nothing, if a long stream is under way; who has the lock: fuser -v /var/run/zrep/*.lock",
+        WHO_HAS_IT,
     )

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core import shape
-from zrep.core.names import MADE, SENT, is_of_a_tag, sequence_of
+from zrep.core.names import FOLLOWED, MADE, SENT, is_of_a_tag, sequence_of
 from zrep.core.place import NOWHERE, PLACES
 from zrep.core.quantities import floor_bytes, whole_number
 from zrep.core.role import HERE, PEER, UNKNOWN, Intent, Role
@@ -118,6 +118,11 @@ class Member(Struct, frozen=True):
         return value is not None and value.value == "on" and value.source != "temporary"
 
     @property
+    def may_be_written(self) -> bool:
+        """Whether one that has been received can be written to: a replica cannot, until it is promoted."""
+        return not (self.readonly or self.arriving)
+
+    @property
     def mounted(self) -> bool:
         return self.get("mounted") == "yes"
 
@@ -206,6 +211,18 @@ class Member(Struct, frozen=True):
         written only after the pool's transaction group has closed: an intent log may hold more."""
         return self.number("written") + sum(snapshot.written for snapshot in self.after(base))
 
+    @property
+    def marked(self) -> tuple[Snapshot, ...]:
+        """The snapshots that are marked as known to be on both sides, whoever made them, oldest first: the base that a
+        replica was adopted at is another program's."""
+        return tuple(snapshot for snapshot in self.snapshots if snapshot.sent is not None)
+
+    def received(self, tag: str) -> tuple[Snapshot, ...]:
+        """The snapshots of a replica that are known to have come from its master, whoever made them, oldest first: what
+        is marked so, else what a run that was cut has held before it marked it, else zrep's own."""
+        held = tuple(snapshot for snapshot in self.snapshots if tag in snapshot.holds)
+        return self.marked or held or self.ours(tag)
+
     def ours(self, tag: str, known: Collection[str] = ()) -> tuple[Snapshot, ...]:
         """zrep's own snapshots, oldest first. known: guids of those that are its own on the other side. An
         administrator's may be called alike: a name alone says nothing.
@@ -246,6 +263,10 @@ UNSET = Value("-", "-")
 _NOT_OF_THE_SHELL = ("epoch", "gen", "parent", "inprogress", "flags", "outfilter", "infilter", "split", "canmount")
 
 
+# What it can be that is set back when a side is promoted: anything else ZFS would refuse once the role has moved.
+_CANMOUNT = re.compile(r"on|off|noauto")
+
+_PROPS = re.compile(r"[a-z_]+(?:=[A-Za-z0-9.-]+)?(?:,[a-z_]+(?:=[A-Za-z0-9.-]+)?)*")
 _FORMS: dict[str, Callable[[str], object]] = {
     "master": re.compile(r"yes|no").fullmatch,
     "epoch": lambda text: whole_number(text) is not None,
@@ -253,7 +274,9 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "lease": lambda text: whole_number(text) is not None,
     "minfree": lambda text: floor_bytes(text, 0) is not None,
     "flags": re.compile(r"(?: *--?[A-Za-z][A-Za-z-]*)* *").fullmatch,
-    "props": re.compile(r"[a-z_]+(?:=[A-Za-z0-9.-]+)?(?:,[a-z_]+(?:=[A-Za-z0-9.-]+)?)*").fullmatch,
+    "props": lambda text: (
+        _PROPS.fullmatch(text) and {word.partition("=")[0] for word in text.split(",")} <= {*FOLLOWED}
+    ),
     "maxlag": lambda text: whole_number(text) is not None,
     "after": lambda text: whole_number(text) is not None,
     "keep": parse_schedule,
@@ -265,6 +288,8 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "allsnaps": re.compile(r"on|off").fullmatch,
     "gone": lambda text: whole_number(text) is not None,
     "places": PLACES.fullmatch,
+    "canmount": _CANMOUNT.fullmatch,
+    "frozen": re.compile(r"on").fullmatch,
     "driver": re.compile(f"{HERE}|{PEER}").fullmatch,
     "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
 }
@@ -316,7 +341,8 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         flags=properties[f"{tag}:flags"].value if local("flags") else None,
         props=local("props"),
         split=local("split"),
-        canmount=local("canmount"),
+        canmount=local("canmount") if _CANMOUNT.fullmatch(local("canmount")) else "",
+        frozen=local("frozen") == "on",
         alone=local("alone") == "yes",
         lease=whole_number(local("lease")) or 0,
         minfree=local("minfree"),
@@ -329,9 +355,7 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         compress=shape.compressor(local("compress")) or "",
         bwlimit=shape.rate(local("bwlimit")) or 0,
         lock_pid=local("lock-pid"),
-        unreadable=", ".join(
-            f"{tag}:{name} is {own(name)!r}" for name, form in _FORMS.items() if own(name) and not form(own(name))
-        ),
+        unreadable=", ".join(f"{tag}:{name} is {own(name)!r}" for name in _unreadable(own)),
         partially_applied=any(own(name) != value for name, value in recorded.items()),
         recursive=local("recursive") == "on",
         all_snapshots=local("allsnaps") == "on",
@@ -341,6 +365,19 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         gone=whole_number(local("gone")),
         driver=local("driver"),
     )
+
+
+def _unreadable(own: Callable[[str], str]) -> Iterator[str]:
+    """The properties whose values zrep never writes, by short name; of a dataset in a pair the mark of a split copy,
+    which is in none, and which of both it is where that is not said. own: the local value of each, "" for none."""
+    for name, form in _FORMS.items():
+        if own(name) and not form(own(name)):
+            yield name
+    paired = all(own(name) for name in ("src-host", "src-fs", "dest-host", "dest-fs"))
+    if own("split") and paired and not own("inprogress"):
+        yield "split"
+    if own("gen") and paired and not own("master") and not own("inprogress"):
+        yield "master"
 
 
 def build_member(tag: str, name: str, properties: Mapping[str, Value], snapshots: Sequence[Snapshot]) -> Member:

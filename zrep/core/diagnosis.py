@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from shlex import quote
 
 from zrep.core.advice import command, init_again, of_half, of_pair, rejoin_again
+from zrep.core.by_hand import demoted, generation_lost, its_own_peer
 from zrep.core.dataset import Member
 from zrep.core.diagnosis_data import diagnose_data
 from zrep.core.errors import ZrepError
+from zrep.core.pair import newest_common
 from zrep.core.pair_state import Action, Diagnosis, State
 from zrep.core.place import differs, own_and_peer
 from zrep.core.relation import Adoptable, Interrupted, Linked, PeerStale, Relation, SplitBrain, Stale, relate
@@ -40,18 +42,20 @@ def diagnose(
     *,
     elsewhere: Mapping[str, Role] | None = None,
     shell: str = "",
+    moving: bool = False,
 ) -> Diagnosis:
     """Judge a pair of a tag as read on both sides, seen from mine. theirs: what kept the peer from being asked, or None
     when it says that there is no such dataset.
 
-    elsewhere: the roles of all datasets on the peer, to be given where without them the state is in ELSEWHERE;
-    shell: evidence that a living shell zrep works on one of the two.
+    elsewhere: the roles of all datasets on the peer, to be given where without them the state is in ELSEWHERE, or where
+    it says that there is no such pool; shell: evidence that a living shell zrep works on one of the two; moving: that
+    bytes of a stream of it move, which only goes between the two halves of a pair, and only while there is a peer.
     """
-    found = _diagnose_roles(mine, theirs, elsewhere=elsewhere, shell=shell)
+    found = _diagnose_roles(tag, mine, theirs, elsewhere=elsewhere, shell=shell, moving=moving)
     goes_on = found.state.action in (Action.PROCEED, Action.REPAIR) and found.state is not State.PAUSED
     if isinstance(theirs, Member) and goes_on:
-        unmounted = _unmounted(mine, theirs) if found.state is State.OK else None
-        return diagnose_data(tag, mine, theirs) or unmounted or found
+        unwell = (_unmounted(mine, theirs) or _writable(mine, theirs)) if found.state is State.OK else None
+        return diagnose_data(tag, mine, theirs) or unwell or found
     return found
 
 
@@ -71,31 +75,56 @@ def _unmounted(mine: Member, theirs: Member) -> Diagnosis | None:
     )
 
 
+def _writable(mine: Member, theirs: Member) -> Diagnosis | None:
+    """A replica that anybody may write to: the next stream would not be received on top of that."""
+    replica, host = (theirs, mine.role.peer_host) if mine.role.master else (mine, "")
+    if not replica.may_be_written:
+        return None
+    return Diagnosis(
+        State.WRITABLE,
+        f"the replica {replica.name}{f' on {host}' if host else ''} can be written to",
+        f"readonly of {replica.name} {f'on {host}' if host else 'here'} is not on: what is written to it keeps the "
+        "next stream out",
+        of_pair(mine.name, mine.role, "sync"),
+    )
+
+
 def _diagnose_roles(
+    tag: str,
     mine: Member,
     theirs: Member | ZrepError | None,
     *,
     elsewhere: Mapping[str, Role] | None = None,
     shell: str = "",
+    moving: bool = False,
 ) -> Diagnosis:
     """The same without a look at the data: what decides whether two sides may work together at all."""
     own = diagnose_alone(mine.name, mine.role)
+    # A role that was changed by hand looks like one that was renamed; nothing else that is decided is that.
+    by_hand = own.state is State.RENAMED or own.state not in _DECIDED
+    if by_hand and isinstance(theirs, Member) and (itself := its_own_peer(tag, mine, theirs)):
+        return _elsewhere(mine, elsewhere or {}) or itself
     if isinstance(theirs, ZrepError) and own.state is State.INIT_UNFINISHED:
-        return _unknown(own, mine.role, theirs)  # to go on with it needs the peer
+        return _unknown(own, mine.role, theirs, moving)  # to go on with it needs the peer
     if own.state in _DECIDED:
         return own
     if moved := misplaced(mine):
         return moved
     if isinstance(theirs, ZrepError):
-        return _unknown(own, mine.role, theirs)
+        return _elsewhere(mine, elsewhere or {}) or _unknown(own, mine.role, theirs, moving)
     if theirs is None:
         return _elsewhere(mine, elsewhere or {}) or _missing(mine)
-    other = _decided(theirs.name, theirs.role, mine.role.peer_host, mine.name) or met_elsewhere(mine, theirs)
+    other = (
+        demoted(tag, mine, theirs)
+        or _decided(theirs.name, theirs.role, mine.role.peer_host, mine.name)
+        or met_elsewhere(mine, theirs)
+    )
     if other is not None:
         return other
     if shell:
         return Diagnosis(State.BUSY, "the shell zrep is working on it", shell)
-    return _tie(mine, theirs.name, theirs.role) or _related(mine, theirs, elsewhere or {})
+    tied = _tie(mine, theirs.name, theirs.role) or generation_lost(tag, mine, theirs)
+    return tied or _related(mine, theirs, elsewhere or {})
 
 
 # --- one side ---
@@ -114,8 +143,6 @@ def _decided(name: str, role: Role, host: str, own: str = "") -> Diagnosis | Non
             "it was cut on the way",
             rejoin_again(host, role, rejoining, own),
         )
-    if role.split:
-        return Diagnosis(State.SPLIT_COPY, "this is a split copy kept by rejoin, not part of a pair", role.split)
     if role.unreadable:
         return Diagnosis(
             State.UNREADABLE,
@@ -123,19 +150,21 @@ def _decided(name: str, role: Role, host: str, own: str = "") -> Diagnosis | Non
             role.unreadable,
             f"update zrep on both hosts, or set right what was changed by hand: {command(host, 'list', '-v', name)}",
         )
+    if role.split:
+        return Diagnosis(State.SPLIT_COPY, "this is a split copy kept by rejoin, not part of a pair", role.split)
     beginning = role.intent is not None and role.intent.operation == "init"
     # An init is recorded at the source, whatever of the role has landed there.
     own, peer = (
         (role.src_fs, (role.dest_host, role.dest_fs)) if beginning else (role.own_fs, (role.peer_host, role.peer_fs))
     )
     if role.paired and own != name:
-        return Diagnosis(
-            State.RENAMED,
-            f"{name}{where} was renamed",
-            f"its pair knows it as {own}",
-            command(host, "changeconfig", name)
-            + ("" if host else f", then {command(role.peer_host, 'changeconfig', role.peer_fs, role.own_host, name)}"),
-        )
+        tie = command(host, "changeconfig", name)
+        if not host:
+            tie += f", then {command(role.peer_host, 'changeconfig', role.peer_fs, role.own_host, name)}"
+        if peer[1] == name:  # its links call it the other half: so does a role that was changed by hand
+            look = command(role.own_host, "status", own)
+            tie = f"if it was renamed: {tie}; if its master property was changed by hand, {look} says so"
+        return Diagnosis(State.RENAMED, f"{name}{where} was renamed", f"its pair knows it as {own}", tie)
     if beginning:
         return Diagnosis(
             State.INIT_UNFINISHED,
@@ -163,10 +192,10 @@ def _by_its_intent(name: str, role: Role) -> Diagnosis:
     return Diagnosis(State.PAUSED, "it is paused", role.paused) if role.paused else Diagnosis(State.OK)
 
 
-def _unknown(own: Diagnosis, role: Role, error: ZrepError) -> Diagnosis:
-    """The peer could not be asked: what this side knows of itself, where that is something. Only a side that was
-    promoted alone can be finished without it."""
-    state = State.PEER_UNKNOWN if own.state.action is Action.PROCEED else own.state
+def _unknown(own: Diagnosis, role: Role, error: ZrepError, moving: bool) -> Diagnosis:
+    """The peer could not be asked: what this side knows of itself, where that is something, or where a stream moves.
+    Only a side that was promoted alone can be finished without it."""
+    state = State.PEER_UNKNOWN if own.state.action is Action.PROCEED and not moving else own.state
     return Diagnosis(state, error.what, error.line(), own.advice if role.alone else "", error.exit_code)
 
 
@@ -222,8 +251,13 @@ def _missing(mine: Member) -> Diagnosis:
         State.PEER_MISSING,
         f"{role.peer_fs} does not exist on {role.peer_host}",
         "the peer's ZFS says so",
-        f"if it is lost for good: {command('', 'clear', mine.name)}, then zrep init again",
+        f"{_going_on(mine)}if it is lost for good: {command('', 'clear', mine.name)}, then zrep init again",
     )
+
+
+def _going_on(mine: Member) -> str:
+    """What makes a replica whose master is gone the master, as the beginning of an advice; "" where it is none."""
+    return "" if mine.role.master else f"to go on with what is here: {command('', 'takeover', '-L', mine.name)}; "
 
 
 def _elsewhere(mine: Member, roles: Mapping[str, Role]) -> Diagnosis | None:
@@ -278,6 +312,10 @@ def _related(mine: Member, theirs: Member, elsewhere: Mapping[str, Role]) -> Dia
     match relation:
         case Linked() | Adoptable():
             return _linked(mine, theirs, repair)
+        case Stale() if not theirs.role.master:
+            return _no_newest_master(mine, theirs, relation, theirs)
+        case PeerStale() if not mine.role.master:
+            return _no_newest_master(mine, theirs, relation, mine)
         case Stale():
             state = State.STALE_MASTER if mine.role.master else State.STALE
             what, advice = f"the master role has moved to {other} on {host}", command("", "rejoin", name)
@@ -287,20 +325,33 @@ def _related(mine: Member, theirs: Member, elsewhere: Mapping[str, Role]) -> Dia
         case SplitBrain():
             state, what, advice = State.SPLIT_BRAIN, "split brain: both sides were made master", _give_up(mine, theirs)
         case Interrupted():
-            state, what, advice = State.NO_MASTER, "neither side is master", _promote(mine)
+            state, what, advice = State.NO_MASTER, "neither side is master", _promote(mine, theirs)
         case _:
             return _elsewhere(mine, elsewhere) or _unrelated(mine, theirs, relation)
     return Diagnosis(state, what, relation.evidence(), advice)
 
 
 def _unrelated(mine: Member, theirs: Member, relation: Relation) -> Diagnosis:
-    host = mine.role.peer_host
+    host, adopting = mine.role.peer_host, _adopting(mine, theirs)
+    going_on = _going_on(mine) if not theirs.role.paired and newest_common(mine, theirs) is None else ""
     return Diagnosis(
         State.UNRELATED,
         f"{theirs.name} on {host} is not the other half of this pair",
         relation.evidence(),
-        f"to start over: {command('', 'clear', mine.name)}, then zrep init to a new target",
+        f"{f'if it is, and has lost its properties: {adopting}; ' if adopting else ''}"
+        f"{going_on}to start over: {command('', 'clear', mine.name)}, then zrep init to a new target",
     )
+
+
+def _adopting(mine: Member, theirs: Member) -> str:
+    """The command that makes a pair again of two sides one of which has nothing of its role left, without sending
+    anything again; "" where the other one is something else, or that cannot be done."""
+    role = mine.role
+    if theirs.role.paired or role.recursive or role.driver or newest_common(mine, theirs) is None:
+        return ""
+    if role.master:
+        return command("", "init", "--adopt", mine.name, role.peer_host, theirs.name)
+    return command(role.peer_host, "init", "--adopt", theirs.name, role.own_host, mine.name)
 
 
 def _linked(mine: Member, theirs: Member, repair: Repair | None) -> Diagnosis:
@@ -331,11 +382,42 @@ def _give_up(mine: Member, theirs: Member) -> str:
         *([of_half(host, theirs.role, theirs.name, "rejoin", "-f")] if mine.role.master else []),
     ]
     if not ways:
-        return _promote(mine)
+        return _promote(mine, theirs)
     return f"decide which side to give up (its data stays in a split copy): {', or '.join(ways)}"
 
 
-def _promote(mine: Member) -> str:
-    """Without a master, the one that its links call the replica can become it; what the other has alone stays in a
-    split copy when that rejoins."""
+def _no_newest_master(mine: Member, theirs: Member, relation: Relation, newer: Member) -> Diagnosis:
+    """A side went back to what it was before its role moved, as a pool that is rewound to a checkpoint or restored: the
+    other one has a newer role, and is replica by that. Nobody can follow it before it is the master.
+
+    newer: that one. A side that says it is the master still would take writes beside it until it is told."""
+    older = mine if newer is theirs else theirs
+    state = State.NO_MASTER
+    if older.role.master:
+        state = State.STALE_MASTER if older is mine else State.PEER_STALE
+    host = mine.role.peer_host
+    insist = ("-f",) if older.role.master else ()
+    at_newer, at_older = (host, "") if newer is theirs else ("", host)
+    return Diagnosis(
+        state,
+        f"{newer.name}{f' on {at_newer}' if at_newer else ''} has the newer role, and is no master; "
+        f"{older.name}{f' on {at_older}' if at_older else ''} was set back to an older one",
+        relation.evidence(),
+        f"{command(at_newer, 'takeover', '-L', *insist, newer.name)}, then "
+        f"{'' if at_older else 'here: '}{command(at_older, 'rejoin', older.name)}",
+    )
+
+
+def _promote(mine: Member, theirs: Member) -> str:
+    """Without a master either side can become it: the one that has what the other lacks. What the other one has alone
+    stays in a split copy when that rejoins."""
+    if _more(theirs, mine) > _more(mine, theirs):
+        return command(mine.role.peer_host, "takeover", "-L", theirs.name)
     return command("", "takeover", "-L", mine.name)
+
+
+def _more(one: Member, other: Member) -> tuple[bool, int]:
+    """Whether one side has anything that the other has not, and when its newest snapshot was made."""
+    base = newest_common(one, other)
+    later = one.after(base) if base else one.snapshots
+    return bool(later), max((snapshot.creation for snapshot in later), default=0)

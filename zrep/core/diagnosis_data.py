@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from shlex import join, quote
 
 from zrep.core import shape
-from zrep.core.advice import of_master
+from zrep.core.advice import aside, command, of_master, on
 from zrep.core.dataset import Member, Snapshot
+from zrep.core.long_names import diagnose_names
 from zrep.core.pair import End, newest_base, newest_common
 from zrep.core.pair_state import Diagnosis, State
 from zrep.core.quantities import size
@@ -23,31 +24,27 @@ def diagnose_data(tag: str, mine: Member, theirs: Member) -> Diagnosis | None:
     """Judge whether a stream can go from the master to the replica: there is a base, and the replica is as it was
     received, or has still to be received for the first time. None: it can."""
     master, replica = _by_role(mine, theirs)
-    if barred := diagnose_filters(master.role, mine.filters, theirs.filters, mine.role.peer_host):
+    if barred := _diagnose_passing(mine, theirs, master):
         return barred
-    where = ("here", f"on {mine.role.peer_host}")
-    if lacking := diagnose_programs(master, replica, *(where if master is mine else where[::-1])):
-        return lacking
+    if replica.role.taken:
+        return _place_taken(mine, master, replica)
+    if long := diagnose_names(tag, mine, master, replica):
+        return long
     if replica.arriving:
         return None
     base = newest_base(master, replica)
     if base is None:
         if master.role.within:
             return _taken(mine, master, replica)
-        return Diagnosis(
-            State.NO_COMMON_SNAPSHOT,
-            "the two sides have no common snapshot",
-            f"{len(mine.snapshots)} snapshots here, {len(theirs.snapshots)} there, and no bookmark of the master is of "
-            "one of the replica: its base was destroyed, and what zrep keeps of that too",
-            f"{of_master(mine, master, 'clear')}, then zrep init to a new target",
-        )
+        return _nothing_common(mine, theirs, master)
     own = replica.by_guid(base.guid)
     assert own is not None
     later, written = replica.after(own), replica.written_since(own)
     if written == replica.number("written") > 0 and replica.only_quotas:
         return _quotas_set(mine, theirs, base)
-    if written and not replica.number("written") and all(_was_base(tag, s) for s in later if s.written):
-        return _base_destroyed(mine, theirs, base, later)
+    came = [snapshot for snapshot in later if snapshot.written]
+    if came and not replica.number("written") and all(snapshot.sent is not None for snapshot in came):
+        return _base_destroyed(mine, theirs, base, came[-1])
     if written:
         return modified(mine, theirs, f"{size(written)} written there since @{base.name}")
     if replica.key_missing and not master.sent_raw:
@@ -55,6 +52,24 @@ def diagnose_data(tag: str, mine: Member, theirs: Member) -> Diagnosis | None:
     left = replica.left_over(tag, own)
     obstacles = [snapshot for snapshot in later if snapshot not in left]
     return _in_the_way(mine, theirs, base, obstacles) if obstacles and master.sent_raw else None
+
+
+def _nothing_common(mine: Member, theirs: Member, master: Member) -> Diagnosis:
+    """There is no base: it was destroyed, or it is the snapshot of a clone that was promoted over the master."""
+    why = "its base was destroyed, and what zrep keeps of that too"
+    advice = f"{of_master(mine, master, 'clear')}, then zrep init to a new target"
+    if master.get("origin") != "-":
+        clone = master.get("origin").partition("@")[0]
+        why += f"; or {clone} has it, which {master.name} is a clone of since that was promoted"
+        back = on("" if master is mine else mine.role.peer_host, f"zfs promote {quote(master.name)}")
+        advice = f"if {clone} was promoted, to take its snapshots back: {back}; else {advice}"
+    return Diagnosis(
+        State.NO_COMMON_SNAPSHOT,
+        "the two sides have no common snapshot",
+        f"{len(mine.snapshots)} snapshots here, {len(theirs.snapshots)} there, and no bookmark of the master is of "
+        f"one of the replica: {why}",
+        advice,
+    )
 
 
 def _key_away(mine: Member, theirs: Member) -> Diagnosis:
@@ -67,6 +82,22 @@ def _key_away(mine: Member, theirs: Member) -> Diagnosis:
         "its streams are not raw: they are encrypted as they arrive",
         f"{f'on {host}: ' if host else ''}{replica.load_key}",
     )
+
+
+def diagnose_turned(mine: Member, theirs: Member) -> Diagnosis | None:
+    """Judge whether the streams of a replica could go to its master, once it is the master: each side has been told for
+    itself what they pass through. None: they could."""
+    return _diagnose_passing(mine, theirs, _by_role(mine, theirs)[1])
+
+
+def _diagnose_passing(mine: Member, theirs: Member, sender: Member) -> Diagnosis | None:
+    """Judge what the streams of one of two sides pass through."""
+    if barred := diagnose_filters(sender.role, mine.filters, theirs.filters, mine.role.peer_host):
+        return barred
+    where = ("here", f"on {mine.role.peer_host}")
+    if sender is mine:
+        return diagnose_programs(mine, theirs, *where)
+    return diagnose_programs(theirs, mine, *where[::-1])
 
 
 def diagnose_filters(role: Role, here: Sequence[str], there: Sequence[str], host: str) -> Diagnosis | None:
@@ -110,20 +141,23 @@ def _allowing(where: str, filters: Sequence[str]) -> str:
     return f"{where}: mkdir -p /etc/zrep; printf '%s\\n' {join(filters)} >> {FILTERS_FILE}"
 
 
-def _was_base(tag: str, snapshot: Snapshot) -> bool:
-    """Whether a snapshot of the replica is one that was known to be on both sides."""
-    return snapshot.own(tag) and snapshot.sent is not None
-
-
-def _base_destroyed(mine: Member, theirs: Member, base: Snapshot, later: Sequence[Snapshot]) -> Diagnosis:
-    """What the replica has received since is nowhere on the master, neither as snapshots nor as bookmarks: nobody wrote
-    to the replica."""
+def _base_destroyed(mine: Member, theirs: Member, base: Snapshot, gone: Snapshot) -> Diagnosis:
+    """What the replica has received since, gone as the last of it, is nowhere on the master, neither as snapshots nor
+    as bookmarks: nobody wrote to the replica. Where the master was rolled back, or its pool was, the replica alone has
+    that."""
     master, replica = _by_role(mine, theirs)
+    own, other = replica.role.roots or (replica.name, replica.role.peer_fs)
+    at_replica, at_master = ("", mine.role.peer_host) if replica is mine else (mine.role.peer_host, "")
+    keep = (
+        f"{command(at_replica, 'takeover', '-L', '-f', own)}, then "
+        f"{'' if at_master else 'here: '}{command(at_master, 'rejoin', other)}"
+    )
     return Diagnosis(
         State.REPLICA_MODIFIED,
-        f"the base @{later[-1].name} was destroyed on the master, and its bookmark too",
+        f"the base @{gone.name} was destroyed on the master, and its bookmark too",
         f"the newest that both have is @{base.name}; {replica.name} has what came since",
-        f"to go on from @{base.name}, without that: {of_master(mine, master, 'sync', '-f')}",
+        f"to go on from @{base.name}, without that: {of_master(mine, master, 'sync', '-f')}, "
+        f"or where the master was set back, to keep that: {keep}",
     )
 
 
@@ -142,8 +176,8 @@ def _quotas_set(mine: Member, theirs: Member, base: Snapshot) -> Diagnosis:
 
 
 def _in_the_way(mine: Member, theirs: Member, base: Snapshot, later: Sequence[Snapshot]) -> Diagnosis:
-    """Onto an encrypted dataset a raw stream goes only where the base is the newest snapshot. later: those that are no
-    business of zrep's."""
+    """Onto an encrypted dataset a raw stream goes only where the base is the newest snapshot. later: those that zrep
+    leaves to a person: others made them, hold them, or have clones of them, or nothing shows any more that zrep did."""
     master, replica = _by_role(mine, theirs)
     host = mine.role.peer_host if master is mine else ""
     full = [f"{replica.name}@{snapshot.name}" for snapshot in later]
@@ -154,7 +188,7 @@ def _in_the_way(mine: Member, theirs: Member, base: Snapshot, later: Sequence[Sn
     remove.append(("zfs", "destroy", f"{replica.name}@{','.join(snapshot.name for snapshot in later)}"))
     return Diagnosis(
         State.FOREIGN_SNAPSHOT,
-        f"the encrypted replica {replica.name} has snapshots that zrep did not make, newer than the base",
+        f"the encrypted replica {replica.name} has snapshots newer than the base that are not on the master",
         f"{', '.join(f'@{snapshot.name}' for snapshot in later)}: nothing is in them that @{base.name} has not, and no "
         "raw stream is received on top of them",
         f"{f'on {host}: ' if host else ''}{copy}{'; '.join(map(join, (*held, *remove)))}",
@@ -163,13 +197,37 @@ def _in_the_way(mine: Member, theirs: Member, base: Snapshot, later: Sequence[Sn
 
 def _taken(mine: Member, master: Member, replica: Member) -> Diagnosis:
     """A member of a tree whose place on the replica somebody else's dataset has."""
-    here, there = (f"on {mine.role.peer_host}: " if member is not mine else "" for member in (master, replica))
     return Diagnosis(
         State.NO_COMMON_SNAPSHOT,
-        f"{replica.name} is in its place on the replica, and zrep did not make it",
-        f"{len(replica.snapshots)} snapshots there, none in common",
-        f"{there}zfs rename {quote(replica.name)} to another name; or leave it out, "
-        f"{here}zfs set zrep:exclude=on {quote(master.name)}",
+        f"{replica.name} is in its place on the replica, and is no copy of it",
+        f"{len(replica.snapshots)} snapshots there, none in common{_with_it(replica)}",
+        _making_room(mine, master, replica, replica.name),
+    )
+
+
+def _place_taken(mine: Member, master: Member, replica: Member) -> Diagnosis:
+    """The same, where its own is under another name, or has still to arrive."""
+    own = "it has still to arrive" if replica.arriving else f"it is still called {replica.name} there"
+    return Diagnosis(
+        State.NO_COMMON_SNAPSHOT,
+        f"{replica.role.taken} is in its place on the replica, and is none of the tree's",
+        own,
+        _making_room(mine, master, replica, replica.role.taken),
+    )
+
+
+def _making_room(mine: Member, master: Member, replica: Member, name: str) -> str:
+    """What gives a member of a tree its place. name: of what has that."""
+    host = mine.role.peer_host
+    there = f"on {host}: " if replica is not mine else ""
+    out = command("" if master is mine else host, "changeconfig", "--exclude", master.name)
+    return f"{there}{aside(name)}; or leave it out, {out}"
+
+
+def _with_it(member: Member) -> str:
+    """What else a dataset takes along that is given another name, as evidence."""
+    return (
+        "; what is below it goes along, and a pair there says then how it is tied again" if member.has_children else ""
     )
 
 

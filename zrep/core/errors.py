@@ -18,6 +18,9 @@ def tagged(advice: str, tag: str) -> str:
     return _COMMAND.sub(f"zrep -t {tag} ", advice) if tag else advice
 
 
+# So much of one line of another host's is read, and told: whoever is there may make it as long as he likes.
+MOST_TOLD = 2000
+
 # What a terminal could take for a command: control characters, and what changes the direction of writing.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -95,11 +98,19 @@ class BusyError(ZrepError):
     word = "busy"
 
 
+class MovedError(BusyError):
+    """Another zrep has moved the role of this filesystem between the finding of it and its lock."""
+
+
 class UnreachableError(ZrepError):
     """The peer did not answer. Never taken to mean that anything is absent there."""
 
     exit_code = 5
     word = "unreachable"
+
+
+# What to do about a run that was ended from outside.
+AGAIN = "running the same command again finishes or undoes what was begun"
 
 
 class CutShortError(ZrepError):

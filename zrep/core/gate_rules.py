@@ -8,8 +8,8 @@ one that does both shares pairs whose role moves.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,11 +20,11 @@ from zrep.core.dataset import Member
 from zrep.core.errors import UsageError
 from zrep.core.names import FOLLOWED, MADE, ROLE_PROPERTIES, SENT, ancestors, check_dataset, is_tag, pool_of
 from zrep.core.pair import End
-from zrep.core.role import Role
+from zrep.core.quantities import whole_number
+from zrep.core.role import PEER, Intent, Role
 
 # The flags that init can settle.
 SEND_FLAGS = frozenset({"-p", "-w", "-L", "-e", "-c", "--props", "--raw", "--large-block", "--embed", "--compressed"})
-RAW = frozenset({"-w", "--raw"})
 LOCK_SECONDS = 60.0
 # What is remembered of a filesystem is a few numbers and names.
 _NOTES_LENGTH = 64 << 10
@@ -37,12 +37,25 @@ _ABOUT = frozenset({"ZREP_FS", "ZREP_TAG", "ZREP_EPOCH", "ZREP_PEER", "ZREP_PEER
 _ABOUT_VALUE = re.compile(r"[A-Za-z0-9_.:@%/ \[\]-]{0,300}")
 # What a replica is told with each stream; all the rest of its role is settled once where the side that stores decides.
 _WITH_STREAMS = frozenset(
-    {"inprogress", "set", "coming", "gone", "canmount", "alone", "epoch", "gen", "parent", "followed"}
+    {"inprogress", "set", "coming", "gone", "canmount", "frozen", "alone", "epoch", "gen", "parent", "followed"}
 )
-# What follows to a replica, but for what whoever stores it may rely on: how much room it gets, and what of it can run.
+# How a pair is kept, sent and driven: decided when it is made, and from then on by each side for itself.
+_SETTLED = frozenset(
+    {"savecount", "keep", "unsent", "flags", "outfilter", "infilter", "compress", "bwlimit", "allsnaps", "driver"}
+    | {"lease", "minfree", "maxlag", "after", "paused", "split", "exclude", "lock-pid", "lock-time"}
+)
+# Of what a peer ends, what is no link of a pair.
+_ENDED = (_WITH_STREAMS - {"gen", "epoch", "parent"}) | {"props", "lock-pid", "lock-time"}
+# The records of what can be under way where no role moves.
+_RECORDS = frozenset({"init", "follow", "cancelled"})
+# What follows to a replica, but for what whoever stores it may rely on: how much room it gets, what of it can run, and
+# what becomes a disk of this host.
 _ADMITTED = frozenset(FOLLOWED) - {
-    "quota", "refquota", "reservation", "refreservation", "devices", "exec", "setuid", "dedup",
+    "quota", "refquota", "reservation", "refreservation", "devices", "exec", "setuid", "dedup", "volmode", "snapdev",
 }  # fmt: skip
+# What is set aside now is not set aside since long: its time here runs from now. So far clocks may be apart.
+_ASIDE_SECONDS = 3600
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 _ADMITTED_VALUE = re.compile(r"[a-z0-9-]{1,40}")
 # What of a dataset above a tree has to be known to whoever makes something in the tree.
 _OF_ANCESTORS = ("type", "available", "readonly", "encryption", "encryptionroot", "keystatus", "mountpoint")
@@ -58,9 +71,9 @@ class Gate(Struct, frozen=True):
     keep: bool = False
 
     @property
-    def both(self) -> bool:
-        """Whether roles move through it."""
-        return self.send and self.receive
+    def moves(self) -> bool:
+        """Whether roles move through it. What is kept stays a replica."""
+        return self.send and self.receive and not self.keep
 
     @property
     def pools(self) -> frozenset[str]:
@@ -73,18 +86,34 @@ class Gate(Struct, frozen=True):
             check_dataset(dataset)
         except UsageError:  # zfs takes other names too, but none that leads out of a tree
             return False
-        return any(f"{dataset}/".startswith(f"{tree}/") for tree in self.trees)
+        return bool(self.around(dataset))
+
+    def around(self, dataset: str) -> tuple[str, ...]:
+        """The trees that a dataset is in."""
+        return tuple(tree for tree in self.trees if f"{dataset}/".startswith(f"{tree}/"))
 
     def above(self, name: str) -> bool:
         """Whether one of the trees is below a dataset."""
         return any(name in ancestors(tree) for tree in self.trees)
 
 
-# Whether a dataset is in a pair, under any tag.
-Paired = Callable[[str], bool]
+class Known(Protocol):
+    """What a gate asks about its host. now: seconds since 1970."""
+
+    @property
+    def now(self) -> float: ...
+
+    def tags(self, datasets: Collection[str]) -> Mapping[str, Collection[str]]:
+        """The tags under which each of the datasets is in a pair itself."""
+
+    def settled(self, datasets: Collection[str]) -> Mapping[str, Collection[str]]:
+        """Those of them under which the making of the pair is over."""
+
+    def around(self, datasets: Collection[str]) -> Mapping[str, Collection[str]]:
+        """The tags under which each, or what it lies in within the trees, is in a pair."""
 
 
-def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
+def refusal(gate: Gate, request: asked.Request[Any], known: Known) -> str:
     """Why a gate does not admit a request, in words; "" where it does."""
     match request:
         case (
@@ -115,11 +144,13 @@ def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
         case asked.Recall(keys=keys):
             return _notes(gate, keys)
         case asked.Grant():
-            return _needs(gate, "receive") or _grant(gate, request, paired)
+            return _needs(gate, "receive") or _grant(gate, request, known)
         case asked.Revoke(datasets=names):
             return _needs(gate, "receive") or _outside(gate, names)
         case asked.EndReceive(dataset=name):
             return _needs(gate, "receive") or _outside(gate, [name])
+        case asked.IsArriving():
+            return "what a host asks itself"
         case asked.ReadToken():
             return _needs(gate, "send")
         case asked.ReadStreamSize(step=step):
@@ -128,45 +159,64 @@ def refusal(gate: Gate, request: asked.Request[Any], paired: Paired) -> str:
             return _needs(gate, "send") or _outside(gate, [name, *_snapshot_of(request)])
         case asked.ReadUsers(dataset=name) | asked.IsInUse(dataset=name):
             return _needs(gate, "send", "receive") or _outside(gate, [name, *_snapshot_of(request)])
+        case asked.FindOpenVolumes(volumes=names):
+            return _needs(gate, "send", "receive") or _outside(gate, names)
         case asked.IsReadable(snapshot=name):
             return _needs(gate, "send", "receive") or _outside(gate, [name])
         case asked.ReadMounts() | asked.FindUnmakable() | asked.ReadSchedule() | asked.ReadSessionLimit():
             return _needs(gate, "send", "receive")
         case asked.TakeSnapshots(tag=tag, moments=moments):
-            return next(filter(None, (_moment(gate, tag, moment, paired) for moment in moments)), "")
+            return next(filter(None, (_moment(gate, tag, moment, known) for moment in moments)), "") or _pairs(
+                tag, [moment.dataset for moment in moments], known
+            )
         case asked.RunHooks(event=event, about=about):
-            return _needs(gate, "send", "receive") or _hooks(gate, event, about)
+            return _moving(gate) or _hooks(gate, event, about)
         case asked.TakeRole(step=step):
             return (
-                _needs(gate, "send", "receive")
+                _moving(gate)
                 or _outside(gate, [step.dataset])
-                or _role_set(gate, (step.dataset,), step.properties, paired)
+                or _role_set(gate, (step.dataset,), step.properties, known)
             )
         case asked.CarryOut(steps=plan):
-            return next(filter(None, (refused_step(gate, step, paired) for step in plan)), "")
+            return next(filter(None, (refused_step(gate, step, known) for step in plan)), "")
     return f"a {type(request).__name__}"
 
 
-def _moment(gate: Gate, tag: str, moment: asked.Moment, paired: Paired) -> str:
+def _moment(gate: Gate, tag: str, moment: asked.Moment, known: Known) -> str:
+    around = {name for name in moment.snapshots if not f"{name.partition('@')[0]}/".startswith(f"{moment.dataset}/")}
     return (
         _needs(gate, "send")
         or _outside(gate, [moment.dataset])
-        or refused_step(gate, steps.TakeSnapshot(End.SOURCE, tag, moment.snapshots), paired)
+        or (f"{min(around)} at a moment of {moment.dataset}" if around else "")
+        or refused_step(gate, steps.TakeSnapshot(End.SOURCE, tag, moment.snapshots), known)
         or _hooks(gate, "before-snapshot", moment.about)
     )
 
 
-def refused_step(gate: Gate, step: steps.Step, paired: Paired) -> str:
+def _pairs(tag: str, datasets: Collection[str], known: Known) -> str:
+    """Programs of this host are at rest around each moment: one of each pair, and no more."""
+    if len(set(datasets)) < len(datasets):
+        return "two moments of a dataset"
+    return next(
+        (f"a moment of {name}, which is in no pair" for name, tags in known.tags(datasets).items() if tag not in tags),
+        "",
+    )
+
+
+def refused_step(gate: Gate, step: steps.Step, known: Known) -> str:
     """The same for a step."""
     if outside := _outside(gate, step.datasets):
         return outside
     match step:
-        case steps.Hold() | steps.Release():
+        case steps.Hold():
             return ""
+        case steps.Release(tag=tag):
+            foreign = gate.keep and not all(tag in tags for tags in known.around(step.datasets).values())
+            return f"to release {tag}, which is no pair's" if foreign else ""
         case steps.CloseTransactionGroup(pool=pool):
             return _pool(gate, pool)
         case steps.SetProperties(targets=targets, properties=properties):
-            return _role_set(gate, targets, properties, paired)
+            return _role_set(gate, targets, properties, known)
         case steps.InheritProperty(targets=targets, name=name):
             return _inherited(gate, targets, name)
         case steps.DestroySnapshots(names=names):
@@ -192,8 +242,10 @@ def refused_step(gate: Gate, step: steps.Step, paired: Paired) -> str:
         case steps.Rename(dataset=name, new=new):
             root = next((each for each in (name, new) if each in gate.trees), "")
             return _needs(gate, "receive") or _outside(gate, [new]) or (f"to rename {root}" if root else "")
-        case steps.RemountReadOnly() | steps.RemountWritable() | steps.Mount() | steps.Unmount() | steps.Share():
-            return _needs(gate, "send", "receive")
+        case steps.RemountReadOnly() | steps.RemountWritable() | steps.ReplayLog():
+            return _moving(gate)
+        case steps.Mount() | steps.Unmount() | steps.Share():
+            return _moving(gate)
     return f"a {type(step).__name__}"
 
 
@@ -234,6 +286,10 @@ def _needs(gate: Gate, *directions: str) -> str:
     return f"it without {' and '.join(missing)}" if missing else ""
 
 
+def _moving(gate: Gate) -> str:
+    return _needs(gate, "send", "receive") or ("" if gate.moves else "it with --keep")
+
+
 def _outside(gate: Gate, names: Iterable[str]) -> str:
     return next((f"anything of {name!r:.100}" for name in names if not gate.has(name)), "")
 
@@ -267,10 +323,11 @@ def _notes(gate: Gate, keys: Iterable[str]) -> str:
     return ""
 
 
-def _grant(gate: Gate, request: asked.Grant, paired: Paired) -> str:
+def _grant(gate: Gate, request: asked.Grant, known: Known) -> str:
     """A dataset that has no role is received into only as long as it has none under any tag."""
     new = [name for name, generation in request.generations.items() if generation == asked.NO_GENERATION]
-    taken = next((name for name in new if gate.has(name) and paired(name)), "")
+    inside = [name for name in new if gate.has(name)]
+    taken = next((name for name, tags in known.tags(inside).items() if tags), "") if inside else ""
     named = [*request.generations, *request.roots, *request.roots.values()]
     return _outside(gate, named) or (f"{taken} as a new one: it is in a pair" if taken else "")
 
@@ -290,45 +347,92 @@ def _hooks(gate: Gate, event: str, about: Mapping[str, str]) -> str:
     return _outside(gate, [about.get("ZREP_FS", "")])
 
 
-def _role_set(gate: Gate, targets: Iterable[str], properties: Iterable[tuple[str, str]], paired: Paired) -> str:
-    """Properties that are set: zrep's own, and what a role change has to set beside them."""
-    targets = tuple(targets)
-    for name, value in properties:
-        if reason := _one_set(gate, name, value, on_snapshots=all("@" in target for target in targets)):
+def _role_set(gate: Gate, targets: Iterable[str], properties: Iterable[tuple[str, str]], known: Known) -> str:
+    """Properties that are set: zrep's own, and what a role change has to set beside them. What a record says counts as
+    what is set: while it is there, it is the role."""
+    targets, told = tuple(targets), list(_told(properties))
+    for name, value in told:
+        if reason := _one_set(gate, name, value, known.now, on_snapshots=all("@" in target for target in targets)):
             return reason
-    names = {name.rpartition(":")[2] for name, _ in properties if ":" in name} - {SENT, MADE}
-    if gate.keep and not names <= _WITH_STREAMS and (held := next(filter(paired, targets), "")):
-        return f"to set what {held} is kept by"
+    return _kept(gate, targets, told, known) or next(
+        filter(None, (_decided(targets, told, *x, known) for x in told)), ""
+    )
+
+
+def _kept(gate: Gate, targets: Collection[str], told: Iterable[tuple[str, str]], known: Known) -> str:
+    """Why what is kept must not be told so."""
+    names = {name.rpartition(":")[2] for name, _ in told if ":" in name} - {SENT, MADE}
+    if not gate.keep or names <= _WITH_STREAMS:
+        return ""
+    held = next((name for name, tags in known.tags(targets).items() if tags), "")
+    return f"to set what {held} is kept by" if held else ""
+
+
+def _decided(targets: Collection[str], told: Collection[tuple[str, str]], name: str, value: str, known: Known) -> str:
+    """Why one of the properties that are told is for this side to decide: how a pair goes on that is made; and whether
+    this host sends by itself what is in none: whom it would dial then, and how it would send, no gate sees."""
+    tag, _, own = name.rpartition(":")
+    if own in _SETTLED:
+        made = next((each for each, tags in known.settled(targets).items() if tag in tags), "")
+        return f"to set {name}, which is settled, of {made}" if made else ""
+    if (own, value) == ("master", "yes") and (f"{tag}:driver", PEER) not in told:
+        new = next((each for each, tags in known.tags(targets).items() if tag not in tags), "")
+        return f"that this host sends {new} by itself" if new else ""
     return ""
 
 
-def _one_set(gate: Gate, name: str, value: str, *, on_snapshots: bool) -> str:
+def _told(properties: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Properties, and those of the roles in the records among them."""
+    for name, value in properties:
+        yield name, value
+        tag, colon, own = name.rpartition(":")
+        if colon and own == "inprogress" and (intent := Intent.parse(value)):
+            yield from ((f"{tag}:{key}", text) for key, text in intent.role.items())
+
+
+def _one_set(gate: Gate, name: str, value: str, now: float, *, on_snapshots: bool) -> str:
     tag, colon, own = name.rpartition(":")
     if colon and is_tag(tag):
         if own in (SENT, MADE) if on_snapshots else own in ROLE_PROPERTIES:
-            # Who has only replicas here makes none of them a master, who has only masters none of them a replica.
-            wrong = own == "master" and not gate.both and value != ("no" if gate.receive else "yes")
-            return f"{name}={value}" if wrong else ""
+            return f"{name}={value:.100}" if _wrong(gate, own, value, now) else ""
     elif (name, value) in (("readonly", "on"), ("canmount", "noauto")):
         return _needs(gate, "receive")
     elif (name, value) in (("readonly", "off"), ("canmount", "on"), ("canmount", "off")):
-        return _needs(gate, "send", "receive")
+        return _moving(gate)
     elif name in _ADMITTED and _ADMITTED_VALUE.fullmatch(value):
         return _needs(gate, "receive")
     return f"to set {name}"
 
 
+def _wrong(gate: Gate, own: str, value: str, now: float) -> bool:
+    """Whether a property of a role is none of what the peer of a gate sets."""
+    if _CONTROL.search(value):  # what reads it would have to ask for every value by itself, of every dataset
+        return True
+    match own:
+        case "master":
+            # Who has only replicas here makes none of them a master, who has only masters none of them a replica.
+            return value not in (("yes",) if gate.send else ()) + (("no",) if gate.receive else ())
+        case "inprogress":
+            intent = Intent.parse(value)
+            return intent is not None and intent.operation not in _RECORDS and not gate.moves
+        case "gone":
+            return value != "" and (whole_number(value) or 0) < now - _ASIDE_SECONDS
+        case "driver":  # who dials has no gate
+            return value != PEER
+        case "foreign":
+            return True
+    return False
+
+
 def _inherited(gate: Gate, targets: Iterable[str], name: str) -> str:
     tag, colon, own = name.rpartition(":")
     if name == "readonly":
-        return _needs(gate, "send", "receive")
+        return _moving(gate)
     if name in _ADMITTED:
         return _needs(gate, "receive")
     if not (colon and is_tag(tag) and own in ROLE_PROPERTIES):
         return f"to inherit {name}"
-    if gate.both or own in _WITH_STREAMS - {"gen", "epoch", "parent"}:
-        return ""
-    return f"to end what is in {name}"
+    return "" if own in _ENDED and (gate.moves or own in _WITH_STREAMS) else f"to end what is in {name}"
 
 
 def _override(prop: tuple[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from shlex import quote
 
 from msgspec import Struct
 
@@ -56,6 +57,18 @@ def covering(table: Sequence[MountEntry], entry: MountEntry) -> MountEntry | Non
 def in_the_way(table: Sequence[MountEntry], point: str) -> list[MountEntry]:
     """What is mounted on a path or below it, unless it is hidden already: a new mount on the path would hide it."""
     return [entry for entry in table if within(entry.point, point) and covering(table, entry) is None]
+
+
+def mounted_by_hand(table: Iterable[MountEntry], dataset: str, mountpoint: str, host: str) -> RefusedError:
+    """Why a dataset that mount(8) has mounted, and not ZFS, takes part in no role change: mounted so again, as at the
+    next boot, it can be written to, whatever its readonly is (seen on OpenZFS 2.3.2)."""
+    point = next((entry.point for entry in table if (entry.kind, entry.source) == ("zfs", dataset)), f"/{dataset}")
+    return RefusedError(
+        f"{dataset} is mounted by mount(8) on {host}, which mounts a replica writable whatever its readonly is",
+        evidence=f"on {point}; its mountpoint is {mountpoint}",
+        advice=f"on {host}: take it out of fstab; umount {quote(point)}; zfs set mountpoint={quote(point)} "
+        f"{quote(dataset)}",
+    )
 
 
 def within(path: str, directory: str) -> bool:

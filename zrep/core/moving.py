@@ -36,9 +36,13 @@ class Moving(Struct, frozen=True):
         """Bytes a second since it began; None: it has only begun."""
         return self.sent // (self.at - self.since) if self.at > self.since else None
 
+    def still(self, now: int) -> bool:
+        """Whether it has not moved for long."""
+        return now - self.at > _STILL
+
     def left(self, now: int) -> int | None:
         """Seconds it may still take; None: not known, or it stands still."""
-        if not self.size or not self.rate or now - self.at > _STILL:
+        if not self.size or not self.rate or self.still(now):
             return None
         return max(0, self.size - self.sent) // self.rate
 
@@ -69,7 +73,7 @@ def together(streams: Sequence[Moving]) -> Moving | None:
 def say(moving: Moving, now: int) -> str:
     """Such as: sending 42 %, 3m left."""
     far = f"{size(moving.sent)} sent" if moving.percent is None else f"sending {moving.percent} %"
-    if now - moving.at > _STILL:
+    if moving.still(now):
         return f"{far}, not moving for {duration(now - moving.at)}"
     left = moving.left(now)
     return far if left is None else f"{far}, {duration(left)} left"

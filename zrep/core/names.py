@@ -39,6 +39,7 @@ ROLE_PROPERTIES = (
     "bwlimit",
     "split",
     "canmount",
+    "frozen",
     "alone",
     "lease",
     "minfree",
@@ -115,7 +116,7 @@ LIMITS = "limits"
 
 # zfs_namecheck.c: components of alphanumerics and "-_.: ", none of them "." or "..", at most 255 bytes in all
 # (ZFS_MAX_DATASET_NAME_LEN); the pool begins with a letter.
-_LONGEST = 255
+LONGEST = 255
 _COMPONENT = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.: -]+\Z")
 _POOL = re.compile(r"[A-Za-z][A-Za-z0-9_.: -]*\Z")
 # A file name, without the longest ending that is added to it; and what is kept of one that would be too long.
@@ -148,7 +149,7 @@ HostName = Annotated[str, Meta(pattern=_HOST.pattern, max_length=255)]
 def check_dataset(name: str) -> str:
     """name, if it can be that of a filesystem or volume; else UsageError."""
     pool, *components = name.split("/")
-    if not _POOL.match(pool) or not all(_COMPONENT.match(part) for part in components) or len(name) > _LONGEST:
+    if not _POOL.match(pool) or not all(_COMPONENT.match(part) for part in components) or len(name) > LONGEST:
         raise UsageError(
             f"{name!r} cannot be a ZFS filesystem",
             evidence="a name is POOL/PATH of letters, digits, spaces and - _ . :, at most 255 characters",
@@ -251,7 +252,7 @@ def split_snapshot(tag: str, epoch: int) -> str:
 
 def split_dataset(dataset: str, epoch: int, generation: str, room: int = 0) -> str:
     """Where rejoin keeps the diverged copy of a dataset."""
-    return _beside(dataset, f"_split_{epoch}_{generation[:8]}", room)
+    return beside(dataset, f"_split_{epoch}_{generation[:8]}", room)
 
 
 def is_split(copy: str, dataset: str, epoch: int) -> bool:
@@ -265,22 +266,27 @@ def is_split(copy: str, dataset: str, epoch: int) -> bool:
 
 def rejoin_dataset(dataset: str, epoch: int, generation: str, room: int = 0) -> str:
     """The clone that rejoin prepares to take the name of a dataset."""
-    return _beside(dataset, f"_rejoin_{epoch}_{generation[:8]}", room)
+    return beside(dataset, f"_rejoin_{epoch}_{generation[:8]}", room)
 
 
-def _beside(dataset: str, ending: str, room: int) -> str:
+def beside(dataset: str, ending: str, room: int) -> str:
     """A name beside a dataset's (in a pool's root, which has nothing beside it), the end of its own left out where the
     whole, with so many bytes after it, would be too long; "" where even that does not help."""
     parent, slash, own = dataset.rpartition("/")
     if not slash:
         parent, slash, own, ending = dataset, "/", "", ending.removeprefix("_")
-    left = _LONGEST - room - len(parent + slash + ending)
+    left = LONGEST - room - len(parent + slash + ending)
     return f"{parent}{slash}{own[:left]}{ending}" if left > 0 else ""
 
 
 def fits(name: str) -> bool:
     """Whether ZFS takes a name that is this long."""
-    return len(name) <= _LONGEST
+    return not excess(name)
+
+
+def excess(name: str, room: int = 0) -> int:
+    """How many bytes a name, with so many after it, is longer than ZFS takes; 0 where it is not."""
+    return max(0, len(name) + room - LONGEST)
 
 
 def file_name(name: str) -> str:

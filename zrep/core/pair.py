@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.names import next_sequence, snapshot_name
+from zrep.core.names import fits, next_sequence, snapshot_name
 from zrep.core.role import Role
 
 
@@ -31,11 +31,13 @@ class End(Enum):
 class Tree(Struct, frozen=True):
     """A dataset that has a role, and its descendants where its pair is recursive: the root first. A plain filesystem or
     volume is a tree of one member. aside: what lies below the root and was set aside; excluded: what is left out of the
-    tree there, and what lies below that."""
+    tree there, and what lies below that. apart: the names of what else lies below the root, and is no member: pairs of
+    their own, copies that rejoin keeps, and what lies below those."""
 
     members: tuple[Member, ...]
     aside: tuple[Member, ...] = ()
     excluded: tuple[Member, ...] = ()
+    apart: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -45,6 +47,14 @@ class Tree(Struct, frozen=True):
     def role(self) -> Role:
         return self.members[0].role
 
+    def below(self, name: str) -> tuple[str, ...]:
+        """What follows a name in those of the dataset, of what is below it, and of all their snapshots."""
+        known = (
+            each for each in (*self.members, *self.aside, *self.excluded) if f"{each.name}/".startswith(f"{name}/")
+        )
+        full = (name for x in known for name in (x.name, *(f"{x.name}@{snapshot.name}" for snapshot in x.snapshots)))
+        return tuple(each.removeprefix(name) for each in full)
+
     def with_member(self, member: Member) -> Tree:
         """Put another reading in the place of the member of the same name."""
         return replace(self, members=tuple(member if member.name == other.name else other for other in self.members))
@@ -52,10 +62,11 @@ class Tree(Struct, frozen=True):
 
 class Origin(Struct, frozen=True):
     """A snapshot of another member of the source's tree, in full and by its guid, that both sides have: what has still
-    to arrive, and is a clone, arrives as a clone of that."""
+    to arrive, and is a clone, arrives as a clone of that. there: what the target has of it, in full."""
 
     name: str
     guid: str
+    there: str
 
 
 class Lane(Struct, frozen=True):
@@ -142,9 +153,8 @@ class Pair(Struct, frozen=True):
         if len(self.source.members) > 1:
             taken = next_number(self.tag, *self.source.members, *self.target.members) - 1
         partners = self.partners
-        return tuple(
-            self._lane(source, there.get(partners.get(source.name, "")), taken) for source in self.source.members
-        )
+        lanes = (self._lane(source, there.get(partners.get(source.name, "")), taken) for source in self.source.members)
+        return tuple(self._with_place_taken(lane, there, partners) for lane in lanes)
 
     @property
     def partners(self) -> dict[str, str]:
@@ -173,6 +183,35 @@ class Pair(Struct, frozen=True):
         """Where a member of the source's tree belongs on the target."""
         return f"{self.target.name}{source.name.removeprefix(self.source.name)}"
 
+    def overlong(self, source: Member, target: Member) -> str:
+        """The longest name that would be there, in full, were the target of a member of the source's tree given the
+        name that it is to have, where that is more than ZFS takes; "" where it is not, and where it has that name."""
+        place = self.place(source)
+        if len(place) <= len(target.name):  # what there is has a name
+            return ""
+        longest = place + max(self.target.below(target.name), key=len, default="")
+        return "" if fits(longest) else longest
+
+    def taken_by(self, place: str, there: Mapping[str, Member], partners: Mapping[str, str]) -> str:
+        """A name that a member of the target's tree is to have, where it is that of a dataset which zrep did not make,
+        or which is in no tree; "" where it is free, or will be. there: the target's members, partners: as of that, both
+        by name."""
+        member = there.get(place)
+        if member is None:
+            return place if place in self.target.apart or any(x.name == place for x in self.target.excluded) else ""
+        known = place in partners.values() or member.token or is_bare(member) or member.ours(self.tag)
+        return "" if known else place
+
+    def _with_place_taken(self, lane: Lane, there: Mapping[str, Member], partners: Mapping[str, str]) -> Lane:
+        """The same lane, known not to get its place on the target where somebody else has that."""
+        place = self.place(lane.source)
+        if place == partners.get(lane.source.name) or not (taken := self.taken_by(place, there, partners)):
+            return lane
+        source, target = (
+            replace(member, role=replace(member.role, taken=taken)) for member in (lane.source, lane.target)
+        )
+        return replace(lane, source=source, target=target)
+
     def _lane(self, source: Member, target: Member | None, taken: int) -> Lane:
         if source.name == self.source.name and target is not None:
             return Lane(self.tag, source, target, taken, self.upstream, self.origin, self.first)
@@ -180,6 +219,7 @@ class Pair(Struct, frozen=True):
         links = {"src_fs": source.name, "dest_fs": there.name}
         if not self.source.role.master:
             links = {"src_fs": there.name, "dest_fs": source.name}
+        links["overlong"] = self.overlong(source, there)
         source_root, target_root = self.source.members[0], self.target.members[0]
         ends = _in_lane(source, source_root, links), _in_lane(there, target_root, links)
         lane = Lane(self.tag, *ends, taken, self.upstream)
@@ -187,9 +227,11 @@ class Pair(Struct, frozen=True):
 
     def _origin(self, source: Member) -> Origin | None:
         """The newest of what a clone has from others that the target has too."""
-        there = {snapshot.guid for member in self.target.members for snapshot in member.snapshots}
+        there = {x.guid: f"{member.name}@{x.name}" for member in self.target.members for x in member.snapshots}
         found = (
-            Origin(full, snapshot.guid) for full, snapshot in _before(self.source, source) if snapshot.guid in there
+            Origin(full, snapshot.guid, there[snapshot.guid])
+            for full, snapshot in _before(self.source, source)
+            if snapshot.guid in there
         )
         return next(found, None)
 
@@ -223,14 +265,17 @@ def is_bare(member: Member) -> bool:
 
 def _in_lane(member: Member, root: Member, links: Mapping[str, str]) -> Member:
     """A member below the root with the role that its lane goes by: that of the root, under its own names. What is
-    recorded of a role change, and of the tree, is the root's alone; what its master's canmount was is its own."""
+    recorded of a role change, and of the tree, is the root's alone; what its master's canmount and readonly are is its
+    own."""
     own = {
         "canmount": member.role.canmount,
+        "frozen": member.role.frozen,
         "intent": None,
         "partially_applied": False,
         "recursive": False,
         "within": True,
         "within_encrypted": root.encrypted,
+        "roots": (root.name, root.role.peer_fs),
     }
     role = replace(root.role, **links, **own, flags=_flags(root, member))
     return replace(member, role=role, filters=root.filters, programs=root.programs)

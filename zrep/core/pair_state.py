@@ -27,6 +27,7 @@ class State(Enum):
     PAUSED = ("paused", 0, Action.PROCEED)
     SPLIT_COPY = ("split copy", 0, Action.REFUSE)
     NOT_MOUNTED = ("not mounted", 0, Action.PROCEED)
+    WRITABLE = ("replica writable", 0, Action.PROCEED)
     STOPPED = ("stopped", 0, Action.REPAIR)
     # Only of what has been judged otherwise: see zrep.core.age.
     LATE = ("late", 1, Action.PROCEED)
@@ -51,6 +52,7 @@ class State(Enum):
     FOREIGN_SNAPSHOT = ("foreign snapshot", 3, Action.REFUSE)
     REPLICA_MODIFIED = ("replica modified", 3, Action.REFUSE)
     FILTER_NOT_ALLOWED = ("filter not allowed", 3, Action.REFUSE)
+    NAME_TOO_LONG = ("name too long", 3, Action.REFUSE)
     PROGRAM_MISSING = ("program missing", 3, Action.REFUSE)
 
     @property
@@ -66,26 +68,44 @@ class State(Enum):
         return self.value[2]
 
 
+# Linked, and what is not as it should be keeps nothing from being sent.
+LINKED = frozenset({State.OK, State.NOT_MOUNTED, State.WRITABLE})
 # Where the other half may be under another name, or its rejoin may be recorded on another dataset of its host.
-ELSEWHERE = frozenset({State.PEER_MISSING, State.UNRELATED})
+ELSEWHERE = frozenset({State.PEER_MISSING, State.UNRELATED, State.WRONG_PLACE})
+# Of a replica: neither host finds the pair among those that it syncs, so it is nobody's failure there.
+UNDRIVEN = frozenset({State.NO_MASTER, State.PEER_MISSING, State.UNRELATED, State.WRONG_PLACE})
 # The roles are well and only the data is not: whatever moves data refuses by itself.
-DATA = frozenset({State.NO_COMMON_SNAPSHOT, State.KEY_NOT_LOADED, State.FOREIGN_SNAPSHOT, State.REPLICA_MODIFIED})
+DATA = frozenset(
+    {
+        State.NO_COMMON_SNAPSHOT,
+        State.KEY_NOT_LOADED,
+        State.FOREIGN_SNAPSHOT,
+        State.REPLICA_MODIFIED,
+        State.NAME_TOO_LONG,
+    }
+)
+
+
+# Said of a pair whose peer was not asked, these are known all the same: by a stream that moves (core.diagnosis), or by
+# the clock (core.age).
+_KNOWN = frozenset({State.OK, State.PAUSED, State.LATE})
 
 
 class Diagnosis(Struct, frozen=True):
     """A state with what it rests on. what: the statement that an error makes; evidence: why zrep says so; advice: the
     next command, with real names, or what to do; unasked: the exit status of what kept the peer from being asked, 0
-    where nothing did."""
+    where nothing did; cause: of what is late, one word for programs, see zrep.core.age."""
 
     state: State
     what: str = ""
     evidence: str = ""
     advice: str = ""
     unasked: int = 0
+    cause: str = ""
 
     @property
     def code(self) -> int:
-        return self.unasked or self.state.code
+        return self.state.code if self.state in _KNOWN else self.unasked or self.state.code
 
     def error(self, filesystem: str, more: str = "") -> ZrepError:
         """The refusal that this state is. more: what to add to the evidence."""

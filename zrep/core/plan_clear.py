@@ -19,9 +19,13 @@ def plan_clear_below(tree: Tree, tag: str) -> tuple[Step, ...]:
     below = sorted((*tree.members[1:], *tree.aside), key=lambda member: member.name, reverse=True)
     steps = [step for member in below for step in plan_clear(member, tag, member.ours(tag), half=half)]
     for member in tree.excluded:
-        own = plan_clear(member, tag, member.ours(tag))
-        steps += [step for step in own if not (isinstance(step, InheritProperty) and step.name == f"{tag}:{EXCLUDE}")]
+        steps += without_exclude(plan_clear(member, tag, member.ours(tag)), tag)
     return tuple(steps)
+
+
+def without_exclude(plan: Sequence[Step], tag: str) -> tuple[Step, ...]:
+    """The same for what stays left out of the tree that it lies in."""
+    return tuple(step for step in plan if not (isinstance(step, InheritProperty) and step.name == f"{tag}:{EXCLUDE}"))
 
 
 def plan_clear(

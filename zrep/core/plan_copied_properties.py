@@ -105,6 +105,28 @@ def plan_copied_record(lane: Lane) -> tuple[Change, ...]:
     return (SetProperties(End.TARGET, (target.name,), ((name, text),)),)
 
 
+def plan_frozen(lane: Lane) -> tuple[Change, ...]:
+    """Record on a member of a replica's tree whether its master keeps it read-only, by a value of its own or of another
+    member's: a promotion makes all others writable. Of what a relay passes on nothing is known."""
+    role, name = lane.source.role, f"{lane.tag}:frozen"
+    if not (role.within and role.master and lane.base) or lane.upstream:
+        return ()
+    frozen = _kept_read_only(lane.source)
+    if frozen is lane.target.role.frozen:
+        return ()
+    if frozen:
+        return (SetProperties(End.TARGET, (lane.target.name,), ((name, "on"),)),)
+    return (InheritProperty(End.TARGET, (lane.target.name,), name),)
+
+
+def _kept_read_only(member: Member) -> bool:
+    """Whether a member below the root of a master's tree is read-only, and not with that."""
+    value, root = member.properties.get("readonly"), member.role.roots[0] if member.role.roots else member.name
+    if value is None or value.value != "on":
+        return False
+    return value.source in ("local", "received") or value.source.startswith(f"inherited from {root}/")
+
+
 def kept(lane: Lane) -> tuple[Kept, ...]:
     """What the replica has set itself by an administrator's hand, and otherwise than its master."""
     ours = _recorded(lane)

@@ -6,12 +6,13 @@ order of steps is chosen for that and the reason stands beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from zrep.core.age import last_of
 from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.diagnosis_data import diagnose_data
 from zrep.core.names import MADE, RELAYED, SENT, bookmark_name, fits, is_bookmark, sequence_of
@@ -23,6 +24,7 @@ from zrep.core.plan_keys import key_changed
 from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.role import LEGACY, named, role_values
 from zrep.core.steps import (
+    CARRY_PROPERTIES,
     Bookmark,
     DestroyBookmark,
     DestroySnapshots,
@@ -37,11 +39,6 @@ from zrep.core.steps import (
     made,
 )
 from zrep.core.tree import newest_upto
-
-# Properties travel with the first full stream only. The first property-carrying receive into a dataset that was
-# never received with properties drops every local property it has, -x or not (seen on OpenZFS 2.3.2): an old
-# master that becomes the replica would lose its role, its readonly and its quota.
-_CARRIES_PROPERTIES = frozenset({"-p", "--props"})
 
 
 class Advance(Struct, frozen=True):
@@ -210,9 +207,12 @@ def plan_another_name(lane: Lane, pending: Snapshot) -> tuple[Step, ...]:
 def stream_options(member: Member) -> tuple[str, ...]:
     """The flags of an increment: those settled at init but for the ones that carry properties. A pair of the
     shell zrep has none recorded: it sent without any, an encrypted filesystem raw."""
+    # Properties travel with the first full stream only. The first property-carrying receive into a dataset that was
+    # never received with properties drops every local property it has, -x or not (seen on OpenZFS 2.3.2): an old
+    # master that becomes the replica would lose its role, its readonly and its quota.
     if member.role.flags is None:
         return ("-w",) if member.sent_raw else ()
-    return tuple(flag for flag in member.role.flags.split() if flag not in _CARRIES_PROPERTIES)
+    return tuple(flag for flag in member.role.flags.split() if flag not in CARRY_PROPERTIES)
 
 
 def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, ...]:
@@ -233,12 +233,8 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
         steps.append(Hold(End.SOURCE, lane.tag, (own,)))
     if lane.tag not in at_target.holds:
         steps.append(Hold(End.TARGET, lane.tag, (received,)))
-    sent = ((f"{lane.tag}:{SENT}", str(now)),)
-    steps += [SetProperties(end, names, sent) for end in (End.TARGET, End.SOURCE) if (names := _unmarked(lane, end))]
-    if lane.upstream and not at_target.relayed and sequence_of(lane.tag, base.name) is None:
-        # By its name it would be nobody's, and stay for ever.
-        steps.append(SetProperties(End.TARGET, (received,), ((f"{lane.tag}:{MADE}", RELAYED),)))
-    if not target.readonly:
+    steps += _marks(lane, base, at_target, now)
+    if target.may_be_written:
         # Somebody, or a forced takeover that was cut, left it writable: a replica is read-only until promoted.
         steps.append(SetProperties(End.TARGET, (target.name,), (("readonly", "on"),)))
     steps += plan_release(lane, End.TARGET)
@@ -253,6 +249,25 @@ def plan_converge(lane: Lane, now: int, *, expire: bool = True) -> tuple[Step, .
         steps += plan_complete_role(End.TARGET, target, lane.tag)
         steps.append(clear_intent(End.TARGET, target.name, lane.tag))
     return tuple(steps)
+
+
+def _marks(lane: Lane, base: Snapshot, at_target: Snapshot, now: int) -> Iterator[Step]:
+    """Mark what is on both sides as sent; and the base that a relay has passed on (at_target: as it is there) as such:
+    by its name it would be nobody's, and stay for ever."""
+    sent, relayed = ((f"{lane.tag}:{SENT}", str(now)),), ((f"{lane.tag}:{MADE}", RELAYED),)
+    passed_on = lane.upstream and not at_target.relayed and sequence_of(lane.tag, base.name) is None
+    received = f"{lane.target.name}@{at_target.name}"
+    there, here = _unmarked(lane, End.TARGET, now), _unmarked(lane, End.SOURCE, now)
+    if passed_on and there == (received,):
+        # Both marks in one transaction group, so that a relay costs no more of them than a push.
+        yield SetProperties(End.TARGET, there, sent + relayed)
+    else:
+        if there:
+            yield SetProperties(End.TARGET, there, sent)
+        if passed_on:
+            yield SetProperties(End.TARGET, (received,), relayed)
+    if here:
+        yield SetProperties(End.SOURCE, here, sent)
 
 
 def plan_bookmarks(lane: Lane, base: Snapshot) -> tuple[Step, ...]:
@@ -270,16 +285,18 @@ def plan_bookmarks(lane: Lane, base: Snapshot) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _unmarked(lane: Lane, end: End) -> tuple[str, ...]:
+def _unmarked(lane: Lane, end: End, now: int) -> tuple[str, ...]:
     """The snapshots at one end, in full, that are to be marked as sent: the base, but for one that only looks as if it
-    were zrep's own; and those of zrep's on both ends that have no mark at this one, because a run was cut."""
+    were zrep's own, or where its mark is of a clock that was ahead; and those of zrep's on both ends that have no mark
+    at this one, because a run was cut."""
     base, own, member = lane.base, {snapshot.guid for snapshot in lane.ours(end)}, lane.at(end)
     common = {snapshot.guid for snapshot in lane.at(end.other).snapshots} & own
     bases = {base.guid} if base and (base.guid in own or sequence_of(lane.tag, base.name) is None) else set()
     return tuple(
         f"{member.name}@{snapshot.name}"
         for snapshot in member.snapshots
-        if snapshot.sent is None and (snapshot.guid in bases or (snapshot.guid in common and not snapshot.made))
+        if (snapshot.sent is None and (snapshot.guid in bases or (snapshot.guid in common and not snapshot.made)))
+        or (snapshot.sent is not None and snapshot.guid in bases and last_of([snapshot.sent], now) is None)
     )
 
 

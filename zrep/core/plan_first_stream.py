@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.names import ROLE_PROPERTIES, SENT, UNINHERITED
-from zrep.core.pair import End, Lane
+from zrep.core.pair import End, Lane, Origin
 from zrep.core.role import Role
-from zrep.core.steps import SendStream
+from zrep.core.steps import CARRY_PROPERTIES, RAW, SendStream
 from zrep.core.tags import properties_of_tags
 
 
@@ -47,6 +47,18 @@ def member_stream(lane: Lane, snapshot: Snapshot, token: str, own: Iterable[str]
     stream = _first(lane.tag, source, source.role, snapshot, token, own, remembered, inherits=True)
     stream = replace(stream, base=lane.origin.name) if lane.origin else stream
     return _encrypted_there(stream) if lane.target.role.within_encrypted and not source.role.raw else stream
+
+
+def data_alone(stream: SendStream, source: Member, origin: Origin | None) -> SendStream:
+    """The same as a host takes it that does not trust its source: no properties travel, so that none need be left out;
+    what is plain stays so below an encrypted parent if they would have seen to it; and ZFS is told what a clone is made
+    of, which it would look for in the whole pool."""
+    left = tuple(flag for flag in stream.options if flag not in CARRY_PROPERTIES)
+    carried = left != stream.options
+    first = carried and not stream.token and not stream.base
+    plain = first and "encryption" not in stream.exclude and not source.encrypted and bool(RAW & set(left))
+    given = ((("encryption", "off"),) if plain else ()) + ((("origin", origin.there),) if origin else ())
+    return replace(stream, options=left, exclude=(), override=(*stream.override, *given))
 
 
 def _first(

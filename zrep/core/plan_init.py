@@ -5,8 +5,10 @@ Each step may be the last one of a run: what is there tells the next run where t
 
 from __future__ import annotations
 
-from zrep.core.dataset import Member, Snapshot, TokenContents
-from zrep.core.pair import End
+from collections.abc import Sequence
+
+from zrep.core.dataset import Member, TokenContents
+from zrep.core.pair import End, Lane
 from zrep.core.place import NOWHERE
 from zrep.core.role import HERE, PEER, Intent, Role, intent_property, named, role_values
 from zrep.core.rules import DEFAULT_SAVECOUNT
@@ -76,17 +78,27 @@ def plan_link(
     )
 
 
-def plan_take_up(tag: str, source: Member, target: Member, base: Snapshot) -> tuple[Step, ...]:
-    """Make what is at the target already a replica at a base: held on both sides first, so that nobody's expiry takes
-    it away; then read-only, and it mounts itself no more."""
-    own = target.by_guid(base.guid)
-    assert own is not None
-    ends = ((End.SOURCE, f"{source.name}@{base.name}", base), (End.TARGET, f"{target.name}@{own.name}", own))
-    quiet = () if target.volume else (SetProperties(End.TARGET, (target.name,), (("canmount", "noauto"),)),)
+def plan_take_up(tag: str, lanes: Sequence[Lane]) -> tuple[Step, ...]:
+    """Make what is at the targets already a replica, each at the base of its lane: held on both sides first, so that
+    nobody's expiry takes it away; then read-only, and it mounts itself no more. lanes: the root's first; what canmount
+    is while they are on the master is remembered of those below it here, of the root when it is linked."""
+    held: dict[End, list[str]] = {end: [] for end in End}
+    quiet: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for lane in lanes:
+        base = lane.base
+        assert base is not None
+        own = lane.target.by_guid(base.guid)
+        assert own is not None
+        for end, found in ((End.SOURCE, base), (End.TARGET, own)):
+            if tag not in found.holds and not found.bookmark:
+                held[end].append(f"{lane.at(end).name}@{found.name}")
+        if not lane.target.volume:
+            below = ((f"{tag}:canmount", lane.source.master_canmount),) if lane is not lanes[0] else ()
+            quiet.setdefault((("canmount", "noauto"), *below), []).append(lane.target.name)
     return (
-        *(Hold(end, tag, (name,)) for end, name, found in ends if tag not in found.holds and not found.bookmark),
-        SetProperties(End.TARGET, (target.name,), (("readonly", "on"),)),
-        *quiet,
+        *(Hold(end, tag, tuple(names)) for end, names in held.items() if names),
+        SetProperties(End.TARGET, tuple(lane.target.name for lane in lanes), (("readonly", "on"),)),
+        *(SetProperties(End.TARGET, tuple(names), properties) for properties, names in quiet.items()),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from zrep.core.apply import tree_after
 from zrep.core.dataset import Member
 from zrep.core.mounts import within
-from zrep.core.names import pool_of
+from zrep.core.names import ancestors, pool_of
 from zrep.core.pair import End, Pair, Tree, next_snapshots
 from zrep.core.plan_record import clear_intent, plan_complete_role
 from zrep.core.role import ALONE, Intent, Role, intent_property, next_epoch, role_properties, role_values
@@ -23,6 +23,7 @@ from zrep.core.steps import (
     Mount,
     RemountReadOnly,
     RemountWritable,
+    ReplayLog,
     SetProperties,
     Share,
     Step,
@@ -88,8 +89,9 @@ def plan_stop(end: End, tree: Tree, tag: str, others: Roles = NO_ROLES) -> tuple
 
 def plan_quiesce(pair: Pair, generation: str) -> tuple[Step, ...]:
     """Stop writes on the master: intent first (it says what to restore), then remount (refuses while a writer has a
-    file open or mapped; after readonly=on it would prove nothing), then readonly on the root and on every member that
-    does not inherit it, then the transaction group, so that what was written is in the next snapshot."""
+    file open or mapped; after readonly=on it would prove nothing), or replay the intent log of what is not mounted
+    (which likewise fails under a writer elsewhere), then readonly on the root and on every member that does not inherit
+    it, then the transaction group, so that what was written is in the next snapshot."""
     own = own_readonly(pair.source)
     detail = {member.name: _source_of(member, "readonly") for member in own}
     intent = Intent("failover", generation, "prepare", next_epoch(pair.source.role, pair.target.role), detail)
@@ -99,10 +101,19 @@ def plan_quiesce(pair: Pair, generation: str) -> tuple[Step, ...]:
         for member in pair.source.members
         if member.placed
     ]
+    steps += filter(None, (replaying(End.SOURCE, member) for member in pair.source.members))
     steps += plan_keep_excluded(End.SOURCE, pair.source, "on")
     steps.append(SetProperties(End.SOURCE, tuple(member.name for member in own), (("readonly", "on"),)))
     steps.append(CloseTransactionGroup(End.SOURCE, pool_of(pair.source.name)))
     return tuple(steps)
+
+
+def replaying(end: End, member: Member) -> ReplayLog | None:
+    """What brings the intent log of a filesystem that is not mounted, for whatever reason, into it; None where nothing
+    does, or has to."""
+    if member.volume or member.mounted or member.key_missing:
+        return None
+    return ReplayLog(end, member.name, by_hand=member.get("mountpoint") == "legacy")
 
 
 def _source_of(member: Member, name: str) -> str:
@@ -174,15 +185,27 @@ def plan_go_on_alone(master: Member, tag: str, generation: str) -> SetProperties
 
 
 def plan_writable(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
-    """First half of opening a new master: writable, and canmount back to what a master here has."""
+    """First half of opening a new master: writable, but for what its master kept read-only, and canmount back to what a
+    master here has."""
     steps: list[Step] = [*plan_complete_role(end, tree, tag), *plan_keep_excluded(end, tree, "off")]
-    own = own_readonly(tree)
+    own, frozen = own_readonly(tree), _frozen(tree)
+    # What is below one of them inherits it, and what has it of its own keeps it.
+    given = tuple(
+        m.name for m in tree.members if m.name in frozen and m not in own and not frozen & {*ancestors(m.name)}
+    )
+    if given:
+        steps.append(SetProperties(end, given, (("readonly", "on"),)))
     for member in tree.members:
         mounts = () if member.volume else (("canmount", while_master(member)),)
-        writable = (("readonly", "off"),) if member in own else ()
+        writable = (("readonly", "off"),) if member in own and member.name not in frozen else ()
         if mounts or writable:
             steps.append(SetProperties(end, (member.name,), (*writable, *mounts)))
     return tuple(steps)
+
+
+def _frozen(tree: Tree) -> set[str]:
+    """The members of a replica that their master keeps read-only."""
+    return {member.name for member in tree.members[1:] if member.role.frozen}
 
 
 def while_master(member: Member) -> str:
@@ -192,10 +215,17 @@ def while_master(member: Member) -> str:
 
 
 def plan_closed(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
-    """What makes a dataset a replica besides its role: it does not mount by itself, and remembers what it did. The
-    inner ones first: after a power loss half way nothing is mounted at boot below what is not, which could then only be
-    mounted over it."""
+    """What makes a dataset a replica besides its role: it does not mount by itself, and remembers what it did, and what
+    was read-only of it while it was the master, as the record of its last change says. The inner ones first: after a
+    power loss half way nothing is mounted at boot below what is not, which could then only be mounted over it."""
     steps: list[Step] = []
+    if was := tree.role.intent.detail if tree.role.intent else {}:
+        kept = {member.name for member in tree.members[1:] if was.get(member.name, "") in ("on local", "on received")}
+        known = _frozen(tree)
+        if more := tuple(sorted(kept - known)):
+            steps.append(SetProperties(end, more, ((f"{tag}:frozen", "on"),)))
+        if less := tuple(sorted(known - kept)):
+            steps.append(InheritProperty(end, less, f"{tag}:frozen"))
     for member in reversed(tree.members):
         if not member.volume and not (member.role.canmount and member.get("canmount") == "noauto"):
             steps.append(SetProperties(end, (member.name,), ((f"{tag}:canmount", member.get("canmount", "on")),)))
@@ -206,14 +236,15 @@ def plan_closed(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
 def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     """Second half, planned over what the first has made: mounted and shared where the properties say so. What only
     tidies up comes after that: writes may resume."""
-    inside = hidden_excluded(tree)
+    inside, frozen = hidden_excluded(tree), _frozen(tree)
     steps: list[Step] = [Unmount(end, member.name) for member in reversed(inside)]
     for member in by_mountpoint(tree):
         if member.volume or not member.get("mountpoint").startswith("/"):
             continue
         if member.mounted:
             # Mounted since it was master: the kernel's mount keeps the ro that the role change gave it.
-            steps.append(RemountWritable(end, member.name, member.get("mountpoint")))
+            if member.name not in frozen:
+                steps.append(RemountWritable(end, member.name, member.get("mountpoint")))
         elif member.get("canmount") == "on":
             steps.append(Mount(end, member.name, member.get("mountpoint")))
         if member.get("sharenfs", "off") not in ("off", "-") or member.get("sharesmb", "off") not in ("off", "-"):
@@ -275,8 +306,24 @@ def plan_replica_role(end: End, dataset: str, tag: str, role: Role, master: Role
 
 def plan_abort(pair: Pair, intent: Intent) -> tuple[Step, ...]:
     """Undo before the commit. The cancel mark goes first, under the replica's lock: a promotion that was delayed
-    on its way finds it. Then each member's readonly by value and source, the intent last."""
-    return (plan_cancel(pair, intent), *plan_restore(End.SOURCE, pair.source, pair.tag, intent))
+    on its way finds it. Then the master."""
+    return (plan_cancel(pair, intent), *plan_undo(End.SOURCE, pair.source, pair.tag, intent))
+
+
+def plan_undo(end: End, master: Tree, tag: str, intent: Intent) -> tuple[Step, ...]:
+    """The master's half of that: writable at once, then its final snapshot held, the intent last: a run that is cut
+    here comes back."""
+    *writable, clear = plan_restore(end, master, tag, intent)
+    return (*writable, *plan_hold_unsent(end, master, tag), clear)
+
+
+def plan_hold_unsent(end: End, master: Tree, tag: str) -> tuple[Hold, ...]:
+    """Hold what a role change that is undone was about to send, as any other run holds what it sends. It may have
+    arrived, and whoever destroyed it here would leave a snapshot on the replica that nobody knows for zrep's: no raw
+    stream is received on top of it."""
+    newest = ((member, ours[-1]) for member in master.members if (ours := member.ours(tag)))
+    free = tuple(f"{m.name}@{s.name}" for m, s in newest if s.sent is None and tag not in s.holds)
+    return (Hold(end, tag, free),) if free else ()
 
 
 def plan_cancel(pair: Pair, intent: Intent) -> SetProperties:

@@ -158,6 +158,22 @@ class ReadUsers(Request[Users], frozen=True):
     dataset: DatasetName
 
 
+class OpenVolumes(Struct, frozen=True):
+    """Who has volumes open to write, by volume: processes as "name (pid)", or what the kernel does with it; unseen: why
+    there may be others, "" where all were seen."""
+
+    by: dict[str, tuple[str, ...]] = {}
+    unseen: str = ""
+
+
+class FindOpenVolumes(Request[OpenVolumes], frozen=True):
+    """Which of these volumes somebody has open to write; needs root to see all."""
+
+    looks = True
+
+    volumes: tuple[DatasetName, ...]
+
+
 class IsInUse(Request[bool], frozen=True):
     """Whether the kernel says that somebody has a dataset, though it is not mounted where zrep sees mounts: in another
     mount namespace, or unmounted only in name. snapshot: its newest."""
@@ -231,7 +247,16 @@ class EndReceive(Request[int], frozen=True):
     is left that has the dataset, and nothing has arrived for so many seconds."""
 
     dataset: DatasetName
-    quiet: float = 0.0
+    quiet: Annotated[float, Meta(ge=0, le=60)] = 0.0
+
+
+class IsArriving(Request[bool], frozen=True):
+    """Whether bytes of a stream arrive at one of these datasets: watched for, at most so many seconds."""
+
+    looks = True
+
+    datasets: tuple[DatasetName, ...]
+    seconds: float
 
 
 # --- changes ---

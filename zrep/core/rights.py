@@ -10,7 +10,14 @@ from msgspec import Struct
 from zrep.core import steps
 from zrep.core.errors import RefusedError
 
-_MOUNTING = (steps.Mount, steps.Unmount, steps.RemountReadOnly, steps.RemountWritable, steps.Share)
+_MOUNTING = (
+    steps.Mount,
+    steps.Unmount,
+    steps.RemountReadOnly,
+    steps.RemountWritable,
+    steps.ReplayLog,
+    steps.Share,
+)
 
 
 class Rights(Struct, frozen=True):

@@ -113,9 +113,13 @@ class Role(Struct, frozen=True):
     recursive: the pair is that of a tree, everything below the dataset with it; complete: the snapshot of the newest
     moment of which a replica has every member; coming: those that were about to be sent last. excluded and gone are
     those of a dataset below: left out of a tree with all below it, and set aside since so many seconds after 1970,
-    because its source has gone. driver: HERE or PEER in a pulled pair, one of whose hosts alone dials the other,
-    whatever their roles; "": each can dial the other. within: it is that of the root of a tree, for one of its members;
-    within_encrypted: that root is encrypted."""
+    because its source has gone; frozen: of one on a replica, that its master keeps it read-only by a value of its own,
+    and that it stays so when this side is promoted; it says nothing on a master. driver: HERE or PEER in a pulled pair,
+    one of whose hosts alone dials the other, whatever their roles; "": each can dial the other. within: it is that of
+    the root of a tree, for one of its members; within_encrypted: that root is encrypted; roots: of a lane of that tree,
+    the names of both roots, its own side's first: the commands that are named take the tree, never a member; overlong:
+    what the target of such a lane cannot be called although it should, see Pair.overlong; taken: the same where
+    somebody else's dataset has that name."""
 
     src_host: str = ""
     src_fs: str = ""
@@ -134,6 +138,7 @@ class Role(Struct, frozen=True):
     infilter: str = ""
     split: str = ""
     canmount: str = ""
+    frozen: bool = False
     alone: bool = False
     lease: int = 0
     minfree: str = ""
@@ -157,6 +162,9 @@ class Role(Struct, frozen=True):
     driver: str = ""
     within: bool = False
     within_encrypted: bool = False
+    roots: tuple[str, str] | None = None
+    overlong: str = ""
+    taken: str = ""
 
     @property
     def paired(self) -> bool:

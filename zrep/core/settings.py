@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from zrep.core.names import DEFAULT_TAG
+from zrep.core.names import DEFAULT_TAG, check_tag
 
 # Where root allows filters, unless it is told otherwise.
 FILTERS_FILE = "/etc/zrep/filters"
@@ -20,13 +21,14 @@ class Settings(Struct, frozen=True):
     seconds without a byte after which a stream is ended (ZREP_STALL). user: who runs it (USER). ssh: the words that
     start ssh, as written (SSH). program: how zrep is called on a peer (ZREP_PATH).
 
-    tag: the pairs that a command works on (ZREPTAG); every_tag: nobody has named one, which to list and status means
-    all. expire: whether sync lets go of surplus snapshots (ZREP_SKIP_EXPIRE: not). after: for how many seconds cron is
-    not told of a trouble that may heal by itself (ZREP_AFTER). jobs: streams at once to each peer, as written
-    (ZREP_JOBS). fence: the command that takeover -L runs first (ZREP_FENCE_CMD). For init: savecount, as written
-    (ZREP_SAVE_COUNT), the name by which the peer reaches this host (ZREP_SRC_HOST), the flags of every send, None for
-    those that fit (ZREP_SEND_FLAGS), and the filters of the stream at both ends (ZREP_OUTFILTER, ZREP_INFILTER);
-    recursive: everything below goes with it (ZREP_R), all_snapshots: those of others travel too (ZREP_INC_FLAG=-I).
+    tag: the pairs that a command works on (ZREPTAG); every_tag: nobody has named one, which to list, status and history
+    means all; more_tags: those that somebody has named beside it. expire: whether sync lets go of surplus snapshots
+    (ZREP_SKIP_EXPIRE: not). after: for how many seconds cron is not told of a trouble that may heal by itself
+    (ZREP_AFTER). jobs: streams at once to each peer, as written (ZREP_JOBS). fence: the command that takeover -L runs
+    first (ZREP_FENCE_CMD). For init: savecount, as written (ZREP_SAVE_COUNT), the name by which the peer reaches this
+    host (ZREP_SRC_HOST), the flags of every send, None for those that fit (ZREP_SEND_FLAGS), and the filters of the
+    stream at both ends (ZREP_OUTFILTER, ZREP_INFILTER); recursive: everything below goes with it (ZREP_R),
+    all_snapshots: those of others travel too (ZREP_INC_FLAG=-I).
 
     filters: the file in which root allows filters, a line each (ZREP_FILTERS). allowed: those that the file of settings
     itself names, whatever the environment says.
@@ -56,6 +58,16 @@ class Settings(Struct, frozen=True):
     after: int = 0
     recursive: bool = False
     all_snapshots: bool = False
+    more_tags: tuple[str, ...] = ()
+
+    def of(self, tag: str) -> Settings:
+        """The same, of a run whose command line names the tag (-t). UsageError for what can be no tag."""
+        return replace(self, tag=check_tag(tag), every_tag=False)
+
+    def of_several(self, tags: str) -> Settings:
+        """The same of one that takes several, with commas between them."""
+        first, *more = dict.fromkeys(tags.split(","))
+        return replace(self.of(first), more_tags=tuple(map(check_tag, more)))
 
 
 DEFAULT_SETTINGS = Settings()

@@ -24,6 +24,10 @@ from zrep.core.shape import COMPRESSORS
 _NAMING = ("dataset", "target", "targets", "snapshot", "snapshots", "bookmark")
 
 MountPoint = Annotated[str, Meta(pattern=r"\A/")]
+# Flags of a stream that goes as it is on disk, and of one that carries properties.
+RAW = frozenset({"-w", "--raw"})
+CARRY_PROPERTIES = frozenset({"-p", "--props"})
+
 Property = tuple[PropertyName, str]
 SendFlag = Annotated[str, Meta(pattern=r"\A--?[A-Za-z][A-Za-z-]*\Z")]
 # As ``zfs get receive_resume_token`` prints it: 1-…, in hexadecimal.
@@ -189,6 +193,15 @@ class Unmount(Change, frozen=True):
     dataset: DatasetName
     force: bool = False
     mountpoint: MountPoint | None = None
+
+
+class ReplayLog(Change, frozen=True):
+    """Mount a filesystem that is mounted nowhere, read-only, in a mount namespace that ends with the command: that
+    replays its intent log, and fails while somebody has it mounted writable in a namespace of his own. by_hand: its
+    mountpoint is legacy, so that mount(8) takes it without a word of ZFS's."""
+
+    dataset: DatasetName
+    by_hand: bool = False
 
 
 class Share(Change, frozen=True):

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.names import ancestors, sequence_of
+from zrep.core.names import ancestors, beside, sequence_of
 from zrep.core.pair import End, Pair, Tree, is_bare
 from zrep.core.role import Role
 from zrep.core.steps import InheritProperty, PromoteClone, Rename, SetProperties, Step
@@ -27,16 +27,21 @@ def tree_of(root: Member, below: Iterable[Member]) -> Tree:
     members = [root]
     aside: list[Member] = []
     excluded: list[Member] = []
+    apart: list[str] = []
     out: set[str] = set()
     for member in sorted(below, key=lambda member: member.name.split("/")):
         if is_outside(member.role) or out & set(ancestors(member.name)):
             out.add(member.name)
-            aside += [member] if member.role.gone is not None else []
             known = {other.name for other in excluded}
-            excluded += [member] if member.role.excluded or known & set(ancestors(member.name)) else []
+            if member.role.gone is not None:
+                aside.append(member)
+            elif member.role.excluded or known & set(ancestors(member.name)):
+                excluded.append(member)
+            elif not {other.name for other in aside} & set(ancestors(member.name)):
+                apart.append(member.name)
         else:
             members.append(member)
-    return Tree(tuple(members), tuple(aside), tuple(excluded))
+    return Tree(tuple(members), tuple(aside), tuple(excluded), tuple(apart))
 
 
 def matching(root: str, names: Iterable[str], pattern: str) -> list[str]:
@@ -98,22 +103,34 @@ def next_change(pair: Pair, now: int) -> Change | None:
     partner = pair.partners
     there = {member.name: member for member in pair.target.members}
     wanted = {source.name: pair.place(source) for source in pair.source.members}
+    kept = set(partner.values())
+    taken: list[str] = []
     for member in pair.target.aside:
-        if member.name in wanted.values():
-            return _renamed(member, f"{member.name}_{pair.tag}_gone_{member.role.gone}", "makes room")
+        if member.name in wanted.values() and (away := _out_of_the_way(pair, member, f"gone_{member.role.gone}")):
+            return away
     for source in pair.source.members[1:]:
         has, place = partner.get(source.name), wanted[source.name]
-        if has is None and place in there and _left_bare(pair, there[place]):
-            # With what is below it, which goes back below what arrives in its place.
-            return _renamed(there[place], f"{place}_{pair.tag}_moving_{there[place].get('guid')[-8:]}", "makes room")
-        if has is None or has == place or place.rpartition("/")[0] not in there:
-            continue  # new, in its place, or its parent has still to come
+        old = there.get(place) if has is None else None
+        # With what is below it, which goes back below what arrives in its place.
+        leaves = old is not None and (_left_bare(pair, old) or _lost_around(pair, old, kept))
+        if old and leaves and (away := _out_of_the_way(pair, old, f"moving_{old.get('guid')[-8:]}")):
+            return away
+        if has is None or has == place:
+            continue  # new, or in its place
+        if pair.overlong(source, there[has]):
+            # It cannot go where it belongs, but must not be where another one does.
+            if has in wanted.values() and (away := _moving(pair, there[has])):
+                return away
+            continue
+        if place.rpartition("/")[0] not in there or place.startswith(tuple(f"{name}/" for name in taken)):
+            continue  # its parent has still to come, or is not in its place
+        if pair.taken_by(place, there, partner):
+            taken.append(place)
+            continue
         if place not in there:
             return _renamed(there[has], place, "renamed with its source")
-        if there[place].snapshots:
-            number = there[place].snapshots[-1].guid[-8:]
-            return _renamed(there[place], f"{place}_{pair.tag}_moving_{number}", "makes room")
-    kept = set(partner.values())
+        if there[place].snapshots and (away := _moving(pair, there[place])):
+            return away
     lost = [m for m in pair.target.members[1:] if m.name not in kept and (m.ours(pair.tag) or _left_bare(pair, m))]
     free = [member.name for member in lost if not any(name.startswith(f"{member.name}/") for name in kept)]
     if free:
@@ -152,6 +169,13 @@ def _promoted(pair: Pair) -> Change | None:
     return None
 
 
+def _lost_around(pair: Pair, member: Member, kept: Collection[str]) -> bool:
+    """Whether a member of the target's tree has lost its source, which another one has the place of, and what is below
+    it has not: it cannot be set aside before that has left it. kept: those that have a source, by name."""
+    around = any(name.startswith(f"{member.name}/") for name in kept)
+    return around and member.name not in kept and bool(member.ours(pair.tag))
+
+
 def _left_bare(pair: Pair, member: Member) -> bool:
     """Whether all that a member had of zrep's has gone to another one of the target's tree with a promotion."""
     owner, _, short = member.get("origin").partition("@")
@@ -161,7 +185,7 @@ def _left_bare(pair: Pair, member: Member) -> bool:
 
 class Wave(Struct, frozen=True):
     """What of a tree is sent before the rest, by name at the source: clones, and what has to be there before them.
-    waiting: clones whose origin has still to arrive, and what is below them."""
+    waiting: clones whose origin has still to arrive, or that have become the root's, and what is below them."""
 
     members: frozenset[str] = frozenset()
     waiting: frozenset[str] = frozenset()
@@ -177,7 +201,7 @@ def next_wave(pair: Pair, failed: Collection[str]) -> Wave:
     owners = {name: member.get("origin").partition("@")[0] for name, member in arriving.items()}
     # One that lies below its own clone can not be there before that.
     origin = {name: owner for name, owner in owners.items() if owner in members and not owner.startswith(f"{name}/")}
-    waiting = {name for name, owner in origin.items() if owner in absent}
+    waiting = {name for name, owner in origin.items() if owner in absent} | _over_the_root(pair)
     waiting |= {name for name in arriving if waiting & set(ancestors(name))}
     wave: set[str] = set()
     more = set(origin)
@@ -187,10 +211,34 @@ def next_wave(pair: Pair, failed: Collection[str]) -> Wave:
     return Wave(frozenset(wave - waiting - set(failed)), frozenset(waiting - set(failed)))
 
 
+def _over_the_root(pair: Pair) -> set[str]:
+    """New members that have the base of the tree's root since they were promoted over it: they would be sent in full
+    what the root on the other side has."""
+    root, *others = pair.lanes
+    known = {snapshot.guid for snapshot in root.target.snapshots} if root.base is None else set()
+    return {
+        lane.source.name
+        for lane in others
+        if lane.target.arriving and any(snapshot.guid in known for snapshot in lane.source.beginnings)
+    }
+
+
 def set_aside(end: End, tag: str, names: Iterable[str], now: int) -> SetProperties:
     """Take members of a replica out of their tree, with all they have. Read-only by themselves: when their root is
     promoted, what they inherit changes."""
     return SetProperties(end, tuple(names), (("readonly", "on"), (f"{tag}:gone", str(now))))
+
+
+def _moving(pair: Pair, member: Member) -> Change | None:
+    return _out_of_the_way(pair, member, f"moving_{member.snapshots[-1].guid[-8:]}") if member.snapshots else None
+
+
+def _out_of_the_way(pair: Pair, member: Member, ending: str) -> Change | None:
+    """Give a member of the target another name beside its own, the end of that left out where it would be too long for
+    what is below it; None where even that would not help."""
+    room = len(max(pair.target.below(member.name), key=len))
+    new = beside(member.name, f"_{pair.tag}_{ending}", room)
+    return _renamed(member, new, "makes room") if new else None
 
 
 def _renamed(member: Member, new: str, why: str) -> Change:

@@ -59,6 +59,10 @@ def do(step: Step, machine: Machine, seconds: float = COMMAND_SECONDS) -> ZrepEr
     """One step, which may take so long; what its command stands for when that failed."""
     if refusal := _mount_refusal(step, machine) or _kept(step, machine):
         return refusal
+    if isinstance(step, RemountReadOnly | RemountWritable):
+        from zrep.host.remount import remount  # seldom needed
+
+        return remount(step, machine, seconds)
     if machine.library.carry_out(step, seconds):
         return None
     if isinstance(step, PlaceKey):  # the program wraps keys anew, which must be loaded for that
@@ -89,10 +93,9 @@ def _mount_refusal(step: Step, machine: Machine) -> ZrepError | None:
     """Why a mount of a dataset must not be made, changed or ended. All go by a path, and what is mounted may have
     changed since it was looked at: asked right before, in the mount namespace in which the command runs.
 
-    Not by the id of the mount: mount(8), mount.zfs and zfs take nothing but a path. A mount(2) of this process on a
-    directory that it has opened and looked at would close what is left, the milliseconds until the program has started,
-    and would have to do what mount.zfs does. Who mounts something over a master just then has that made read-only;
-    never is data lost: the readonly=on that follows, and the look at what was written, go by the dataset.
+    A remount then goes by the id of the mount (see remount). zfs takes nothing but a path, and what readonly=on does to
+    a mount goes by it too: what is mounted over a master in the milliseconds until zfs has begun may be made read-only,
+    if it is ZFS itself. Never is data lost: the property and the look at what was written go by the dataset.
     """
     match step:
         case (

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from zrep.core.requests import RunHooks
-from zrep.host import process
+from zrep.host import programs
 from zrep.host.machine import Machine, carry_out
 from zrep.host.trust import others_may_write
 
@@ -52,15 +52,15 @@ def _line(request: RunHooks) -> str:
 
 
 def fence(command: str, about: Mapping[str, str]) -> tuple[int | None, str]:
-    """Run a fence command, a line for sh; see process.bounded for the answer."""
-    return process.bounded(("sh", "-c", command), about, FENCE_SECONDS)
+    """Run a fence command, a line for sh; see programs.bounded for the answer."""
+    return programs.bounded(("sh", "-c", command), about, FENCE_SECONDS)
 
 
 def tell(path: str, event: str, about: Mapping[str, str]) -> tuple[int | None, str]:
-    """Tell one program of an event; see process.bounded for the answer."""
-    return process.bounded((path, event), about, HOOK_SECONDS)
+    """Tell one program of an event; see programs.bounded for the answer."""
+    return programs.bounded((path, event), about, HOOK_SECONDS)
 
 
 def said(path: str, status: int | None, line: str) -> str:
     """What went wrong with a program, "" when it succeeded."""
-    return "" if status == 0 else f"{path}: {process.ending(status, line)}"
+    return "" if status == 0 else f"{path}: {programs.ending(status, line)}"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Debian, Red Hat and Alpine name them so for every OpenZFS 2.
 _CORE = "libzfs_core.so.3"
 _PAIRS = "libnvpair.so.3"
+_DEVICE = "/dev/zfs"
 _UNIQUE_NAMES = 1
 _GRACE_SECONDS = 5.0
 # zfs-program(8)'s own defaults.
@@ -127,6 +128,11 @@ class Library:
     def sync(self, pool: str, seconds: float) -> bool:
         """Close a pool's transaction group; False: not known to be done."""
         return self._call(lambda calls: calls.sync(pool), seconds) is True
+
+    def hold_for_this_process(self, tag: str, snapshot: str, seconds: float) -> bool | None:
+        """Hold a snapshot until this process ends, however it ends: the kernel lets go with a descriptor. None: there
+        is no library, and no command can do it."""
+        return self._call(lambda calls: calls.hold_by_descriptor(tag, snapshot), seconds)
 
     def read_holds(self, snapshots: Sequence[str], seconds: float) -> dict[str, frozenset[str]] | None:
         """The tags of the holds on each snapshot; None: not known, as for all that read."""
@@ -265,13 +271,24 @@ class _Calls:
             for name in names:
                 snapshots.add_boolean(name)
             properties.add_string(mark, value)
-            return self._done(lambda errors: self._core.lzc_snapshot(snapshots.pointer, properties.pointer, errors))
+            with _List(self._c, self._pairs, made=False) as errors:
+                # Where somebody's snapshot of one is in the same transaction group, the kernel takes it in the next
+                # one: what it lists of errors then still says EAGAIN (seen on OpenZFS 2.3.2).
+                return bool(self._core.lzc_snapshot(snapshots.pointer, properties.pointer, errors.reference) == 0)
 
-    def hold(self, tag: str, names: Sequence[str]) -> bool:
+    def hold(self, tag: str, names: Sequence[str], descriptor: int = -1) -> bool:
         with _List(self._c, self._pairs) as holds:
             for name in names:
                 holds.add_string(name, tag)
-            return self._done(lambda errors: self._core.lzc_hold(holds.pointer, -1, errors))
+            return self._done(lambda errors: self._core.lzc_hold(holds.pointer, descriptor, errors))
+
+    def hold_by_descriptor(self, tag: str, name: str) -> bool:
+        """It stays open; no child has it."""
+        try:
+            descriptor = os.open(_DEVICE, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
+        except OSError:
+            return False
+        return self.hold(tag, (name,), descriptor)
 
     def release(self, tag: str, names: Sequence[str]) -> bool:
         with _List(self._c, self._pairs) as holds, _List(self._c, self._pairs) as tags:

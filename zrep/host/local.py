@@ -10,10 +10,11 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zrep import __version__
-from zrep.core.errors import BugError, BusyError, RefusedError
+from zrep.core.errors import BugError, BusyError, RefusedError, ZrepError
+from zrep.core.incoming import Incoming
 from zrep.core.requests import Answer, Dial, Identify, Identity, Lock, ReadHolders, ReadRights, Request, Unlock
 from zrep.core.rights import Rights
 from zrep.core.steps import SendStream
@@ -23,19 +24,23 @@ from zrep.host import (  # noqa: F401  # each registers what it carries out
     hooks,
     memory,
     pools,
-    process,
     procfs,
+    programs,
     quiesce,
     reads,
     schedule,
     sshd,
     streams,
     users,
+    volumes,
 )
 from zrep.host.locks import Locks
 from zrep.host.machine import Machine, carry_out
 from zrep.zfs import commands, parse
 from zrep.zfs.commands import Argv
+
+if TYPE_CHECKING:
+    from zrep.host.guard import Guard
 
 # Told of each request while it is under way, by the name of its host.
 Watch = Callable[[str, Request[Any]], AbstractContextManager[None]]
@@ -75,8 +80,9 @@ class Host(Protocol):
         """Give up what is held there."""
         ...
 
-    def hang_up(self) -> None:
-        """End at once what another thread has under way there; only for what changes nothing."""
+    def hang_up(self, reason: ZrepError) -> None:
+        """End at once what another thread has under way there; only for what changes nothing. reason: what it, and
+        whoever asks later, hears."""
         ...
 
 
@@ -92,11 +98,11 @@ class OwnHost(Host, Protocol):
         ...
 
     def fence(self, command: str, about: dict[str, str]) -> tuple[int | None, str]:
-        """Run a fence command, a line for sh; see process.bounded for the answer."""
+        """Run a fence command, a line for sh; see programs.bounded for the answer."""
         ...
 
     def attend(self, argv: Sequence[str], extra: Mapping[str, str], folder: str) -> int:
-        """Run an administrator's own command; see process.attended."""
+        """Run an administrator's own command; see programs.attended."""
         ...
 
 
@@ -128,14 +134,22 @@ class LocalHost(Machine):
             self.check_filter(step.infilter, step.target)
         return streams.receive(steps, marked=marked)
 
-    def hang_up(self) -> None:
+    def guard(self, incoming: Sequence[Incoming]) -> Guard:
+        """What takes streams of another host into this one, one after the other."""
+        from zrep.host.guard import Guard  # only a host that pulls needs it
+
+        for each in incoming:
+            self.check_filter(each.step.infilter, each.step.target)
+        return Guard(incoming)
+
+    def hang_up(self, reason: ZrepError) -> None:
         """Nobody is dialled."""
 
     def fence(self, command: str, about: dict[str, str]) -> tuple[int | None, str]:
         return hooks.fence(command, about)
 
     def attend(self, argv: Sequence[str], extra: Mapping[str, str], folder: str) -> int:
-        return process.attended(argv, extra, folder)
+        return programs.attended(argv, extra, folder)
 
 
 @carry_out.register(Identify)

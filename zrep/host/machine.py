@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -70,6 +70,19 @@ class Machine:
                 return file.read()
         except OSError:
             return ""
+
+    def open_mount(self, point: str) -> tuple[int, int] | None:
+        """A descriptor of the directory at a path, for the caller to close, and the id of the mount it is in
+        (proc_pid_fdinfo(5)). None where it cannot be opened, or there is no telling."""
+        try:
+            descriptor = os.open(point, os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            return None
+        found = re.search(r"^mnt_id:\s*([0-9]+)$", _read(f"/proc/self/fdinfo/{descriptor}"), re.MULTILINE)
+        if found is None:
+            os.close(descriptor)
+            return None
+        return descriptor, int(found.group(1))
 
     def log(self, text: str) -> None:
         """Tell syslog, or the journal, a line; nobody need be listening."""
@@ -155,10 +168,10 @@ class Machine:
                 f"a filter is not one that root of {self.name} has allowed", filesystem=dataset, evidence=repr(text)
             )
 
-    def run(self, argv: Argv, seconds: float = COMMAND_SECONDS) -> Completed:
-        """Run a command to its end, for so many seconds. The locks go along: one that outlives zrep still counts as
-        busy."""
-        return self.runner.run(argv, timeout=seconds, keep=self.locks.descriptors())
+    def run(self, argv: Argv, seconds: float = COMMAND_SECONDS, keep: Sequence[int] = ()) -> Completed:
+        """Run a command to its end, for so many seconds. The locks go along, and the descriptors to keep: a command
+        that outlives zrep still counts as busy."""
+        return self.runner.run(argv, timeout=seconds, keep=(*self.locks.descriptors(), *keep))
 
     def look(self, argv: Argv, seconds: float = COMMAND_SECONDS) -> Completed:
         """Run a command that changes nothing, for so many seconds. No lock goes along: one that hangs in the kernel

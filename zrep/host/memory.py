@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 
 from msgspec import MsgspecError, json
@@ -13,6 +14,8 @@ from zrep.core.requests import Note, Recall, Remember
 from zrep.host.machine import Machine, carry_out
 
 _Record = dict[str, Note]
+# A few numbers and names; whoever adds to them for ever is no zrep.
+_MOST_BYTES = 128 << 10
 
 
 @carry_out.register(Remember)
@@ -22,13 +25,19 @@ def remember(request: Remember, machine: Machine) -> None:
         folder = _folder(machine)
         os.makedirs(folder, exist_ok=True)
     for key, news in request.records.items() if folder else ():
-        known = {**_read(folder, key), **news}
+        text = _text({**_read(folder, key), **news})
+        if len(text) > _MOST_BYTES:
+            text = _text(news)
         path = _path(folder, key)
         temporary = f"{path}.{os.getpid()}"
         with suppress(OSError):
             with open(temporary, "wb") as file:
-                file.write(json.encode({name: note for name, note in known.items() if note is not None}))
+                file.write(text)
             os.replace(temporary, path)
+
+
+def _text(record: Mapping[str, Note]) -> bytes:
+    return json.encode({name: note for name, note in record.items() if note is not None})
 
 
 @carry_out.register(Recall)
@@ -38,6 +47,11 @@ def recall(request: Recall, machine: Machine) -> dict[str, _Record]:
         folder = _folder(machine)
     found = {key: _read(folder, key) for key in request.keys} if folder else {}
     return {key: record for key, record in found.items() if record}
+
+
+def path_of(machine: Machine, key: str) -> str:
+    """The file of a key."""
+    return _path(_folder(machine), key)
 
 
 def _folder(machine: Machine) -> str:

@@ -11,6 +11,9 @@ from typing import Generic, TypeVar
 # Requests to one host at the same time: enough to share a transaction group, few enough for a small machine.
 _MOST = 16
 
+# How long Ctrl-C may go unheard.
+_HEARD_SECONDS = 0.5
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -46,14 +49,14 @@ def at_once(
 
     try:
         for each in [start(work_off) for _ in range(min(limit, len(works)))]:
-            each.wait()
+            await_end(each)
     except BaseException:
         left.clear()
         try:
             interrupted()
         finally:
             for each in under_way:
-                each.wait()
+                await_end(each)
         raise
     if errors:
         raise errors[min(errors)]
@@ -139,6 +142,13 @@ def in_time(work: Callable[[], Answer], seconds: float) -> list[Answer]:
     for error in errors:
         raise error
     return answers
+
+
+def await_end(ended: threading.Event) -> None:
+    """Wait until it is set. Ctrl-C in the moment before a wait begins is heard when that wait ends (lock.acquire of
+    CPython), so none is long: one without an end would go on as if nobody had pressed anything."""
+    while not ended.wait(_HEARD_SECONDS):
+        pass
 
 
 def start(work: Callable[[], None]) -> threading.Event:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 import selectors
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, BinaryIO, Protocol
+from typing import IO, Protocol
 
 from msgspec import Struct
 
 from zrep.core.errors import FailedError, RefusedError
+from zrep.core.quantities import whole_number
 from zrep.core.settings import DEFAULT_SETTINGS
 from zrep.host import parallel
 from zrep.zfs.commands import Completed
@@ -29,11 +29,48 @@ _SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/
 
 class Progress(Struct, frozen=True):
     """How far a stream got: bytes sent, and the size estimated for the whole (0: not known). stream: which of those
-    that go through one pipe it is, from 0."""
+    that go through one pipe it is, from 0; begins: it has not moved yet, and may be over before it is told of again."""
 
     sent: int
     total: int
     stream: int = 0
+    begins: bool = False
+
+
+class Child(Protocol):
+    """What has been started, as subprocess.Popen has it."""
+
+    returncode: int | None
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+
+    @property
+    def stderr(self) -> IO[bytes] | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+# Starts a program, as start does.
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+class Receiver(Protocol):
+    """What takes streams in this process, see guard. argv: how it is called in what is said of it."""
+
+    @property
+    def argv(self) -> Sequence[str]: ...
+
+    def begin(self, source: IO[bytes], start: Start, keep: Sequence[int]) -> Child: ...
 
 
 class Runner(Protocol):
@@ -48,7 +85,7 @@ class Runner(Protocol):
     def pipe(
         self,
         sender: Sequence[str],
-        receiver: Sequence[str],
+        receiver: Sequence[str] | Receiver,
         *,
         keep: Sequence[int] = (),
         progress: Callable[[Progress], None] | None = None,
@@ -71,7 +108,7 @@ def find(program: str) -> str | None:
 
 
 def start(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
-    """The only call that creates a process, but for what an administrator wrote (attended, bounded).
+    """Start a process of zrep's own: the only call that does. An administrator's are in programs.
 
     RefusedError when the program is not there."""
     try:
@@ -86,107 +123,6 @@ def start(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
         ) from None
     except OSError as error:
         raise FailedError(f"cannot start {argv[0]}", evidence=error.strerror or str(error)) from None
-
-
-def attended(argv: Sequence[str], extra: Mapping[str, str], folder: str) -> int:
-    """Run an administrator's own command in a folder, with this program's terminal and own environment plus extra;
-    its exit status. RefusedError when there is no such program."""
-    try:
-        return subprocess.run(list(argv), env={**os.environ, **extra}, cwd=folder, check=False).returncode
-    except OSError as error:
-        raise RefusedError(f"cannot run {argv[0]}", evidence=error.strerror or str(error)) from None
-
-
-def bounded(argv: Sequence[str], extra: Mapping[str, str], seconds: float) -> tuple[int | None, str]:
-    """Run an administrator's program to its end; its exit status and the last line it printed. A status of None: it
-    could not be started, or was ended, with all it had started, when its time was up; the line says which.
-    Its output goes to a file: a service that it starts may keep a pipe open for ever."""
-    with anonymous_file() as said:
-        try:
-            child = _administrators(argv, extra, subprocess.DEVNULL, said)
-        except OSError as error:
-            return None, error.strerror or str(error)
-        return _waited_for(child, said, seconds)
-
-
-class Afterwards:
-    """An administrator's program that begins when it is told to, or as soon as this process has ended in whatever way:
-    it undoes what another one has begun, and must not depend on who began that. A shell waits for it at a pipe, whose
-    other end only this process has.
-
-    OSError when it cannot be started: then what it is to undo must not begin."""
-
-    # timeout(1), where there is one, bounds it once this process has ended.
-    _SCRIPT = (
-        "IFS= read -r nothing; seconds=$1; shift; "
-        'command -v timeout >/dev/null && set -- timeout -k 5 "$seconds" "$@"; exec "$@" </dev/null'
-    )
-
-    def __init__(self, argv: Sequence[str], extra: Mapping[str, str], seconds: float) -> None:
-        self._seconds = seconds
-        self._said = anonymous_file()
-        words = ("sh", "-c", self._SCRIPT, "zrep", f"{seconds + GRACE_SECONDS:.0f}", *argv)
-        try:
-            self._child = _administrators(words, extra, subprocess.PIPE, self._said)
-        except BaseException:
-            self._said.close()
-            raise
-
-    def begin(self) -> tuple[int | None, str]:
-        """Have it run to its end, for the answer of bounded."""
-        assert self._child.stdin is not None
-        with suppress(OSError):  # a shell that has ended says so by its status
-            self._child.stdin.close()
-        with self._said:
-            return _waited_for(self._child, self._said, self._seconds, through_interrupts=True)
-
-
-def _administrators(
-    argv: Sequence[str], extra: Mapping[str, str], stdin: int, output: BinaryIO
-) -> subprocess.Popen[bytes]:
-    """Start an administrator's program in a session of its own; OSError when it cannot be."""
-    return subprocess.Popen(
-        list(argv),
-        env={**environment(), **extra},
-        cwd="/",
-        stdin=stdin,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-
-
-def _waited_for(
-    child: subprocess.Popen[bytes], said: BinaryIO, seconds: float, *, through_interrupts: bool = False
-) -> tuple[int | None, str]:
-    """The answer of bounded for a child whose output goes to a file. through_interrupts: it goes on when this process
-    is told to end."""
-    try:
-        status = child.wait(seconds)
-    except BaseException as error:  # its time is up, or Ctrl-C
-        late = isinstance(error, subprocess.TimeoutExpired)
-        if late or not through_interrupts:
-            os.killpg(child.pid, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):
-                child.wait(GRACE_SECONDS)
-        if late:
-            return None, f"not done after {seconds:.0f} s, ended"
-        raise
-    said.seek(0)
-    lines = _text(said.read()[-2000:]).strip().splitlines()
-    return status, lines[-1].strip() if lines else ""
-
-
-def anonymous_file() -> BinaryIO:
-    """A file that is nowhere but in memory (memfd_create(2)), and needs no room on any disk."""
-    return open(os.memfd_create("zrep", os.MFD_CLOEXEC), "w+b")
-
-
-def ending(status: int | None, said: str) -> str:
-    """An answer of bounded in words, for the evidence of an error."""
-    if status is None:
-        return said
-    return f"exit status {status}" + (f": {said}" if said else "")
 
 
 class Processes:
@@ -237,12 +173,12 @@ class Processes:
             raise
         finally:
             self._running.discard(child)
-        return Completed(tuple(argv), child.returncode, _text(out), _text(err))
+        return Completed(tuple(argv), child.returncode, text(out), text(err))
 
     def pipe(
         self,
         sender: Sequence[str],
-        receiver: Sequence[str],
+        receiver: Sequence[str] | Receiver,
         *,
         keep: Sequence[int] = (),
         progress: Callable[[Progress], None] | None = None,
@@ -253,18 +189,20 @@ class Processes:
         The sender reports progress on stderr once a second (``zfs send -vP``); when that stands still
         for ZREP_STALL seconds (600), both are ended and FailedError says so.
         """
-        first = self._start(
+        children: list[subprocess.Popen[bytes]] = []
+
+        def begin(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
+            children.append(self._start(argv, **options))
+            return children[-1]
+
+        first = begin(
             sender, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep)
         )
         try:
-            second = self._start(
-                receiver, stdin=first.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep)
-            )
+            second = _second(first, receiver, begin, keep)
         except BaseException:
             end(first)
             raise
-        assert first.stdout is not None
-        first.stdout.close()  # the receiver has it; the sender must get SIGPIPE when the receiver goes
         watch = _Watch(first, second, self._stall, progress)
         try:
             watch.until_done()
@@ -272,13 +210,32 @@ class Processes:
             # Also on Ctrl-C: the lock may only be released once the children that share it have ended.
             end(first)
             end(second)
-            self._running -= {first, second}
+            self._running -= set(children)
         if watch.stalled:
             raise FailedError(f"the stream stopped moving for {self._stall:.0f} s and was cancelled")
+        argv = tuple(receiver) if isinstance(receiver, Sequence) else tuple(receiver.argv)
         return (
             Completed(tuple(sender), first.returncode, "", watch.errors[0]),
-            Completed(tuple(receiver), second.returncode, watch.errors[2], watch.errors[1]),
+            Completed(argv, _ended(second), watch.errors[2], watch.errors[1]),
         )
+
+
+def _second(
+    first: subprocess.Popen[bytes], receiver: Sequence[str] | Receiver, begin: Start, keep: Sequence[int]
+) -> Child:
+    """Have a receiver read what a sender writes: nobody else does then, so that the sender gets SIGPIPE when the
+    receiver goes."""
+    assert first.stdout is not None
+    if not isinstance(receiver, Sequence):
+        return receiver.begin(first.stdout, begin, keep)
+    found = begin(receiver, stdin=first.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=tuple(keep))
+    first.stdout.close()
+    return found
+
+
+def _ended(child: Child) -> int:
+    """The exit status of a child that has ended, or was to: 1 while it does not."""
+    return 1 if child.returncode is None else child.returncode
 
 
 def runs(pid: int) -> int:
@@ -291,7 +248,7 @@ def runs(pid: int) -> int:
     return int(found.group(1)) if found else 0
 
 
-def end(child: subprocess.Popen[bytes]) -> None:
+def end(child: Child) -> None:
     """End a child of ours and wait for it: first politely, then not."""
     if child.poll() is not None:
         return
@@ -305,15 +262,20 @@ def end(child: subprocess.Popen[bytes]) -> None:
             child.wait(GRACE_SECONDS)
 
 
+# What one end of a stream says beside its progress: so much of the beginning, and of the end.
+_SAID = 32 << 10
+
+
 class _Watch:
-    """Reads the errors of both ends of a pipeline until both are done, and notices when nothing moves."""
+    """Reads the errors of both ends of a pipeline until both are done, and notices when nothing moves. Either end may
+    be on a host that wants this one's memory, or its mistakes."""
 
     _PROGRESS = re.compile(r"(?:\d\d:\d\d:\d\d|full|incremental|size)\t.*")
 
     def __init__(
         self,
-        sender: subprocess.Popen[bytes],
-        receiver: subprocess.Popen[bytes],
+        sender: Child,
+        receiver: Child,
         stall: float,
         progress: Callable[[Progress], None] | None,
     ) -> None:
@@ -340,7 +302,7 @@ class _Watch:
                 elif key.data == 0:
                     self._sender_said(data)
                 else:
-                    self.errors[key.data] += _text(data)
+                    self._keep(key.data, text(data))
             if time.monotonic() - self._moved > self._stall:
                 self.stalled = True
                 return
@@ -351,19 +313,30 @@ class _Watch:
 
     def _sender_said(self, data: bytes) -> None:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
-        for line in map(_text, lines):
+        if len(self._buffer) > _SAID:  # a filter that draws its own progress ends no line
+            lines, self._buffer = [*lines, self._buffer], b""
+        for line in map(text, lines):
             if self._PROGRESS.fullmatch(line):
                 self._advance(line.split("\t"))
             elif line:
-                self.errors[0] += line + "\n"
+                self._keep(0, line + "\n")
+
+    def _keep(self, end: int, text: str) -> None:
+        said = self.errors[end] + text
+        self.errors[end] = said if len(said) <= 4 * _SAID else f"{said[:_SAID]}\n{said[-_SAID:]}"
 
     def _advance(self, fields: list[str]) -> None:
-        if fields[0] == "size" and fields[1].isdigit():
-            self._total, self._sent = int(fields[1]), -1
+        number = whole_number(fields[1])
+        if number is None:
+            return
+        if fields[0] == "size":
+            self._total, self._sent = number, -1
             self._begun += 1
             self._moved = time.monotonic()
-        elif ":" in fields[0] and fields[1].isdigit() and int(fields[1]) != self._sent:
-            self._sent = int(fields[1])
+            if self._progress:
+                self._progress(Progress(0, self._total, self._begun - 1, begins=True))
+        elif ":" in fields[0] and number != self._sent:
+            self._sent = number
             self._moved = time.monotonic()
             if self._progress:
                 self._progress(Progress(self._sent, self._total, max(0, self._begun - 1)))
@@ -374,6 +347,6 @@ def _open(stream: IO[bytes] | None) -> IO[bytes]:
     return stream
 
 
-def _text(data: bytes) -> str:
+def text(data: bytes) -> str:
     """What a program printed. A byte that is no UTF-8 stands for itself, so that it can be given back as it was."""
     return data.decode("utf-8", "surrogateescape")

@@ -10,9 +10,13 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 
-from zrep.core.requests import EndReceive, IsRunning
+from zrep.core.requests import EndReceive, IsArriving, IsRunning
 from zrep.host.machine import Machine, carry_out
 from zrep.host.process import runs
+
+# Seconds without a byte that a stream which flows does not have; before the rest of a cut connection there is a longer
+# pause.
+_PAUSE = 1.0
 
 
 @carry_out.register(EndReceive)
@@ -28,13 +32,35 @@ def end_receive(request: EndReceive, machine: Machine) -> int:
 
 
 def _is_left(request: EndReceive, machine: Machine) -> bool:
-    """Whether all that has a dataset is a receive into which nothing comes, for as long as was asked."""
-    before = runs_of_receives({request.dataset})
-    give_up = time.monotonic() + request.quiet
-    while machine.locks.is_left(request.dataset) and before == runs_of_receives({request.dataset}):
-        if time.monotonic() >= give_up:
+    """Whether all that has a dataset is a receive into which nothing comes, for as long as was asked. Into one that was
+    left by a connection cut in silence, what that still had to send may come once the way is free again: its end comes
+    right after it, and is waited for, as long again at most. One that flows from the start is somebody's: that is seen
+    after two seconds."""
+    watched = {request.dataset}
+    before = runs_of_receives(watched)
+    start = came = time.monotonic()
+    paused = False
+    while machine.locks.is_left(request.dataset):
+        now = time.monotonic()
+        if (runs_now := runs_of_receives(watched)) != before:
+            before, came = runs_now, now
+        elif now - came >= request.quiet:
             return True
+        paused = paused or now - came >= _PAUSE
+        if now - start >= (2 * request.quiet if paused else 2 * _PAUSE):
+            return False
         time.sleep(0.2)
+    return False
+
+
+@carry_out.register(IsArriving)
+def is_arriving(request: IsArriving, machine: Machine) -> bool:
+    before = runs_of_receives(request.datasets)
+    give_up = time.monotonic() + request.seconds
+    while before and time.monotonic() < give_up:
+        time.sleep(0.05)
+        if runs_of_receives(request.datasets) > before:
+            return True
     return False
 
 

@@ -21,6 +21,7 @@ from zrep.core.requests import Failure, Moment, Taken, TakeSnapshots
 from zrep.core.steps import TakeSnapshot
 from zrep.host import changes, hooks, process
 from zrep.host.machine import Machine, carry_out
+from zrep.host.programs import Afterwards
 from zrep.zfs import errors as zfs_errors
 
 BEFORE, AFTER = "before-snapshot", "after-snapshot"
@@ -50,7 +51,7 @@ def _around(request: TakeSnapshots, machine: Machine, programs: Sequence[str]) -
     refused: dict[str, str] = {}
     failed: dict[str, Failure] = {}
     after: dict[str, list[str]] = {}
-    waiting: list[tuple[str, str, process.Afterwards]] = []
+    waiting: list[tuple[str, str, Afterwards]] = []
     try:
         for moment in request.moments:
             try:
@@ -70,8 +71,8 @@ def _around(request: TakeSnapshots, machine: Machine, programs: Sequence[str]) -
     return Taken(refused, failed, after)
 
 
-def _waits(path: str, about: Mapping[str, str]) -> process.Afterwards:
-    return process.Afterwards((path, AFTER), {**about, "ZREP_EVENT": AFTER}, hooks.HOOK_SECONDS)
+def _waits(path: str, about: Mapping[str, str]) -> Afterwards:
+    return Afterwards((path, AFTER), {**about, "ZREP_EVENT": AFTER}, hooks.HOOK_SECONDS)
 
 
 def _before(programs: Sequence[str], about: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.errors import BusyError, UsageError
+from zrep.core.errors import MOST_TOLD, BusyError, RefusedError, UsageError, ZrepError
 from zrep.core.requests import NO_GENERATION, Grant, Revoke
 from zrep.core.steps import SendStream
 from zrep.host import exact
@@ -20,6 +20,8 @@ from zrep.zfs.commands import Argv, Completed
 
 RECEIVE_BUSY = 75
 RECEIVE_NOT_ADMITTED = 76
+# What came from another host was not what was asked for; the rest of what is said tells why. See guard.
+RECEIVE_UNWANTED = 77
 _REVOKE_SECONDS = 20.0
 # The line after which the stdout of a command on another host is its own.
 STREAM_MARK = "zrep-stream"
@@ -111,6 +113,21 @@ def stream_refusal(status: int, dataset: str) -> BusyError | None:
         )
         return BusyError("the stream came too late", filesystem=dataset, evidence=evidence)
     return None
+
+
+# How a gate ends the session of a stream that it does not admit: as zrep ends, with its line on stderr. No zfs does.
+_BY_A_GATE: dict[int, type[ZrepError]] = {kind.exit_code: kind for kind in (RefusedError, BusyError)}
+_ITS_LINE = "zrep: "
+
+
+def gate_refusal(done: Completed, host: str) -> ZrepError | None:
+    """What the gate of a host has said in the place of the command of a stream; None where there was no such word."""
+    said = [line for line in done.err.splitlines() if line.startswith(_ITS_LINE)]
+    kind = _BY_A_GATE.get(done.status)
+    if kind is None or not said:
+        return None
+    why, _, advice = said[-1].removeprefix(_ITS_LINE)[:MOST_TOLD].partition("; next: ")
+    return kind(f"{host} did not let the stream through", evidence=why, advice=advice)
 
 
 @carry_out.register(Grant)

@@ -52,14 +52,14 @@ def read_users(request: ReadUsers, machine: Machine) -> Users:
             continue
         except OSError:  # it has ended
             continue
-        name = _name(pid)
+        name = process_name(pid)
         if maps:
             mapped.append(name)
         if maps or any(files):
             writing.append(name)
         if maps is not None or files or _inside(pid, [mount.point for mount in place.mounts]):
             users.append(name)
-    return Users(tuple(users), tuple(writing), tuple(mapped), _elsewhere(places), _unseen(hidden))
+    return Users(tuple(users), tuple(writing), tuple(mapped), _elsewhere(places), unseen(hidden))
 
 
 def _places(dataset: str, pids: Iterable[int]) -> dict[int, _Place]:
@@ -155,20 +155,26 @@ def _elsewhere(places: Mapping[int, _Place]) -> tuple[str, ...]:
         found: dict[str, str] = {}
         for pid, place in places.items():
             if place.mounts and place.namespace != here and not place.groups & followed:
-                found.setdefault(place.namespace, f"{place.mounts[0].point} for {_name(pid)}")
+                found.setdefault(place.namespace, f"{place.mounts[0].point} for {process_name(pid)}")
         return tuple(found.values())
     return ()
 
 
-def _unseen(hidden: Iterable[int]) -> str:
+def unseen(hidden: Iterable[int]) -> str:
     """Why there may be others than those that were seen."""
-    with suppress(OSError):
-        if os.readlink("/proc/self/ns/pid") != _FIRST:
-            return "zrep runs in a container there, and sees only its own processes"
-        count = len(set(hidden))
-        return f"{count} processes could not be looked into; root may" if count else ""
-    return "there is no /proc"
+    if not os.path.isdir("/proc/self"):
+        return "there is no /proc"
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except FileNotFoundError:  # a kernel without pid namespaces hides nobody in one
+        namespace = _FIRST
+    except OSError as error:
+        return f"/proc/self/ns/pid: {error.strerror or error}"
+    if namespace != _FIRST:
+        return "zrep runs in a container there, and sees only its own processes"
+    count = len(set(hidden))
+    return f"{count} processes could not be looked into; root may" if count else ""
 
 
-def _name(pid: int) -> str:
+def process_name(pid: int) -> str:
     return f"{read(f'/proc/{pid}/comm').strip()} ({pid})"

@@ -17,85 +17,134 @@ import stat
 import struct
 import termios
 import time
+from collections.abc import Callable, Iterator
 
 from zrep.core.errors import RefusedError
+from zrep.core.incoming import Beginning
 
-# dmu_replay_record of zfs_ioctl.h: 312 bytes each; a DRR_BEGIN has the magic number, and in the lowest two bits of its
-# version what kind of stream it begins.
+# dmu_replay_record of zfs_ioctl.h: 312 bytes each; a DRR_BEGIN has the magic number, in the lowest two bits of its
+# version what kind of stream it begins, and the guid of the snapshot that the stream is from.
 RECORD_BYTES = 312
 MAGIC = 0x2F5BACBAC
 _BEGIN, _END = 0, 5
 _COMPOUND = 2
+_CLONE = 1
+_VOLUME = 3  # of dmu_objset_type_t, in its drr_type
+_NAME_AT = 56  # its drr_toname
 # What a dataset has in properties and snapshots.
 _PAYLOAD_BYTES = 64 << 20
 _CHUNK = 1 << 20
 _SECONDS = 600.0
+_LOOK_SECONDS = 1
+_ENDED = "the stream ended before it began"
 _SPLICE_F_NONBLOCK = 2
 
 
-def unwrap(source: int) -> bool:
+Stopped = Callable[[], bool]
+
+
+class UnwantedError(RefusedError):
+    """What came is not what was asked for."""
+
+
+class EndedError(RefusedError):
+    """What was to be a stream ended before it began: its cause is at the other end."""
+
+
+def streams(source: int, stopped: Stopped = lambda: False) -> Iterator[Beginning]:
+    """What begins at a pipe or socket, which is at the beginning of a stream: that alone, or those that are in one
+    wrapping. Whoever is given a beginning has zfs receive the stream before he asks for the next. UnwantedError where
+    no stream is; EndedError where nothing is. stopped: whether to wait no longer."""
+    wrapped = unwrap(source, stopped)
+    yield beginning(source, stopped)
+    while wrapped and not _end_wrapping(source, stopped):
+        yield beginning(source, stopped)
+
+
+def unwrap(source: int, stopped: Stopped = lambda: False) -> bool:
     """Leave a pipe or socket at the beginning of the stream of one dataset; whether there was a wrapping around it,
-    whose end is to be read after it. RefusedError where no such stream begins."""
-    length = _wrapping(_peeked(source))
+    whose end is to be read after it. UnwantedError where no such stream begins."""
+    length = _wrapping(_peeked(source, stopped))
     if length is None:
         return False
     left = RECORD_BYTES + length + RECORD_BYTES  # with its end
     while left:
-        left -= len(_exactly(source, min(left, _CHUNK)))
-    if _wrapping(_peeked(source)) is not None:
-        raise RefusedError("what was sent is no stream of one dataset", evidence="a wrapping in a wrapping")
+        left -= len(_exactly(source, min(left, _CHUNK), stopped))
+    if _wrapping(_peeked(source, stopped)) is not None:
+        raise UnwantedError("what was sent is no stream of one dataset", evidence="a wrapping in a wrapping")
     return True
 
 
-def end_wrapping(source: int) -> None:
-    """Read the end after a stream that was in a wrapping. RefusedError for anything else: the stream of another
-    dataset."""
-    record = _exactly(source, RECORD_BYTES)
-    if not {struct.unpack_from(f"{order}I", record)[0] for order in "<>"} & {_END}:
-        raise RefusedError("what was sent is no stream of one dataset", evidence="more than one in a wrapping")
+def _end_wrapping(source: int, stopped: Stopped) -> bool:
+    """Read the end of a wrapping, if that is next; False: another stream is."""
+    record = _peeked(source, stopped)
+    if {struct.unpack_from(f"{order}I", record)[0] for order in "<>"} & {_END}:
+        _exactly(source, RECORD_BYTES, stopped)
+        return True
+    if _wrapping(record) is not None:
+        raise UnwantedError("what was sent is no stream of one dataset", evidence="a wrapping in a wrapping")
+    return False
+
+
+def beginning(source: int, stopped: Stopped = lambda: False) -> Beginning:
+    """The beginning of the stream at which a pipe or socket is, and stays."""
+    record = _peeked(source, stopped)
+    kind, flags, guid, since = struct.unpack_from(f"{_order(record)}IIQQ", record, 32)
+    name = record[_NAME_AT:].partition(b"\0")[0].decode("utf-8", "backslashreplace")
+    return Beginning(name, guid, since, bool(flags & _CLONE), kind == _VOLUME)
+
+
+def _order(record: bytes) -> str:
+    """In which order the host that has made a record writes bytes."""
+    return "<" if struct.unpack_from("<Q", record, 8)[0] == MAGIC else ">"
 
 
 def _wrapping(record: bytes) -> int | None:
     """How many bytes follow the record that begins a wrapping; None for one that begins a stream itself."""
-    order = "<" if struct.unpack_from("<Q", record, 8)[0] == MAGIC else ">"
+    order = _order(record)
     kind, length = struct.unpack_from(f"{order}II", record)
     magic, version = struct.unpack_from(f"{order}QQ", record, 8)
     if kind != _BEGIN or magic != MAGIC:
-        raise RefusedError("what was sent is no stream")
+        raise UnwantedError("what was sent is no stream")
     if version & 3 != _COMPOUND:
         return None
     if length > _PAYLOAD_BYTES:
-        raise RefusedError("the beginning of the stream is too long", evidence=f"{length} bytes")
+        raise UnwantedError("the beginning of the stream is too long", evidence=f"{length} bytes")
     return int(length)
 
 
-def _exactly(source: int, length: int) -> bytes:
+def _exactly(source: int, length: int, stopped: Stopped) -> bytes:
     found = bytearray()
     while len(found) < length:
+        _wait(source, 1, stopped)
         chunk = os.read(source, length - len(found))
         if not chunk:
-            raise RefusedError("the stream ended before it began")
+            raise EndedError(_ENDED)
         found += chunk
     return bytes(found)
 
 
-def _peeked(source: int) -> bytes:
+def _peeked(source: int, stopped: Stopped) -> bytes:
     """The next record, which stays where it is."""
-    _wait(source)
+    _wait(source, RECORD_BYTES, stopped)
     found = _peek(source) if stat.S_ISSOCK(os.fstat(source).st_mode) else _tee(source)
     if len(found) < RECORD_BYTES:
-        raise RefusedError("the stream ended before it began")
+        raise EndedError(_ENDED)
     return found
 
 
-def _wait(source: int) -> None:
-    """Until a record has arrived, or no more comes."""
+def _wait(source: int, length: int, stopped: Stopped) -> None:
+    """Until so many bytes have arrived, or no more come. EndedError when it was stopped, or its time is up."""
     give_up = time.monotonic() + _SECONDS
-    while time.monotonic() < give_up:
-        ended = _ended(source)
-        if ended or _waiting(source) >= RECORD_BYTES:
+    poll = select.poll()
+    poll.register(source, select.POLLIN | select.POLLRDHUP)
+    while not stopped() and time.monotonic() < give_up:
+        events = poll.poll(1000 * _LOOK_SECONDS)
+        if _waiting(source) >= length or any(event & (select.POLLHUP | select.POLLRDHUP) for _, event in events):
             return
-        time.sleep(0.005)
+        if events:  # some of it
+            time.sleep(0.005)
+    raise EndedError(_ENDED)
 
 
 def _peek(source: int) -> bytes:
@@ -118,10 +167,3 @@ def _tee(source: int) -> bytes:
 def _waiting(source: int) -> int:
     """How many bytes have arrived."""
     return int(struct.unpack("i", fcntl.ioctl(source, termios.FIONREAD, struct.pack("i", 0)))[0])
-
-
-def _ended(source: int) -> bool:
-    """Whether nobody writes any more."""
-    poll = select.poll()
-    poll.register(source, select.POLLIN | select.POLLRDHUP)
-    return any(event & (select.POLLHUP | select.POLLRDHUP) for _, event in poll.poll(0))

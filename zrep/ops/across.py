@@ -12,10 +12,13 @@ from zrep.core.role import Role
 from zrep.core.steps import SendStream
 from zrep.host.local import Host
 from zrep.host.locks import Locks
+from zrep.ops.failures import attempt
+from zrep.ops.finding import check_driving, find_link
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
 from zrep.ops.read import find_role
 from zrep.ops.rejoin import rejoin
+from zrep.ops.session import Session
+from zrep.ops.view import Link
 from zrep.zfs.commands import Argv
 
 
@@ -46,8 +49,8 @@ class _There:
     def close(self) -> None:
         self._host.close()
 
-    def hang_up(self) -> None:
-        self._host.hang_up()
+    def hang_up(self, reason: ZrepError) -> None:
+        self._host.hang_up(reason)
 
     # What only the host that zrep runs on is asked.
 
@@ -87,14 +90,19 @@ class _Across(Session):
 def rejoin_here(session: Session, name: str) -> Outcome:
     """Become the replica of the side that is master now, where this host can ask it."""
     role = find_role(session.local, session.tag, name)
-    if role is not None:
-        session.check_driving(name, role, "rejoin --peer")
-    return rejoin(session, name)
+    if role is None:
+        return rejoin(session, name)
+    check_driving(session, name, role, "rejoin --peer")
+    return attempt(session, "rejoin", name, lambda: rejoin(session, name))
 
 
 def rejoin_there(session: Session, name: str) -> Outcome:
     """Make the other half of a pair the replica of the one here, which is master now."""
-    link = session.link(name, there="rejoin")
+    link = find_link(session, name, there="rejoin")
+    return attempt(session, "rejoin", name, lambda: _rejoin_peer(session, link))
+
+
+def _rejoin_peer(session: Session, link: Link) -> Outcome:
     host = session.peer(link.role)
     if host is session.local:
         return rejoin(session, link.peer_name)
@@ -105,4 +113,4 @@ def rejoin_there(session: Session, name: str) -> Outcome:
         if found.advice and not found.advice.startswith("on "):
             found.advice = f"on {host.name}: {found.advice}"
         raise found from None
-    return Outcome(name, message=f"{host.name}:{link.peer_name} {done.message}", notes=done.notes)
+    return Outcome(link.name, message=f"{host.name}:{link.peer_name} {done.message}", notes=done.notes)

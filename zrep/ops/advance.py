@@ -24,8 +24,9 @@ from zrep.core.steps import Hold, Step
 from zrep.ops import hooks
 from zrep.ops.execute import Executor
 from zrep.ops.kept_back import note_kept_back
-from zrep.ops.pairs import Session
+from zrep.ops.pairs import after_snapshots, after_streams, read_again
 from zrep.ops.read import read_pool_space
+from zrep.ops.session import Session
 from zrep.ops.streams import bring, in_sessions, pools, ready, stream_pending
 from zrep.ops.view import View
 from zrep.zfs.errors import as_error
@@ -131,7 +132,7 @@ def sync_view(session: Session, view: View) -> tuple[View, Snapshot | None]:
         failed = take_snapshots(session, [view], {})
         if failed:
             raise failed[view.name]
-        view = session.taken([view]).get(view.name, view)
+        view = after_snapshots(session, [view]).get(view.name, view)
     view, sent = send_pending(session, view)
     view.converge(converging(session, view))
     return view, sent
@@ -168,7 +169,7 @@ def _converge_again(session: Session, view: View, error: ZrepError) -> ZrepError
     """One of several that failed together: any part of its plan may be done, so it is planned again from what is
     there, as long as that is what has arrived."""
     try:
-        found = session.again(view)
+        found = read_again(session, view)
         if _base(found) != _base(view):
             return copy.copy(error)
         found.converge(converging(session, found))
@@ -204,7 +205,7 @@ def send_final(session: Session, view: View) -> tuple[View, list[Snapshot]]:
     names = (f"{lane.lane.source.name}@{x.name}" for lane, x in zip(view.lanes, sent, strict=True))
     # Waits for a transaction group: what was written is told truly after it.
     view.do([Hold(End.SOURCE, view.tag, tuple(names))])
-    view = session.again(view)
+    view = read_again(session, view)
     for lane, snapshot in zip(view.lanes, sent, strict=True):
         if lane.lane.target.by_guid(snapshot.guid) is None:
             raise _not_arrived(lane, snapshot)
@@ -232,7 +233,7 @@ def see_arrivals(session: Session, streams: Sequence[tuple[View, Snapshot]]) -> 
     seen: list[View] = []
     failed: dict[str, ZrepError] = {}
     try:
-        found = session.arrived(streams)
+        found = after_streams(session, streams)
     except ZrepError as error:
         if len(streams) == 1 or isinstance(error, UnreachableError):
             return [], {view.name: copy.copy(error) for view, _ in streams}

@@ -29,11 +29,13 @@ from zrep.ops.advance import (
     sync_view,
     take_snapshots,
 )
+from zrep.ops.locking import busy, unlock
 from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session, busy
+from zrep.ops.pairs import after_snapshots, read_again
 from zrep.ops.properties import followed
 from zrep.ops.read import observe
+from zrep.ops.session import Session
 from zrep.ops.streams import Ready, bring, in_sessions, pools, ready
 from zrep.ops.tree import Arrival, lock_lanes, wait_for_parent
 from zrep.ops.view import Link, View
@@ -111,7 +113,7 @@ def advance_all(session: Session, views: list[View], limits: Limits) -> list[Out
                 view.do(back)
                 # Nothing is written to it now. ZFS may count some all the same, 8192 bytes where an intent log was
                 # claimed after a power loss (seen on OpenZFS 2.3.2).
-                view = session.again(view, End.TARGET).after(back[-1])
+                view = read_again(session, view, End.TARGET).after(back[-1])
             advance = plan_advance(view.lane, view.here)
             if not (session.options.take or advance.pending):
                 advance = replace(advance, written=0)
@@ -120,7 +122,7 @@ def advance_all(session: Session, views: list[View], limits: Limits) -> list[Out
             plans.append((view, replace(advance, written=max(1, advance.written)) if back else advance))
         except ZrepError as error:
             outcomes.append(Outcome(view.name, error=error.about(view.name)))
-            session.unlock(view.link)
+            unlock(session, view.link)
     moving = [(view, advance) for view, advance in plans if not advance.idle]
     taken_by_others = lock_lanes(session, [view for view, _ in moving])
     outcomes += [Outcome(view.name, error=busy(view.name)) for view, _ in moving if view.name in taken_by_others]
@@ -130,21 +132,21 @@ def advance_all(session: Session, views: list[View], limits: Limits) -> list[Out
     try:
         refused = _grant(session, moving)
     except UnreachableError as error:
-        session.unlock(*(view.link for view, _ in moving))
+        unlock(session, *(view.link for view, _ in moving))
         return outcomes + each_failed([view.link for view, _ in moving], error)
     for view in [view for view, _ in moving if _root(view) in refused]:
         outcomes.append(Outcome(view.name, error=copy.copy(refused[_root(view)]).about(view.name)))
-        session.unlock(view.link)
+        unlock(session, view.link)
     moving = [(view, advance) for view, advance in moving if _root(view) not in refused]
     _announce(session, moving)
     due = [view for view, advance in moving if not advance.pending]
     failed = take_snapshots(session, due, limits.pool_space)
     # With the snapshots just made, and their guids.
-    taken = session.taken([view for view in due if view.name not in failed])
+    taken = after_snapshots(session, [view for view in due if view.name not in failed])
     shared = _Shared(
         limits.streams,
         {pools(view): GroupCommit(partial(_converge, session), _LINGER) for view, _ in moving},
-        {view.theirs.name: Arrival() for view, advance in moving if advance.base is None},
+        {view.pair.target.name: Arrival() for view, advance in moving if advance.base is None},
     )
     group = [_Due(taken.get(view.name, view), advance, failed.get(view.name)) for view, advance in moving]
     sessions = in_sessions([due.view for due in group], limits.jobs, shared.coming)
@@ -186,7 +188,7 @@ def _stand_still(session: Session, plans: list[tuple[View, Advance]]) -> list[Ou
         outcomes = [outcome for outcome in outcomes if outcome.error]
         outcomes += each_failed([view.link for view in well], error)
     finally:
-        session.unlock(*(view.link for view, _ in plans))
+        unlock(session, *(view.link for view, _ in plans))
     return outcomes
 
 
@@ -195,14 +197,19 @@ def _root(view: View) -> str:
     return view.link.within or view.name
 
 
+def _root_there(view: View) -> str:
+    """The same of what its streams go to."""
+    return view.executor.root or view.pair.target.name
+
+
 def _grant(session: Session, plans: Sequence[tuple[View, Advance]]) -> dict[str, ZrepError]:
     """Have the replicas' host look once more at what they are, and let their streams in: one request for all. A peer
     that is lost by now is noticed before there is a snapshot, and so is one whose gate lets no stream in: those, by
     their root here. One that is not let in for what it is, is asked for at its turn."""
     if not plans:
         return {}
-    replicas = {view.theirs.name: view.pair.target.role.gen for view, _ in plans}
-    roots = {view.theirs.name: view.executor.root or view.theirs.name for view, _ in plans}
+    replicas = {view.pair.target.name: view.pair.target.role.gen for view, _ in plans}
+    roots = {view.pair.target.name: _root_there(view) for view, _ in plans}
     try:
         granted = plans[0][0].executor.target.ask(Grant(session.tag, replicas, roots))
     except UnreachableError:
@@ -214,7 +221,7 @@ def _grant(session: Session, plans: Sequence[tuple[View, Advance]]) -> dict[str,
     except ZrepError:  # of one of them
         return {}
     for view, _ in plans:
-        view.executor.granted = granted.get(view.theirs.name)
+        view.executor.granted = granted.get(view.pair.target.name)
     return {}
 
 
@@ -224,7 +231,7 @@ def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
         return
     unsent: dict[str, int] = {}
     for view, advance in plans:
-        root = view.executor.root or view.theirs.name
+        root = _root_there(view)
         more = advance.written + (advance.pending.written if advance.pending else 0)
         unsent[root] = unsent.get(root, 0) + more
     told: dict[str, dict[str, Note]] = {
@@ -261,9 +268,9 @@ def _finish(session: Session, group: Sequence[_Due], shared: _Shared) -> list[Ou
         outcomes = _each(group, wrong, lambda due: _complete(session, due, came[due.name], shared))
     finally:
         for due in group:
-            if arrival := shared.coming.get(due.view.theirs.name):
+            if arrival := shared.coming.get(due.view.pair.target.name):
                 arrival.over.set()
-        session.unlock(*(due.view.link for due in group))
+        unlock(session, *(due.view.link for due in group))
     return [*outcomes.values(), *(Outcome(name, error=error.about(name)) for name, error in wrong.items())]
 
 
@@ -301,7 +308,9 @@ def _wait(shared: _Shared, due: _Due) -> None:
 def _arrived(due: _Due, stream: Ready) -> _Arrived:
     newest = stream.view.lane.pending
     on_the_way = newest is not None and newest.guid != stream.sent.guid
-    return _Arrived(stream.view, stream.sent, last=due.advance.pending is None and not on_the_way)
+    # What a relay has to send was made under another tag, and nothing is written to it.
+    made = due.advance.pending is None or bool(stream.view.lane.upstream)
+    return _Arrived(stream.view, stream.sent, last=made and not on_the_way)
 
 
 def roll_back(session: Session, view: View) -> tuple[Step, ...]:
@@ -326,12 +335,12 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
 def _complete(session: Session, due: _Due, arrived: _Arrived, shared: _Shared) -> Outcome:
     """Once more for what was written after a snapshot that an earlier run has left."""
     view, sent = arrived.view, arrived.sent
-    if arrival := shared.coming.get(view.theirs.name):
+    if arrival := shared.coming.get(view.pair.target.name):
         arrival.arrived = True
     if not arrived.last and not view.link.within:
         for _ in range(rounds(view)):
             with shared.streams:
-                view, more = sync_view(session, session.again(view, sync_txg=True))
+                view, more = sync_view(session, read_again(session, view, sync_txg=True))
             if more is None:
                 break
             sent = more

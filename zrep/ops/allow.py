@@ -11,8 +11,8 @@ from zrep.core.errors import FailedError, RefusedError, UsageError
 from zrep.core.names import check_dataset
 from zrep.core.pair import End
 from zrep.core.steps import Allow
-from zrep.ops.pairs import Session
 from zrep.ops.read import find_role
+from zrep.ops.session import Session
 from zrep.zfs import commands
 
 

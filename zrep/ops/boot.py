@@ -21,11 +21,14 @@ from zrep.core.requests import Lock, Remember
 from zrep.core.role import Role
 from zrep.core.tags import kept_read_only
 from zrep.ops.every_tag import each_tag
+from zrep.ops.finding import find_link, roles_here
+from zrep.ops.locking import busy
 from zrep.ops.memory import recall
 from zrep.ops.outcome import Outcome, each
-from zrep.ops.pairs import Session, busy
+from zrep.ops.pairs import open_pair
 from zrep.ops.read import find_role, observe_tree
 from zrep.ops.repair import prepare, stop
+from zrep.ops.session import Session
 from zrep.ops.tags import other_roles
 
 # Seconds between two tries to reach a peer.
@@ -38,7 +41,7 @@ def hold(session: Session) -> list[Outcome]:
     since: no other side can have taken its role."""
     found: list[Outcome] = []
     for one, _ in each_tag(session, []):
-        names = [name for name, role in one.roles().items() if _in_question(role)]
+        names = [name for name, role in roles_here(one).items() if _in_question(role)]
         found += each(names, partial(_hold, one))
     return found
 
@@ -75,7 +78,7 @@ def _in_question(role: Role) -> bool:
 def _stopped(session: Session) -> list[str]:
     return [
         name
-        for name, role in session.roles().items()
+        for name, role in roles_here(session).items()
         if role.master and role.intent is not None and role.intent.operation == "stopped"
     ]
 
@@ -94,13 +97,13 @@ def _hold(session: Session, name: str) -> Outcome:
 
 
 def _ask(session: Session, name: str) -> Outcome:
-    role = session.link(name, strict=False).role
+    role = find_link(session, name, strict=False).role
     if role.only_dialled:
         raise UnreachableError(
             f"it is read-only until {role.peer_host} comes by", filesystem=name, evidence="that host alone dials"
         )
     try:
-        prepare(session, session.open(name))
+        prepare(session, open_pair(session, name))
     except UnreachableError as error:
         error.advice = f"it stays read-only until it answers; to go on without it: zrep takeover -L {quote(name)}"
         raise

@@ -24,11 +24,14 @@ from zrep.core.requests import Identify, Lock
 from zrep.core.role import Role
 from zrep.core.rules import parse_patterns, parse_schedule
 from zrep.core.steps import InheritProperty, SetProperties, Step
+from zrep.ops.finding import find_link, roles_here
+from zrep.ops.locking import busy
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session, busy
+from zrep.ops.pairs import open_pair
 from zrep.ops.read import find_role, observe
 from zrep.ops.repair import prepare
+from zrep.ops.session import Session
 from zrep.ops.view import Link
 
 # No pool is so small that fewer bytes would be a floor.
@@ -69,7 +72,7 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     own name. Only this side is changed."""
     if config.exclude is not None:
         return _exclude(session, name, config)
-    link = session.link(name, strict=False)
+    link = find_link(session, name, strict=False)
     found = diagnose_alone(name, link.role)
     if found.state in (State.UNREADABLE, State.REJOIN_UNFINISHED):
         raise found.error(name)
@@ -237,7 +240,9 @@ def _change_tree(session: Session, name: str, *, recursive: bool) -> None:
     """Make a pair that of a tree, or of one dataset again, on both sides. What has arrived is not sent again, and what
     is below the replica stays. The replica learns of a tree first, and of its end last: a member that it has is never
     taken for somebody else's."""
-    view = prepare(session, session.open(name, there="changeconfig -r" if recursive else "changeconfig --no-recursive"))
+    view = prepare(
+        session, open_pair(session, name, there="changeconfig -r" if recursive else "changeconfig --no-recursive")
+    )
     ends = (End.TARGET, End.SOURCE) if recursive else (End.SOURCE, End.TARGET)
     mark = ((f"{session.tag}:recursive", "on" if recursive else "off"),)
     view.do([SetProperties(end, (view.pair.at(end).name,), mark) for end in ends])
@@ -246,7 +251,7 @@ def _change_tree(session: Session, name: str, *, recursive: bool) -> None:
 def _choose(session: Session, name: str, props: str) -> None:
     """Change which properties do not follow, on both sides: the replica's first, so that a run that is cut is made good
     by another one that is told the same."""
-    view = prepare(session, session.open(name, there="changeconfig -o and -x"))
+    view = prepare(session, open_pair(session, name, there="changeconfig -o and -x"))
     chosen = replace(view.pair.source.role, props=props).chosen
     view.do([step for lane in view.lanes for step in plan_chosen(lane.lane, chosen)])
     mark = f"{session.tag}:props"
@@ -260,7 +265,7 @@ def _exclude(session: Session, name: str, config: Config) -> Outcome:
     master; the next sync sets the replica's copy aside, or takes that back."""
     if config != Config(exclude=config.exclude):
         raise UsageError("--exclude and --include go with no other option", filesystem=name)
-    roles = session.roles()
+    roles = roles_here(session)
     root = next((above for above in reversed(ancestors(name)) if above in roles and roles[above].recursive), None)
     if root is None or find_role(session.local, session.tag, name) is None:
         raise RefusedError(

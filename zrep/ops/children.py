@@ -24,8 +24,8 @@ from zrep.core.neighbours import (
 from zrep.core.pair import End, Tree
 from zrep.host.local import Host
 from zrep.ops.execute import Executor
-from zrep.ops.pairs import Session
 from zrep.ops.read import read_below, read_mounts
+from zrep.ops.session import Session
 
 
 def find_left_out(

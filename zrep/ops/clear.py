@@ -8,18 +8,20 @@ from shlex import quote
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot, TokenContents
 from zrep.core.diagnosis import met_elsewhere, misplaced
 from zrep.core.errors import RefusedError, UnreachableError, UsageError
-from zrep.core.names import sequence_of
+from zrep.core.names import ancestors, sequence_of
 from zrep.core.pair import Tree, newest_common, plain_tree
-from zrep.core.plan_clear import plan_clear, plan_clear_below
+from zrep.core.plan_clear import plan_clear, plan_clear_below, without_exclude
 from zrep.core.plan_init import is_begun, of_init
 from zrep.core.relation import Unrelated, relate
 from zrep.core.role import Role
 from zrep.core.tags import Roles
 from zrep.host.local import Host
+from zrep.ops.finding import check_driving, roles_here
+from zrep.ops.locking import busy, lock
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session, busy
 from zrep.ops.read import observe, observe_tree, read_token
+from zrep.ops.session import Session
 from zrep.ops.tags import other_roles
 from zrep.ops.view import Link
 
@@ -34,6 +36,8 @@ def clear(session: Session, name: str, here_only: bool, *, keep_base: bool = Fal
     member = observe(session.local, session.tag, [name]).get(name)
     if member is None:
         raise RefusedError("no such filesystem here", filesystem=name, advice="see: zfs list")
+    if not member.role.paired:
+        _refuse_member(session, name)
     if not member.role.paired and not _traces(session, member):
         return Outcome(name, message="nothing of zrep is on it")
     if member.role.paired and not here_only:
@@ -54,6 +58,8 @@ def clear(session: Session, name: str, here_only: bool, *, keep_base: bool = Fal
     others = _others(session.local, session.tag, member)
     base = newest_common(member, theirs) if keep_base and theirs else None
     last = plan_clear(member, session.tag, ours, others=others, tree=tree, keep=base.guid if base else "")
+    if member.role.excluded and _is_below_tree(session, name):
+        last = without_exclude(last, session.tag)
     session.alone().do_all((*plan_clear_below(tree, session.tag), *last))
     for each in tree.members:
         own = ours if each.name == name else each.ours(session.tag)
@@ -67,6 +73,26 @@ def clear(session: Session, name: str, here_only: bool, *, keep_base: bool = Fal
     return Outcome(name, message="cleared; the data is untouched")
 
 
+def _is_below_tree(session: Session, name: str) -> bool:
+    roles = roles_here(session)
+    return any(above in roles and roles[above].recursive for above in ancestors(name))
+
+
+def _refuse_member(session: Session, name: str) -> None:
+    """RefusedError for a member of a tree: the pair is that of the root, and what it has of zrep's is its base."""
+    within = other_roles(session.local, "", name).get(session.tag)
+    if within is None or not within.within:
+        return
+    master = name if within.master else f"{within.peer_fs}{name.removeprefix(within.own_fs)}"
+    where = "" if within.master else f"on {within.peer_host}: "
+    raise RefusedError(
+        f"it is a member of the tree {within.own_fs}, which is one pair",
+        filesystem=name,
+        advice=f"to leave it out: {where}zrep changeconfig --exclude {quote(master)}; to end the pair: "
+        f"zrep clear {quote(within.own_fs)}",
+    )
+
+
 def _check_driving(session: Session, member: Member) -> None:
     """RefusedError where the peer cannot be asked from here. Of an init that was not ended it knows nothing yet."""
     role = member.role
@@ -77,7 +103,7 @@ def _check_driving(session: Session, member: Member) -> None:
             advice=f"zrep clear -L {quote(member.name)}; and remove what {role.peer_host} has received of "
             f"{quote(role.peer_fs)}",
         )
-    session.check_driving(member.name, role, "clear")
+    check_driving(session, member.name, role, "clear")
 
 
 def _traces(session: Session, member: Member) -> bool:
@@ -87,7 +113,7 @@ def _traces(session: Session, member: Member) -> bool:
 
 def _lock_both(session: Session, link: Link) -> None:
     try:
-        taken = session.lock([link], 2.0)
+        taken = lock(session, [link], 2.0)
     except UnreachableError as error:
         raise _uncleared(link, error) from None
     if taken:

@@ -6,21 +6,24 @@ from collections.abc import Iterator, Sequence
 from shlex import quote
 
 from zrep.core.errors import RefusedError, ZrepError
-from zrep.core.pair_state import State
+from zrep.core.pair_state import LINKED, State
 from zrep.ops.doctor_checks import Finding, findings
+from zrep.ops.finding import find_link, nothing_here, roles_here
+from zrep.ops.locking import unlock
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
+from zrep.ops.pairs import open_pair, read_view
+from zrep.ops.session import Session
 from zrep.ops.view import Link, View
 
-_WELL = frozenset({State.OK, State.PAUSED, State.LATE, State.NOT_MOUNTED})
+_WELL = LINKED | {State.PAUSED, State.LATE}
 
 
 def doctor(session: Session, names: Sequence[str], *, fix: bool = False) -> list[Outcome]:
     """Look at pairs, all of this host when no names are given; one outcome for each finding. fix: mend what is safe."""
-    links = [session.link(name, strict=False) for name in names]
-    links = links or [Link(session.tag, name, role) for name, role in session.roles().items() if role.paired]
+    links = [find_link(session, name, strict=False) for name in names]
+    links = links or [Link(session.tag, name, role) for name, role in roles_here(session).items() if role.paired]
     if not links and not session.options.may_be_empty:
-        raise session.nothing_here()
+        raise nothing_here(session)
     return [outcome for link in links for outcome in _pair(session, link, fix)]
 
 
@@ -33,14 +36,14 @@ def _pair(session: Session, link: Link, fix: bool) -> list[Outcome]:
                 "only the other host can look at both sides of this pair",
                 advice=f"on {link.peer_host}: zrep doctor {quote(link.peer_name)}",
             )
-        view = session.open(link.name) if fix else session.view(link, sync_txg=False)
+        view = open_pair(session, link.name) if fix else read_view(session, link, sync_txg=False)
         for finding in _findings(session, link, view):
             found.append(_outcome(view, finding, fix))
     except ZrepError as error:
         found.append(Outcome(link.name, error=error.about(link.name)))
     finally:
         if fix:
-            session.unlock(link)
+            unlock(session, link)
     return found or [Outcome(link.name, message="nothing found")]
 
 

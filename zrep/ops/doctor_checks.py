@@ -10,7 +10,6 @@ from shlex import join, quote
 from msgspec import Struct
 
 from zrep.core import delegation
-from zrep.core.busy import long_busy
 from zrep.core.dataset import Member
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.mounts import in_the_way
@@ -23,11 +22,11 @@ from zrep.core.requests import Dial, ReadFeatures, ReadHolders, ReadRights, Read
 from zrep.core.steps import InheritProperty, SetProperties, Step
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out
-from zrep.ops.memory import since_synced
-from zrep.ops.pairs import Session
+from zrep.ops.memory import busy_for_long
 from zrep.ops.preflight import blockers, gaps, plain_host
-from zrep.ops.read import read_all_properties, read_delegations, read_mounts, read_pool_space
+from zrep.ops.read import observe, read_all_properties, read_delegations, read_mounts, read_pool_space
 from zrep.ops.send_flags import lacking
+from zrep.ops.session import Session
 from zrep.ops.view import Link, View
 
 # Of a pool, below which it is nearly full: ZFS itself becomes slow there.
@@ -65,7 +64,7 @@ def findings(session: Session, link: Link, view: View) -> Iterator[Finding]:
     yield from not_replicated(view.executor.source, view.pair.source.members)
     for end in End:
         host, tree = view.executor.host(end), view.pair.at(end)
-        yield from _room(host, pool_of(tree.name))
+        yield from _room(host, end, tree.name, view)
         yield from _rights(host, end, tree.name)
     peer = session.host(link.peer_host)
     yield from _noise(peer)
@@ -135,10 +134,10 @@ def _tools(view: View) -> Iterator[Finding]:
 
 
 def _made_there(lane: View) -> list[str]:
-    """The snapshots of a replica that came after the first of zrep's that is there, and with no stream."""
+    """The snapshots of a replica that came after the first that zrep knows to be there, and with no stream."""
     target, guids = lane.lane.target, {snapshot.guid for snapshot in lane.lane.source.snapshots}
-    ours = target.ours(lane.tag)
-    return [s.name for s in target.snapshots if ours and s.createtxg > ours[0].createtxg and s.guid not in guids]
+    came = target.received(lane.tag)
+    return [s.name for s in target.snapshots if came and s.createtxg > came[0].createtxg and s.guid not in guids]
 
 
 def _told_not_to(host: Host, dataset: str) -> bool:
@@ -239,13 +238,20 @@ def _used(member: Member) -> int:
     return max(0, member.number("used") - member.number("usedbychildren"))
 
 
-def _room(host: Host, pool: str) -> Iterator[Finding]:
+def _room(host: Host, end: End, dataset: str, view: View) -> Iterator[Finding]:
+    """A pool that will soon take no more, because of what is in it or of what is reserved. A floor is that of the
+    master's pool: a replica's is full of what its master has, and of what is kept there."""
+    pool = pool_of(dataset)
     space = read_pool_space(host, pool)
-    if space.free * 100 < space.size * _LEAST_FREE:
+    root = observe(host, view.tag, [pool]).get(pool)
+    free = min(space.free, root.number("available")) if root else space.free
+    if free * 100 < space.size * _LEAST_FREE:
         yield _found(
             f"the pool {pool} on {host.name} is nearly full",
-            evidence=f"{size(space.free)} of {size(space.size)} are free",
-            advice="make room, or set a floor: zrep changeconfig --minfree 2% FS",
+            evidence=f"{size(free)} of {size(space.size)} can be written",
+            advice=f"make room on {host.name}, or set a floor: zrep changeconfig --minfree 2% {quote(view.name)}"
+            if end is End.SOURCE
+            else f"on {host.name}: zfs list -o space -r {quote(dataset)}",
         )
 
 
@@ -326,6 +332,6 @@ def _locked(session: Session, link: Link) -> Iterator[Finding]:
         holder = host.ask(ReadHolders((name,))).get(name)
         if holder is None:
             continue
-        if found := long_busy(since_synced(session, link.name), holder):
+        if found := busy_for_long(session, link, holder):
             yield _found(f"{name} on {host.name} is {found.what}", found.evidence, f"on {host.name}: {found.advice}")
             return

@@ -128,8 +128,8 @@ class DryRunHost:
     def close(self) -> None:
         self._host.close()
 
-    def hang_up(self) -> None:
-        self._host.hang_up()
+    def hang_up(self, reason: ZrepError) -> None:
+        self._host.hang_up(reason)
 
     # --- what would change something ---
 

@@ -8,18 +8,23 @@ from msgspec.structs import replace
 
 from zrep.core.requests import ReadTags
 from zrep.ops.list import Row
-from zrep.ops.pairs import Session
 from zrep.ops.read import find_roles
+from zrep.ops.session import Session
 
 
 def each_tag(session: Session, names: Sequence[str]) -> list[tuple[Session, list[str]]]:
     """A session for each tag to look under, with those of the names that are in a pair under it (none: all that is
-    there): that of the session alone where somebody has named one. A name that no tag knows is left to the session's
+    there): those alone that somebody has named. A name that no tag knows is left to the session's
     own, which says why. Closing the first session closes them all."""
-    others = [tag for tag in session.local.ask(ReadTags()) if tag != session.tag] if session.settings.every_tag else []
-    if not others:
+    settings = session.settings
+    others = [tag for tag in session.local.ask(ReadTags()) if tag != session.tag] if settings.every_tag else []
+    # That there is nothing under one that is there is no mistake; under one that was named it is.
+    further = [*(_under(session, tag, may_be_empty=True) for tag in others)]
+    further += [_under(session, tag, may_be_empty=session.options.may_be_empty) for tag in settings.more_tags]
+    if not further:
         return [(session, list(names))]
-    parts = [(_under(session, tag), list(names)) for tag in (session.tag, *others)]
+    first = _under(session, session.tag, may_be_empty=bool(others) or session.options.may_be_empty)
+    parts = [(one, list(names)) for one in (first, *further)]
     if not names:
         return parts
     known = [find_roles(session.local, one.tag) for one, _ in parts]
@@ -41,10 +46,11 @@ def in_order(parts: Iterable[Sequence[Row]]) -> list[Row]:
     return sorted([*found, *pools.values()], key=lambda row: (row.name, row.tag))
 
 
-def _under(session: Session, tag: str) -> Session:
-    """A session for another tag over the same hosts, clock and voice. That there is nothing under it is no mistake."""
+def _under(session: Session, tag: str, *, may_be_empty: bool) -> Session:
+    """A session for another tag over the same hosts, clock and voice. may_be_empty: that nothing is under it is no
+    mistake."""
     return Session(
-        replace(session.options, tag=tag, may_be_empty=True),
+        replace(session.options, tag=tag, may_be_empty=may_be_empty),
         session.settings,
         local=session.driver,
         connect=session.host,

@@ -12,16 +12,17 @@ from msgspec.structs import replace
 
 from zrep.core import steps
 from zrep.core.errors import BugError, FailedError, RefusedError, UnreachableError, ZrepError
+from zrep.core.incoming import Incoming, Wanted
 from zrep.core.pair import End
 from zrep.core.requests import CarryOut, Grant, Revoke, Taken, TakeRole, TakeSnapshots
 from zrep.host.local import Host, LocalHost
 from zrep.host.parallel import together
-from zrep.host.process import Progress
-from zrep.host.streams import parts, stream_refusal
+from zrep.host.process import Progress, Receiver
+from zrep.host.streams import RECEIVE_UNWANTED, gate_refusal, parts, stream_refusal
 from zrep.ops.stream_progress import Follower
 from zrep.zfs import commands
 from zrep.zfs import errors as zfs_errors
-from zrep.zfs.commands import Completed
+from zrep.zfs.commands import Argv, Completed
 
 # The exit status of an ssh that lost its connection, or never had one.
 SSH_FAILED = 255
@@ -35,12 +36,59 @@ class Line(Struct, frozen=True):
 
 
 class Stream(Struct, frozen=True):
-    """A stream between two hosts. executor: that of its pair; generation: what its receiver must have (or
-    NO_GENERATION), where it has not been looked at already (granted)."""
+    """A stream between two hosts. executor: that of its pair; wanted: what it has to be; generation: what its receiver
+    must have (or NO_GENERATION), where it has not been looked at already (granted)."""
 
     executor: Executor
     step: steps.SendStream
+    wanted: Wanted
     generation: str
+
+
+class Sent(Struct, frozen=True):
+    """What has been sent. size: bytes; begun, ended: when, by a clock of its own; long: it took so long that its pace
+    says something."""
+
+    size: int
+    begun: float
+    ended: float
+    long: bool
+
+    @property
+    def pace(self) -> int:
+        """Bytes a second."""
+        return int(self.size / (self.ended - self.begun))
+
+    @property
+    def took(self) -> int:
+        """Milliseconds, at least one."""
+        return max(1, round(1000 * (self.ended - self.begun)))
+
+
+class _Clock:
+    """How far each of the streams that share a pipe has come, and when it began."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._begun: dict[int, float] = {}
+        self._seen: dict[int, Progress] = {}
+        self._long: set[int] = set()
+
+    def note(self, progress: Progress) -> None:
+        self._begun.setdefault(progress.stream, time.monotonic() if self._begun else self._start)
+        self._seen[progress.stream] = progress
+        if not progress.begins:  # zfs send tells how far it is once a second: this one takes longer
+            self._long.add(progress.stream)
+
+    def sent(self) -> dict[int, Sent]:
+        """What was sent of each, by its number, now that the last one has ended."""
+        now = time.monotonic()
+        return {
+            number: Sent(
+                max(seen.sent, seen.total), self._begun[number], self._begun.get(number + 1, now), number in self._long
+            )
+            for number, seen in self._seen.items()
+        }
 
 
 class Executor:
@@ -65,8 +113,8 @@ class Executor:
         self.leave = leave
         # Told what a stream's receiver said although it succeeded, by host and dataset.
         self.note = note
-        # Bytes a second of the last stream that was long enough to tell.
-        self.pace = 0
+        # The streams that have arrived, of all that share them: those of a tree, and those the other way.
+        self._arrived: list[Sent] = []
         # The receive token for the next stream where one has been granted already, with those of others.
         self.granted: tuple[str, str] | None = None
         # The target's dataset that has the role: that of a stream, or the root of the tree that its target is in.
@@ -76,12 +124,31 @@ class Executor:
         """The same two hosts for a member of the tree of a target's root."""
         other = type(self)(self.driver, self.source, self.target, self.tag, self.follower, self.leave)
         other.root = root
+        other._arrived = self._arrived
         return other
+
+    def include(self, other: Executor) -> None:
+        """Count what another has brought too."""
+        self._arrived += other._arrived
 
     @property
     def turned(self) -> Executor:
         """The same two hosts with the streams going the other way."""
-        return type(self)(self.driver, self.target, self.source, self.tag, self.follower, self.leave, self.note)
+        other = type(self)(self.driver, self.target, self.source, self.tag, self.follower, self.leave, self.note)
+        other._arrived = self._arrived
+        return other
+
+    @property
+    def sent(self) -> Sent | None:
+        """All that has arrived, from the beginning of the first stream to the end of the last."""
+        if not self._arrived:
+            return None
+        return Sent(
+            sum(each.size for each in self._arrived),
+            min(each.begun for each in self._arrived),
+            max(each.ended for each in self._arrived),
+            any(each.long for each in self._arrived),
+        )
 
     def host(self, end: End) -> Host:
         return self.source if end is End.SOURCE else self.target
@@ -100,13 +167,19 @@ class Executor:
         if batch:
             self.carry_out(batch)
 
-    def do(self, step: steps.Step, generation: str = "") -> None:
-        """One step; its typed error when it fails. generation: what a stream's receiver must have (or NO_GENERATION),
-        where it has not been looked at already (granted)."""
+    @property
+    def pulls(self) -> bool:
+        """Whether streams come from another host to this one, which takes of them no more than their data."""
+        return self.target.local and not self.source.local
+
+    def send(self, step: steps.SendStream, wanted: Wanted, generation: str) -> None:
+        """One stream; its typed error when it fails."""
+        for error in filter(None, self.stream([Stream(self, step, wanted, generation)])):
+            raise error
+
+    def do(self, step: steps.Step) -> None:
+        """One step; its typed error when it fails."""
         match step:
-            case steps.SendStream():
-                for error in filter(None, self.stream([Stream(self, step, generation)])):
-                    raise error
             case steps.Change():
                 self.carry_out([step])
             case _:
@@ -114,9 +187,10 @@ class Executor:
 
     def carry_out(self, batch: Sequence[steps.Change]) -> None:
         """Steps at one end, in one request; the typed error of the first that fails."""
-        carried = self.host(batch[0].end).ask(CarryOut(tuple(batch)))
+        host = self.host(batch[0].end)
+        carried = host.ask(CarryOut(tuple(batch)))
         if carried.failure is not None:
-            raise zfs_errors.as_error(carried.failure)
+            raise zfs_errors.placed(zfs_errors.as_error(carried.failure), host.name)
 
     def tidy(self, step: steps.DestroySnapshots) -> None:
         """Let snapshots go that nobody needs. One that somebody uses stays, and is told of: the next run tries again.
@@ -178,20 +252,18 @@ class Executor:
     def _pipe(self, admitted: Sequence[tuple[Stream, tuple[str, str]]]) -> list[ZrepError | None]:
         """Send and receive, joined by the kernel. The receivers' locks are granted to the processes that receive. What
         went wrong with each stream, up to the first that failed."""
-        given = [(each.step, granted) for each, granted in admitted]
-        moving = [step for step, _ in given]
+        moving = [each.step for each, _ in admitted]
         sender = self.source.sender(moving)
-        receiver = self.target.receiver(given, marked=not self.source.local)
+        receiver = self._receiver(admitted)
         locks = {name for step in moving for name in (step.snapshot.partition("@")[0], step.target)}
-        started = time.monotonic()
-        seen: list[Progress] = []
+        clock = _Clock()
         if self.follower:
             self.follower.begin(self._own(moving[0]))
 
         def note(progress: Progress) -> None:
-            seen[:] = [progress]
+            clock.note(progress)
             at = min(progress.stream, len(moving) - 1)
-            if self.follower:
+            if self.follower and not progress.begins:
                 for step in moving[:at]:
                     self.follower.end(self._own(step), step.snapshot)
                 self.follower.note(self._own(moving[at]), moving[at].snapshot, progress)
@@ -209,13 +281,21 @@ class Executor:
                 for step in moving:
                     self.follower.end(self._own(step), step.snapshot)
         self.target.ask(Revoke(tuple(step.target for step in moving)))
-        if seen and len(moving) == 1:  # zfs send tells how far it is once a second: this one took longer
-            admitted[0][0].executor.pace = int(max(seen[0].sent, seen[0].total) / (time.monotonic() - started))
+        sizes = clock.sent()
         ended = self._ended(moving, sent, received)
         for step, error in zip(moving, ended, strict=False):
             if self.follower and error is None:
                 self.follower.arrived(step.snapshot)
+        for number, error in enumerate(ended):
+            if error is None and number in sizes:
+                admitted[number][0].executor._arrived.append(sizes[number])
         return ended
+
+    def _receiver(self, admitted: Sequence[tuple[Stream, tuple[str, str]]]) -> Argv | Receiver:
+        """What takes streams into the target: on another host that sees to it itself, by its gate."""
+        if self.pulls:
+            return self.driver.guard([Incoming(each.step, each.wanted, *granted) for each, granted in admitted])
+        return self.target.receiver([(each.step, granted) for each, granted in admitted], marked=not self.source.local)
 
     def _own(self, step: steps.SendStream) -> str:
         """The dataset of a stream that is on this host: on whose host it is followed."""
@@ -244,8 +324,14 @@ class Executor:
         for done, host in ((received, self.target), (sent, self.source)):
             if missing := zfs_errors.missing_program(done, host.name):
                 return missing.about(step.target)
+            if refused := gate_refusal(done, host.name):
+                return refused
+        if received.status == RECEIVE_UNWANTED:
+            return _unwanted(self.source.name, step, received)
         # Named by the command itself, not by the ssh that carried it.
-        return _judge(step, replace(sent, argv=commands.send(step)), replace(received, argv=commands.receive(step)))
+        error = _judge(step, replace(sent, argv=commands.send(step)), replace(received, argv=commands.receive(step)))
+        # A sender needs no room.
+        return zfs_errors.placed(error, self.target.name) if error else None
 
     def take_grant(self, target: str, generation: str) -> tuple[str, str]:
         """The receive token for a target, where it has been granted already, else once it has been looked at again.
@@ -260,6 +346,15 @@ class Executor:
                 "the stream was not accepted", filesystem=target, evidence="it is no longer a replica of its generation"
             )
         return granted[target]
+
+
+def _unwanted(source: str, step: steps.SendStream, received: Completed) -> RefusedError:
+    return RefusedError(
+        f"what {source} sent is not what was asked for, and was not received",
+        filesystem=step.target,
+        evidence=(received.err.strip().splitlines() or [""])[-1],
+        advice=f"find out who is root on {source}, and what zfs is there; then try again",
+    )
 
 
 def _judge(step: steps.SendStream, sent: Completed, received: Completed) -> ZrepError | None:

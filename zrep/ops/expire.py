@@ -13,11 +13,15 @@ from zrep.core.plan_gone import plan_gone
 from zrep.core.quantities import duration, size
 from zrep.core.relation import Linked
 from zrep.ops.execute import Executor
+from zrep.ops.failures import attempt
+from zrep.ops.finding import find_link, lost_here, nothing_here, roles_here
 from zrep.ops.kept_back import dated_ahead, too_many
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome, each
-from zrep.ops.pairs import Session
+from zrep.ops.pairs import open_pair
 from zrep.ops.read import observe_children, observe_tree
+from zrep.ops.session import Session
+from zrep.ops.view import Link
 
 
 def expire(
@@ -30,19 +34,26 @@ def expire(
     No names: every filesystem of a pair here, masters on both sides, replicas on this one.
     """
     everything = not names
-    chosen = list(names) or list(session.roles())
-    lost = [Outcome(pool, error=error) for pool, error in session.lost_here().items()] if everything else []
+    chosen = list(names) or list(roles_here(session))
+    lost = [Outcome(pool, error=error) for pool, error in lost_here(session).items()] if everything else []
     if not chosen and not lost and not session.options.may_be_empty:
-        raise session.nothing_here()
+        raise nothing_here(session)
     return lost + each(chosen, lambda name: _expire(session, name, here_only, everything, gone, many=many))
 
 
 def _expire(session: Session, name: str, here_only: bool, everything: bool, gone: int | None, *, many: bool) -> Outcome:
-    link = session.link(name, there="" if here_only or everything else "expire")
+    link = find_link(session, name, there="" if here_only or everything else "expire")
+    return attempt(session, "expire", name, lambda: _expire_pair(session, link, here_only, everything, gone, many=many))
+
+
+def _expire_pair(
+    session: Session, link: Link, here_only: bool, everything: bool, gone: int | None, *, many: bool
+) -> Outcome:
+    name = link.name
     if here_only or (everything and not link.drives):
         return _expire_here(session, name, gone, many=many)
     try:
-        view = session.open(name)
+        view = open_pair(session, name)
     except BusyError as error:
         return Outcome(name, error=error, skipped=everything)
     if not isinstance(view.relation, Linked):
@@ -63,7 +74,7 @@ def _expire_here(session: Session, name: str, gone: int | None, *, many: bool) -
     end = End.SOURCE if root.role.master else End.TARGET
     expiries: list[Expiry] = []
     for member in tree.members:
-        held = [snapshot for snapshot in member.snapshots if session.tag in snapshot.holds and snapshot.sent]
+        held = [snapshot for snapshot in member.marked if session.tag in snapshot.holds]
         own, base = replace(member, role=root.role), held[-1] if held else None
         expiries.append(expire_end(end, own, session.tag, member.ours(session.tag), base, session.now))
     done = _let_go(session, name, session.alone(), expiries, many=many, option="-L ")

@@ -7,14 +7,15 @@ from shlex import quote
 
 from msgspec.structs import replace
 
-from zrep.core.errors import BusyError, RefusedError, ZrepError
+from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.requests import Dial, Identify
 from zrep.core.role import HERE, Role
-from zrep.ops.adopt import adopt
-from zrep.ops.init_check import Request, Way, check, check_hosts, find_way
+from zrep.ops.adopt import adopt, check_adopted
+from zrep.ops.init_check import Request, Way, check_hosts, find_way
+from zrep.ops.locking import busy, lock
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
 from zrep.ops.read import find_role
+from zrep.ops.session import Session
 
 
 def is_another(session: Session, host: str, filesystem: str) -> bool:
@@ -50,9 +51,9 @@ def follow_another(session: Session, name: str, role: Role, host: str, filesyste
     check_hosts(session, way, here, there)
     if not role.driver:
         _check_back(session, way, here.boot)
-    if session.lock([way.link]):
-        raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
-    ground = check(session, way)
+    if lock(session, [way.link]):
+        raise busy(name)
+    ground = check_adopted(session, way)
     filters = {"outfilter": role.outfilter, "infilter": role.infilter}
     adopted = adopt(session, way, replace(ground, role=replace(ground.role, **filters)))
     return replace(adopted, message=f"{adopted.message}, {'here' if role.driver == HERE else f'on {host}'}")

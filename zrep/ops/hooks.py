@@ -19,7 +19,7 @@ from zrep.core.pair import End
 from zrep.core.requests import Moment, RunHooks
 from zrep.core.role import Role, next_epoch
 from zrep.host.local import Host
-from zrep.ops.pairs import Session
+from zrep.ops.session import Session
 from zrep.ops.view import View
 
 

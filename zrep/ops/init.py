@@ -11,55 +11,66 @@ from shlex import quote
 from msgspec.structs import replace
 
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot
-from zrep.core.errors import BusyError, FailedError, UsageError
+from zrep.core.errors import FailedError, UsageError
+from zrep.core.incoming import wanted
 from zrep.core.names import EXCLUDE, ancestors, check_dataset, check_host
 from zrep.core.pair import End, Lane, next_snapshots, received_whole
 from zrep.core.plan_data import plan_stream
-from zrep.core.plan_first_stream import first_stream
+from zrep.core.plan_first_stream import data_alone, first_stream
 from zrep.core.plan_hop import next_hop
 from zrep.core.plan_init import (
     is_announced,
     plan_announce,
     plan_parents,
 )
-from zrep.core.requests import NO_GENERATION, Identify
+from zrep.core.requests import NO_GENERATION
 from zrep.core.role import Role
-from zrep.core.steps import DiscardPartial, Hold, SetProperties, TakeSnapshot
+from zrep.core.steps import DiscardPartial, Hold, SendStream, SetProperties, TakeSnapshot
 from zrep.core.tags import Roles, kept_read_only, replica_under
 from zrep.core.tree import matching
-from zrep.ops.adopt import adopt, linked, refreshed
+from zrep.ops.adopt import adopt, check_adopted, linked, refreshed
 from zrep.ops.children import find_left_out
 from zrep.ops.doctor_checks import few_sessions, not_replicated
+from zrep.ops.failures import attempt
 from zrep.ops.init_check import Ground, Request, Way, check, check_hosts, find_way, same_pair
+from zrep.ops.locking import busy, lock
+from zrep.ops.memory import remember_first
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
-from zrep.ops.preflight import gaps_between
+from zrep.ops.pairs import read_view
+from zrep.ops.preflight import gaps_between, meet
 from zrep.ops.read import find_role, observe, observe_children, read_property_names, read_token
 from zrep.ops.repair import prepare
+from zrep.ops.session import Session
 from zrep.ops.sync_tree import sync_tree
 from zrep.ops.tags import other_roles, relaying
 
 
-def init(session: Session, request: Request) -> list[Outcome]:
+def init(session: Session, request: Request) -> Sequence[Outcome]:
     """Create the replica, send everything, and link the two. Running it again after a cut goes on where it was. Of a
     tree the root is linked first: its members are those of a sync then, each with its own stream."""
     check_dataset(request.filesystem)
     check_dataset(request.target)
     check_host(request.host)
+    return attempt(session, "init", request.name, lambda: _init(session, request))
+
+
+def _init(session: Session, request: Request) -> Sequence[Outcome]:
     way = find_way(session, request)
-    here, there = session.local.ask(Identify()), session.host(request.host).ask(Identify())
-    check_hosts(session, way, here, there)
-    if session.lock([way.link]):
-        raise BusyError("busy", filesystem=request.name, evidence="another zrep is working on it")
+    met = meet(session.local, session.host(request.host))
+    check_hosts(session, way, met.here, met.there)
+    if lock(session, [way.link]):
+        raise busy(request.name)
     if _goes_on(session, way):
         _leave_out(session, way)
     else:
-        ground = check(session, way)
-        _warn(session, way, ground, gaps_between(here, there, request.host))
+        ground = check_adopted(session, way) if request.adopt else check(session, way)
+        _warn(session, way, ground, gaps_between(met, request.host))
         _leave_out(session, way)
         done = adopt(session, way, ground) if request.adopt else _make(session, way, ground)
         if not request.recursive:
             return [done]
+        if request.adopt:
+            return _send_members(session, way, f"{done.message}; ")
     return _send_members(session, way)
 
 
@@ -96,11 +107,14 @@ def _leave_out(session: Session, way: Way) -> None:
         session.say(f"{request.name}: left out: {', '.join(names)}")
 
 
-def _send_members(session: Session, way: Way) -> list[Outcome]:
-    """All below the root, as every later sync does it: what has arrived stays, whatever becomes of the others."""
-    view = session.view(replace(way.link, role=replace(way.link.role, recursive=True)))
+def _send_members(session: Session, way: Way, found: str = "") -> list[Outcome]:
+    """All below the root, as every later sync does it: what has arrived stays, whatever becomes of the others. found:
+    what was there already, as the beginning of what is said."""
+    view = read_view(session, replace(way.link, role=replace(way.link.role, recursive=True)))
+    view.executor.include(way.executor)  # the root is one of them
     outcomes = sync_tree(session, relaying(prepare(session, view)))
-    whole = f"replicated with its {len(view.pair.source.members)} members {view.way}; next, from cron: zrep sync all"
+    members = len(view.pair.source.members)
+    whole = f"{found}replicated with its {members} members {view.way}; next, from cron: zrep sync all"
     return outcomes if any(x.error for x in outcomes) else [Outcome(way.request.name, message=whole)]
 
 
@@ -135,6 +149,7 @@ def _make(session: Session, way: Way, ground: Ground) -> Outcome:
             "the replica does not have the snapshot although its receive succeeded", filesystem=request.name
         )
     linked(session, way, ground)
+    remember_first(session, executor, {End.SOURCE: request.filesystem, End.TARGET: request.target})
     return Outcome(request.name, message=f"replicated {way.where}; next, from cron: zrep sync all")
 
 
@@ -209,7 +224,9 @@ def _send_next(session: Session, way: Way, lane: Lane) -> None:
         return
     *before, stream = plan_stream(lane, lane.base, hop.snapshot, half, between=hop.between)
     way.executor.do_all(before)
-    way.executor.do(stream, NO_GENERATION)
+    assert isinstance(stream, SendStream)
+    asked = wanted(stream, lane.source, hop.snapshot, lane.base.guid if lane.base else "")
+    way.executor.send(stream, asked, NO_GENERATION)
 
 
 def _send_first(session: Session, way: Way, ground: Ground, snapshot: Snapshot) -> None:
@@ -224,4 +241,6 @@ def _send_first(session: Session, way: Way, ground: Ground, snapshot: Snapshot) 
             session.say(f"{way.request.name}: continuing the interrupted transfer")
     own = read_property_names(way.source, ground.source.name)
     stream = first_stream(session.tag, ground.source, ground.role, snapshot, token, own, encrypted=ground.inherits)
-    way.executor.do(stream, NO_GENERATION)
+    if way.executor.pulls:
+        stream = data_alone(stream, ground.source, None)
+    way.executor.send(stream, wanted(stream, ground.source, snapshot, ""), NO_GENERATION)

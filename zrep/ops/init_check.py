@@ -7,11 +7,13 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
+from zrep.core.advice import aside
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot
 from zrep.core.diagnosis_data import diagnose_filters, diagnose_programs
 from zrep.core.errors import FailedError, RefusedError, UsageError, ZrepError
-from zrep.core.names import ancestors, check_host, pool_of
-from zrep.core.pair import newest_base, plain_tree
+from zrep.core.long_names import said, too_long
+from zrep.core.names import LONGEST, ancestors, check_host, excess, pool_of
+from zrep.core.pair import Lane, newest_base
 from zrep.core.plan_init import (
     begun_with,
     is_announced,
@@ -19,15 +21,15 @@ from zrep.core.plan_init import (
     of_init,
 )
 from zrep.core.quantities import size
-from zrep.core.requests import Dial, Identity, IsUnmodified, ReadUsers, Users
+from zrep.core.requests import Dial, Identity
 from zrep.core.role import HERE, PEER, Role
 from zrep.core.rules import DEFAULT_SAVECOUNT
+from zrep.core.tree import matching
 from zrep.host.local import Host
-from zrep.ops.children import refused_change
 from zrep.ops.execute import Executor
-from zrep.ops.pairs import Session
-from zrep.ops.read import observe, read_token
+from zrep.ops.read import observe, observe_children, observe_tree, read_token
 from zrep.ops.send_flags import receivable
+from zrep.ops.session import Session
 from zrep.ops.tags import other_roles
 from zrep.ops.view import Link
 from zrep.zfs.errors import PoolAbsentError
@@ -93,7 +95,8 @@ class Way(Struct, frozen=True):
 class Ground(Struct, frozen=True):
     """Both sides as the checks found them: the target (None: not there yet), the parents it lacks, the role that the
     master will have, and the places of both. inherits: what arrives is encrypted as its parent is; base: the newest
-    snapshot of the source that a target which is adopted has too."""
+    snapshot of the source that a target which is adopted has too; lanes: where a tree is adopted, its members below the
+    root that are there."""
 
     source: Member
     target: Member | None
@@ -102,6 +105,7 @@ class Ground(Struct, frozen=True):
     inherits: bool
     places: tuple[str, str]
     base: Snapshot | None = None
+    lanes: tuple[Lane, ...] = ()
 
 
 def find_way(session: Session, request: Request) -> Way:
@@ -179,7 +183,9 @@ def check(session: Session, way: Way) -> Ground:
     parents = ancestors(target_name)
     found = _observe_target(way, tag, [target_name, *parents])
     role = _settled_role(session, way, source, found.get(target_name) if request.adopt else None)
-    if source.role.paired and not (same_pair(source.role, role) and is_begun(source)):
+    target = found.get(target_name)
+    goes_on = is_begun(source) or _lost_its_role(request, source, target)
+    if source.role.paired and not (same_pair(source.role, role) and goes_on):
         kind = "master" if source.role.master else "replica"
         raise RefusedError(
             f"it is already {kind} in a pair under the tag {tag!r}",
@@ -187,10 +193,11 @@ def check(session: Session, way: Way) -> Ground:
             evidence=f"{source.role.src_host}:{source.role.src_fs} to {source.role.dest_host}:{source.role.dest_fs}",
             advice=f"another destination: zrep -t OTHERTAG init …; to start over: {way.start}zrep clear {quote(name)}",
         )
+    _refuse_split_copy(source, way.start)
     _refuse_inside(way, tag)
+    _refuse_long_names(way, tag, replace(source, role=role))
     if source.key_missing and not role.raw:
         raise RefusedError("its key is not loaded", filesystem=name, advice=f"{way.start}{source.load_key}")
-    target = found.get(target_name)
     asked = request.flags is not None or session.settings.send_flags is not None
     if request.adopt:
         return _check_adopted(session, way, source, target, role, asked=asked)
@@ -229,6 +236,28 @@ def check(session: Session, way: Way) -> Ground:
     return Ground(source, target, missing, role, inherits, (source.place, nearest.place))
 
 
+def _lost_its_role(request: Request, source: Member, target: Member | None) -> bool:
+    """Whether a target that is to be adopted may be the other half of the very pair, which has nothing of its role any
+    more: somebody took its properties away, or made it anew of a copy."""
+    return bool(
+        request.adopt and source.role.master and not source.role.recursive and target and not target.role.paired
+    )
+
+
+def _refuse_split_copy(member: Member, start: str) -> None:
+    """What rejoin keeps, or is at work on, is in no pair; once it is given up as that it is a dataset as any other."""
+    role = member.role
+    if role.split or role.rejoining:
+        raise RefusedError(
+            f"{member.name} is a split copy kept by rejoin, or what a rejoin that was cut has left",
+            filesystem=member.name,
+            evidence=role.split or f"the rejoin of {role.rejoining} is unfinished",
+            advice=f"{start}zrep rejoin {quote(role.rejoining)}"
+            if role.rejoining
+            else f"{start}zrep clear {quote(member.name)}, which leaves what is in it, and then this again",
+        )
+
+
 def _refuse_inside(way: Way, tag: str) -> None:
     """What a tree of this tag brings to a host is no pair of its own: its master's side would not know of that."""
     name = way.request.filesystem
@@ -240,6 +269,30 @@ def _refuse_inside(way: Way, tag: str) -> None:
             evidence=f"that is the replica of {within.peer_host}:{within.peer_fs} under the tag {tag!r}",
             advice="to pass it on: zrep -t OTHERTAG init …",
         )
+
+
+def _refuse_long_names(way: Way, tag: str, source: Member) -> None:
+    """RefusedError where a snapshot of what is to travel would have a name that ZFS does not take, on either side."""
+    request, root = way.request, source.name
+    below = observe_children(way.source, root) if request.recursive else []
+    out = {name for pattern in request.exclude for name in matching(root, below, pattern)}
+    members: tuple[Member, ...] = (source,)
+    # The snapshots of a whole tree are read only where names are long.
+    if request.recursive and (
+        request.all_snapshots or any(len(name) + len(request.target) > LONGEST // 2 for name in below)
+    ):
+        members = observe_tree(way.source, tag, root, recursive=True).members
+    for member in (member for member in members if not out & {member.name, *ancestors(member.name)}):
+        rest = member.name.removeprefix(root)
+        for place, where in ((request.target + rest, way.there), (member.name, way.source.name)):
+            if full := too_long(tag, replace(member, role=source.role), place):
+                shorter = f"names that are {excess(full)} bytes shorter"
+                raise RefusedError(
+                    f"{member.name} would have too long a name on {where}" if rest else f"too long a name on {where}",
+                    filesystem=root,
+                    evidence=said(full),
+                    advice=f"choose {shorter}" + (f", or leave it out: --exclude {quote(rest[1:])}" if rest else ""),
+                )
 
 
 def _observe_target(way: Way, tag: str, names: list[str]) -> dict[str, Member]:
@@ -269,7 +322,7 @@ def _check_target(session: Session, way: Way, source: Member, target: Member) ->
         f"{request.target} already exists on {way.there}",
         filesystem=request.filesystem,
         evidence=f"{len(target.snapshots)} snapshots, {size(target.number('used'))}; zrep destroys only what it made",
-        advice="choose another target, or remove it yourself",
+        advice=f"choose another target; or, to keep what it is, on {way.there}: {aside(request.target)}",
     )
 
 
@@ -283,6 +336,7 @@ def _check_adopted(
     if target is None or "/" not in target.name:
         why = "is a pool's root, which cannot be a replica" if target else "does not exist: there is nothing to adopt"
         raise RefusedError(f"{there} {why}", filesystem=name, advice="without --adopt init makes it")
+    _refuse_split_copy(target, "" if request.pull else f"on {way.there}: ")
     known = (request.instead or target.role.links == role.links) and not target.role.master
     if target.role.paired and not known:
         raise RefusedError(
@@ -292,50 +346,33 @@ def _check_adopted(
             advice=f"to let it follow {role.src_host} instead, on {way.there}: "
             f"zrep -t {tag} changeconfig {quote(target.name)} {role.src_host} {quote(name)}",
         )
-    if target.token:
-        raise RefusedError(
-            f"something is half received into {there}",
-            filesystem=name,
-            advice=f"let it end, or discard it, on {way.there}: zfs receive -A {quote(target.name)}",
-        )
+    refuse_half(way, target)
     base = newest_base(source, target)
     if base is None:
-        raise RefusedError(
-            f"{there} has no snapshot in common with it",
-            filesystem=name,
-            evidence=f"by guid, of {_counted(source)} here and {_counted(target)} there",
-            advice="without --adopt init sends everything, to a name that is free",
-        )
-    refuse_written(way, target, base)
-    users = way.target.ask(ReadUsers(target.name)) if target.mounted else Users()
-    if users.writing:
-        raise RefusedError(
-            f"{there} is being written, and would become read-only",
-            filesystem=name,
-            evidence=", ".join(users.writing),
-            advice="stop that and run this again",
-        )
-    for refusal in refused_change(way.target, tag, plain_tree(target), "on"):
-        raise refusal.about(name)
-    role = replace(receivable(way.target, source, target, role, asked=asked), epoch=max(1, target.role.epoch or 0))
+        raise nothing_in_common(way, source, target, "without --adopt init sends everything, to a name that is free")
+    role = receivable(way.target, source, target, role, asked=asked)
+    role = replace(role, epoch=max(1, role.epoch or 0, target.role.epoch or 0))
     return Ground(source, target, (), role, False, (source.place, target.place), base)
 
 
-def refuse_written(way: Way, target: Member, base: Snapshot) -> None:
-    """RefusedError where a target was written to after the base. What only the header of an intent log makes look so
-    is nothing."""
-    own = target.by_guid(base.guid)
-    assert own is not None
-    written, later = target.written_since(own), target.after(own)
-    if not written or (not later and way.target.ask(IsUnmodified(f"{target.name}@{own.name}", target.name))):
-        return
-    newer = f", with {', '.join(f'@{snapshot.name}' for snapshot in later)}" if later else ""
-    raise RefusedError(
-        f"{target.name} on {way.there} was written to after the newest snapshot that both have",
-        filesystem=way.request.filesystem,
-        evidence=f"{size(written)} since @{own.name}{newer}",
-        advice=f"if nobody needs that, on {way.there}: zfs rollback -r {quote(f'{target.name}@{own.name}')}; then this "
-        "again",
+def refuse_half(way: Way, target: Member) -> None:
+    """RefusedError where a stream of somebody's is half received into what is to be adopted."""
+    if target.token:
+        raise RefusedError(
+            f"something is half received into {target.name} on {way.there}",
+            filesystem=way.request.filesystem,
+            advice=f"let it end, or discard it, on {way.there}: zfs receive -A {quote(target.name)}",
+        )
+
+
+def nothing_in_common(way: Way, source: Member, target: Member, advice: str) -> RefusedError:
+    """The refusal of a target that is to be adopted, and of which no increment can begin."""
+    name = way.request.filesystem
+    return RefusedError(
+        f"{target.name} on {way.there} has no snapshot in common with {'it' if source.name == name else source.name}",
+        filesystem=name,
+        evidence=f"by guid, of {_counted(source)} here and {_counted(target)} there",
+        advice=advice,
     )
 
 
@@ -360,10 +397,13 @@ def _settled_role(session: Session, way: Way, source: Member, adopted: Member | 
     """The role the master will have: what shapes the stream is settled now and kept in properties. adopted: the replica
     that is there already."""
     request = way.request
-    if is_announced(source) and same_pair(source.role, way.role):
+    if same_pair(source.role, way.role) and (is_announced(source) or _lost_its_role(request, source, adopted)):
         _refuse_other_wishes(session, way, source)
         return source.role
     flags = request.flags if request.flags is not None else session.settings.send_flags
+    before = adopted.role if adopted and adopted.role.paired else Role()
+    if flags is None:
+        flags = before.flags
     if flags is None:
         # Properties travel (-p). An encrypted source goes raw: its key never leaves this host. Anything else keeps
         # large blocks, embedded data and compression as they are on disk.
@@ -372,7 +412,7 @@ def _settled_role(session: Session, way: Way, source: Member, adopted: Member | 
     for word in flags.split():
         if word not in ("-p", "-w", "-L", "-e", "-c", "--props", "--raw", "--large-block", "--embed", "--compressed"):
             raise UsageError(f"send flag {word!r} is not one zrep can keep a pair with", evidence="-p -w -L -e -c are")
-    savecount = request.savecount or DEFAULT_SAVECOUNT
+    savecount = request.savecount or before.savecount or DEFAULT_SAVECOUNT
     return replace(
         way.role,
         flags=flags,

@@ -8,7 +8,7 @@ from shlex import quote
 from zrep.core.errors import RefusedError
 from zrep.core.plan_expire import Expiry
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
+from zrep.ops.session import Session
 from zrep.ops.view import View
 
 

@@ -14,9 +14,9 @@ from zrep.core.names import memory_key
 from zrep.core.quantities import duration
 from zrep.core.requests import Lock, Note, Remember
 from zrep.ops.memory import moments, recall
-from zrep.ops.pairs import Session
 from zrep.ops.read import observe_tree
 from zrep.ops.repair import stop
+from zrep.ops.session import Session
 from zrep.ops.tags import other_roles
 from zrep.ops.view import Link
 

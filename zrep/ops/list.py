@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.age import judge_age
+from zrep.core.age import NOT_SYNCED, judge_age, last_of
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import diagnose_alone, unread
 from zrep.core.errors import ZrepError
@@ -17,12 +18,15 @@ from zrep.core.neighbours import LeftOut, left_out
 from zrep.core.pair import lane_members
 from zrep.core.pair_state import Diagnosis, State
 from zrep.core.quantities import duration, size
+from zrep.core.requests import ReadHolders
 from zrep.core.role import Role
 from zrep.core.tags import replica_under
 from zrep.ops.children import find_left_out
-from zrep.ops.memory import Memory, left_behind, moments, recall
-from zrep.ops.pairs import Session
+from zrep.ops.failures import Failure, last_failure
+from zrep.ops.finding import find_link, lost_here
+from zrep.ops.memory import LastStream, Memory, last_stream, left_behind, moments, recall, under_way
 from zrep.ops.read import find_roles, observe_trees, read_other_roles, read_own_properties, survey
+from zrep.ops.session import Session
 
 
 class Row(Struct, frozen=True):
@@ -31,7 +35,9 @@ class Row(Struct, frozen=True):
     behind: bytes written since; unsent: snapshots waiting; epoch: how many times the role has moved; left_out: what
     nobody replicates below the master; synced: when both sides were last known to be equal; moving: the stream that is
     under way, and at: when that was asked; arrivals: of each snapshot that both sides have, when it was made and when
-    it was known to be there; kept: what the replica has set otherwise than its master, as text. None: not known."""
+    it was known to be there; kept: what the replica has set otherwise than its master, as text; member: it
+    is one of a tree, whose row stands before; set_complete: of a tree, whether all members have what was sent last;
+    last_stream: what was last sent of it; last_failure: the last run over it that failed. None: not known."""
 
     name: str
     role: str
@@ -49,6 +55,10 @@ class Row(Struct, frozen=True):
     at: int = 0
     arrivals: tuple[tuple[int, int], ...] = ()
     kept: str = ""
+    member: bool = False
+    set_complete: bool | None = None
+    last_stream: LastStream | None = None
+    last_failure: Failure | None = None
 
     @property
     def state(self) -> str:
@@ -70,32 +80,75 @@ class Row(Struct, frozen=True):
         return self.diagnosis.advice
 
     @property
+    def cause(self) -> str:
+        """Of what is late, why: one word for programs."""
+        return self.diagnosis.cause
+
+    @property
     def code(self) -> int:
         return self.diagnosis.code
 
+    @property
+    def stream_at(self) -> int | None:
+        """When what was last sent had arrived, seconds since 1970."""
+        return self.last_stream.at if self.last_stream else None
 
-def listing(session: Session, masters_only: bool, *, members: bool = False) -> list[Row]:
-    """A row for each filesystem here that is part of a pair, or a split copy; of a tree one for all of it, with members
-    each of theirs after that."""
-    roles = find_roles(session.local, session.tag)
-    names = [name for name, role in roles.items() if of_zrep(role) and (role.master or not masters_only)]
+    @property
+    def stream_took(self) -> float | None:
+        """Seconds."""
+        return self.last_stream.took if self.last_stream else None
+
+    @property
+    def stream_size(self) -> int | None:
+        """Bytes."""
+        return self.last_stream.size if self.last_stream else None
+
+    @property
+    def failed(self) -> int | None:
+        """When a run over it last failed, seconds since 1970."""
+        return self.last_failure.at if self.last_failure else None
+
+    @property
+    def failed_command(self) -> str:
+        """Which run that was."""
+        return self.last_failure.command if self.last_failure else ""
+
+
+def listing(session: Session, masters_only: bool, chosen: Sequence[str] = (), *, members: bool = False) -> list[Row]:
+    """A row for each filesystem here that is part of a pair, or a split copy, or of those that are chosen and what is
+    below them; of a tree one for all of it, with members each of theirs after that. A name that has no row here is
+    refused, with the reason. Of what is not shown no snapshot is read."""
+
+    def is_chosen(name: str) -> bool:
+        return not chosen or not {name, *ancestors(name)}.isdisjoint(chosen)
+
+    roles = _roles(session, chosen)
+    names = [name for name, role in roles.items() if is_chosen(name) and (role.master or not masters_only)]
     recalled = recall(session, *names)
+    moving = under_way(session.local, recalled)
     rows: list[Row] = []
     parents: list[Member] = []
     for member in survey(session.driver, session.tag, [name for name in names if not roles[name].recursive]):
-        rows.append(known_here(session, member, recalled[member.name]))
+        rows.append(known_here(session, member, recalled[member.name], moving.get(member.name)))
         if member.role.master and member.has_children:
             parents.append(replace(member, snapshots=()))
     rows += _tree_rows(session, [name for name in names if roles[name].recursive], recalled, members=members)
     found = find_left_out(session.local, session.tag, parents)
     rows = [replace(row, left_out=found.get(row.name, row.left_out)) for row in rows]
-    return relays_named(session, sorted([*rows, *lost_rows(session)], key=lambda row: row.name))
+    lost = [row for row in lost_rows(session) if is_chosen(row.name)]
+    return relays_named(session, sorted([*rows, *lost], key=lambda row: row.name))
 
 
-def chosen(session: Session, masters_only: bool, names: Sequence[str], *, members: bool = False) -> list[Row]:
-    """The same of those that are named; no names: of all."""
-    rows = listing(session, masters_only, members=members)
-    return [row for row in rows if not names or row.name in names or set(ancestors(row.name)) & set(names)]
+def _roles(session: Session, chosen: Sequence[str]) -> dict[str, Role]:
+    """The roles here that are worth a row, in one command; a name chosen that has no row is refused, with the
+    reason."""
+    roles = {name: role for name, role in find_roles(session.local, session.tag).items() if of_zrep(role)}
+    unknown = [name for name in chosen if name not in roles]
+    lost = lost_here(session) if unknown else {}
+    for name in unknown:
+        if name not in lost:
+            find_link(session, name, strict=False)
+    return roles
 
 
 def _tree_rows(session: Session, names: Sequence[str], recalled: Mapping[str, Memory], *, members: bool) -> list[Row]:
@@ -104,8 +157,14 @@ def _tree_rows(session: Session, names: Sequence[str], recalled: Mapping[str, Me
     for name, tree in observe_trees(session.local, session.tag, dict.fromkeys(names, True)).items():
         if isinstance(tree, ZrepError):
             raise tree.about(name)
-        own = [known_here(session, member, recalled[name]) for member in lane_members(tree)]
-        rows += [fold(own, tree.aside, session.now), *(own if members else ())]
+        members_here = lane_members(tree)
+        moving = under_way(session.local, recall(session, *(member.name for member in members_here)))
+        whole = together(list(moving.values()))
+        own = [
+            known_here(session, member, recalled[name], moving.get(member.name), root=name, tree_moving=whole)
+            for member in members_here
+        ]
+        rows += [fold(own, tree.aside, session.now), *(as_members(own) if members else ())]
     return rows
 
 
@@ -113,31 +172,68 @@ def lost_rows(session: Session) -> list[Row]:
     """A row for each pool here that answers nothing: what is in it has none."""
     return [
         Row(pool, "none", "-", unread(error), None, None, None, None, session.tag)
-        for pool, error in session.lost_here().items()
+        for pool, error in lost_here(session).items()
     ]
 
 
-def known_here(session: Session, member: Member, recalled: Memory) -> Row:
-    """What is known of one filesystem without asking its peer."""
-    synced = max(moments(member.snapshots, recalled, "synced"), default=None)
-    found = row(session, member, diagnose_alone(member.name, member.role), synced)
+def known_here(
+    session: Session,
+    member: Member,
+    recalled: Memory,
+    moving: Moving | None,
+    *,
+    root: str = "",
+    tree_moving: Moving | None = None,
+) -> Row:
+    """What is known of one filesystem without asking its peer. moving: the stream of it that is under way; root,
+    tree_moving: of a member of a tree, as of aged."""
+    known = moments(member.snapshots, recalled, "synced")
+    found = row(session, member, diagnose_alone(member.name, member.role), last_of(known, session.now))
+    found = with_remembered(session, found, moving, recalled)
     role = member.role
     if role.master is False:  # what its master last said
         master, names = replace(role, master=True), left_behind(recalled)
         found = replace(found, left_out=left_out(session.tag, role.src_fs, master, names, role.src_host))
-    return aged(session, found, member, None, synced)
+    return aged(session, found, member, None, known, root=root or member.name, moving=tree_moving)
 
 
-def aged(session: Session, found: Row, mine: Member, theirs: Member | None, synced: int | None) -> Row:
-    """The same row, late where its replica is older than it may be."""
+def with_remembered(session: Session, found: Row, moving: Moving | None, own: Memory, *others: Memory) -> Row:
+    """A row with its stream under way, and what is remembered of its pair on this host (own) and on others."""
+    failure = last_failure(session.now, own, *others)
+    return replace(found, moving=moving, at=session.now, last_stream=last_stream(own), last_failure=failure)
+
+
+def aged(
+    session: Session,
+    found: Row,
+    mine: Member,
+    theirs: Member | None,
+    known: Sequence[int],
+    *,
+    root: str,
+    moving: Moving | None,
+) -> Row:
+    """The same row, late where its replica is older than it may be. known: as of judge_age; root: that of its tree;
+    moving: the streams of that under way, as one."""
     paused = None
     if found.diagnosis.state is State.PAUSED:
         from zrep.ops.pause import paused_since  # seldom needed
 
         paused = paused_since(found.detail)
-    judged = judge_age(
-        found.diagnosis, mine, theirs, synced=synced, paused=paused, behind=found.behind, now=session.now
+    judge = partial(
+        judge_age,
+        found.diagnosis,
+        mine,
+        theirs,
+        known=known,
+        paused=paused,
+        behind=found.behind,
+        now=session.now,
+        moving=found.moving or moving,
     )
+    judged = judge()
+    if judged.cause == NOT_SYNCED:
+        judged = judge(holder=session.local.ask(ReadHolders((root,))).get(root))
     return replace(found, diagnosis=judged)
 
 
@@ -158,8 +254,8 @@ def row(session: Session, member: Member, diagnosis: Diagnosis, synced: int | No
     if role.split or not role.paired:
         used = member.number("used")
         return Row(member.name, "split", "-", diagnosis, None, None, used, None, session.tag, role.epoch)
-    sent = max((snapshot.sent for snapshot in member.snapshots if snapshot.sent), default=None)
-    marked = [snapshot for snapshot in member.ours(session.tag) if snapshot.sent]
+    marked = member.marked
+    sent = max((snapshot.sent for snapshot in marked if snapshot.sent), default=None)
     behind: int | None = None
     unsent: int | None = None
     if role.master and marked:
@@ -168,7 +264,8 @@ def row(session: Session, member: Member, diagnosis: Diagnosis, synced: int | No
     lag = None if synced is None else 0 if behind == 0 else max(0, session.now - synced)
     kind = {True: "master", False: "replica", None: "none"}[role.master]
     peer = f"{role.peer_host}:{role.peer_fs}"
-    arrivals = tuple((each.creation, each.sent) for each in marked if each.sent and each.sent >= each.creation)
+    ours = member.ours(session.tag)  # of another program's nobody knows when they came
+    arrivals = tuple((each.creation, each.sent) for each in ours if each.sent and each.sent >= each.creation)
     return Row(
         member.name,
         kind,
@@ -185,28 +282,28 @@ def row(session: Session, member: Member, diagnosis: Diagnosis, synced: int | No
     )
 
 
-def check(session: Session, names: Sequence[str]) -> None:
-    """Refuse a name that has no row here, and say why."""
-    known = {row.name for row in listing(session, False)} if names else set()
-    for name in names:
-        if name not in known:
-            session.link(name, strict=False)
-
-
 def properties(session: Session, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """list -v: every local property of ours, by filesystem."""
+    """list -v: every local property of ours, by filesystem. A name that has no row here is refused."""
+    if names:
+        _roles(session, names)
     found = read_own_properties(session.local, session.tag)
     return {name: values for name, values in found.items() if not names or name in names}
 
 
 def snapshots(session: Session, names: Sequence[str]) -> dict[str, list[tuple[str, int | None, int]]]:
-    """list -s: our snapshots by filesystem: name, when it was known sent (None: not), bytes used."""
-    roles = find_roles(session.local, session.tag)
+    """list -s: our snapshots by filesystem: name, when it was known sent (None: not), bytes used. A name
+    that has no row here is refused."""
+    roles = _roles(session, names)
     chosen = [name for name, role in roles.items() if role.paired and (not names or name in names)]
     return {
         member.name: [(s.name, s.sent, s.used) for s in member.ours(session.tag)]
         for member in survey(session.driver, session.tag, chosen)
     }
+
+
+def as_members(rows: Sequence[Row]) -> list[Row]:
+    """The same rows, after that of their tree."""
+    return [replace(row, member=True) for row in rows]
 
 
 def fold(rows: Sequence[Row], aside: Sequence[Member], now: int) -> Row:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zrep.core.dataset import Member
-from zrep.core.errors import BusyError, RefusedError
+from zrep.core.errors import RefusedError
 from zrep.core.requests import Lock
 from zrep.core.role import Role
 from zrep.core.steps import Step
 from zrep.host.local import Host
+from zrep.ops.locking import busy, role_changed
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session, busy
 from zrep.ops.read import observe
+from zrep.ops.session import Session
 
 
 def lock_here(session: Session, name: str, seen: Role | None = None) -> Member:
@@ -24,7 +25,7 @@ def lock_here(session: Session, name: str, seen: Role | None = None) -> Member:
         raise RefusedError("no such filesystem here", filesystem=name)
     role = found[name].role
     if seen is not None and (role.links, role.master) != (seen.links, seen.master):
-        raise BusyError("its role changed meanwhile", filesystem=name)
+        raise role_changed(name)
     return found[name]
 
 

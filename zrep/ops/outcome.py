@@ -16,7 +16,7 @@ class Outcome(Struct, frozen=True):
     notes: what a person should know although nothing failed; skipped: not worth a word under ``all``;
     told: an earlier run has said it already, it still counts; harmless: the error is told, and does not count;
     about: what it is news of, where that is not the filesystem; moved: a stream has gone;
-    important: the message is said wherever it goes.
+    important: the message is said wherever it goes; failed: it failed for what the error of another is about.
     """
 
     filesystem: str
@@ -30,6 +30,7 @@ class Outcome(Struct, frozen=True):
     about: str = ""
     important: bool = False
     moved: bool = False
+    failed: bool = False
 
     @property
     def code(self) -> int:

@@ -10,9 +10,10 @@ from shlex import quote
 from zrep.core.errors import RefusedError, UsageError
 from zrep.core.pair import End
 from zrep.core.steps import InheritProperty, SetProperties, Step
+from zrep.ops.finding import find_link
 from zrep.ops.one_side import apply_here, lock_here
 from zrep.ops.outcome import Outcome, each
-from zrep.ops.pairs import Session
+from zrep.ops.session import Session
 
 _SINCE = re.compile(r"since (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\Z", re.ASCII)
 
@@ -31,7 +32,7 @@ def unpause(session: Session, names: Sequence[str]) -> list[Outcome]:
 def _set_paused(session: Session, name: str, reason: str, text: str) -> Outcome:
     """text: what zrep:paused is to hold, "" for nothing. Where it is paused already, another reason takes the place of
     the one that it had, and the pause is as old as it was."""
-    role = session.link(name).role
+    role = find_link(session, name).role
     since = paused_since(role.paused)
     again = pause_text(reason, since) if reason and since is not None else text if reason else ""
     if bool(role.paused) == bool(text) and again in ("", role.paused):

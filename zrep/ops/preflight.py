@@ -8,21 +8,31 @@ from shlex import quote
 from msgspec import Struct
 
 from zrep.core.dataset import NO_TOKEN, Member
-from zrep.core.diagnosis_data import diagnose_data
+from zrep.core.diagnosis_data import diagnose_data, diagnose_turned
 from zrep.core.errors import RefusedError, ZrepError
-from zrep.core.mounts import MountEntry, hidden_by, leads, unmakable, unreachable_by_path, within
+from zrep.core.mounts import MountEntry, hidden_by, leads, mounted_by_hand, unmakable, unreachable_by_path, within
 from zrep.core.pair import End, Tree
 from zrep.core.plan_data import plan_advance, plan_stream
 from zrep.core.plan_role import hidden_excluded, plan_open, plan_quiesce, while_master
 from zrep.core.quantities import duration, size
-from zrep.core.requests import FindUnmakable, Identify, Identity, IsReadable, ReadRights, ReadUsers, Users
+from zrep.core.requests import (
+    FindOpenVolumes,
+    FindUnmakable,
+    Identify,
+    Identity,
+    IsReadable,
+    OpenVolumes,
+    ReadRights,
+    ReadUsers,
+    Users,
+)
 from zrep.core.rights import as_root_there, may_not_mount, mounted_by
 from zrep.core.steps import SendStream, Step
 from zrep.host.local import Host
 from zrep.ops.children import find_left_out, refused_change
 from zrep.ops.memory import recall
-from zrep.ops.pairs import Session
 from zrep.ops.read import read_mounts, read_stream_size
+from zrep.ops.session import Session
 from zrep.ops.tags import refuse_exchange
 from zrep.ops.view import View
 
@@ -43,7 +53,11 @@ def blockers(view: View) -> tuple[ZrepError, ...]:
     host = view.executor.target
     members = view.pair.target.members
     data = _unusable_data(view)
-    found = [*refuse_exchange(view), *([data] if data else []), *_mounted_by_hand(view)]
+    found = [
+        *refuse_exchange(view),
+        *([data] if data else []),
+        *by_hand(view.executor.source, view.pair.source.members),
+    ]
     found += _rights(view)
     found += _unreplayed(view.executor.source, view.pair.source.members)
     found += covered(view.executor.source, view.pair.source.members)
@@ -52,10 +66,16 @@ def blockers(view: View) -> tuple[ZrepError, ...]:
     return (*found, *_missing_keys(host, members), *_mountpoints_taken(host, view.pair.target))
 
 
+def obstacles(view: View, *, insist: bool) -> tuple[ZrepError, ...]:
+    """The same, and the volumes that are in use: a filesystem's writers are found by its remount, those of a volume by
+    nothing else."""
+    return (*blockers(view), *open_volumes(view, insist=insist))
+
+
 def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
     """The same for a dry run, which has time to look further. insist: a writer would not stop it."""
     writers = _writers(view)
-    found = (*blockers(view), *((cannot_insist(view) if writers else ()) if insist else writers))
+    found = (*obstacles(view, insist=insist), *((cannot_insist(view) if writers else ()) if insist else writers))
     notes = [f"{error.what} ({error.evidence}): it would be forced out" for error in writers] if insist else []
     master, host = view.pair.source.members[0], view.executor.source
     left = find_left_out(host, view.tag, [master], here=host is session.local, certain=True)
@@ -107,52 +127,30 @@ def _unusable_data(view: View) -> ZrepError | None:
         found = diagnose_data(view.tag, lane.mine.members[0], lane.theirs.members[0])
         if found:
             return found.error(lane.name)
-    return None
+    turned = diagnose_turned(view.mine.members[0], view.theirs.members[0])
+    return turned.error(view.name) if turned else None
 
 
-def _mounted_by_hand(view: View) -> list[ZrepError]:
-    """Where a legacy mount is, ZFS does not say: that nobody writes to it cannot be made sure of."""
-    return [
-        RefusedError(
-            f"{member.name} is mounted by hand on {view.executor.source.name}",
-            evidence=f"mountpoint is {member.get('mountpoint')}",
-            advice=f"on {view.executor.source.name}: zfs set mountpoint='/{member.name}' '{member.name}'",
-        )
-        for member in view.pair.source.members
-        if member.mounted and not member.placed
-    ]
+def by_hand(host: Host, members: Sequence[Member]) -> list[RefusedError]:
+    """Those that ZFS has not mounted, and could not mount again."""
+    found = [member for member in members if member.mounted and not member.placed]
+    table = read_mounts(host) if found else []
+    return [mounted_by_hand(table, member.name, member.get("mountpoint"), host.name) for member in found]
 
 
 def _unreplayed(host: Host, members: Sequence[Member]) -> list[ZrepError]:
-    """Masters whose final snapshot might lack what was acknowledged before a crash."""
+    """Masters whose final snapshot might lack what was acknowledged before a crash: without its key no intent log is
+    replayed. What is only not mounted is dealt with where writes stop, see replaying."""
     return [
         RefusedError(
             f"{member.name} is not {'open' if member.volume else 'mounted'} on {host.name}, "
             "and writes that a crash left in its intent log would be lost",
-            evidence="its key is not loaded" if member.key_missing else _why_unmounted(member),
-            advice=f"on {host.name}: {_replaying(member)}",
+            evidence="its key is not loaded",
+            advice=f"on {host.name}: {member.load_key}",
         )
         for member in members
-        if member.may_have_log
+        if member.key_missing
     ]
-
-
-def _why_unmounted(member: Member) -> str:
-    return f"canmount is {member.get('canmount')}, mountpoint is {member.get('mountpoint')}"
-
-
-def _replaying(member: Member) -> str:
-    """The commands after which nothing is left in an intent log alone."""
-    words = [member.load_key] if member.key_missing else []
-    if not member.volume:
-        if member.get("canmount") == "off":
-            words.append(f"zfs set canmount=noauto '{member.name}'")
-        placed = member.get("mountpoint").startswith("/")
-        if not placed:
-            words.append(f"zfs set mountpoint='/{member.name}' '{member.name}'")
-        if placed or member.get("canmount") != "on":  # that mounts it too where canmount is on (zfsprops(7))
-            words.append(f"zfs mount '{member.name}'")
-    return "; ".join(words)
 
 
 def _missing_keys(host: Host, members: Sequence[Member]) -> list[ZrepError]:
@@ -244,6 +242,38 @@ def being_written(host: Host, dataset: str, users: Users) -> RefusedError:
     )
 
 
+def open_volumes(view: View, *, insist: bool) -> list[RefusedError]:
+    """Why a role change has to wait for volumes of the master: what is written to one that is open may be in the cache
+    of its device alone, where no snapshot finds it, and cannot be stored once the volume is read-only. insist: somebody
+    says that nobody has one open where that cannot be seen."""
+    host = view.executor.source
+    volumes = [member.name for member in view.pair.source.members if member.volume]
+    found = find_open(host, volumes)
+    if found.by or not found.unseen or insist:
+        return [is_open(host.name, name, who) for name, who in sorted(found.by.items())]
+    return [
+        RefusedError(
+            f"whether somebody has {', '.join(volumes)} open on {host.name} cannot be seen",
+            evidence=found.unseen,
+            advice="run this as root; or, when nobody has, with --force-unmount",
+        )
+    ]
+
+
+def find_open(host: Host, volumes: Sequence[str]) -> OpenVolumes:
+    """Who has these volumes open to write; nobody asks a host where there are none."""
+    return host.ask(FindOpenVolumes(tuple(volumes))) if volumes else OpenVolumes()
+
+
+def is_open(host: str, volume: str, who: Sequence[str]) -> RefusedError:
+    """The refusal to take a volume from those that write to it."""
+    return RefusedError(
+        f"the volume {volume} is open to write on {host}",
+        evidence=", ".join(who),
+        advice="stop what has it open, which no --force-unmount does, and run this again",
+    )
+
+
 def cannot_insist(view: View) -> list[RefusedError]:
     """Why --force-unmount does not help: what a process stores through a mapped file is acknowledged though the
     filesystem is read-only, so that it could be after the final snapshot; and whether there is such a process must be
@@ -266,17 +296,34 @@ def cannot_insist(view: View) -> list[RefusedError]:
 
 def gaps(session: Session, view: View) -> list[str]:
     """Clocks and versions that differ: neither stops anything, both are worth knowing."""
-    here, there = (view.executor.host(end).ask(Identify()) for end in (view.here, view.here.other))
-    return gaps_between(here, there, view.link.peer_host)
+    here, there = (view.executor.host(end) for end in (view.here, view.here.other))
+    return gaps_between(meet(here, there), view.link.peer_host)
 
 
-def gaps_between(here: Identity, there: Identity, peer: str) -> list[str]:
-    notes = []
+class Met(Struct, frozen=True):
+    """Two hosts, as each says who it is. ahead: by how many seconds the clock there is ahead of that here, at least;
+    less than 0: behind it."""
+
+    here: Identity
+    there: Identity
+    ahead: float
+
+
+def meet(mine: Host, peer: Host) -> Met:
+    """Ask two hosts who they are. One that takes long to answer, as where it has to be dialled, is not ahead."""
+    here, there = mine.ask(Identify()), peer.ask(Identify())
     ahead = there.clock - here.clock
-    if abs(ahead) > _CLOCK_SECONDS:
-        way = "ahead of" if ahead > 0 else "behind"
+    if ahead > _CLOCK_SECONDS:
+        ahead = max(0.0, there.clock - mine.ask(Identify()).clock)
+    return Met(here, there, ahead)
+
+
+def gaps_between(met: Met, peer: str) -> list[str]:
+    here, there, notes = met.here, met.there, []
+    if abs(met.ahead) > _CLOCK_SECONDS:
+        way = "ahead of" if met.ahead > 0 else "behind"
         notes.append(
-            f"the clock of {peer} is {duration(int(abs(ahead)))} {way} this one: "
+            f"the clock of {peer} is {duration(int(abs(met.ahead)))} {way} this one: "
             "no order depends on it, the ages that are shown do"
         )
     for what, mine, theirs in (("zrep", here.zrep, there.zrep), ("OpenZFS", here.zfs, there.zfs)):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from shlex import quote
 
 from zrep.core.errors import FailedError, UnreachableError, ZrepError
-from zrep.core.plan_copied_properties import plan_copied_properties, plan_copied_record
+from zrep.core.plan_copied_properties import plan_copied_properties, plan_copied_record, plan_frozen
 from zrep.core.steps import Change, InheritProperty, SetProperties
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
+from zrep.ops.session import Session
 from zrep.ops.view import View
 
 
@@ -23,7 +23,7 @@ def followed(session: Session, view: View) -> View:
             session.untidied.append(_refused(view, step, error))
         else:
             view = view.after(step)
-    for step in plan_copied_record(view.lane):
+    for step in (*plan_copied_record(view.lane), *plan_frozen(view.lane)):
         view.do([step])
         view = view.after(step)
     return view
@@ -44,4 +44,5 @@ def _refused(view: View, step: Change, error: ZrepError) -> Outcome:
         evidence=error.evidence or error.what,
         advice=f"on {host}, once it can be: {command} {quote(replica)}; any other value that is set there is kept",
     )
-    return Outcome(view.name, error=told, harmless=True)
+    # News of its own: what else becomes of the filesystem is another outcome of the same run.
+    return Outcome(view.name, error=told, harmless=True, about=f"{name} of {view.name}")

@@ -17,15 +17,19 @@ from shlex import quote
 
 from msgspec import Struct
 
+from zrep.core.advice import of_pair
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import FailedError, RefusedError, ZrepError
-from zrep.core.names import sequence_of
+from zrep.core.names import beside, sequence_of
 from zrep.core.pair import End, Tree
 from zrep.core.steps import Clone, DestroyClone, Mount, Step, Unmount
+from zrep.ops.failures import attempt
+from zrep.ops.finding import find_link
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
 from zrep.ops.preflight import cannot_mount
 from zrep.ops.read import observe_tree, read_marked
+from zrep.ops.session import Session
+from zrep.ops.view import Link
 from zrep.zfs import errors as zfs_errors
 
 _MARK = "rehearse"
@@ -54,7 +58,12 @@ class _Rehearsal(Struct, frozen=True):
 def rehearse(session: Session, name: str, command: Sequence[str], *, suid_dev: bool = False) -> Outcome:
     """Clone, mount, run the command (without one: only mount), destroy. suid_dev: setuid programs and devices in the
     clone work. FailedError when the command fails."""
-    link = session.link(name)
+    link = find_link(session, name)
+    return attempt(session, "rehearse", name, lambda: _rehearse(session, link, command, suid_dev=suid_dev))
+
+
+def _rehearse(session: Session, link: Link, command: Sequence[str], *, suid_dev: bool) -> Outcome:
+    name = link.name
     tree = observe_tree(session.local, session.tag, name, recursive=link.role.recursive)
     job = _prepared(session, tree)
     if error := cannot_mount(session.local, _up(session, job, suid_dev), f"sudo zrep rehearse {quote(name)}"):
@@ -78,8 +87,8 @@ def rehearse(session: Session, name: str, command: Sequence[str], *, suid_dev: b
 
 
 def _prepared(session: Session, tree: Tree) -> _Rehearsal:
-    """What is cloned of every member: the newest snapshot of ours that is complete here, and no newer than the newest
-    complete set. RefusedError when there is none of the root, or no key."""
+    """What is cloned of every member: the newest snapshot that is known to have come here whole, and no newer than the
+    newest complete set. RefusedError when there is none of the root, or no key."""
     word = f"{_MARK}_{session.new_identity()[:8]}"
     root = tree.members[0]
     if "/" not in root.name:
@@ -89,14 +98,21 @@ def _prepared(session: Session, tree: Tree) -> _Rehearsal:
             advice=f"on {tree.role.peer_host}: zrep rehearse {quote(tree.role.peer_fs)}",
         )
     last = sequence_of(session.tag, tree.role.complete)
+    room = max(len(member.name) for member in tree.members) - len(root.name)
+    name = beside(root.name, f"_{word}", room) or f"{root.name}_{word}"
     copies = []
     for member in tree.members:
         snapshot = _newest(session.tag, member, last)
-        clone = f"{root.name}_{word}{member.name.removeprefix(root.name)}"
+        clone = name + member.name.removeprefix(root.name)
         if snapshot is not None:
             copies.append(_Copy(member, snapshot, clone))
         elif member is root:
-            raise RefusedError("there is no snapshot of zrep to clone", filesystem=root.name, advice="zrep sync first")
+            raise RefusedError(
+                "nothing here is known to have come from its master",
+                filesystem=root.name,
+                evidence=f"{len(root.snapshots)} snapshots, none that zrep has marked or holds",
+                advice=of_pair(root.name, root.role, "sync"),
+            )
         if member.key_missing:
             raise RefusedError("its key is not loaded", filesystem=member.name, advice=member.load_key)
     there = {copy.clone for copy in copies}
@@ -105,9 +121,10 @@ def _prepared(session: Session, tree: Tree) -> _Rehearsal:
 
 
 def _newest(tag: str, member: Member, last: int | None) -> Snapshot | None:
-    """The snapshot of a member that belongs to the set with this number; None for the number: the newest."""
-    ours = [snapshot for snapshot in member.ours(tag) if snapshot.sent] or member.ours(tag)
-    known = [snapshot for snapshot in ours if last is None or (sequence_of(tag, snapshot.name) or 0) <= last]
+    """The snapshot of a member that belongs to the set with this number; None for the number: the newest. What another
+    program has made has no number, and is older than any set."""
+    came = member.received(tag)
+    known = [snapshot for snapshot in came if last is None or (sequence_of(tag, snapshot.name) or 0) <= last]
     return known[-1] if known else None
 
 

@@ -12,12 +12,19 @@ from shlex import quote
 from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.errors import BusyError, FailedError, RefusedError, ZrepError
+from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.mounts import within
 from zrep.core.pair import End, Tree, newest_common
 from zrep.core.pair_state import Action, State
 from zrep.core.plan_rejoin import has_landed, plan_become_replica, plan_forget
-from zrep.core.plan_role import by_mountpoint, own_readonly, place_of_mount, plan_keep_excluded, plan_mount_excluded
+from zrep.core.plan_role import (
+    by_mountpoint,
+    own_readonly,
+    place_of_mount,
+    plan_keep_excluded,
+    plan_mount_excluded,
+    replaying,
+)
 from zrep.core.plan_split import Part, Split, find_split
 from zrep.core.quantities import size
 from zrep.core.relation import Linked
@@ -27,11 +34,14 @@ from zrep.core.steps import Mount, SetProperties, Step, Unmount
 from zrep.ops import hooks
 from zrep.ops.advance import converge_all
 from zrep.ops.children import refused_rejoin
+from zrep.ops.finding import find_link
+from zrep.ops.locking import busy, lock
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
-from zrep.ops.preflight import cannot_mount, covered
+from zrep.ops.pairs import open_pair, read_again, read_view
+from zrep.ops.preflight import by_hand, cannot_mount, covered, find_open, is_open
 from zrep.ops.read import find_role, find_roles, observe, observe_children, observe_tree
 from zrep.ops.repair import finish
+from zrep.ops.session import Session
 from zrep.ops.split import (
     Bases,
     Prepared,
@@ -63,7 +73,7 @@ def rejoin(session: Session, name: str) -> Outcome:
         _tidy(session, unfinished)
         if role is not None and role.master:
             return Outcome(name, message=f"{_kept(unfinished)}; it has become master since, nothing is left to do")
-    view = session.open(name)
+    view = open_pair(session, name)
     if view.diagnosis.state.action is Action.REPAIR and not isinstance(view.relation, Linked):
         finish(session, view)
         return Outcome(name, message="finished the role change: the pair is linked")
@@ -120,8 +130,12 @@ def _refuse_early(session: Session, view: View) -> None:
     root = view.mine.members[0]
     if error := cannot_mount(session.local, _mounting(view.mine), f"sudo zrep rejoin {quote(view.name)}"):
         raise error.about(view.name)
-    for refusal in (*covered(session.local, view.mine.members), *refused_rejoin(session.local, view.tag, view.mine)):
+    own = session.local, view.mine.members
+    for refusal in (*by_hand(*own), *covered(*own), *refused_rejoin(session.local, view.tag, view.mine)):
         raise refusal.about(view.name)
+    volumes = [member.name for member in view.mine.members if member.volume]
+    for name, who in find_open(session.local, volumes).by.items():
+        raise is_open(session.local.name, name, who).about(view.name)
     if not root.volume and (elsewhere := session.local.ask(ReadUsers(root.name)).elsewhere):
         raise _in_use(root, f"mounted in another mount namespace: {', '.join(elsewhere)}")
     bases = _bases(view.mine, _guids(view.theirs))
@@ -131,14 +145,13 @@ def _refuse_early(session: Session, view: View) -> None:
 
 def _mounting(mine: Tree) -> list[Step]:
     """What a rejoin mounts and unmounts before it knows what was written here alone."""
-    logs = (m for m in mine.members if m.may_have_log and _can_be_mounted(m) and m.get("canmount") != "off")
-    mounted = (m for m in mine.members if m.mounted)
-    return [*(Mount(End.SOURCE, m.name) for m in logs), *(Unmount(End.SOURCE, m.name) for m in mounted)]
+    mounted = (Unmount(End.SOURCE, member.name) for member in mine.members if member.mounted)
+    replayed = (replaying(End.SOURCE, member) for member in mine.members)
+    return [*filter(None, replayed), *mounted]
 
 
 def _surely_written(member: Member, base: Snapshot | None) -> bool:
-    unreadable = member.may_have_log and not _can_be_mounted(member)
-    return unreadable or (base is not None and any(snapshot.written for snapshot in member.after(base)))
+    return member.key_missing or (base is not None and any(snapshot.written for snapshot in member.after(base)))
 
 
 def _bases(mine: Tree, guids: Collection[str]) -> Bases:
@@ -157,7 +170,7 @@ def _ready(session: Session, view: View) -> tuple[View, Prepared | None]:
     written here alone (None: nothing was). Every refusal comes here or before."""
     view = _raise_epoch(session, view)
     unread = _replay_intent_logs(session, view)
-    view = session.again(view, sync_txg=True)
+    view = read_again(session, view, sync_txg=True)
     bases = _bases(view.mine, _guids(view.theirs))
     listed = [line for name in bases for line in _differences(session, view, name, unread, bases[name])]
     # Read-only or not, a process that has mapped a file writable goes on storing into it, and what it stores after the
@@ -167,7 +180,7 @@ def _ready(session: Session, view: View) -> tuple[View, Prepared | None]:
     try:
         for member in reversed(mounted):
             _unmount(session, member)
-        view = session.again(view, sync_txg=True)
+        view = read_again(session, view, sync_txg=True)
         bases = _bases(view.mine, _guids(view.theirs))
         written = _written_alone(session, view.mine, bases, unread)
         leaving = {member.name for member in split_members(view.mine, written)}
@@ -190,7 +203,7 @@ def _may_rejoin(session: Session, view: View) -> bool:
     if isinstance(view.relation, Linked):
         return False
     found = view.diagnosis
-    if found.state in (State.STALE, State.STALE_MASTER):
+    if found.state in (State.STALE, State.STALE_MASTER) and view.theirs.role.master:
         return True
     if found.state is State.SPLIT_BRAIN and session.options.force and view.theirs.role.master:
         return True
@@ -208,7 +221,7 @@ def _raise_epoch(session: Session, view: View) -> View:
         record = replace(intent, role={**intent.role, "epoch": str(mine)})
         properties.insert(0, intent_property(view.tag, record))
     view.do([SetProperties(view.here.other, (view.theirs.name,), tuple(properties))])
-    return session.again(view)
+    return read_again(session, view)
 
 
 def _excluded_in(session: Session, mine: Tree, mounted: Sequence[Member]) -> list[Member]:
@@ -236,7 +249,8 @@ def _mount_excluded(session: Session, view: View) -> None:
 
 def _replay_intent_logs(session: Session, view: View) -> set[str]:
     """Stop writes and mount, which replays intent logs: writes acknowledged just before a crash live only there, and a
-    receive would discard them silently. The members that cannot be mounted: they are split, whatever is in them."""
+    receive would discard them silently. What ZFS does not mount is mounted for a moment. The members that cannot be
+    mounted at all: they are split, whatever is in them."""
     executor = session.alone()
     writable = tuple(member.name for member in own_readonly(view.mine) if not member.readonly)
     if writable:
@@ -246,20 +260,21 @@ def _replay_intent_logs(session: Session, view: View) -> set[str]:
     for member in by_mountpoint(view.mine):
         if not member.may_have_log:
             continue
-        if not _can_be_mounted(member) or executor.try_do(Mount(End.SOURCE, member.name)) is not None:
+        # What is mounted where ZFS mounts it can be listed too.
+        by_itself = member.get("mountpoint").startswith("/") and member.get("canmount") != "off"
+        if by_itself and not member.key_missing and executor.try_do(Mount(End.SOURCE, member.name)) is None:
+            continue
+        step = replaying(End.SOURCE, member)
+        if step is None or executor.try_do(step) is not None:
             unread.add(member.name)
     return unread
-
-
-def _can_be_mounted(member: Member) -> bool:
-    return not member.key_missing and member.get("mountpoint").startswith("/")
 
 
 def _differences(session: Session, view: View, name: str, unread: Collection[str], base: Snapshot) -> list[str]:
     """What was written to a member here alone, for a person: counts by kind, and the first of them. It can be told only
     while it is mounted; of a volume only how much."""
     [member] = (member for member in view.mine.members if member.name == name)
-    if member.volume or name in unread or (view.link.role.recursive and not member.written_since(base)):
+    if not member.mounted or name in unread or (view.link.role.recursive and not member.written_since(base)):
         return []
     found = session.local.ask(ReadDifferences(f"{member.name}@{base.name}", member.name))
     kinds = (("+", "added"), ("M", "modified"), ("-", "removed"), ("R", "renamed"))
@@ -338,8 +353,8 @@ def _in_use(member: Member, evidence: str) -> RefusedError:
 
 def _linked_again(session: Session, name: str, message: str) -> Outcome:
     """Converge holds and marks over the new roles."""
-    link = session.link(name)
-    view = session.view(link)
+    link = find_link(session, name)
+    view = read_view(session, link)
     if not isinstance(view.relation, Linked):
         raise FailedError("the two sides are not linked", filesystem=name, evidence=view.relation.evidence())
     converge_all(session, view)
@@ -351,7 +366,7 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
 def _tidy(session: Session, split: Split) -> None:
     """Take the record of a rejoin that has come to its end from the copy."""
     if session.local.ask(Lock((split.name,), 5.0, session.tag)):
-        raise BusyError("busy", filesystem=split.name, evidence="another zrep is working on it")
+        raise busy(split.name)
     try:
         copy = observe(session.local, split.tag, [split.copy])[split.copy]
         session.alone().do_all((*other_tags(session, split), *plan_forget(split, copy)))
@@ -366,8 +381,8 @@ def _kept(split: Split) -> str:
 def _resume(session: Session, split: Split) -> Outcome:
     detail = split.intent.detail
     link = Link(split.tag, split.name, Role(src_host=detail["host"], src_fs=detail["peer"], master=False))
-    if session.lock([link]):
-        raise BusyError("busy", filesystem=split.name, evidence="another zrep is working on it")
+    if lock(session, [link]):
+        raise busy(split.name)
     peer = session.host(link.peer_host)
     role = find_role(peer, split.tag, link.peer_name)
     if role is None or not role.master:

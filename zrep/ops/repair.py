@@ -13,6 +13,7 @@ from zrep.core.plan_role import (
     plan_abort,
     plan_cancel,
     plan_demote,
+    plan_hold_unsent,
     plan_mount_excluded,
     plan_open,
     plan_restore,
@@ -24,7 +25,8 @@ from zrep.core.tags import Roles, kept_read_only
 from zrep.ops import hooks
 from zrep.ops.children import keep
 from zrep.ops.execute import Executor
-from zrep.ops.pairs import Session
+from zrep.ops.pairs import read_again, read_turned
+from zrep.ops.session import Session
 from zrep.ops.tags import roles_at
 from zrep.ops.view import View
 from zrep.zfs import commands
@@ -71,15 +73,15 @@ def _mend(session: Session, view: View, repair: Repair, end: End) -> View:
             return _restore(session, view, end)
         case Repair.COMPLETE:
             view.do(plan_complete_role(end, view.pair.at(end), view.tag))
-            return session.again(view)
+            return read_again(session, view)
         case Repair.OPEN:
             if why := kept_read_only(roles_at(view, end)):
                 tree = view.pair.at(end)
                 view.do((*plan_complete_role(end, tree, view.tag), clear_intent(end, tree.name, view.tag)))
                 session.say(f"{view.name}: it stays read-only, {why}")
-                return session.again(view)
+                return read_again(session, view)
             open_again(session, view.executor, end, view.pair.at(end))
-            view = session.again(view)
+            view = read_again(session, view)
             opened = view.pair.at(end)
             hooks.tell(session, view.executor.host(end), "after-promote", opened.name, opened.role)
             return view
@@ -88,17 +90,17 @@ def _mend(session: Session, view: View, repair: Repair, end: End) -> View:
             old = view.pair.at(end)
             hooks.tell(session, view.executor.host(end), "after-demote", old.name, old.role)
             view.do([clear_intent(end, old.name, view.tag)])
-            return session.again(view, end)
+            return read_again(session, view, end)
         case Repair.MET:
             view.do([InheritProperty(end, (view.pair.at(end).name,), f"{view.tag}:alone")])
-            return session.again(view, end)
+            return read_again(session, view, end)
 
 
 def _demote(session: Session, view: View) -> View:
     """The old master, at the source, follows the target, which took the role: whichever of them this host is."""
     epoch = view.pair.target.role.epoch
     view.do(plan_demote(view.pair))
-    view = session.turned(session.again(view))
+    view = read_turned(session, read_again(session, view))
     session.say(f"{view.name}: finished the role change to epoch {epoch}")
     old = view.pair.target
     hooks.tell(session, view.executor.target, "after-demote", old.name, old.role)
@@ -110,11 +112,13 @@ def _undo(session: Session, view: View) -> View:
     intent = view.pair.source.role.intent
     assert intent is not None
     if why := kept_read_only(roles_at(view, End.SOURCE)):
-        view.do([plan_cancel(view.pair, intent), clear_intent(End.SOURCE, view.pair.source.name, view.tag)])
+        source = view.pair.source
+        hold = plan_hold_unsent(End.SOURCE, source, view.tag)
+        view.do([plan_cancel(view.pair, intent), *hold, clear_intent(End.SOURCE, source.name, view.tag)])
         session.say(f"{view.name}: it stays read-only, {why}")
     else:
         view.do(plan_abort(view.pair, intent))
-    view = session.again(view)
+    view = read_again(session, view)
     session.say(f"{view.name}: undid an unfinished role change")
     hooks.take_back(session, view)
     return view
@@ -129,7 +133,7 @@ def _restore(session: Session, view: View, end: End) -> View:
     else:
         view.do(plan_restore(end, tree, view.tag, tree.role.intent))
         session.say(f"{view.name}: it is the master after all, and writable again")
-    return session.again(view, end)
+    return read_again(session, view, end)
 
 
 def open_master(view: View, end: End) -> None:
@@ -157,11 +161,11 @@ def adopt(session: Session, view: View) -> View:
     """A pair of the shell zrep gets its first generation, one that was made before the places of its halves."""
     if places := plan_places(view.pair):
         view.do(places)
-        view = session.again(view)
+        view = read_again(session, view)
     if view.pair.source.role.gen and view.pair.target.role.gen:
         return view
     view.do(plan_adopt(view.pair, session.new_identity()))
-    return session.again(view)
+    return read_again(session, view)
 
 
 def _stop(session: Session, view: View, found: Diagnosis) -> str:

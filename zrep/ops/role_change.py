@@ -23,23 +23,37 @@ from zrep.core.plan_role import (
     plan_demote,
     plan_final_snapshot,
     plan_quiesce,
-    plan_restore,
+    plan_undo,
 )
 from zrep.core.quantities import size
 from zrep.core.requests import ReadUsers
 from zrep.core.role import next_epoch
-from zrep.core.steps import RemountReadOnly, Step, TakeRole
+from zrep.core.steps import RemountReadOnly, ReplayLog, Step, TakeRole
+from zrep.host.local import Host
 from zrep.ops import hooks
 from zrep.ops.advance import converge_all, send_final, sync_view
+from zrep.ops.locking import busy
 from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session, busy
-from zrep.ops.preflight import Preflight, being_written, blockers, cannot_insist, preflight, unusable_key
+from zrep.ops.pairs import after_snapshots, open_pair, read_again, read_turned
+from zrep.ops.preflight import (
+    Preflight,
+    being_written,
+    blockers,
+    cannot_insist,
+    obstacles,
+    open_volumes,
+    preflight,
+    unusable_key,
+)
 from zrep.ops.repair import open_master, prepare
+from zrep.ops.session import Session
 from zrep.ops.tree import lock_lanes, record_set
 from zrep.ops.view import View
 from zrep.zfs import errors as zfs_errors
 
+# Seconds for which a person waits who moves a role: what has the lock is nearly always the run of cron's minute.
+_LOCK_SECONDS = 30.0
 # The read-only window opens when what is left to send is at most this, or after as many rounds.
 _SMALL_DELTA = 16 * 1024 * 1024
 _PRESYNC_ROUNDS = 4
@@ -61,7 +75,7 @@ def move_role(session: Session, name: str, change: RoleChange, *, become_master:
     # before-demote has stopped what they would bring to rest, and would find gone.
     session.quiesces = False
     try:
-        view = prepare(session, session.open(name))
+        view = prepare(session, open_pair(session, name, wait=_LOCK_SECONDS))
     except UnreachableError as error:
         # One that answers, if only to refuse, is not gone: the disaster's command would make a second master.
         if become_master and not re.search("denied|verification|refused", error.evidence):
@@ -70,9 +84,12 @@ def move_role(session: Session, name: str, change: RoleChange, *, become_master:
     if bool(view.mine.role.master) is become_master:
         converge_all(session, view)
         return Outcome(name, message=f"finished the role change: {_where(view)}")
-    ahead = preflight(session, view, insist=change.insist) if session.options.dry_run else Preflight(blockers(view))
-    if session.options.dry_run and ahead.blockers:
-        return Outcome(name, message=ahead.text, notes=ahead.notes, blockers=ahead.blockers)
+    if session.options.dry_run:
+        ahead = preflight(session, view, insist=change.insist)
+        if ahead.blockers:
+            return Outcome(name, message=ahead.text, notes=ahead.notes, blockers=ahead.blockers)
+    else:
+        ahead = Preflight(obstacles(view, insist=change.insist))
     for blocker in ahead.blockers:
         raise blocker.about(name)
     view = _prepare_and_commit(session, view, change)
@@ -106,6 +123,7 @@ def _handed_over(session: Session, view: View) -> View:
     """After the commit. The new master first: writes may resume while the old one is still being told. Hooks come last,
     they may take the link away; each half that went well hears of it, the run that mends the other tells the rest."""
     old, new = view.pair.source, view.pair.target
+    session.leaves = f"the role has moved: {new.name} on {view.executor.target.name} is master now"
     opened = _try_open(session, view)
     closed = None
     try:
@@ -115,7 +133,7 @@ def _handed_over(session: Session, view: View) -> View:
             closed = error
         if trouble := opened or closed:
             raise trouble
-        turned = session.turned(session.again(view))
+        turned = read_turned(session, read_again(session, view))
         for lane in turned.lanes:
             if late := diagnose_data(view.tag, lane.lane.source, lane.lane.target):
                 raise late.error(lane.name)
@@ -166,7 +184,7 @@ def _presync(session: Session, view: View) -> View:
             view = _advanced(session, view)
         else:
             view, _ = sync_view(session, view)
-            view = session.again(view, sync_txg=True)
+            view = read_again(session, view, sync_txg=True)
     return view
 
 
@@ -182,11 +200,16 @@ def _advanced(session: Session, view: View) -> View:
 
 def _quiesced(session: Session, view: View, change: RoleChange, generation: str) -> View:
     """Master read-only, its final snapshot on the replica, nothing written after it. Any failure undoes all of it."""
+    old = view.pair.source.name
+    session.leaves = f"{old} on {view.executor.source.name} is read-only until the role change is finished or undone"
     try:
         for step in plan_quiesce(view.pair, generation):
             _quiesce_step(session, view, step, change)
+        # Nobody can open a volume to write to it any more: who did since the first look is found now.
+        for open_volume in open_volumes(view, insist=change.insist):
+            raise open_volume.about(view.name)
         view.do(plan_final_snapshot(view.pair))
-        view = session.taken([view], held=False).get(view.name, view)
+        view = after_snapshots(session, [view], held=False).get(view.name, view)
         view, finals = send_final(session, view)
         for lane, final in zip(view.lanes, finals, strict=True):
             _check_final(lane, final)
@@ -205,17 +228,19 @@ def _undo(session: Session, view: View, error: BaseException) -> None:
     """Before the commit: back to how it was. With the peer lost, this host's half alone: as long as the commit is
     not written down, no promotion was ever asked for, so there is none to cancel."""
     try:
-        view = session.again(view)
+        view = read_again(session, view)
         begun = view.pair.source.role.intent
         if begun is not None:
             view.do(plan_abort(view.pair, begun))
+        session.leaves = ""
         hooks.take_back(session, view)
     except UnreachableError as lost:
         if view.link.is_master:
-            view = session.again(view, End.SOURCE)
+            view = read_again(session, view, End.SOURCE)
             begun = view.pair.source.role.intent
             if begun is not None:
-                view.do(plan_restore(End.SOURCE, view.pair.source, view.tag, begun))
+                view.do(plan_undo(End.SOURCE, view.pair.source, view.tag, begun))
+            session.leaves = ""
             hooks.take_back(session, view)
         elif isinstance(error, ZrepError):
             start, own = ("", view.name) if view.link.drives else (f"on {view.link.peer_host}: ", view.theirs.name)
@@ -233,6 +258,8 @@ def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) 
         error = view.executor.try_do(step)
     if error is None:
         return
+    if isinstance(step, ReplayLog) and not isinstance(error, UnreachableError):
+        raise _not_replayed(view.executor.source, step.dataset, error).about(view.name)
     if not isinstance(step, RemountReadOnly) or isinstance(error, UnreachableError | RefusedError):
         raise error
     if not change.insist:
@@ -247,6 +274,20 @@ def _quiesce_step(session: Session, view: View, step: Step, change: RoleChange) 
     # The readonly=on that comes next stops every write through the files that are open. An unmount, which would take
     # children along, would fail while they are: Linux unmounts nothing with open files, by force or not.
     session.say(f"{view.name}: it becomes read-only under those that have files open to write")
+
+
+def _not_replayed(host: Host, dataset: str, error: ZrepError) -> RefusedError:
+    """The refusal of a role change whose final snapshot might lack what was acknowledged before a crash, or whose
+    master somebody writes to in a mount namespace of his own."""
+    elsewhere = host.ask(ReadUsers(dataset)).elsewhere
+    return RefusedError(
+        f"{dataset} is not mounted on {host.name}, nor can it be for a moment, and what a crash left in its intent log "
+        "would be lost; nothing was changed",
+        evidence=", ".join(elsewhere) or error.evidence or error.what,
+        advice="stop what has it mounted elsewhere, and run this again"
+        if elsewhere
+        else f"on {host.name}: zfs mount {quote(dataset)} says why",
+    )
 
 
 def _check_final(view: View, final: Snapshot) -> None:
@@ -282,7 +323,7 @@ def _commit(session: Session, view: View, generation: str) -> View:
         said = view.executor.take_role(take)
         if not said:
             return view.after(take)
-        view = session.again(view)
+        view = read_again(session, view)
     except RefusedError:
         # The guard on the other side said no before it changed anything.
         view.do(plan_abort(view.pair, intent))

@@ -13,11 +13,12 @@ from zrep.core.quantities import size
 from zrep.core.requests import Moment, TakeSnapshots
 from zrep.core.steps import Hold
 from zrep.core.tags import replica_under
+from zrep.ops.finding import find_link
 from zrep.ops.hooks import about
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome, each
-from zrep.ops.pairs import Session
 from zrep.ops.read import observe, observe_tree
+from zrep.ops.session import Session
 from zrep.ops.tags import other_roles
 from zrep.zfs.errors import as_error
 
@@ -28,7 +29,7 @@ def snap_only(session: Session, names: Sequence[str]) -> list[Outcome]:
 
 
 def _snap_only(session: Session, name: str) -> Outcome:
-    role = session.link(name).role
+    role = find_link(session, name).role
     if not role.master or role.intent is not None or replica_under(other_roles(session.local, session.tag, name)):
         raise RefusedError(
             "only a master gets snapshots of its own",
@@ -78,9 +79,8 @@ def _up_to_date(session: Session, name: str) -> Outcome:
 
 
 def _last(session: Session, name: str) -> tuple[Member, Snapshot]:
-    session.link(name)
+    find_link(session, name)
     member = observe(session.local, session.tag, [name], sync_txg=True)[name]
-    sent = [snapshot for snapshot in member.snapshots if snapshot.sent is not None]
-    if not sent:
+    if not member.marked:
         raise FailedError("nothing of it is known to be on both sides", filesystem=name)
-    return member, sent[-1]
+    return member, member.marked[-1]

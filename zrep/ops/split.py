@@ -10,6 +10,7 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
+from zrep.core.advice import command
 from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.names import LIMITS, ancestors, fits
@@ -35,7 +36,6 @@ from zrep.core.plan_split import (
 from zrep.core.role import Role
 from zrep.core.steps import Allow, DestroyClone, InheritProperty, SetProperties, Step
 from zrep.core.tags import tags_of
-from zrep.ops.pairs import Session
 from zrep.ops.read import (
     observe,
     observe_children,
@@ -45,6 +45,7 @@ from zrep.ops.read import (
     read_delegations,
     read_marked,
 )
+from zrep.ops.session import Session
 from zrep.zfs import commands
 from zrep.zfs.errors import NoSpaceError
 
@@ -69,7 +70,7 @@ def prepare_split(
     room = room_for(session.tag, tree.members[0], members)
     split = new_split(session.tag, tree.members[0], master, sum(written.values()), peer, room)
     parts = new_parts(split, members, bases)
-    _refuse_names(session, split, parts, members)
+    _refuse_names(session, split, parts, members, bases)
     given = _prepare(session, split, [(part, part.name) for part in parts if part.base])
     lines = ((name, ", ".join(received(session.tag, own))) for name, own in given.items())
     what = "these properties were received, and will be its own, as if set by hand"
@@ -189,15 +190,24 @@ def _refuse_known_elsewhere(session: Session, member: Member, base: Snapshot) ->
         )
 
 
-def _refuse_names(session: Session, split: Split, parts: Sequence[Part], members: Iterable[Member]) -> None:
+def _refuse_names(
+    session: Session, split: Split, parts: Sequence[Part], members: Sequence[Member], bases: Bases
+) -> None:
     """The copy, the clones and the snapshots that end what is in the copy have names that ZFS takes and nobody has."""
     endings = (f"{member.name}@{split.ending}" for member in members)
     if not (split.copy and split.clone and all(map(fits, (*endings, *(part.clone for part in parts))))):
+        longest = max((member.name for member in members), key=len)
+        advice = f"zfs rename {quote(longest)} to a shorter name"
+        if longest == split.name:
+            advice += ", then zrep changeconfig with that on both hosts"
+        elif longest not in bases:  # nothing of it is to follow from the new master
+            advice = f"leave it where it is, as it is: {command('', 'changeconfig', '--exclude', longest)}"
         raise RefusedError(
-            "its name is so long that what was written here alone can be kept under no name beside it",
-            filesystem=split.name,
-            evidence=f"{len(split.name)} bytes",
-            advice=f"zfs rename {quote(split.name)} to a shorter name, then zrep changeconfig with that on both hosts",
+            "its name is so long that what was written here alone can be kept under no name beside "
+            f"{'it' if longest == split.name else split.name}",
+            filesystem=longest,
+            evidence=f"{len(longest)} bytes",
+            advice=advice,
         )
     if split.copy in observe(session.local, split.tag, [split.copy]):
         raise RefusedError(

@@ -10,26 +10,42 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
+from zrep.core.age import last_of
 from zrep.core.busy import BUSY_IS_NEWS, long_busy, whose
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import diagnose, diagnose_alone, unread
 from zrep.core.errors import BusyError, RefusedError, ZrepError
-from zrep.core.moving import Moving, read_moving
+from zrep.core.moving import Moving, together
 from zrep.core.neighbours import LeftOut
 from zrep.core.pair import End, Lane, Pair, Tree, newest_base, plain_tree
-from zrep.core.pair_state import Diagnosis, State
+from zrep.core.pair_state import LINKED, Diagnosis, State
 from zrep.core.plan_copied_properties import kept
 from zrep.core.plan_keys import plan_keys
 from zrep.core.quantities import duration, size
-from zrep.core.requests import ReadHolders
+from zrep.core.requests import IsArriving, ReadHolders, ReadTags
 from zrep.core.role import Role
+from zrep.core.sets import beyond_set
 from zrep.host.local import Host
 from zrep.host.parallel import start
 from zrep.ops.children import find_left_out
-from zrep.ops.list import Row, aged, fold, known_here, lost_rows, of_zrep, relays_named, row, unsent_since
-from zrep.ops.memory import Memory, moments, recall
-from zrep.ops.pairs import Session
+from zrep.ops.finding import find_link, nothing_here
+from zrep.ops.list import (
+    Row,
+    aged,
+    as_members,
+    fold,
+    known_here,
+    lost_rows,
+    of_zrep,
+    relays_named,
+    row,
+    unsent_since,
+    with_remembered,
+)
+from zrep.ops.memory import Memory, moments, recall, under_way
+from zrep.ops.pairs import diagnose_pair
 from zrep.ops.read import find_roles, observe_trees, read_token
+from zrep.ops.session import Session
 
 # Longer than a transaction group takes on disks that are busy.
 _SECONDS = 15.0
@@ -37,6 +53,8 @@ _SECONDS = 15.0
 # it is asked so many after the beginning, has a full wire, where streams of zrep's fill it.
 _GREETING = 2.0
 _PATIENCE = 3.0
+# Seconds in which more of a stream that moves arrives, on any wire.
+_ARRIVING = 1.0
 # So many names at most, of those about which the same is said.
 _NAMED = 5
 # What whoever has the lock is about to finish.
@@ -48,11 +66,11 @@ def status(session: Session, names: Sequence[str], *, members: bool = False) -> 
     is no error. members: and one for each member of a tree."""
     roles = find_roles(session.local, session.tag)
     for name in names:
-        session.link(name, strict=False)
+        find_link(session, name, strict=False)
     chosen = [name for name, role in roles.items() if of_zrep(role) and (not names or name in names)]
     lost = [] if names else lost_rows(session)
     if not chosen and not lost and not session.options.may_be_empty:
-        raise session.nothing_here()
+        raise nothing_here(session)
     patience = _patience(session, roles)
     found = _observe(session, session.local, {name: roles[name].recursive for name in chosen})
     trees = {name: tree for name, tree in found.items() if isinstance(tree, Tree)}
@@ -71,18 +89,17 @@ def status(session: Session, names: Sequence[str], *, members: bool = False) -> 
 
 
 def _with_holder(session: Session, found: Row) -> Row:
-    """The same row, busy where nothing was synced for long because somebody has the lock here; and what is unfinished
-    without an advice while somebody is at it."""
+    """The same row, busy where nothing was synced for long because somebody has the lock here, and no stream of it
+    moves; and what is unfinished without an advice while somebody is at it."""
     if found.diagnosis.state in _UNFINISHED:
         return _at_work(session, found)
-    well = found.diagnosis.state in (State.OK, State.NOT_MOUNTED, State.LATE)
+    well = found.diagnosis.state in LINKED
     if found.role != "master" or not well or (found.lag is not None and found.lag <= BUSY_IS_NEWS):
+        return found
+    if found.moving and not found.moving.still(found.at):  # that is what the lock is for
         return found
     holder = session.local.ask(ReadHolders((found.name,))).get(found.name)
     judged = long_busy(found.lag, holder) if holder else None
-    if judged and found.diagnosis.state is State.LATE:  # which is worse; who has the lock may be why
-        evidence = f"{found.detail}; {judged.what} ({judged.evidence})"
-        return replace(found, diagnosis=replace(found.diagnosis, evidence=evidence, advice=judged.advice))
     return replace(found, diagnosis=judged) if judged else found
 
 
@@ -119,10 +136,7 @@ def _recall(session: Session, trees: Iterable[Tree | ZrepError], *names: str, ho
     """Recall what a host, this one unless another is given, remembers of trees, of each member, and of other names."""
     members = [member.name for tree in trees if isinstance(tree, Tree) for member in tree.members]
     memories = recall(session, *dict.fromkeys([*names, *members]), host=host)
-    streams = {name: found for name, memory in memories.items() if (found := read_moving(memory))}
-    # A zrep that was killed has taken nothing back: its streams are those of whom nobody has the lock.
-    held = (host or session.local).ask(ReadHolders(tuple(streams))) if streams else {}
-    return _Recalled(memories, {name: found for name, found in streams.items() if name in held})
+    return _Recalled(memories, under_way(host or session.local, memories))
 
 
 class _Other(Struct, frozen=True):
@@ -149,9 +163,14 @@ class _Patience(Struct, frozen=True):
     busy: Sequence[str]
 
     def at_work(self, session: Session, host: str) -> list[str]:
-        """The filesystems with their other half on a host that zrep is at work on, or was."""
-        locked = session.local.ask(ReadHolders(tuple(name for name, peer in self.paired.items() if peer == host)))
-        return [name for name in self.busy if self.paired[name] == host] or list(locked)
+        """The filesystems with their other half on a host that zrep is at work on, or was; under any tag, they share
+        the wire."""
+        if was := [name for name in self.busy if self.paired[name] == host]:
+            return was
+        roles = [item for tag in session.local.ask(ReadTags()) for item in find_roles(session.local, tag).items()]
+        names = {name: None for name, role in roles if role.paired and role.peer_host == host}
+        locked = session.local.ask(ReadHolders(tuple(names)))
+        return list(locked)
 
 
 def _patience(session: Session, roles: Mapping[str, Role]) -> _Patience:
@@ -195,9 +214,9 @@ def _ask_peer(session: Session, name: str, mine: Sequence[Tree], patience: _Pati
     if not ended.wait(_GREETING) and not peer.answered:
         ended.wait(max(_GREETING / 4, patience.until - time.monotonic()))
         if not said and (working := patience.at_work(session, name)):
-            peer.hang_up()  # what is under way changes nothing, and its end would take as long as an answer
             evidence = f"no answer in {time.monotonic() - began:.0f} s, while zrep is at work on {', '.join(working)}"
             full = BusyError(f"the wire to {name} is full", evidence=evidence)
+            peer.hang_up(full)  # what is under way changes nothing, and its end would take as long as an answer
             return {each.name: full for each in mine}
     ended.wait()
     [answers] = said
@@ -232,11 +251,16 @@ def _rows(
 ) -> list[Row]:
     """The row of a pair; of a tree that of its worst member, with members each of theirs after it."""
     if mine.role.only_dialled:
-        return [_pulled(known_here(session, mine.members[0], recalled.memories[mine.name]), mine.role)]
+        moving = recalled.moving.get(mine.name)
+        return [_pulled(known_here(session, mine.members[0], recalled.memories[mine.name], moving), mine.role)]
     if not isinstance(theirs, _Other) or not mine.role.recursive:
-        return [_row(session, mine.members[0], theirs, recalled, mine.name)]
+        moving = together(_streams(recalled, theirs, [(member.name, "") for member in mine.members]))
+        alive = isinstance(theirs, BusyError) and _moves(session, mine, moving)
+        return [_row(session, mine.members[0], theirs, recalled, mine.name, moving, alive=alive)]
     ends = (mine, theirs.half) if mine.role.master else (theirs.half, mine)
     here = End.SOURCE if mine.role.master else End.TARGET
+    lanes = Pair(session.tag, *ends).lanes
+    moving = together(_streams(recalled, theirs, [(lane.at(here).name, lane.at(here.other).name) for lane in lanes]))
     rows = [
         _row(
             session,
@@ -244,17 +268,35 @@ def _rows(
             replace(theirs, half=plain_tree(lane.at(here.other)), left_out=None),
             recalled,
             mine.name,
+            moving,
         )
-        for lane in Pair(session.tag, *ends).lanes
+        for lane in lanes
     ]
     whole = fold(rows, (*mine.aside, *theirs.half.aside), session.now)
+    whole = replace(whole, set_complete=not beyond_set(ends[1], session.tag))
     if own := plan_keys(Pair(session.tag, *ends)):
         where = f"on {mine.role.peer_host}" if mine.role.master else "here"
         names = ", ".join(step.dataset for step in own[:_NAMED])
         load = f"when promoted: zfs load-key -r {quote(ends[1].name)}"
         said = f"libzfs_core has not placed the keys {where} of {names}; {load}"
         whole = replace(whole, kept="; ".join(filter(None, (whole.kept, said))))
-    return [whole, *(rows if members else ())]
+    return [whole, *(as_members(rows) if members else ())]
+
+
+def _streams(recalled: _Recalled, other: _Other | ZrepError | None, names: Iterable[tuple[str, str]]) -> list[Moving]:
+    """The streams under way of what has these names here and there: the host that drives it knows."""
+    there = other.moving if isinstance(other, _Other) else {}
+    found = (recalled.moving.get(own) or there.get(others) for own, others in names)
+    return [stream for stream in found if stream]
+
+
+def _moves(session: Session, mine: Tree, moving: Moving | None) -> bool:
+    """Whether bytes of a stream of a pair are seen to move: sent by this host, or arriving at it. moving: what is
+    remembered of the streams that this host drives."""
+    if moving:
+        return not moving.still(session.now)
+    names = tuple(member.name for member in mine.members)
+    return not mine.role.master and session.local.ask(IsArriving(names, _ARRIVING))
 
 
 def _pulled(found: Row, role: Role) -> Row:
@@ -265,25 +307,37 @@ def _pulled(found: Row, role: Role) -> Row:
     return replace(found, diagnosis=replace(found.diagnosis, evidence=evidence))
 
 
-def _row(session: Session, mine: Member, other: _Other | ZrepError | None, recalled: _Recalled, root: str) -> Row:
-    """The row of one dataset here. root: that of its tree."""
+def _row(
+    session: Session,
+    mine: Member,
+    other: _Other | ZrepError | None,
+    recalled: _Recalled,
+    root: str,
+    tree_moving: Moving | None,
+    *,
+    alive: bool = False,
+) -> Row:
+    """The row of one dataset here. root: that of its tree; tree_moving: its streams under way, as one: where one moves,
+    the others wait for their turn; alive: although the peer has not answered, bytes of a stream of it move."""
     theirs = other.member if isinstance(other, _Other) else other
     known = moments(mine.snapshots, recalled.memories[root], "synced")
     if isinstance(other, _Other):
         known += moments(other.member.snapshots, other.recalled, "synced")
-    synced = max(known, default=None)
-    moving = recalled.moving.get(mine.name)
-    if moving is None and isinstance(other, _Other):  # the other host drives it
-        moving = other.moving.get(other.member.name)
-    found = row(session, mine, _diagnose(session, mine, theirs), synced)
-    found = replace(found, moving=moving, at=session.now)
+    synced = last_of(known, session.now)
+    moving = tree_moving
+    if isinstance(other, _Other):
+        moving = together(_streams(recalled, other, [(mine.name, other.member.name)]))
+    found = row(session, mine, _diagnose(session, mine, theirs, moving=alive), synced)
+    others = [other.recalled] if isinstance(other, _Other) else []
+    found = with_remembered(session, found, moving, recalled.memories[root], *others)
     if isinstance(theirs, ZrepError):
         found = _with_announced(session, found, mine, theirs, recalled.memories[root], synced)
     if not isinstance(theirs, Member):
-        return aged(session, found, mine, None, synced)
+        return aged(session, found, mine, None, known, root=root, moving=tree_moving)
     if isinstance(other, _Other) and not mine.role.master:
         found = replace(found, left_out=other.left_out)
-    return aged(session, _compared(session, found, mine, theirs), mine, theirs, synced)
+    found = _compared(session, found, mine, theirs)
+    return aged(session, found, mine, theirs, known, root=root, moving=tree_moving)
 
 
 def _with_announced(
@@ -305,7 +359,7 @@ def _with_announced(
 
 def _compared(session: Session, found: Row, mine: Member, theirs: Member) -> Row:
     """The same row with what only both sides together know."""
-    if found.diagnosis.state not in (State.OK, State.NOT_MOUNTED):
+    if found.diagnosis.state not in LINKED:
         return found
     master, replica = (mine, theirs) if mine.role.master else (theirs, mine)
     if own := kept(Lane(session.tag, master, replica)):
@@ -318,10 +372,10 @@ def _compared(session: Session, found: Row, mine: Member, theirs: Member) -> Row
     return replace(found, behind=behind, unsent=unsent, lag=0 if behind == 0 and unsent == 0 else found.lag)
 
 
-def _diagnose(session: Session, mine: Member, theirs: Member | ZrepError | None) -> Diagnosis:
+def _diagnose(session: Session, mine: Member, theirs: Member | ZrepError | None, *, moving: bool) -> Diagnosis:
     if not mine.role.paired:
         return diagnose_alone(mine.name, mine.role)
     try:
-        return session.diagnose(mine, theirs)
+        return diagnose_pair(session, mine, theirs, moving=moving)
     except ZrepError as error:
         return diagnose(session.tag, mine, error)

@@ -12,16 +12,19 @@ from msgspec.structs import replace
 from zrep.core.dataset import NO_TOKEN, Snapshot, TokenContents
 from zrep.core.diagnosis_data import diagnose_data, modified
 from zrep.core.errors import FailedError, RefusedError, ZrepError
+from zrep.core.incoming import wanted
 from zrep.core.names import ancestors, pool_of
 from zrep.core.pair import End
 from zrep.core.plan_data import plan_advance, plan_another_name, plan_left_over, plan_stream
+from zrep.core.plan_first_stream import data_alone
 from zrep.core.plan_hop import Hop, name_taken, next_hop
 from zrep.core.plan_sessions import parcel, plan_sessions
 from zrep.core.quantities import size, whole_number
 from zrep.core.steps import Hold, SendStream
 from zrep.ops.execute import Stream
-from zrep.ops.pairs import Session
+from zrep.ops.pairs import read_again
 from zrep.ops.read import read_all_properties, read_property_names, read_token
+from zrep.ops.session import Session
 from zrep.ops.view import View
 from zrep.zfs import errors as zfs_errors
 
@@ -67,12 +70,14 @@ def ready(session: Session, view: View, *, final: bool = False) -> Ready:
     rename = plan_another_name(view.lane, hop.snapshot)
     if rename:
         view.do(rename)
-        return ready(session, session.again(view, End.SOURCE), final=final)
+        return ready(session, read_again(session, view, End.SOURCE), final=final)
     if left := plan_left_over(view.lane):
         view.do(left)
         view = view.after(*left)
     if not final and view.tag not in hop.snapshot.holds:
-        view.do([Hold(End.SOURCE, view.tag, (f"{view.pair.source.name}@{hop.snapshot.name}",))])
+        hold = Hold(End.SOURCE, view.tag, (f"{view.pair.source.name}@{hop.snapshot.name}",))
+        view.do([hold])
+        view = view.after(hold)
     return Ready(view, hop.snapshot, _stream(view, advance.base, hop, half))
 
 
@@ -116,7 +121,11 @@ def _stream(view: View, base: Snapshot | None, hop: Hop, token: TokenContents) -
     *before, stream = plan_stream(view.lane, base, hop.snapshot, token, own, between=hop.between)
     view.do(before)
     assert isinstance(stream, SendStream)
-    return Stream(view.executor, stream, view.pair.target.role.gen)
+    if view.executor.pulls:
+        stream = data_alone(stream, view.lane.source, view.lane.origin)
+    since = base.guid if base else view.lane.origin.guid if view.lane.origin else ""
+    asked = wanted(stream, view.lane.source, hop.snapshot, since)
+    return Stream(view.executor, stream, asked, view.pair.target.role.gen)
 
 
 def _explained(session: Session, due: Ready, error: ZrepError) -> ZrepError | None:
@@ -130,7 +139,7 @@ def _explained(session: Session, due: Ready, error: ZrepError) -> ZrepError | No
                 return other and _explained(session, replace(due, stream=anew), other)
             case zfs_errors.ModifiedError():
                 # Not as it was read: since then, or in a way that ZFS does not count as written.
-                now = session.again(view, End.TARGET, sync_txg=True).lane
+                now = read_again(session, view, End.TARGET, sync_txg=True).lane
                 mine, theirs = now.at(view.here), now.at(view.here.other)
                 found = diagnose_data(view.tag, mine, theirs) or modified(mine, theirs, error.evidence)
                 return found.error(view.name)

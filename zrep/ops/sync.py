@@ -10,9 +10,12 @@ from contextlib import suppress
 from functools import partial
 from shlex import quote
 
-from zrep.core.busy import Holder, long_busy, whose
+from msgspec.structs import replace
+
+from zrep.core.busy import Holder, whose
 from zrep.core.dataset import PoolSpace
-from zrep.core.errors import FailedError, RefusedError, UnreachableError, ZrepError
+from zrep.core.errors import BusyError, MovedError, RefusedError, UnreachableError, ZrepError
+from zrep.core.pair_state import State
 from zrep.core.requests import ReadHolders
 from zrep.ops.advance import (
     converge_all,
@@ -20,13 +23,18 @@ from zrep.ops.advance import (
 )
 from zrep.ops.advance_all import Limits, advance_all, each_failed, share
 from zrep.ops.children import find_left_out
+from zrep.ops.failures import failed_among, remember_failed
+from zrep.ops.finding import find_link, link_of, lost_here, nothing_here, roles_here
 from zrep.ops.lease import not_reached, reached
-from zrep.ops.memory import since_synced
+from zrep.ops.locking import busy, unlock
+from zrep.ops.memory import busy_for_long, since_synced
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session, busy
+from zrep.ops.pairs import lock_and_read
 from zrep.ops.repair import prepare
+from zrep.ops.session import Session
 from zrep.ops.sync_tree import sync_within
 from zrep.ops.tags import relaying
+from zrep.ops.unvisited import find_undriven
 from zrep.ops.view import Link, View
 from zrep.zfs.errors import PoolError
 
@@ -42,19 +50,22 @@ def sync(session: Session, names: Sequence[str], *, pull: bool = False) -> list[
     everything = not names
     outcomes: list[Outcome] = []
     links: list[Link] = []
+    driven_elsewhere: list[Link] = []
+    unusable: list[str] = []
     if everything:
-        roles = session.roles()
-        outcomes += [Outcome(pool, error=error) for pool, error in session.lost_here().items()]
+        roles = roles_here(session)
+        outcomes += [Outcome(pool, error=error) for pool, error in lost_here(session).items()]
         if not roles and not outcomes and not session.options.may_be_empty:
-            raise session.nothing_here()
+            raise nothing_here(session)
         for name, role in roles.items():
             try:
-                link = session.accept(name, role)
+                link = link_of(session, name, role)
             except ZrepError as error:
                 not_reached(session, [Link(session.tag, name, role)])
                 outcomes.append(Outcome(name, error=error.about(name)))
+                unusable.append(name)
             else:
-                links += [link] if _is_due(link, pull=pull) else []
+                (links if _is_due(link, pull=pull) else driven_elsewhere).append(link)
                 if link.is_master and not pull and not link.drives:  # whoever drives it has to have come by
                     not_reached(session, [link])
     for name in dict.fromkeys(names):
@@ -71,6 +82,9 @@ def sync(session: Session, names: Sequence[str], *, pull: bool = False) -> list[
     peers = [partial(_sync_peer, session, group, everything, jobs) for group in by_peer.values()]
     for found in session.side_by_side(peers, len(peers)):
         outcomes += found
+    outcomes += [] if pull else find_undriven(session, [link for link in driven_elsewhere if not link.is_master])
+    failed = failed_among(outcomes, {*unusable, *(link.name for link in links)})
+    remember_failed(session, "refresh" if pull else "sync", failed)
     return outcomes
 
 
@@ -80,7 +94,7 @@ def _is_due(link: Link, *, pull: bool) -> bool:
 
 
 def _named_link(session: Session, name: str, *, pull: bool) -> Link:
-    link = session.link(name, there="sync")
+    link = find_link(session, name, there="sync")
     if pull and link.is_master:
         raise RefusedError(
             "it is the master here, and there is nothing to fetch",
@@ -147,7 +161,7 @@ def _halves(
     session: Session, links: list[Link], everything: bool, jobs: int, wait: float
 ) -> tuple[list[Link], list[Outcome]]:
     """The same where a gate refuses what one of them is: the others are none of that."""
-    session.unlock(*links)
+    unlock(session, *links)
     middle = len(links) // 2
     taken, outcomes = _round(session, links[:middle], everything, jobs, wait)
     more_taken, more = _round(session, links[middle:], everything, jobs, wait)
@@ -161,13 +175,15 @@ def _round(
     goes wrong here ends nothing of the other peers."""
     pool_space: dict[str, PoolSpace] = {}
     try:
-        taken, found = session.lock_and_read(links, wait, partial(note_pool_space, session, pool_space))
-        # A half that could not be read may have become anything meanwhile.
-        unseen = {
-            each.filesystem for each in found if isinstance(each, Outcome) and isinstance(each.error, FailedError)
+        taken, found = lock_and_read(session, links, wait, partial(note_pool_space, session, pool_space))
+        # What answered may be no half of a pair: it could not be read, it is a copy, another's, or not there. The half
+        # that is may have become anything meanwhile.
+        met = {each.name for each in found if isinstance(each, View) and _met(each)}
+        occupied = {
+            each.filesystem for each in found if isinstance(each, Outcome) and isinstance(each.error, BusyError)
         }
-        reached(session, [link for link in links if link.name not in {*taken, *unseen}])
-        not_reached(session, [link for link in links if link.name in unseen])
+        reached(session, [link for link in links if link.name in met])
+        not_reached(session, [link for link in links if link.name not in {*met, *taken, *occupied}])
     except ZrepError as error:
         if isinstance(error, RefusedError) and len(links) > 1 and session.peer(links[0].role).answered:
             return _halves(session, links, everything, jobs, wait)
@@ -175,7 +191,12 @@ def _round(
         waiting = [link for link in links if not link.role.paused]
         resting = [_paused(link, everything, link.role.paused) for link in links if link.role.paused]
         return [], [*_once(each_failed(waiting, error), ", no snapshot was made"), *resting]
-    outcomes = [item for item in found if isinstance(item, Outcome)]
+    # Of a role that somebody has just moved the next run of all knows: that is no news.
+    outcomes = [
+        replace(item, skipped=item.skipped or (everything and isinstance(item.error, MovedError)))
+        for item in found
+        if isinstance(item, Outcome)
+    ]
     ready: list[View] = []
     for view in (item for item in found if isinstance(item, View)):
         try:
@@ -192,7 +213,7 @@ def _round(
     outcomes += _left_out(session, ready)
     done = {view.name for view in ready}
     # Nobody has to wait for the streams of others to do what was advised.
-    session.unlock(*(link for link in links if link.name not in done))
+    unlock(session, *(link for link in links if link.name not in done))
     plain = [view for view in ready if not view.link.role.recursive]
     trees = [view for view in ready if view.link.role.recursive]
     limits = Limits(jobs, threading.Semaphore(jobs), pool_space)
@@ -201,6 +222,11 @@ def _round(
     for found_of_one in session.side_by_side(works, len(works)):
         outcomes += found_of_one
     return [link for link in links if link.name in taken], outcomes
+
+
+def _met(view: View) -> bool:
+    """Whether what answered is the other half of a pair, for one that has a lease."""
+    return not view.link.role.lease or view.diagnosis.state is not State.UNRELATED
 
 
 def _left_out(session: Session, views: Sequence[View]) -> list[Outcome]:
@@ -219,7 +245,7 @@ def _sync_plain(session: Session, views: list[View], limits: Limits) -> list[Out
     try:
         return advance_all(session, views, limits)
     except ZrepError as error:
-        session.unlock(*(view.link for view in views))
+        unlock(session, *(view.link for view in views))
         return each_failed([view.link for view in views], error)
 
 
@@ -236,7 +262,10 @@ def _once(outcomes: list[Outcome], also: str = "") -> list[Outcome]:
             well = sum(each.error is None and not each.skipped for each in outcomes)
             arrived = f", {well} up to date" if well else ""
             error.filesystem, error.evidence = "", f"{error.evidence}; {len(waiting)} filesystems wait{also}{arrived}"
-        told += [Outcome(first.filesystem, error=error), *(Outcome(other.filesystem, skipped=True) for other in others)]
+        told += [
+            Outcome(first.filesystem, error=error),
+            *(Outcome(other.filesystem, skipped=True, failed=True) for other in others),
+        ]
     return outcomes + told
 
 
@@ -256,7 +285,7 @@ def _busy(session: Session, link: Link, everything: bool) -> Outcome:
     error.evidence = whose(holder)
     if not everything:
         return Outcome(link.name, error=error, skipped=age is not None and age <= session.options.quiet)
-    found = long_busy(age, holder)
+    found = busy_for_long(session, link, holder)
     if found is None:
         return Outcome(link.name, error=error, skipped=True)
     return Outcome(link.name, error=found.error(link.name), harmless=True)

@@ -8,9 +8,11 @@ import threading
 from zrep.core.errors import FailedError, ZrepError
 from zrep.core.tree import next_wave
 from zrep.ops.advance_all import Limits, advance_all, each_failed, rounds, share
+from zrep.ops.locking import unlock_tree
 from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
+from zrep.ops.pairs import read_again
+from zrep.ops.session import Session
 from zrep.ops.tree import announce_set, folded, place_keys, read_moved, record_set, shaped
 from zrep.ops.view import View
 
@@ -32,7 +34,7 @@ def advance_tree(session: Session, view: View) -> View:
     for outcome in outcomes:
         if outcome.error:
             raise outcome.error
-    return session.again(view, sync_txg=True)
+    return read_again(session, view, sync_txg=True)
 
 
 def sync_within(session: Session, view: View, limits: Limits) -> list[Outcome]:
@@ -45,12 +47,16 @@ def sync_within(session: Session, view: View, limits: Limits) -> list[Outcome]:
     except ZrepError as error:
         return each_failed([view.link], error)
     finally:
-        session.unlock_tree(view)
+        unlock_tree(session, view)
 
 
 def _not_there(lane: View) -> Outcome:
-    """A clone whose origin is still to come: sent in full it would be a copy for ever."""
+    """A clone whose origin is still to come, or that was promoted over its tree's root: sent in full it would be a copy
+    for ever."""
     origin = lane.lane.source.get("origin")
+    if origin == "-":
+        what, evidence = "it was promoted over the root of its tree, whose base it has now", "the replica has that once"
+        return Outcome(lane.name, error=FailedError(what, filesystem=lane.name, evidence=evidence))
     error = FailedError("what it is a clone of has not arrived", filesystem=lane.name, evidence=origin)
     return Outcome(lane.name, error=error)
 
@@ -62,7 +68,7 @@ def _advance_tree(session: Session, view: View, limits: Limits) -> tuple[View, l
     if view.pair.source.role.bwlimit:  # the rate is that of the pair
         limits = Limits(1, threading.Semaphore(1), limits.pool_space)
     failed: dict[str, Outcome] = {}
-    outcomes: list[Outcome] = []
+    done: dict[str, Outcome] = {}
     for _ in range(rounds(view) + len(view.pair.source.members)):
         view = shaped(session, view)
         wave = next_wave(view.pair, {lane.lane.source.name for lane in view.lanes if lane.name in failed})
@@ -74,8 +80,10 @@ def _advance_tree(session: Session, view: View, limits: Limits) -> tuple[View, l
         announce_set(view, left or lanes)
         outcomes = advance_all(session, left or lanes, limits)
         failed |= {outcome.filesystem: outcome for outcome in outcomes if outcome.error}
+        # What a round has brought stays said when the next one finds nothing more to send.
+        done |= {each.filesystem: each for each in outcomes if each.moved or each.filesystem not in done}
         if any(outcome.error for outcome in outcomes):
-            view = session.again(view, sync_txg=bool(left))
+            view = read_again(session, view, sync_txg=bool(left))
         elif moved := {outcome.filesystem for outcome in outcomes if outcome.moved}:
             view = read_moved(session, view, moved, sync_txg=bool(left))
         # Where all snapshots travel, what was sent may have been one on the way.
@@ -83,7 +91,8 @@ def _advance_tree(session: Session, view: View, limits: Limits) -> tuple[View, l
         if not left and not any(lane.lane.pending for lane in view.lanes if lane.name not in stay):
             failed |= {lane.name: _not_there(lane) for lane in waiting}
             break
-    view = place_keys(session, view)
+    # What waited beside its place for what it lies below goes back into that.
+    view = place_keys(session, shaped(session, view))
     if not failed:
         record_set(session, view)
-    return view, [*failed.values(), *(outcome for outcome in outcomes if not outcome.error)]
+    return view, [*failed.values(), *(outcome for outcome in done.values() if outcome.filesystem not in failed)]

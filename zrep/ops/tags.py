@@ -10,8 +10,8 @@ from zrep.core.errors import RefusedError
 from zrep.core.pair import End, Tree
 from zrep.core.tags import Roles, refuse_following, refuse_giving, refuse_taking, replica_under
 from zrep.host.local import Host
-from zrep.ops.pairs import Session
 from zrep.ops.read import read_other_roles
+from zrep.ops.session import Session
 from zrep.ops.view import View
 
 

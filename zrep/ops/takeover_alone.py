@@ -19,23 +19,26 @@ from zrep.core.names import sequence_of
 from zrep.core.neighbours import some_names
 from zrep.core.pair import End, Tree
 from zrep.core.pair_state import State
-from zrep.core.plan_role import plan_forget_partial, plan_go_on_alone, plan_open, plan_take_alone
+from zrep.core.plan_role import plan_forget_partial, plan_go_on_alone, plan_hold_unsent, plan_open, plan_take_alone
 from zrep.core.quantities import duration, size
 from zrep.core.requests import EndReceive, Lock
 from zrep.core.role import next_epoch
 from zrep.core.sets import Behind, beyond_set, plan_back_to_set
 from zrep.core.steps import TakeRole
-from zrep.host.process import ending
+from zrep.host.programs import ending
 from zrep.ops import hooks
 from zrep.ops.ask_first import check_gone, check_silent
 from zrep.ops.children import keep
 from zrep.ops.execute import Executor
+from zrep.ops.failures import attempt
+from zrep.ops.finding import find_link
+from zrep.ops.locking import busy, role_changed
 from zrep.ops.memory import Memory, left_behind, recall
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
 from zrep.ops.preflight import cannot_mount, preflight_alone, unusable_key
 from zrep.ops.read import observe, observe_tree, read_token
 from zrep.ops.repair import open_again
+from zrep.ops.session import Session
 from zrep.ops.tags import check_taking
 from zrep.ops.view import Link
 
@@ -76,7 +79,12 @@ def forced_takeover(
 
     Nothing is touched before the person has agreed, an orphan receive of ours included.
     """
-    link = session.link(name)
+    link = find_link(session, name)
+    return attempt(session, "takeover", name, lambda: _promote(session, link, agree, insist=insist, newest=newest))
+
+
+def _promote(session: Session, link: Link, agree: Callable[[str], bool], *, insist: bool, newest: bool) -> Outcome:
+    name = link.name
     if link.is_master and not link.role.intent:
         return Outcome(name, message="it is the master here already")
     executor = session.alone()
@@ -99,10 +107,10 @@ def forced_takeover(
     for member in tree.members:
         session.local.ask(EndReceive(member.name))
     if session.local.ask(Lock(tuple(member.name for member in tree.members), 20.0, session.tag)):
-        raise BusyError("busy", filesystem=name, evidence="another zrep or a stream is still at work on it")
+        raise busy(name)
     tree = _read(session, link, sync_txg=True)
     if tree.role.links != link.role.links or tree.role.master:
-        raise BusyError("its role changed meanwhile", filesystem=name)
+        raise role_changed(name)
     check_taking(session, tree)
     peer = (tree.role.src_host, tree.role.src_fs)
     epoch = next_epoch(tree.role)
@@ -182,11 +190,11 @@ def _insist(
         )
         _fence(session, Link(session.tag, name, member.role))
     if session.local.ask(Lock((name,), 20.0, session.tag)):
-        raise BusyError("busy", filesystem=name, evidence="another zrep is working on it")
+        raise busy(name)
     found = observe(session.local, session.tag, [name]).get(name)
     if found is None or found.role != member.role:
         # What had it locked was the role change itself, which has ended meanwhile.
-        raise BusyError("its role changed meanwhile", filesystem=name)
+        raise role_changed(name)
     tree = _read(session, Link(session.tag, name, found.role))
     check_taking(session, tree)
     _refuse_mount(session, tree)
@@ -194,7 +202,7 @@ def _insist(
         open_again(session, executor, End.TARGET, tree)
         hooks.tell(session, session.local, "after-promote", name, found.role)
         return Outcome(name, message="finished becoming master")
-    return _stuck_master(session, executor, found)
+    return _stuck_master(session, executor, tree)
 
 
 def _fence(session: Session, link: Link) -> None:
@@ -245,11 +253,9 @@ def _loss(session: Session, tree: Tree, *, newest: bool) -> Loss:
     member = tree.members[0]
     if not member.snapshots:
         raise RefusedError("nothing was ever received here", filesystem=member.name)
-    # Somebody else's snapshot here was not received, nor was the one by which an earlier attempt has fenced this side;
-    # of ours, those that are known to be on both sides were.
-    ours = member.ours(session.tag)
+    # Somebody else's snapshot here was not received, nor was the one by which an earlier attempt has fenced this side.
     alike = [s for s in member.snapshots if sequence_of(session.tag, s.name) is not None]
-    last = ([s for s in ours if s.sent] or ours or alike or member.snapshots)[-1]
+    last = (member.received(session.tag) or alike or member.snapshots)[-1]
     age = max(0, session.now - (last.sent or last.creation))
     to = last.name if newest or not tree.role.complete else tree.role.complete
     record = recall(session, member.name)[member.name]
@@ -280,9 +286,11 @@ def _open_alone(session: Session, executor: Executor, link: Link, message: str) 
     return Outcome(link.name, message=message, important=True)
 
 
-def _stuck_master(session: Session, executor: Executor, member: Member) -> Outcome:
+def _stuck_master(session: Session, executor: Executor, tree: Tree) -> Outcome:
     """A master whose peer will never say whether it took the role: a person insists that this side goes on, as a
     new generation, so that a peer that did take it is recognised as the other half of a split brain."""
+    member = tree.members[0]
+    executor.do_all(plan_hold_unsent(End.TARGET, tree, session.tag))
     executor.do(plan_go_on_alone(member, session.tag, session.new_identity()))
     link = Link(session.tag, member.name, member.role)
     return _open_alone(session, executor, link, "this side goes on as master of a new generation")

@@ -12,9 +12,11 @@ from zrep.core.plan_data import plan_advance, release_others
 from zrep.core.plan_keys import plan_keys
 from zrep.core.steps import SetProperties, Step, Unmount
 from zrep.core.tree import next_change
+from zrep.ops.locking import lock
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import Session
+from zrep.ops.pairs import read_again
 from zrep.ops.read import observe, read_below
+from zrep.ops.session import Session
 from zrep.ops.view import View
 
 
@@ -28,7 +30,7 @@ class Arrival:
 
 def wait_for_parent(view: View, coming: Mapping[str, Arrival]) -> None:
     """Wait until what a new member lies below is there. FailedError when it has not arrived."""
-    for parent in reversed(ancestors(view.theirs.name)):
+    for parent in reversed(ancestors(view.pair.target.name)):
         if parent in coming:
             coming[parent].over.wait()
             if not coming[parent].arrived:
@@ -48,7 +50,7 @@ def shaped(session: Session, view: View) -> View:
         _unmount_lost(view, change.step)
         view.do([change.step])
         session.say(f"{view.name}: on {view.executor.target.name}: {change.text}")
-        view = session.again(view)
+        view = read_again(session, view)
     raise FailedError("the replica's tree does not come into the shape of the master's", filesystem=view.name)
 
 
@@ -76,7 +78,7 @@ def lock_lanes(session: Session, views: Sequence[View]) -> list[str]:
     """Lock lanes of trees about to move, on both sides; a stream that a killed run left may still have one. The names
     here of those that are busy. Pairs are locked already."""
     lanes = [view.link for view in views if view.link.borrowed]
-    return session.lock(lanes, 2.0) if lanes else []
+    return lock(session, lanes, 2.0) if lanes else []
 
 
 def announce_set(view: View, lanes: Sequence[View]) -> None:
@@ -104,12 +106,12 @@ def read_moved(session: Session, view: View, moved: Collection[str], *, sync_txg
     one has arrived for the first time."""
     lanes = [lane for lane in view.lanes if lane.name in moved]
     if len(lanes) < len(moved) or any(lane.lane.target.arriving for lane in lanes):
-        return session.again(view, sync_txg=sync_txg)
+        return read_again(session, view, sync_txg=sync_txg)
     for end in End:
         names = [lane.pair.at(end).name for lane in lanes]
         found = observe(view.executor.host(end), view.tag, names, sync_txg=sync_txg)
         if len(found) < len(names):
-            return session.again(view, sync_txg=sync_txg)
+            return read_again(session, view, sync_txg=sync_txg)
         for member in found.values():
             view = view.with_tree(end, view.pair.at(end).with_member(member))
     return view

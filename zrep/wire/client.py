@@ -14,13 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import IO, NoReturn, TypeVar
+from functools import partial
+from typing import NoReturn, TypeVar
 
-from zrep.core.errors import BusyError, RefusedError, UnreachableError, ZrepError, one_line
+from zrep.core.errors import MOST_TOLD, BusyError, RefusedError, UnreachableError, ZrepError, one_line
 from zrep.core.requests import Answer, Identify, Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import SendStream
-from zrep.host import process
+from zrep.host import parallel, process
 from zrep.host.local import Watch
 from zrep.host.streams import STREAM_MARK
 from zrep.host.trust import others_may_write
@@ -52,7 +53,12 @@ CONNECT_SECONDS = 10
 # The helper beats every 3 s while it works; ssh itself gives a dead connection up after 4 x 5 s.
 SILENCE_SECONDS = 25.0
 REQUEST_SECONDS = 900.0
+# What ssh, a banner and login files say on stderr.
+ERROR_BYTES = 1 << 20
+# Seconds for what has come already.
+_LAST_LOOK = 1.0
 _NOISE_LINES = 2000
+_CHUNK = 64 << 10
 _NOISE_SHOWN = 80
 
 Said = TypeVar("Said")
@@ -140,7 +146,8 @@ class RemoteHost:
         self._directory = ""
         self._failure: ZrepError | None = None
         self._nonsense: MalformedError | None = None
-        self._errors: IO[bytes] | None = None
+        self._errors = bytearray()
+        self._listening: threading.Event | None = None
 
     @property
     def answered(self) -> bool:
@@ -199,15 +206,14 @@ class RemoteHost:
                 child.wait(process.GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 process.end(child)
-        if self._errors is not None:
-            self._errors.close()
-            self._errors = None
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = ""
 
-    def hang_up(self) -> None:
+    def hang_up(self, reason: ZrepError) -> None:
         """End the connection at once: a full wire would keep the helper from hearing of it for long."""
+        with self._failing:
+            self._failure = self._failure or reason
         if (child := self._child) is not None:
             process.end(child)
 
@@ -230,14 +236,14 @@ class RemoteHost:
             _check_program(ssh.ssh_words(self._settings.ssh)[0])
             # In a private directory of this run: nobody else's connection is used, and nobody else uses this one.
             self._directory = _private_directory()
-            # Errors go to a file: a pipe that nobody reads could fill and stop ssh.
-            self._errors = process.anonymous_file()
             self._child = process.start(
                 [*self._ssh(), "--", self.name, ssh.helper(self._settings.program)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._errors,
+                stderr=subprocess.PIPE,
             )
+            # A pipe that nobody reads could fill and stop ssh.
+            self._listening = parallel.start(partial(self._read_errors, self._child))
             self._heard = time.monotonic()
             threading.Thread(target=self._read, args=(self._child,), daemon=True).start()
             self._greet()
@@ -275,6 +281,17 @@ class RemoteHost:
         self._greeting.put(())
         for waiting in list(self._waiting.values()):
             waiting.put(())
+
+    def _read_errors(self, child: subprocess.Popen[bytes]) -> None:
+        """What ssh says, and whatever the peer has it say: he may go on for ever."""
+        assert child.stderr is not None
+        with suppress(OSError, ValueError), child.stderr as stderr:
+            while chunk := os.read(stderr.fileno(), _CHUNK):
+                self._errors += chunk
+                if len(self._errors) > ERROR_BYTES:
+                    self._nonsense = MalformedError("too much on stderr", evidence=f"more than {ERROR_BYTES} bytes")
+                    process.end(child)
+                    return
 
     def _skip_noise(self, lines: Iterator[bytes]) -> None:
         """To the greeting: what login files print before it is skipped."""
@@ -321,11 +338,16 @@ class RemoteHost:
     def _wait(self, waiting: _Waiting[Said], seconds: float) -> Said:
         """An answer; UnreachableError after silence (not even a beat) or when the time is up."""
         deadline = time.monotonic() + seconds
+        last = False
         while True:
             now = time.monotonic()
             patience = min(self._heard + SILENCE_SECONDS + CONNECT_SECONDS, deadline) - now
-            if patience <= 0:
+            if patience <= 0 and last:
                 self._fail(self._silence)
+            # Where this process itself was held up, as on a machine that slept or is very busy, what has come in the
+            # meantime is heard before anybody is given up.
+            last = patience <= 0
+            patience = _LAST_LOOK if last else patience
             with suppress(queue.Empty):
                 answer = waiting.get(timeout=patience)
                 if not answer:
@@ -334,7 +356,8 @@ class RemoteHost:
 
     def _silence(self) -> ZrepError:
         heard = time.monotonic() - self._heard
-        return UnreachableError(f"{self.name} fell silent", evidence=f"last heard of {heard:.0f} s ago")
+        what = "fell silent" if heard >= SILENCE_SECONDS else "takes too long to answer"
+        return UnreachableError(f"{self.name} {what}", evidence=f"last heard of {heard:.0f} s ago")
 
     def _fail(self, reason: Callable[[], ZrepError]) -> NoReturn:
         """Remember why this peer is lost and raise it, now and at every later request of this run."""
@@ -349,12 +372,15 @@ class RemoteHost:
     def _reason(self) -> ZrepError:
         """Why the helper is lost: it talks nonsense, ssh failed (255), no zrep is there (127), or what is there is not
         this zrep."""
+        if self._nonsense is None and self._child is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(process.GRACE_SECONDS)
+            if self._listening is not None:  # what ssh has started, as a ProxyCommand, may outlive it
+                self._listening.wait(process.GRACE_SECONDS)
         if self._nonsense is not None:
             return self._misunderstood(self._nonsense)
         if self._child is None:
             return UnreachableError(f"lost {self.name}", evidence="the connection was closed")
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(process.GRACE_SECONDS)
         status = self._child.returncode
         said = self._last_error()
         if status == 255 or status is None:
@@ -389,10 +415,9 @@ class RemoteHost:
         return RefusedError(what, evidence=evidence, advice="install the same zrep on both hosts")
 
     def _last_error(self) -> str:
-        if self._errors is None:
-            return ""
-        self._errors.seek(0)
-        lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.strip()[:MOST_TOLD] for line in self._errors.decode(errors="replace").splitlines() if line.strip()
+        ]
         # ssh's own last line is what matters; a banner, and what login files print, comes before it.
         telling = [line for line in lines if _TELLING.search(line)]
         return (telling or lines or [""])[-1]

@@ -7,35 +7,54 @@ from here, with the words that this side makes of what was read.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
 import subprocess
 import sys
 import syslog
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache, partial
+from itertools import takewhile
+from shlex import quote
+from typing import Any, cast
 
 from zrep.core import shape
+from zrep.core.dataset import NO_TOKEN
 from zrep.core.errors import RefusedError, ZrepError, one_line
-from zrep.core.gate_rules import RAW, Gate, refusal, refused_receive, refused_send, trimmed
-from zrep.core.names import check_dataset
-from zrep.core.requests import Answer, Identity, Request
+from zrep.core.gate_rules import Gate, refusal, refused_receive, refused_send, trimmed
+from zrep.core.incoming import Beginning
+from zrep.core.names import ancestors, check_dataset
+from zrep.core.requests import (
+    Answer,
+    Dial,
+    FindUnmakable,
+    Identity,
+    Lock,
+    ReadStreamSize,
+    ReadTags,
+    ReadToken,
+    Remember,
+    Request,
+)
 from zrep.core.settings import Settings
-from zrep.host import exact, process
+from zrep.core.steps import RAW
+from zrep.host import exact, memory, process, room
+from zrep.host.guard import NO_STREAM, receive_lock, skip_to_mark
 from zrep.host.local import LocalHost
-from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, STREAM_END, STREAM_MARK
-from zrep.host.wrapping import end_wrapping, unwrap
+from zrep.host.streams import STREAM_END, STREAM_MARK
+from zrep.host.wrapping import EndedError, streams
 from zrep.wire import ssh
 from zrep.wire.server import Server
-from zrep.zfs import commands, stream_words
-from zrep.zfs.errors import AbsentError
+from zrep.zfs import commands, resume_token, stream_words
 
 # What one peer may have under way: far less than a whole host's other half.
 REQUEST_BYTES = 4 << 20
 REQUESTS_AT_ONCE = 32
+# Of those, so many are carried out side by side: each may be a program, and what that prints.
+AT_WORK = 8
 # So many refusals of one connection are told to syslog.
 REFUSALS = 100
-_NOISE_BYTES = 64 << 10
 _LOGGED = 300
 
 
@@ -47,32 +66,115 @@ class GatedHost(LocalHost):
         self._gate = gate
         self._client = client
         self._refused = 0
+        self._working = threading.BoundedSemaphore(AT_WORK)
 
     def ask(self, request: Request[Answer]) -> Answer:
-        if reason := refusal(self._gate, request, self._paired):
+        with self._working:
+            return self._ask(request)
+
+    def _ask(self, request: Request[Answer]) -> Answer:
+        if reason := refusal(self._gate, request, self) or self._no_room(request) or self._elsewhere(request):
             self._refused += 1
             if self._refused <= REFUSALS:
                 log(self._client, reason)
-            raise RefusedError(
-                f"the gate of {self.name} does not admit {reason}",
-                advice=f"see the zrep gate line in authorized_keys on {self.name}, and FORCED COMMAND in zrep(8)",
-            )
+            raise _not_admitted(self, reason)
+        if token := _token_of(request):
+            return self._of_token(request, token)
+        if isinstance(request, ReadTags):  # dear, and trimmed to nothing
+            return cast(Answer, [])
         answer: Answer = trimmed(self._gate, request, super().ask(request))
         return answer
 
-    def _paired(self, dataset: str) -> bool:
-        """Whether a dataset is in a pair under any tag; one that is not there is in none."""
+    def _of_token(self, request: Request[Answer], token: str) -> Answer:
+        """What is asked about a resume token; of one of another tree as if its snapshot were gone."""
         try:
-            names = exact.own_names(self, [dataset.partition("@")[0]], "local")
-        except AbsentError:
-            return False
-        own = [name for found in names.values() for name in found]
-        return any(name.rpartition(":")[2] in ("src-fs", "dest-fs") for name in own if ":" in name)
+            _check_token(self._gate, self, token)
+        except RefusedError as error:
+            log(self._client, error.line())
+            none: Any = NO_TOKEN if isinstance(request, ReadToken) else None
+            return cast(Answer, none)
+        return super().ask(request)
+
+    # --- what the rules ask (gate_rules.Known) ---
+
+    @property
+    def now(self) -> float:
+        return time.time()
+
+    def tags(self, datasets: Collection[str]) -> Mapping[str, Collection[str]]:
+        return {name: _tags(own, "src-fs", "dest-fs") for name, own in self._own_names(datasets).items()}
+
+    def settled(self, datasets: Collection[str]) -> Mapping[str, Collection[str]]:
+        return {name: _tags(own, "places") for name, own in self._own_names(datasets).items()}
+
+    def around(self, datasets: Collection[str]) -> Mapping[str, Collection[str]]:
+        places = {name: [each for each in (*ancestors(name), name) if self._gate.has(each)] for name in datasets}
+        tags = self.tags({each for inside in places.values() for each in inside})
+        return {name: frozenset().union(*(tags[each] for each in inside)) for name, inside in places.items()}
+
+    def _own_names(self, targets: Collection[str]) -> Mapping[str, Sequence[str]]:
+        """The properties that datasets, or those of snapshots, have themselves; none where one is not there."""
+        datasets = {target: target.partition("@")[0] for target in targets}
+        found = exact.own_names(self, sorted(set(datasets.values())), "local") if datasets else {}
+        return {target: found.get(dataset, []) for target, dataset in datasets.items()}
+
+    def _no_room(self, request: Request[Answer]) -> str:
+        """Why the files that a request leaves behind would be too many, or too large."""
+        match request:
+            case Lock(datasets=names):
+                more = {path: 0 for name in names for path in (self.locks.path(name), self.locks.receive_path(name))}
+            case Remember(records=records):
+                more = {memory.path_of(self, key): len(repr(news)) for key, news in records.items()}
+            case _:
+                return ""
+        return room.lacking(self.directory, self._gate.trees, more)
+
+    def _elsewhere(self, request: Request[Answer]) -> str:
+        """Why a question is about what is none of the peer's: the way to another host, or a path of no dataset here."""
+        match request:
+            case Dial(host=host):
+                # A key that is good for little here is not to find out whom this host can reach, and as whom.
+                return (
+                    "" if _leads_to(host, self._client, self) else f"to dial {host}, which is not where it comes from"
+                )
+            case FindUnmakable(paths=paths):
+                found = exact.below(self, ("mountpoint",), self._gate.trees)
+                other = set(paths) - {own["mountpoint"].value for own in found.values()}
+                return f"to look for {min(other)}" if other else ""
+        return ""
 
     def _dial(self, host: str) -> Identity:
         from zrep.wire.client import dial  # only init asks for it
 
         return dial(host, self.settings)
+
+
+def _leads_to(host: str, client: str, own: LocalHost) -> bool:
+    """Whether ssh would dial an address, by a name that it knows a host by."""
+    import ipaddress  # only init asks for it
+    import socket
+
+    said = own.output((*ssh.ssh_words(own.settings.ssh), "-G", "--", host))
+    name = next((line.partition(" ")[2] for line in said.splitlines() if line.startswith("hostname ")), host)
+    try:
+        found = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(name, None)}
+        wanted = ipaddress.ip_address(client.partition("%")[0])
+        return wanted in {ipaddress.ip_address(address) for address in found}
+    except (OSError, ValueError):
+        return False
+
+
+def _tags(names: Sequence[str], *own: str) -> frozenset[str]:
+    """The tags of the role properties among names that are called so."""
+    parts = (name.rpartition(":") for name in names)
+    return frozenset(tag for tag, colon, short in parts if colon and short in own)
+
+
+def _token_of(request: Request[Any]) -> str:
+    """The resume token that a request is about; "" for none."""
+    if isinstance(request, ReadStreamSize):
+        return request.step.token
+    return request.token if isinstance(request, ReadToken) else ""
 
 
 def log(client: str, reason: str) -> None:
@@ -105,7 +207,15 @@ def _client(environment: Mapping[str, str]) -> str:
 
 def _refuse(host: LocalHost, reason: str) -> None:
     if reason:
-        raise RefusedError(f"the gate of {host.name} does not admit {reason}")
+        raise _not_admitted(host, reason)
+
+
+def _not_admitted(host: LocalHost, reason: str, evidence: str = "", advice: str = "") -> RefusedError:
+    return RefusedError(
+        f"the gate of {host.name} does not admit {reason}",
+        evidence=evidence,
+        advice=advice or f"see the zrep gate line in authorized_keys on {host.name}, and FORCED COMMAND in zrep(8)",
+    )
 
 
 # --- streams from here ---
@@ -128,23 +238,46 @@ def _check_send(gate: Gate, host: LocalHost, sending: stream_words.Sending) -> N
     """RefusedError for what is not admitted; nothing is asked of ZFS before it must be."""
     _refuse(host, refused_send(gate, (), sending.options, encrypted=False, raw=False))
     if sending.token:
-        name, raw = _of_token(host, sending.token)
+        resumed = _check_token(gate, host, sending.token)
+        _keep_named(gate, host, resumed)
+        name, raw = resumed.snapshot, resumed.raw
     else:
         name, raw = sending.snapshot or "", bool(RAW & set(sending.options))
     names = [name, *([sending.base] if sending.base else [])]
     _refuse(host, refused_send(gate, names, sending.options, encrypted=False, raw=raw))
     encrypted = host.output(commands.get_one("value", "encryption", name)).strip() not in ("off", "-")
-    _refuse(host, refused_send(gate, names, sending.options, encrypted=encrypted, raw=raw))
+    if reason := refused_send(gate, names, sending.options, encrypted=encrypted, raw=raw):
+        own = quote(name.partition("@")[0])
+        anew = f"send it raw (-w): on {host.name}: zrep clear -L {own}, then init it again without --send-flags"
+        raise _not_admitted(host, reason, advice=anew)
     host.check_filter(sending.outfilter, name)
 
 
-def _of_token(host: LocalHost, token: str) -> tuple[str, bool]:
-    """The snapshot that a resume token is of, and whether it is sent raw."""
-    said = host.look(commands.token_contents(token))
-    found = re.search(r"^\s*toname = (\S.*)$", said.out + said.err, re.MULTILINE)
-    if said.status != 0 or found is None:
-        raise RefusedError("a resume token of no snapshot here", evidence=(said.out + said.err)[:200])
-    return found.group(1), re.search(r"^\s*rawok = 1$", said.out + said.err, re.MULTILINE) is not None
+def _check_token(gate: Gate, host: LocalHost, token: str) -> resume_token.Resumed:
+    """What a resume token is of; RefusedError for one of what is not in the trees. Whoever has the key writes tokens as
+    he likes, and ZFS sends whatever snapshot of the pool has the guid in it, whatever name stands beside that."""
+    found = resume_token.read(token)
+    _refuse(host, refused_send(gate, [found.snapshot], (), encrypted=False, raw=found.raw))
+    if not _named(host, gate.around(found.snapshot.partition("@")[0]), found.guid):
+        raise RefusedError("a resume token of no snapshot here", evidence=found.snapshot)
+    return found
+
+
+def _keep_named(gate: Gate, host: LocalHost, resumed: resume_token.Resumed) -> None:
+    """Hold what a token is of until this process ends, so that ZFS, which looks for the guid once more, finds it before
+    any outside of the trees: a peer that may bring and let go of snapshots could have it destroyed meanwhile.
+    RefusedError where it cannot be held. What is held is looked at again: its name may have come to mean another."""
+    trees = gate.around(resumed.snapshot.partition("@")[0])
+    name = next(iter(_named(host, trees, resumed.guid)), "")
+    held = host.library.hold_for_this_process(f"zrep-gate-{os.urandom(8).hex()}", name, process.COMMAND_SECONDS)
+    if held is not None and not (held and name in _named(host, trees, resumed.guid)):
+        raise RefusedError("a resume token of what cannot be held here", evidence=resumed.snapshot)
+
+
+def _named(host: LocalHost, trees: Sequence[str], guid: str) -> list[str]:
+    """The snapshots in trees that have a guid: a copy has that of what it was made of."""
+    rows = (line.partition("\t") for line in host.output(commands.list_guids(*trees)).splitlines())
+    return [name for found, _, name in rows if found == guid]
 
 
 def _write(data: bytes) -> None:
@@ -165,12 +298,16 @@ def _receive(gate: Gate, host: LocalHost, line: ssh.Receiver) -> int:
     exit status is as its. What a stream says of properties is left out."""
     for admitted in line.streams:
         _check_receive(gate, host, admitted, alone=len(line.streams) == 1)
-    if line.marked:
-        _skip_to_mark()
-    for admitted in line.streams:
-        if status := _receive_one(admitted):
-            return status
-        _tell_end()
+    try:
+        if line.marked:
+            skip_to_mark(0)
+        for admitted in line.streams:
+            if status := _receive_one(gate, host, admitted):
+                return status
+            _tell_end()
+    except EndedError:
+        print(NO_STREAM, file=sys.stderr)
+        return 1
     return 0
 
 
@@ -179,45 +316,78 @@ def _check_receive(gate: Gate, host: LocalHost, admitted: ssh.Admitted, *, alone
     _refuse(host, refused_receive(gate, receiving.target, receiving.override))
     host.check_filter(receiving.infilter, receiving.target)
     if admitted.lock != host.locks.receive_path(receiving.target):
-        raise RefusedError(f"the gate of {host.name} does not admit such a lock", evidence=admitted.lock)
+        raise _not_admitted(host, "such a lock", admitted.lock)
     if (receiving.infilter or receiving.compress) and not alone:
-        raise RefusedError(f"the gate of {host.name} does not admit a filter for one of several streams")
+        raise _not_admitted(host, "a filter for one of several streams")
 
 
-def _receive_one(admitted: ssh.Admitted) -> int:
+def _receive_one(gate: Gate, host: LocalHost, admitted: ssh.Admitted) -> int:
+    """Receive one stream, or those that come together: all increments of one dataset, each on top of the one before."""
     receiving = admitted.receiving
-    try:
-        lock = os.open(admitted.lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return RECEIVE_NOT_ADMITTED
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        token = os.pread(lock, 100, 0).decode(errors="replace").partition("\n")[0]
-        if token != admitted.token or not os.path.exists(f"/proc/{token.partition('.')[0]}"):
-            return RECEIVE_NOT_ADMITTED
-        source = _source(shape.receiving(receiving.infilter, receiving.compress))
-        wrapped = unwrap(source)
-        words = stream_words.receive(stream_words.Receiving(receiving.target, (), receiving.override))
-        status = process.start(words, stdin=source, pass_fds=(lock,)).wait()
-        if wrapped and status == 0:
-            end_wrapping(source)
+    lock, status = receive_lock(admitted.lock, admitted.token)
+    if status:
         return status
-    except BlockingIOError:
-        return RECEIVE_BUSY
+    try:
+        source = _source(shape.receiving(receiving.infilter, receiving.compress))
+        before: Beginning | None = None
+        check_several = cache(partial(_check_several, gate, host, receiving.target))
+        for begin in streams(source):
+            if before and (begin.clone or begin.since != before.guid):
+                raise RefusedError("what was sent is no stream of one dataset", evidence="more than one in a wrapping")
+            if before:
+                check_several()
+            given = (*receiving.override, *_quiet(begin), *_origin(gate, host, receiving.target, begin.origin))
+            words = commands.receive_alone(receiving.target, dict.fromkeys(given))
+            if status := process.start(words, stdin=source, pass_fds=(lock,)).wait():
+                return status
+            before = begin
+        return 0
     finally:
         os.close(lock)
 
 
-def _skip_to_mark() -> None:
-    """Byte by byte: what follows the mark is the stream."""
-    noise, last = 0, b""
-    while last != STREAM_MARK.encode():
-        last, byte = b"", os.read(0, 1)
-        while byte not in (b"", b"\n") and noise < _NOISE_BYTES:
-            last, noise, byte = last + byte, noise + 1, os.read(0, 1)
-        noise += 1
-        if not byte or noise >= _NOISE_BYTES:
-            raise RefusedError("the stream has no beginning")
+def _check_several(gate: Gate, host: LocalHost, target: str) -> None:
+    """RefusedError unless the snapshots of others travel to a target: a pair that it is in here says so, or it is in
+    none yet."""
+    places = [each for each in (*ancestors(target), target) if gate.has(each)]
+    own = exact.own_names(host, places, "local")
+    roots = {name: tags for name, names in own.items() if (tags := _tags(names, "src-fs"))}
+    marks = tuple(f"{tag}:allsnaps" for tag in sorted(frozenset().union(*roots.values())))
+    found = exact.properties(host, marks, [*own]) if marks else {}
+    if roots and not any(x.local and x.value == "on" for each in found.values() for x in each.values()):
+        root = max(roots, key=len)
+        raise _not_admitted(
+            host,
+            "snapshots of others beside its own",
+            f"{root} does not have {marks[0]}=on",
+            f"on {host.name}: zrep changeconfig --all-snapshots {quote(root)}",
+        )
+
+
+def _quiet(begin: Beginning) -> tuple[tuple[str, str], ...]:
+    """What a filesystem that is new here is received with, whatever the peer says: it would be mounted at the next
+    boot."""
+    return (("canmount", "noauto"),) if begin.makes_filesystem else ()
+
+
+def _origin(gate: Gate, host: LocalHost, target: str, guid: int) -> tuple[tuple[str, str], ...]:
+    """What a clone's stream is received with. It names what it is a clone of by guid alone, and ZFS takes any snapshot
+    of the pool that has it: one of another tree could not be destroyed any more, and a peer that may send too would
+    read it. So ZFS is told its name: were it to look again, the one in the trees could have been destroyed meanwhile,
+    by this peer. Of several the nearest, as ZFS has it."""
+    if not guid:
+        return ()
+    trees = gate.around(target)
+    found = _named(host, trees, str(guid))
+    if not found:
+        _refuse(host, f"a clone of what is outside of {' and '.join(trees)}")
+    return (("origin", max(found, key=lambda name: _shared(name, target))),)
+
+
+def _shared(name: str, other: str) -> int:
+    """How many of the components that two names begin with are the same."""
+    pairs = zip(name.partition("@")[0].split("/"), other.split("/"), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _source(through: str) -> int:

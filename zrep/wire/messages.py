@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
-from msgspec import Meta, Raw, Struct, to_builtins
+from msgspec import Meta, MsgspecError, Raw, Struct, to_builtins
 from msgspec.json import Decoder, Encoder
 
 from zrep.core.errors import RefusedError, UsageError, one_line
@@ -161,7 +161,7 @@ def _decoder(kind: Any) -> Decoder[Any]:
 def _read(decoder: Decoder[Message], text: bytes) -> Message:
     try:
         return decoder.decode(text)
-    except (ValueError, RecursionError) as error:  # msgspec's own errors are of the first kind, bad UTF-8 is too
+    except (MsgspecError, ValueError, RecursionError) as error:  # bad UTF-8 is a ValueError
         raise MalformedError("not a message of this zrep", evidence=one_line(str(error))[:200]) from None
 
 

@@ -37,6 +37,10 @@ NATIVE_PROPERTIES = (
 )
 
 
+# There is one on every host, and what is mounted there in a namespace of its own hides nothing.
+_ANY_DIRECTORY = "/tmp"
+
+
 SNAPSHOT_COLUMNS = ("name", "guid", "createtxg", "creation", "userrefs", "written", "used", "clones")
 
 
@@ -123,6 +127,11 @@ def list_bookmarks(datasets: Sequence[str]) -> Argv:
 def get_snapshots(snapshots: Sequence[str]) -> Argv:
     """What makes each snapshot the one it is, by full name."""
     return ("zfs", "get", "-Hp", "-o", "name,property,value", "guid,createtxg,creation", *snapshots)
+
+
+def list_guids(*trees: str) -> Argv:
+    """The guid and the name of each snapshot of datasets and of all below them."""
+    return ("zfs", "list", "-Hp", "-r", "-t", "snapshot", "-o", "guid,name", *trees)
 
 
 def list_holds(snapshots: Sequence[str]) -> Argv:
@@ -217,6 +226,13 @@ def token_contents(token: str) -> Argv:
     return ("zfs", "send", "-nvP", "-t", token)
 
 
+def remount(step: steps.RemountReadOnly | steps.RemountWritable, path: str, flags: Sequence[str]) -> Argv:
+    """The command of a remount for an open directory (/proc/self/fd/N). mount(8) must neither look where that leads nor
+    hand it on to mount.zfs; so it does not find the flags of the mount, which would be gone without being given."""
+    _, option, way, _ = command(step)
+    return ("mount", "-i", "-c", option, ",".join((way, *flags)), path)
+
+
 class Completed(Struct, frozen=True):
     """A finished command: what ran, its exit status (negative: the signal that ended it), output and errors."""
 
@@ -259,6 +275,9 @@ def command(step: steps.Step) -> Argv:
             return ("mount", "-o", "remount,ro", mountpoint)
         case steps.RemountWritable(mountpoint=mountpoint):
             return ("mount", "-o", "remount,rw", mountpoint)
+        case steps.ReplayLog(dataset=dataset, by_hand=by_hand):
+            options = "ro" if by_hand else "ro,zfsutil"
+            return ("unshare", "--mount", "mount", "-t", "zfs", "-o", options, dataset, _ANY_DIRECTORY)
         case steps.Mount(dataset=dataset):
             return ("zfs", "mount", dataset)
         case steps.Unmount(dataset=dataset, force=force):
@@ -297,11 +316,15 @@ def send(step: steps.SendStream) -> Argv:
 
 def receive(step: steps.SendStream) -> Argv:
     """Never -F: a target that differs from the base is a person's business. -s: resumable, -u: not mounted."""
-    exclude = _options("-x", step.exclude)
-    override = _options("-o", _assignments(step.override))
-    words = ("zfs", "receive", "-s", "-u", *exclude, *override, step.target)
+    words = receive_alone(step.target, step.override, step.exclude)
     through = shape.receiving(step.infilter, step.compress)
     return ("sh", "-c", f'{through} | "$@"', "zrep", *words) if through else words
+
+
+def receive_alone(target: str, override: Iterable[tuple[str, str]], exclude: Iterable[str] = ()) -> Argv:
+    """The same of one stream, without what it passes through before."""
+    words = (*_options("-x", exclude), *_options("-o", _assignments(override)))
+    return ("zfs", "receive", "-s", "-u", *words, target)
 
 
 def stream_size(step: steps.SendStream) -> Argv:

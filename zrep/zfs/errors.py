@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from zrep.core import errors, steps
-from zrep.core.errors import FailedError, RefusedError, ZrepError, one_line
+from zrep.core.errors import MOST_TOLD, FailedError, RefusedError, ZrepError, one_line
 from zrep.core.requests import Failure
 from zrep.zfs.commands import Completed
 
@@ -35,6 +35,10 @@ class NoSpaceError(FailedError):
 
 class DeniedError(RefusedError):
     """The user may not."""
+
+
+class UnknownFeatureError(RefusedError):
+    """An OpenZFS does not know what is in the stream, and takes nothing of it."""
 
 
 class BrokenStreamError(FailedError):
@@ -73,6 +77,7 @@ _ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
         r"currently being received|unmount failed|filesystem '.*' is already mounted",
         OccupiedError,
     ),
+    (r"stream has unsupported feature", UnknownFeatureError),
     (
         r"incomplete stream|invalid stream|checksum mismatch|stream .* truncated|partially-complete state|"
         r"input/output error|Broken pipe|signal received",
@@ -86,20 +91,38 @@ _ADVICE: dict[type[ZrepError], str] = {
     DeniedError: "run it as root, or let this user do it: zfs allow",
     PoolError: "see: zpool status -x",
     NoSpaceError: "make room: destroy snapshots or raise the quota",
+    UnknownFeatureError: "bring OpenZFS there up to the sender's, or copy the files into a filesystem that lacks it",
 }
+# What a stream may hold that OpenZFS 2.1 does not know: DMU_BACKUP_FEATURE_* of its zfs_ioctl.h, by bit, as
+# zpool-features(7) calls them.
+_FEATURES = {28: "longname", 29: "large_microzap"}
 
 
 def error(completed: Completed) -> ZrepError:
     """zfs's own words as a typed error; what no rule knows is a plain FailedError."""
-    said = [line.strip() for line in (completed.err.strip() or completed.out.strip()).splitlines()]
+    said = [line.strip()[:MOST_TOLD] for line in (completed.err.strip() or completed.out.strip()).splitlines()]
     command = " ".join(completed.argv[:2])
     for pattern, kind in _ERRORS:
         for line in said:
             if re.search(pattern, line):
-                return kind(f"{command} failed", evidence=line, advice=_ADVICE.get(kind, ""))
+                return kind(f"{command} failed", evidence=line + _features(line), advice=_ADVICE.get(kind, ""))
     # Over ssh, login files may have said something before; zfs says what it cannot do.
     telling = [line for line in said if line.startswith(("cannot ", "internal error"))] or said[-1:]
     return FailedError(f"{command} failed", evidence=telling[0] if telling else f"exit status {completed.status}")
+
+
+def placed(error: ZrepError, host: str) -> ZrepError:
+    """An error of a command on a host, of which there it is to be mended: the same, naming it."""
+    if isinstance(error, NoSpaceError) and error.advice == _ADVICE[NoSpaceError]:
+        error.advice = f"on {host}: {error.advice}"
+    return error
+
+
+def _features(line: str) -> str:
+    """The names of those of the features that a stream was refused for that an older OpenZFS does not know."""
+    flags = re.search(r"stream has unsupported feature, feature flags = ([0-9a-f]{1,16})\b", line)
+    names = [name for bit, name in _FEATURES.items() if flags and int(flags[1], 16) >> bit & 1]
+    return f": {', '.join(names)}" if names else ""
 
 
 _ABSENT = re.compile(r"cannot open '(.+)': (?:dataset|snapshot) does not exist")
@@ -196,5 +219,5 @@ def as_error(failure: Failure) -> ZrepError:
     """Make the error that data stands for; a FailedError when its kind is none of this program's."""
     kind = _KINDS.get(failure.kind, FailedError)
     parts = (failure.filesystem, failure.evidence, failure.advice)
-    filesystem, evidence, advice = map(one_line, parts)
-    return kind(one_line(failure.what), filesystem=filesystem, evidence=evidence, advice=advice)
+    filesystem, evidence, advice = (one_line(part[:MOST_TOLD]) for part in parts)
+    return kind(one_line(failure.what[:MOST_TOLD]), filesystem=filesystem, evidence=evidence, advice=advice)

@@ -40,11 +40,14 @@ def parse_history(text: str) -> list[Happened]:
         elif not command.startswith("["):
             commands.append((place, Happened(at, command, who)))
     found = list(commands)
+    # zfs set logs itself too, right after what it has set. By the second: a pool remembers a hundred thousand lines.
+    told: dict[tuple[str, int], list[str]] = {}
+    for _, each in commands:
+        told.setdefault((" ".join(each.command.split(" ", 2)[:2]), each.at), []).append(each.command)
     for (group, verb, dataset), words in groups.items():
         place, at, who = began[group, verb, dataset]
-        # zfs set logs itself too, right after what it has set.
-        told = [each for _, each in commands if abs(each.at - at) <= _NEAR and each.command.startswith(f"zfs {verb} ")]
-        if not any(dataset in each.command and words[0] in each.command for each in told):
+        near = (text for when in range(at - _NEAR, at + _NEAR + 1) for text in told.get((f"zfs {verb}", when), ()))
+        if not any(dataset in text and words[0] in text for text in near):
             found.append((place, Happened(at, f"zfs {verb} {' '.join(words)} {dataset}", who)))
     # Of one second, what the pool wrote first comes first.
     return [each for _, each in sorted(found, key=lambda one: (one[1].at, one[0]))]

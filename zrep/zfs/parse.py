@@ -319,6 +319,18 @@ def _mount(line: str) -> MountEntry:
     return MountEntry(numbers[0], numbers[1], _plain(fields[4]), more[0], _plain(more[1]), fields[2], groups)
 
 
+def mount_line(text: str, identity: int) -> str:
+    """The line of /proc/self/mountinfo about one mount, by its id; "" where it is not there."""
+    return next((line for line in text.split("\n") if line.startswith(f"{identity} ")), "")
+
+
+def mount_flags(text: str, identity: int) -> tuple[str, ...]:
+    """What /proc/self/mountinfo says of one mount, by its id, beside whether it is read-only: nosuid, noatime ...; none
+    where it is not there."""
+    fields = mount_line(text, identity).split(" ")
+    return tuple(flag for flag in (fields[5].split(",") if len(fields) > 5 else ()) if flag not in ("ro", "rw"))
+
+
 def _plain(name: str) -> str:
     return re.sub(r"\\([0-3][0-7]{2})", lambda match: chr(int(match[1], 8)), name)
 

@@ -68,6 +68,25 @@ DATASETS = [
         """,
     ),
     case(
+        "name_too_long",
+        "A name has at most 255 bytes, the snapshot's included: what would have more below a rename fails it whole.",
+        f"""
+        zfs create tank/c/a
+        zfs create tank/c/a/b
+        zfs snapshot -r tank/c/a@zrep_000001
+        zfs rename tank/c/a tank/c/{"l" * 235}
+        zfs rename tank/c/a tank/c/{"l" * 248}
+        zfs rename tank/c/a tank/c/{"l" * 249}
+        zfs list -H -o name -t filesystem,snapshot -r tank/c
+        zfs rename tank/c/a tank/c/{"l" * 234}
+        zfs snapshot tank/c@x tank/c/{"l" * 234}/b@zrep_0000002
+        zfs list -H -o name -t snapshot -r tank/c
+        zfs send tank/c/{"l" * 234}@zrep_000001 > s
+        zfs receive -u tank/c/{"r" * 237} < s
+        zfs create tank/c/{"r" * 249}
+        """,
+    ),
+    case(
         "rename_busy",
         "Fact 7: one busy child makes a rename fail whole; -u renames without unmounting.",
         """

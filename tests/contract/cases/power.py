@@ -44,6 +44,26 @@ POWER = [
         """,
     ),
     case(
+        "power_and_a_mount_that_nobody_sees",
+        "So does a mount in a namespace that ends with the command, read-only, of what ZFS does not mount.",
+        RETURNED
+        + """
+        unshare --mount mount -t zfs -o ro,zfsutil tank/c/a /tmp
+        zfs get -H -p -o name,value mounted tank/c/a
+        zpool sync tank
+        zfs get -H -p -o value written tank/c/a
+        zfs snapshot tank/c/a@3
+        zfs send tank/c/a@3 | zfs receive tank/c/d
+        show tank/c/d
+        zfs set canmount=off tank/c/a
+        unshare --mount mount -t zfs -o ro,zfsutil tank/c/a /tmp
+        zfs set mountpoint=none tank/c/a
+        unshare --mount mount -t zfs -o ro,zfsutil tank/c/a /tmp
+        zfs set mountpoint=legacy tank/c/a
+        unshare --mount mount -t zfs -o ro tank/c/a /tmp
+        """,
+    ),
+    case(
         "power_and_nothing_lost",
         "Opening the pool again claims every intent log: `written` is not 0 although nothing was written since.",
         """

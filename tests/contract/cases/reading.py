@@ -183,6 +183,7 @@ READING = [
         zfs list -H -p -o name -t snapshot -S createtxg tank/c/a
         zfs list -H -p -o name,guid,used,available,referenced,mountpoint -t filesystem,volume -r tank/c
         zfs list -H -p -o name,creation -t snapshot -d 1 tank/c/a
+        zfs list -Hp -r -t snapshot -o guid tank/c tank/c/a/b
         zfs list -H -o name tank/c/a/b tank/c/a
         zfs list -H -o name -t filesystem tank/c/a@z
         zfs list -H -o name tank/c/a@z

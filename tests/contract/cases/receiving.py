@@ -564,6 +564,34 @@ RECEIVING = [
         """,
     ),
     case(
+        "a_clone_of_a_snapshot_that_is_named",
+        "receive -o origin=NAME: of that one, also where another with its guid is nearer; of one that is gone or of "
+        "another guid, of none at all.",
+        """
+        zfs create tank/c/s
+        zfs create tank/c/s/a
+        write tank/c/s/a f one
+        zfs snapshot tank/c/s/a@1
+        zfs send tank/c/s/a@1 > s1
+        zfs create tank/c/t
+        zfs receive -u tank/c/t/b < s1
+        zfs receive -u tank/c/o < s1
+        zfs snapshot tank/c/o@2
+        zfs list -Hp -r -t snapshot -o guid,name tank/c/t tank/c/s
+        zfs clone tank/c/s/a@1 tank/c/s/k
+        write tank/c/s/k g two
+        zfs snapshot tank/c/s/k@3
+        zfs send -i tank/c/s/a@1 tank/c/s/k@3 > s3
+        zfs receive -s -u -o origin=tank/c/o@1 tank/c/t/d < s3
+        zfs get -H -p -o value origin tank/c/t/d
+        zfs receive -s -u -o readonly=on -o origin=tank/c/t/b@1 tank/c/t/e < s3
+        zfs get -H -p -o property,value,source origin,readonly tank/c/t/e
+        zfs receive -s -u -o origin=tank/c/o@2 tank/c/t/f < s3
+        zfs receive -s -u -o origin=tank/c/o@gone tank/c/t/g < s3
+        zfs list -H -o name -t filesystem -r tank/c
+        """,
+    ),
+    case(
         "a_clone_whose_origin_is_not_there",
         "It is no stream of a new filesystem then.",
         """

@@ -144,13 +144,15 @@ def type_as_told(simulation: People, pair: JudgedPair, host: str, text: str) -> 
 
 
 def _check_whose(simulation: People, pair: JudgedPair, host: str, words: list[str]) -> None:
-    """Nobody is told to destroy by hand what zrep has made, unless somebody else needs it."""
+    """Nobody is told to destroy by hand what zrep has made, unless somebody else needs it, or destroyed it on the
+    master before zrep could hold it there."""
     if words[:2] != ["zfs", "destroy"]:
         return
     name, _, snapshots = words[2].partition("@")
     dataset = find(simulation.hosts, host, name)
     assert dataset is not None
     theirs = {guid for one in simulation.pairs for where, _, guid in one.watch.foreign if where == host}
+    theirs |= {guid for one in simulation.pairs for guid in one.abandoned}
     for snapshot in (dataset.snapshot(each) for each in snapshots.split(",")):
         if snapshot is not None:
             known = snapshot.guid in theirs or OTHERS in snapshot.holds

@@ -12,7 +12,8 @@ from zrep.core.role import Intent
 
 class JudgedPair:
     """keep: the host that a person decides for when asked; lease: seconds, on both sides; root: that of the tree it is
-    a member of, itself where it is none."""
+    a member of, itself where it is none; abandoned: guids of snapshots that somebody destroyed on a master while a role
+    change was unfinished there: nothing shows on the other side who made them."""
 
     def __init__(
         self, hosts: Hosts, sides: Sides, tag: str, keep: str, lease: int, root: JudgedPair | None = None
@@ -20,6 +21,7 @@ class JudgedPair:
         self.root = root or self
         self.hosts, self.sides, self.tag, self.lease = hosts, sides, tag, lease
         self.names = dict(sides)
+        self.abandoned: set[int] = set()
         (one, _), (other, _) = sides
         self.other = {one: other, other: one}
         self.keep = self.at(keep)
@@ -85,6 +87,11 @@ class JudgedPair:
         self.watch.foreign = {each for each in self.watch.foreign if each[0] != host or each[2] in left}
         kept = {snapshot.guid for snapshot in found if OTHERS in snapshot.holds}
         self.watch.held_by_others = {each for each in self.watch.held_by_others if each[0] != host or each[2] in kept}
+
+    def moving(self, host: str) -> bool:
+        """Whether a role change that begins on a host is recorded there and neither undone nor finished."""
+        intent = Intent.parse(self.role(host, "inprogress"))
+        return intent is not None and intent.operation == "failover"
 
     def is_replica(self, host: str) -> bool:
         """By its role, or by the record of a new one."""

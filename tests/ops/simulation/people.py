@@ -24,7 +24,7 @@ class People(Runs):
         if what in ("cut", "heal"):
             self.cut = what == "cut"
             self.hosts.wire.cut = self.cut or bool(self.down)  # whoever lost power does not answer
-            self.may_be_reached(len(self.names))
+            self.may_be_reached(len(self.names), self.names)
         dataset = pair.dataset(host)
         if host in self.down or dataset is None or dataset.inconsistent:
             return
@@ -94,6 +94,8 @@ class People(Runs):
 
     def destroy_named(self, pair: JudgedPair, host: str, dataset: Dataset, name: str) -> None:
         snapshot = dataset.snapshot(name)
+        if snapshot and pair.moving(host):
+            pair.abandoned.add(snapshot.guid)
         done = self.hosts[host].run(["zfs", "destroy", f"{dataset.name}@{name}"])
         if snapshot and done.rc == 0:
             self.forget_taken_away(pair, host)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.ops.simulation.hosts import SimulatedHosts
 from tests.ops.simulation.layouts import Layout
 from tests.ops.simulation.pair import JudgedPair
 from tests.ops.turns import Run, in_turns, schedule
-from zrep.core.errors import BusyError, UnreachableError
+from zrep.core.errors import BusyError, RefusedError, UnreachableError
 from zrep.core.role import PEER
 
 HEALED = "--- healed"
@@ -129,11 +129,15 @@ class Runs(RuleBasedStateMachine):
             self.hosts[host].crash()
             self.down.add(host)
 
-    def may_be_reached(self, runs: int) -> None:
-        """So many runs that begin now find their peer, the last of them when that many have begun; what one of them
-        brings says on both sides that the other was there."""
-        if not self.hosts.wire.cut:
+    def may_be_reached(self, runs: int, hosts: Iterable[str]) -> None:
+        """So many runs that begin now on these hosts find their peer, the last of them when that many have begun; what
+        one of them brings says on both sides that the other was there."""
+        if not self.hosts.wire.cut and not all(self.dials_an_image(host) for host in hosts):
             self.reachable = dict.fromkeys(self.names, self.now + runs * MINUTE)
+
+    def dials_an_image(self, host: str) -> bool:
+        """Whether the spare host answers in the place of the other one of the two that have an image."""
+        return bool(self.hosts.answering) and host not in self.hosts.answering
 
     def _fence(self, host: str) -> int:
         """The fence command of a host: it takes the power from the others, or says why not."""
@@ -163,8 +167,8 @@ class Runs(RuleBasedStateMachine):
             self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down - {host})
             self.hosts.wire.after = self._looking(pair, meanwhile)
             had = {id(one): one.ledger.can_be_sent(host) for one in self.pairs if host in one.names}
-            self.may_be_reached(len(self.names) if meanwhile else 1)
-            reached = not self.hosts.wire.cut
+            self.may_be_reached(len(self.names) if meanwhile else 1, [host, *([meanwhile.host] if meanwhile else [])])
+            reached = not self.hosts.wire.cut and not self.dials_an_image(host)
             ended = self._start(pair, host, command)
         about = [one for one in self.pairs if host in one.names and one.tag == pair.tag]
         for one in about:
@@ -201,7 +205,9 @@ class Runs(RuleBasedStateMachine):
     def _lease_is_kept(self, pair: JudgedPair, host: str, ended: Ended) -> None:
         """A master whose peer could not be reached for longer than its lease is not written to after a run."""
         silent = self.now - self.reachable[host]
-        if ended.code != UnreachableError.exit_code or not pair.lease or silent <= pair.lease:
+        looked = ended.code == UnreachableError.exit_code
+        looked = looked or (ended.code == RefusedError.exit_code and self.dials_an_image(host))
+        if not looked or not pair.lease or silent <= pair.lease:
             return
         if pair.role(host, "master") == "yes" and pair.role(host, "alone") != "yes":
             counted["lease over"] += 1
@@ -219,7 +225,7 @@ class Runs(RuleBasedStateMachine):
         with self._judged([(pair, command) for pair, _, command in asked], fault):
             self.hosts.wire.cut = self.hosts.wire.cut or bool(self.down)
             had = {id(one): one.ledger.can_be_sent(host) for pair, host, _ in which for one in self.of(pair)}
-            self.may_be_reached(len(self.names))
+            self.may_be_reached(len(self.names), [host for _, host, _ in which])
             self.history.append(f"(at the same time: {[(host, command) for _, host, command in which]})")
             works = [(host, partial(self._start, pair, host, command)) for pair, host, command in which]
             runs = in_turns(self.hosts, works, schedule(overlap.turns, overlap.then), overlap.pace)
