@@ -9,7 +9,7 @@ from zrep.ops import takeover_alone as disaster
 from zrep.ops.changeconfig import Config, changeconfig
 from zrep.ops.failover import failover
 from zrep.ops.init import init
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.role_change import RoleChange
 from zrep.ops.takeover import takeover
 

@@ -16,7 +16,7 @@ from tests.ops.test_crash import applies
 from zrep.ops.changeconfig import Config
 from zrep.ops.clear import clear
 from zrep.ops.doctor import doctor
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import listing
 
 ADOPT = pairs.initialising(Request(A, "beta", B, adopt=True))

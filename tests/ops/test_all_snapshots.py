@@ -14,7 +14,7 @@ from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from tests.ops.plugin import thorough
 from tests.ops.test_crash import cut_at_each
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 ALL = pairs.initialising(Request(A, "beta", B, all_snapshots=True))
 

@@ -18,7 +18,7 @@ from zrep.core.requests import Lock, Recall, Remember
 from zrep.host.local import LocalHost
 from zrep.ops import sync
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 LEASE = Config(lease=5 * MINUTE)
 

@@ -24,7 +24,7 @@ from zrep.ops import advance_all, locking
 from zrep.ops import pairs as reading
 from zrep.ops import session as running
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.memory import recall
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import open_pair

@@ -19,7 +19,7 @@ from zrep.core.requests import Request as Asked
 from zrep.core.settings import Settings
 from zrep.host.locks import Locks
 from zrep.ops import sync
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.session import Session
 from zrep.ops.status import status
 from zrep.ops.view import Link

@@ -12,7 +12,7 @@ from tests.ops.hosts import Hosts, Work
 from tests.ops.pairs import A, B, good, value
 from tests.ops.test_neighbours import FROM_EITHER_END, changes
 from zrep.cli.news import suppress_repeats
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import Row, listing
 from zrep.ops.outcome import Outcome
 from zrep.ops.session import Session

@@ -14,7 +14,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from zrep.core.errors import RefusedError
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import listing, properties, snapshots
 
 READS = ("get", "list", "holds", "sync")

@@ -21,7 +21,7 @@ from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.plugin import CASES, one_in
 from zrep.ops.across import rejoin_there
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 
 @dataclass(frozen=True, slots=True)

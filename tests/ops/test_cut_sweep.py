@@ -20,7 +20,7 @@ from tests.ops.test_crash import SCENARIOS, Scenario, applies
 from zrep.core.pair_state import Action, State
 from zrep.ops.across import rejoin_there
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import Row
 from zrep.ops.outcome import Outcome
 from zrep.ops.status import status

@@ -13,7 +13,7 @@ from tests.ops import pairs, trees
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.judge import files, find
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit, value
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 Forge = Callable[[bytes], bytes]
 SECRET = "tank/secret"

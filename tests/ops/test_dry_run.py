@@ -16,7 +16,7 @@ from tests.ops import pairs, trees
 from tests.ops.hosts import Command, Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.test_crash import SCENARIOS, changes_nothing
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 # A generation is made up anew in each run, and the seconds of a mark are those of its run.
 _MADE_UP = re.compile(r"[0-9a-f]{16}|(?<=zrep:sent=)\d+|(?<=since )\S+")

@@ -13,7 +13,7 @@ from tests.ops.pairs import A, B, good
 from zrep.core.errors import RefusedError, UsageError
 from zrep.core.settings import DEFAULT_SETTINGS
 from zrep.ops.every_tag import each_tag, in_order
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import Row
 from zrep.ops.status import status
 

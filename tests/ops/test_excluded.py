@@ -12,7 +12,7 @@ from zrep.core.errors import UsageError
 from zrep.core.names import stripped
 from zrep.core.tree import matching
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 X = f"{A}/x"
 EXCLUDE, INCLUDE = (pairs.changing(X, Config(exclude=out)) for out in (True, False))

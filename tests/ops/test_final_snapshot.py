@@ -15,7 +15,7 @@ from tests.ops.judge import SIDES, base, held
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.plugin import thorough
 from tests.ops.test_crash import applies
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 KEY = "-o encryption=on -o keyformat=raw -o keylocation=file:///key"
 LAYOUTS = {

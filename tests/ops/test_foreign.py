@@ -8,7 +8,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import INIT, SYNC_ALL, A, B, clearing, good, hit, linked, shell_pair, written
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.status import status
 
 # By name they could be zrep's; so could the second under the tag "daily".

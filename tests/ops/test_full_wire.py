@@ -22,7 +22,7 @@ from zrep.core.requests import Answer, IsArriving, Lock, ReadMembers, Remember
 from zrep.ops import status
 from zrep.ops.changeconfig import Config
 from zrep.ops.every_tag import each_tag
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import Row
 
 FULL = "the wire to beta is full"

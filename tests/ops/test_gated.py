@@ -13,7 +13,7 @@ from tests.ops.pairs import SYNC_ALL, A, B, good
 from zrep.core.errors import RefusedError
 from zrep.core.gate_rules import Gate, refusal
 from zrep.core.requests import Answer, Grant, Request
-from zrep.ops.init_check import Request as Init
+from zrep.ops.init_way import Request as Init
 from zrep.ops.status import status
 from zrep.zfs.commands import Completed
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import A, B, good, hit
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 BEGUN = Request(A, "beta", B, savecount=7, flags="-p -L")
 

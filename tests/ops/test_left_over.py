@@ -13,7 +13,7 @@ from tests.ops.hosts import Ended, Hosts, Mode, Work, name_of
 from tests.ops.judge import SIDES, base, held
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit
 from tests.ops.plugin import thorough
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.status import status
 
 ENCRYPTED = "-o encryption=on -o keyformat=raw -o keylocation=file:///key"

@@ -10,7 +10,7 @@ from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.trees import contents, destroy, lines
 from zrep.core.names import LONGEST
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import Row
 from zrep.ops.session import Session
 from zrep.ops.status import status

@@ -9,7 +9,7 @@ from tests.ops.hosts import Hosts
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.core.names import ROLE_PROPERTIES
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import Row
 from zrep.ops.status import status
 

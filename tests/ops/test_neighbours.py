@@ -12,7 +12,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.core.pair_state import State
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.status import status
 
 FROM_EITHER_END = pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from tests.ops import pairs, trees
 from tests.ops.hosts import Ended, Hosts, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import Row, listing
 from zrep.ops.status import status
 

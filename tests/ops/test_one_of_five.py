@@ -17,7 +17,7 @@ from zrep.host.local import LocalHost
 from zrep.ops import sync
 from zrep.ops.changeconfig import Config
 from zrep.ops.doctor import doctor
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import listing
 from zrep.ops.rehearse import rehearse
 from zrep.ops.status import status

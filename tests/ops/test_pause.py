@@ -7,7 +7,7 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.pause import pause_text, paused_since
 
 NOW = 1_800_000_000

@@ -8,7 +8,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.status import status
 
 X = "odd/x"

@@ -11,7 +11,7 @@ from tests.ops.test_counts import cost
 from zrep.cli import words
 from zrep.core.errors import UsageError
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.status import status
 from zrep.zfs.commands import Completed
 

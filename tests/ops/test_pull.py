@@ -18,7 +18,7 @@ from zrep.ops import sync
 from zrep.ops.across import rejoin_here, rejoin_there
 from zrep.ops.changeconfig import Config
 from zrep.ops.finding import find_link
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import listing
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import read_view

@@ -8,7 +8,7 @@ from tests.ops import pairs, test_adopt, test_tree, trees
 from tests.ops.hosts import Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.trees import snapshots
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.rehearse import rehearse
 
 

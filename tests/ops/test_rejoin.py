@@ -11,7 +11,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts, Mode, name_of
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from tests.ops.plugin import thorough
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 CLONE = f"{A}_rejoin_1"
 

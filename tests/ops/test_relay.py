@@ -14,7 +14,7 @@ from tests.ops.judge import Sides, base, find, held
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from tests.ops.plugin import thorough
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 C = "tank/c"
 ONWARD = "onward"

@@ -7,7 +7,7 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import A, B, good, value
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 
 def lacking(hosts: Hosts, *features: str) -> None:

@@ -10,7 +10,7 @@ from tests.model.state import HostState
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import Row
 from zrep.ops.status import status
 

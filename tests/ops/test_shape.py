@@ -18,7 +18,7 @@ from zrep.core.pair import End
 from zrep.core.steps import SendStream
 from zrep.host.machine import Machine
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.pairs import open_pair
 from zrep.ops.status import status
 from zrep.ops.streams import in_sessions

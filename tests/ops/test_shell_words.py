@@ -8,7 +8,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.judge import base, find, held
 from tests.ops.pairs import SYNC_ALL, A, B, good
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.shell_words import last_sent, snap_only, up_to_date
 from zrep.ops.sync import sync
 

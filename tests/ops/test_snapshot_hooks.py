@@ -19,7 +19,7 @@ from zrep.core.settings import Settings
 from zrep.host import hooks as hook_programs
 from zrep.host import quiesce
 from zrep.ops import role_change
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.zfs.commands import Completed
 
 

@@ -12,7 +12,7 @@ from tests.ops.pairs import SYNC_ALL, A, B, good, hit, value
 from tests.ops.test_cut_sweep import advised
 from zrep.core.pair_state import State
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import Row, listing
 from zrep.ops.status import status as asking
 

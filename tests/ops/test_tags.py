@@ -15,7 +15,7 @@ from tests.ops.plugin import thorough
 from tests.ops.test_crash import applies
 from zrep.ops.changeconfig import Config
 from zrep.ops.clear import clear
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import listing
 from zrep.ops.status import status
 

@@ -12,7 +12,7 @@ from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from tests.ops.trees import contents, destroy, lines, snapshots
 from zrep.ops import advance_all
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.list import Row
 from zrep.ops.session import Session
 from zrep.ops.status import status

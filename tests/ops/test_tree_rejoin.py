@@ -11,7 +11,7 @@ from tests.ops import pairs, trees
 from tests.ops.hosts import Command, Hosts
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.trees import contents, lines, members
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 REJOIN = pairs.rejoining(A)
 LOOKS = ("get", "list", "holds", "send", "diff")

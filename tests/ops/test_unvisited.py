@@ -12,7 +12,7 @@ from tests.ops.hosts import Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from zrep.cli.news import suppress_repeats
 from zrep.core.requests import Lock, Unlock
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 from zrep.ops.sync import sync
 
 C = "tank/c"

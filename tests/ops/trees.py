@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import SYNC_ALL, A, B, good
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 INIT = pairs.initialising(Request(A, "beta", B, recursive=True))
 ROOT = {"alpha": A, "beta": B}

@@ -161,7 +161,7 @@ def init(
 
     On the host of the replica: zrep init --pull HOST SRC_FS DEST_FS."""
     from zrep.ops.init import init
-    from zrep.ops.init_check import Request
+    from zrep.ops.init_way import Request
 
     if pull:
         host, filesystem, target = words.pulled(filesystem, host, target)

@@ -20,7 +20,8 @@ from zrep.core.requests import IsUnmodified, ReadUsers
 from zrep.core.tags import replica_under
 from zrep.core.tree import matching
 from zrep.ops.children import refused_change
-from zrep.ops.init_check import Ground, Way, check, nothing_in_common, refuse_half
+from zrep.ops.init_check import Ground, check, nothing_in_common, refuse_half
+from zrep.ops.init_way import Way
 from zrep.ops.outcome import Outcome
 from zrep.ops.read import observe, observe_children, observe_tree
 from zrep.ops.session import Session

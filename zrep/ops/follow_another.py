@@ -11,7 +11,7 @@ from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.requests import Dial, Identify
 from zrep.core.role import HERE, Role
 from zrep.ops.adopt import adopt, check_adopted
-from zrep.ops.init_check import Request, Way, check_hosts, find_way
+from zrep.ops.init_way import Request, Way, check_hosts, find_way
 from zrep.ops.locking import busy, lock
 from zrep.ops.outcome import Outcome
 from zrep.ops.read import find_role

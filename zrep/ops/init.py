@@ -32,7 +32,8 @@ from zrep.ops.adopt import adopt, check_adopted, linked, refreshed
 from zrep.ops.children import find_left_out
 from zrep.ops.doctor_checks import few_sessions, not_replicated
 from zrep.ops.failures import attempt
-from zrep.ops.init_check import Ground, Request, Way, check, check_hosts, find_way, same_pair
+from zrep.ops.init_check import Ground, check
+from zrep.ops.init_way import Request, Way, check_hosts, find_way, same_pair
 from zrep.ops.locking import busy, lock
 from zrep.ops.memory import remember_first
 from zrep.ops.outcome import Outcome

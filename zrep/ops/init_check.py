@@ -1,4 +1,4 @@
-"""What init checks, on both hosts, before it changes either: from where to where, and what stands in the way."""
+"""What init checks of the filesystem and its target before it changes either: what stands in the way."""
 
 from __future__ import annotations
 
@@ -10,86 +10,25 @@ from msgspec.structs import replace
 from zrep.core.advice import aside
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot
 from zrep.core.diagnosis_data import diagnose_filters, diagnose_programs
-from zrep.core.errors import FailedError, RefusedError, UsageError, ZrepError
+from zrep.core.errors import FailedError, RefusedError
 from zrep.core.long_names import said, too_long
-from zrep.core.names import LONGEST, ancestors, check_host, excess, pool_of
+from zrep.core.names import LONGEST, ancestors, excess, pool_of
 from zrep.core.pair import Lane, newest_base
 from zrep.core.plan_init import (
     begun_with,
-    is_announced,
     is_begun,
     of_init,
 )
 from zrep.core.quantities import size
-from zrep.core.requests import Dial, Identity
-from zrep.core.role import HERE, PEER, Role
-from zrep.core.rules import DEFAULT_SAVECOUNT
+from zrep.core.role import Role
 from zrep.core.tree import matching
-from zrep.host.local import Host
-from zrep.ops.execute import Executor
+from zrep.ops.init_role import lost_its_role, settled_role
+from zrep.ops.init_way import Way, same_pair
 from zrep.ops.read import observe, observe_children, observe_tree, read_token
 from zrep.ops.send_flags import receivable
 from zrep.ops.session import Session
 from zrep.ops.tags import other_roles
-from zrep.ops.view import Link
 from zrep.zfs.errors import PoolAbsentError
-
-
-class Request(Struct, frozen=True):
-    """What init was asked for: filesystem, the master, and target, the replica; one of them is on this host and the
-    other one on host: the target, with pull the filesystem. src_host: the name the peer dials back; flags: for every
-    ``zfs send`` of this pair, None for the default; savecount: snapshots each side keeps, 0 for the default; recursive:
-    everything below the filesystem with it, but for what these patterns (exclude) match; adopt: the target is there
-    already, made by whatever program; props: what is not to follow, see Role.chosen; compress, bwlimit: what its
-    streams pass through, see shape.py; all_snapshots: those of others travel too; instead:
-    a target that is adopted may be the replica of another pair of the tag, and will be of this one."""
-
-    filesystem: str
-    host: str
-    target: str
-    src_host: str = ""
-    savecount: int = 0
-    flags: str | None = None
-    recursive: bool = False
-    pull: bool = False
-    adopt: bool = False
-    exclude: tuple[str, ...] = ()
-    props: str = ""
-    compress: str = ""
-    bwlimit: int = 0
-    all_snapshots: bool = False
-    instead: bool = False
-
-    @property
-    def name(self) -> str:
-        """What of the two is here."""
-        return self.target if self.pull else self.filesystem
-
-
-class Way(Struct, frozen=True):
-    """From where to where. role: the master's; there: the replica's host, for a person; start: what a command for the
-    master's host begins with."""
-
-    request: Request
-    link: Link
-    executor: Executor
-    role: Role
-    there: str
-    start: str
-
-    @property
-    def where(self) -> str:
-        """Where the streams go to or come from, for a person here."""
-        request = self.request
-        return f"from {request.host}:{request.filesystem}" if request.pull else f"to {request.host}:{request.target}"
-
-    @property
-    def source(self) -> Host:
-        return self.executor.source
-
-    @property
-    def target(self) -> Host:
-        return self.executor.target
 
 
 class Ground(Struct, frozen=True):
@@ -108,71 +47,6 @@ class Ground(Struct, frozen=True):
     lanes: tuple[Lane, ...] = ()
 
 
-def find_way(session: Session, request: Request) -> Way:
-    own = check_host(request.src_host or session.settings.src_host or session.local.name)
-    if not request.pull:
-        role = Role(own, request.filesystem, request.host, request.target, master=True)
-        link = Link(session.tag, request.filesystem, role)
-        return Way(request, link, session.executor(link), role, request.host, "")
-    role = Role(request.host, request.filesystem, own, request.target, master=True, driver=PEER)
-    link = Link(session.tag, request.target, replace(role, master=False, driver=HERE))
-    there, start = session.local.name, f"on {request.host}: "
-    return Way(request, link, session.executor(link), role, there, start)
-
-
-def same_pair(role: Role, wanted: Role) -> bool:
-    """Whether a role is that of the pair that is asked for, as far as init decides it."""
-    return role.links == wanted.links and role.driver == wanted.driver
-
-
-def check_hosts(session: Session, way: Way, here: Identity, there: Identity) -> None:
-    """Versions, one host or two, and the way back."""
-    request = way.request
-    if here.zrep != there.zrep:
-        raise RefusedError(
-            f"zrep on {request.host} is another version",
-            evidence=f"{there.zrep} there, {here.zrep} here",
-            advice="install the same zrep on both hosts",
-        )
-    same = here.boot == there.boot and here.host == there.host
-    if same and request.pull:
-        raise UsageError(
-            f"{request.host} is this host: there is nobody to pull from",
-            filesystem=request.name,
-            advice=f"zrep init {quote(request.filesystem)} localhost {quote(request.target)}",
-        )
-    if same and _overlap(request.filesystem, request.target):
-        raise UsageError(
-            "source and target cannot be the same filesystem or lie within each other",
-            filesystem=request.filesystem,
-            evidence=f"{request.host} is this host",
-        )
-    if session.host(request.host) is session.local or request.pull:
-        return
-    back = way.role.src_host
-    pulled = f"{back} {quote(request.filesystem)} {quote(request.target)}"
-    try:
-        answered = session.host(request.host).ask(Dial(back))
-    except ZrepError as error:
-        raise RefusedError(
-            f"{request.host} cannot dial back to this host as {back}, so it could never take over properly",
-            filesystem=request.filesystem,
-            evidence=error.line(),
-            advice=f"make 'ssh {back} zrep version' work on {request.host}, or give --src-host NAME; or let "
-            f"{request.host} do it all, there: zrep init --pull {pulled}",
-        ) from None
-    if answered.boot != here.boot:
-        raise RefusedError(
-            f"{back}, as {request.host} dials it, is another machine ({answered.host})",
-            filesystem=request.filesystem,
-            advice=f"give --src-host NAME: the name by which {request.host} reaches this host",
-        )
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one == other or one.startswith(other + "/") or other.startswith(one + "/")
-
-
 def check(session: Session, way: Way) -> Ground:
     request, tag = way.request, session.tag
     name, target_name = request.filesystem, request.target
@@ -182,9 +56,9 @@ def check(session: Session, way: Way) -> Ground:
         raise RefusedError(f"no such filesystem {where}", filesystem=name, advice=f"{way.start or 'see: '}zfs list")
     parents = ancestors(target_name)
     found = _observe_target(way, tag, [target_name, *parents])
-    role = _settled_role(session, way, source, found.get(target_name) if request.adopt else None)
+    role = settled_role(session, way, source, found.get(target_name) if request.adopt else None)
     target = found.get(target_name)
-    goes_on = is_begun(source) or _lost_its_role(request, source, target)
+    goes_on = is_begun(source) or lost_its_role(request, source, target)
     if source.role.paired and not (same_pair(source.role, role) and goes_on):
         kind = "master" if source.role.master else "replica"
         raise RefusedError(
@@ -234,14 +108,6 @@ def check(session: Session, way: Way) -> Ground:
         )
     inherits = nearest.encrypted and not role.raw
     return Ground(source, target, missing, role, inherits, (source.place, nearest.place))
-
-
-def _lost_its_role(request: Request, source: Member, target: Member | None) -> bool:
-    """Whether a target that is to be adopted may be the other half of the very pair, which has nothing of its role any
-    more: somebody took its properties away, or made it anew of a copy."""
-    return bool(
-        request.adopt and source.role.master and not source.role.recursive and target and not target.role.paired
-    )
 
 
 def _refuse_split_copy(member: Member, start: str) -> None:
@@ -391,79 +257,3 @@ def _check_space(way: Way, source: Member, parent: Member, target: Member | None
             evidence=f"{size(needed)} needed, {size(parent.number('available'))} available in {parent.name}",
             advice="make room there, or choose another target",
         )
-
-
-def _settled_role(session: Session, way: Way, source: Member, adopted: Member | None) -> Role:
-    """The role the master will have: what shapes the stream is settled now and kept in properties. adopted: the replica
-    that is there already."""
-    request = way.request
-    if same_pair(source.role, way.role) and (is_announced(source) or _lost_its_role(request, source, adopted)):
-        _refuse_other_wishes(session, way, source)
-        return source.role
-    flags = request.flags if request.flags is not None else session.settings.send_flags
-    before = adopted.role if adopted and adopted.role.paired else Role()
-    if flags is None:
-        flags = before.flags
-    if flags is None:
-        # Properties travel (-p). An encrypted source goes raw: its key never leaves this host. Anything else keeps
-        # large blocks, embedded data and compression as they are on disk.
-        raw = source.encrypted and (adopted is None or adopted.encrypted)
-        flags = "-p -w" if raw else "-p -L -e -c"
-    for word in flags.split():
-        if word not in ("-p", "-w", "-L", "-e", "-c", "--props", "--raw", "--large-block", "--embed", "--compressed"):
-            raise UsageError(f"send flag {word!r} is not one zrep can keep a pair with", evidence="-p -w -L -e -c are")
-    savecount = request.savecount or before.savecount or DEFAULT_SAVECOUNT
-    return replace(
-        way.role,
-        flags=flags,
-        props=request.props,
-        outfilter=_filter("ZREP_OUTFILTER", session.settings.outfilter),
-        infilter=_filter("ZREP_INFILTER", session.settings.infilter),
-        savecount=savecount,
-        recursive=request.recursive,
-        compress=request.compress,
-        bwlimit=request.bwlimit,
-        all_snapshots=request.all_snapshots,
-        gen=session.new_identity(),
-        epoch=1,
-    )
-
-
-def _refuse_other_wishes(session: Session, way: Way, source: Member) -> None:
-    """An init goes on as it was begun: what is half received cannot be changed, and what is asked for is not to be
-    ignored."""
-    request, role = way.request, source.role
-    flags = request.flags if request.flags is not None else session.settings.send_flags
-    settings = session.settings
-    asked = (
-        ("--send-flags", flags if flags is not None else role.flags or "", role.flags or ""),
-        ("--savecount", str(request.savecount or role.savecount), str(role.savecount)),
-        ("-o and -x", request.props or role.props, role.props),
-        ("--compress", request.compress or role.compress, role.compress),
-        ("--bwlimit", str(request.bwlimit or role.bwlimit), str(role.bwlimit)),
-        ("ZREP_OUTFILTER", settings.outfilter or role.outfilter, role.outfilter),
-        ("ZREP_INFILTER", settings.infilter or role.infilter, role.infilter),
-    )
-    other = [f"{name} {now!r} now, {begun!r} then" for name, now, begun in asked if now.split() != begun.split()]
-    if not other:
-        return
-    name, target = quote(source.name), quote(role.dest_fs)
-    src_host = "" if role.own_host == session.local.name else f" --src-host {role.src_host}"
-    clear = f"{way.start}zrep clear{' -L' if request.pull else ''} {name}"
-    again = f"--pull {role.src_host} {name} {target}" if request.pull else f"{name} {role.dest_host} {target}{src_host}"
-    raise RefusedError(
-        "its init was begun in another way, and goes on as it was begun",
-        filesystem=source.name,
-        evidence="; ".join(other),
-        advice=f"zrep init {again} --savecount {role.savecount} "
-        f"--send-flags {quote(role.flags or '')}; zrep changeconfig changes how many are kept. To begin anew: "
-        f"{clear}, and on {role.dest_host} remove what is received of {target}",
-    )
-
-
-def _filter(name: str, text: str) -> str:
-    if set(text) & set("'!\\\n"):
-        raise UsageError(
-            f"{name} cannot hold single quotes, ! or \\", evidence="it passes through the peer's login shell"
-        )
-    return text

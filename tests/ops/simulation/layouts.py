@@ -10,7 +10,7 @@ from tests.ops.judge import SIDES, Sides
 from tests.ops.pairs import A, B, good
 from tests.ops.simulation.around import OTHER
 from zrep.ops.changeconfig import Config
-from zrep.ops.init_check import Request
+from zrep.ops.init_way import Request
 
 SPARE = "gamma"
 ENCRYPTED = "-o encryption=on -o keyformat=raw -o keylocation=file:///key"
