@@ -193,7 +193,7 @@ def _mended(simulation: People, pair: JudgedPair, host: str, ended: Ended, obsta
         _ask_who_is_master(simulation, pair, host, text, obstacles)
     elif _end_pair(simulation, pair, host, text):
         pass
-    elif "stop the writer" in text or "stop what uses" in text:
+    elif "stop the writer" in text or "stop what" in text:
         _stop_writers(simulation, pair)
         type_as_told(simulation, pair, host, text)
     else:
