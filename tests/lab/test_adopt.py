@@ -105,6 +105,7 @@ class TestAdopt:
         assert gamma.run("zfs get -Hp -o value guid,creation tank/c").out == born
         lab.heal()
 
+    @pytest.mark.thorough
     def test_the_second_keeps_the_base_of_the_third_however_often_it_expires(self, lab: Lab) -> None:
         alpha, beta, gamma = chain(lab, "--savecount 2")
         [base] = snapshots(gamma, "tank/c")

@@ -79,6 +79,7 @@ def played(lab: Lab, folder: Path, hosts: dict[str, Any]) -> dict[str, tuple[int
 
 
 class TestAnsible:
+    @pytest.mark.thorough
     def test_two_bare_hosts_become_a_pair_and_a_second_run_changes_nothing(
         self, bare: tuple[Host, Host], lab: Lab, one_file: Path, tmp_path: Path
     ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.lab.hosts import Host
 from tests.lab.zrep_on import OK, content, in_step, made, silent, snapshots
 
@@ -14,6 +16,7 @@ def in_the_future(host: Host, filesystem: str) -> set[str]:
     return {line.split()[0].partition("@")[2] for line in host.run(command).lines}
 
 
+@pytest.mark.thorough
 class TestClock:
     def test_it_jumps_by_a_year_and_back(self, hosts: tuple[Host, Host]) -> None:
         """Each sync goes on; nothing that is dated in the future is let go of by a schedule."""

@@ -163,6 +163,7 @@ class TestSettings:
             silent(alpha, "zrep -S tank/a")
         assert snapshots(alpha, "tank/a") == snapshots(beta, "tank/a") == ["zrep_000004", "zrep_000005"]
 
+    @pytest.mark.thorough
     def test_short_forms(self, hosts: Hosts) -> None:
         alpha, beta = hosts
         made(alpha, "tank/a")
@@ -223,6 +224,7 @@ class TestSettings:
         assert content(beta, "tank/one") == "one"
 
 
+@pytest.mark.thorough
 class TestOpposite:
     """Two filesystems between two hosts, one in each direction."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.lab.hosts import Host, Lab
 from tests.lab.zrep_on import FAILED, REFUSED, Case, check, in_step, local, made, one_line, silent, snapshots, well
 
@@ -37,6 +39,7 @@ class TestNames:
         assert f"{A}: tank/c on beta is in no pair; left alone" in alpha.run(f"zrep clear -v {A}").out
         assert snapshots(beta, "tank/c") == ["zrep_000001"]
 
+    @pytest.mark.thorough
     def test_an_init_leaves_what_somebody_else_is_receiving(self, lab: Lab, hosts: Hosts) -> None:
         alpha, beta = hosts
         made(alpha, A)
@@ -78,6 +81,7 @@ class TestEncryptedReplica:
         silent(alpha, "zrep sync all")
         assert in_step(alpha, A, beta, A)
 
+    @pytest.mark.thorough
     def test_a_power_loss_is_no_change_and_a_quota_is_told_from_one(self, lab: Lab, hosts: Hosts) -> None:
         alpha, beta = encrypted_pair(hosts)
         alpha.run("zfs create tank/p && zrep init tank/p beta tank/p")

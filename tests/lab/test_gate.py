@@ -153,6 +153,7 @@ class TestOperations:
         silent(beta, "zrep sync all")
         assert in_step(beta, B, alpha, A)
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize(
         ("here", "words", "there", "back"),
         [
@@ -238,6 +239,7 @@ class TestOperations:
         alpha.run(f"zrep clear -L {A}")
         silent(beta, f"zrep init --pull alpha {A} {B}")
 
+    @pytest.mark.thorough
     def test_several_trees_in_one_line(self, lab: Lab) -> None:
         """A pair in each; a member that is renamed; and none in a tree that is not named."""
         alpha, beta = linked(lab, "--tree tank/data --tree tank/data2 --receive")
@@ -581,6 +583,7 @@ class TestAttacks:
         assert before - least < 600 << 10
         silent(alpha, f"zrep sync {A}")
 
+    @pytest.mark.thorough
     def test_sessions_without_end_are_bounded(self, attacked: Lab) -> None:
         """What is one more than a gate's is turned away before it costs much, and there is room again once they end."""
         alpha, beta = attacked.alpha, attacked.beta

@@ -46,6 +46,7 @@ def answered(lab: Lab, answer: Answer) -> None:
 
 
 class TestHow:
+    @pytest.mark.thorough
     def test_the_answers_do_what_was_asked(self, lab: Lab) -> None:
         lab.reset()
         made(lab.alpha, "tank/data")

@@ -78,6 +78,7 @@ class TestPrometheus:
             assert server.until('ALERTS{alertname="ZrepRoleMoved"}')
 
 
+@pytest.mark.thorough
 class TestNagios:
     def test_each_end_has_its_exit_status_and_one_line_with_performance_data(
         self, lab: Lab, hosts: tuple[Host, Host]

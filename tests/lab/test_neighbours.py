@@ -297,6 +297,7 @@ class TestCron:
         silent(alpha, f"zrep failover {A}/c")
         assert beta.run(f"cat /{A}/c/log").out == "more\n"
 
+    @pytest.mark.thorough
     def test_a_pair_that_somebody_has_for_minutes_is_told_of_once_and_the_others_go_on(self, hosts: Hosts) -> None:
         alpha, beta = hosts
         for name in (A, "tank/b"):

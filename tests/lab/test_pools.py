@@ -87,6 +87,7 @@ class TestPools:
         beta.run("zpool import -d /frozen lost")
         recovers(alpha, "zrep sync all")
 
+    @pytest.mark.thorough
     def test_disks_that_hang_are_waited_for_no_longer_than_seconds(self, two: Hosts) -> None:
         alpha, beta = two
         beta.run("fsfreeze -f /frozen; echo more > /lost/more; (zpool sync lost > /dev/null 2>&1 < /dev/null &)")

@@ -56,6 +56,7 @@ class TestSeeing:
         )
         beta.run("rm -f /dev/log")
 
+    @pytest.mark.thorough
     def test_a_stream_under_way_is_told_on_either_side_and_its_end(self, pair: tuple[Host, Host], lab: Lab) -> None:
         """Where the wire has room, and where streams fill it, so that the other side cannot be asked."""
         alpha, _ = pair

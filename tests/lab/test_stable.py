@@ -89,6 +89,7 @@ class TestStable:
         one.run(f"mkdir -p /mnt/split; mount -t zfs -o zfsutil {split} /mnt/split")
         assert one.run("cat /mnt/split/file; umount /mnt/split").out == "never sent\n"
 
+    @pytest.mark.thorough
     @both_ways
     def test_a_stream_that_a_power_loss_cut_goes_on(self, hosts: Hosts) -> None:
         one, other = hosts

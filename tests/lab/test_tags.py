@@ -128,6 +128,7 @@ def test_tags_that_begin_together_take_turns(both: Three) -> None:
         assert [content(beta, A), content(gamma, A)] == [str(number)] * 2
 
 
+@pytest.mark.thorough
 def test_an_image_of_the_masters_pool_is_not_the_master(lab: Lab, three: Three) -> None:
     alpha, beta, gamma = three
     for host in three:

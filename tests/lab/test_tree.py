@@ -344,6 +344,7 @@ class TestTree:
         silent(alpha, "zrep takeover tank/t")
         assert alpha.run("cat /tank/t/x/back").out == "back\n"
 
+    @pytest.mark.thorough
     def test_the_root_of_a_pool_is_a_tree(self, hosts: Hosts) -> None:
         """But for a copy beside it of what was written to the root itself, and a clone of it."""
         alpha, beta = hosts
@@ -376,6 +377,7 @@ class TestTree:
         )
         assert left == right.replace("tank/small", "small")
 
+    @pytest.mark.thorough
     def test_a_link_cut_in_silence_in_the_middle_of_init_costs_what_had_not_arrived(
         self, lab: Lab, hosts: Hosts
     ) -> None:
@@ -399,6 +401,7 @@ class TestTree:
         assert (len(now), set(arrived) - set(now)) == (13, set())
         assert sums(beta) == sums(alpha)
 
+    @pytest.mark.thorough
     def test_a_pair_becomes_a_tree_and_no_more(self, hosts: Hosts) -> None:
         """Without sending again what is there; and what becomes of its members meanwhile."""
         alpha, beta = hosts

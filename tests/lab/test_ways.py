@@ -164,6 +164,7 @@ class TestDelegated:
             assert done.rc == REFUSED, done
             assert f"(zrep runs as operator there, and only root may); next: sudo zrep {command}\n" in done.err, done
 
+    @pytest.mark.thorough
     def test_and_to_pull(self, hosts: Hosts) -> None:
         """The same where the host of the replica drives, and alone dials."""
         alpha, beta = hosts

@@ -26,6 +26,7 @@ Hosts = tuple[Host, Host]
 A = "tank/a"
 
 
+@pytest.mark.thorough
 class TestSlow:
     def test_what_fills_the_wire_arrives_and_status_says_so(self, lab: Lab, hosts: Hosts) -> None:
         alpha, beta = hosts

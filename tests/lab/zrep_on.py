@@ -62,6 +62,11 @@ def unreachable(host: str) -> Obstacle:
     return Obstacle(host, deaf, "nft flush ruleset")
 
 
+def rarely(*values: object) -> list[object]:
+    """Parameters of what another test shows as well, or the model does: make test-lab passes them over."""
+    return [pytest.param(value, marks=pytest.mark.thorough) for value in values]
+
+
 def rows(cases: Iterable[Case]) -> pytest.MarkDecorator:
     """A test for each case."""
     return pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases])

@@ -297,6 +297,19 @@ def test_what_is_mounted_over_an_old_master_hinders_nobody_to_stop_it_or_to_prom
     assert hosts.world.state.hosts["alpha"].others == {f"/{A}": "rw"}
 
 
+def test_a_new_master_that_is_not_reached_any_more_is_unreachable(hosts: Hosts) -> None:
+    """The link is lost right after the commit: as it ends where that happens a moment earlier."""
+    pairs.linked(hosts)
+    in_the_middle(hosts, ("zfs", "mount"), lambda: setattr(hosts.wire, "cut", True))
+    moved = hosts.run("alpha", pairs.failing_over(A))
+    assert (moved.code, "tank/b on beta is master now, but could not be made available" in moved.text) == (5, True), (
+        moved
+    )
+    hosts.wire.cut = False
+    good(hosts.run("beta", pairs.SYNC_ALL))
+    good(hosts.run("alpha", pairs.SYNC_ALL))
+
+
 def test_a_role_that_has_moved_is_finished_although_it_cannot_be_mounted(hosts: Hosts) -> None:
     pairs.linked(hosts)
     in_the_middle(hosts, ("mount", "-o", "remount,ro"), lambda: hosts["beta"].mount_other("/tank/b/cache"))

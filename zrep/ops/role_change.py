@@ -150,12 +150,14 @@ def _handed_over(session: Session, view: View) -> View:
 
 
 def _try_open(session: Session, view: View) -> ZrepError | None:
-    """A new master that cannot be mounted is master all the same: the old one is told first, the person then."""
+    """A new master that cannot be mounted, or asked, is master all the same: the old one is told first, the person
+    then."""
     try:
         open_master(view, End.TARGET)
     except ZrepError as error:
         host = view.executor.target.name
-        return FailedError(
+        kind = UnreachableError if isinstance(error, UnreachableError) else FailedError
+        return kind(
             f"{view.pair.target.name} on {host} is master now, but could not be made available",
             filesystem=view.name,
             evidence=error.line(),

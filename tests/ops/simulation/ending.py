@@ -20,7 +20,9 @@ ADVICE = re.compile(
     r"(?: '[^']*' on (\w+))?"
 )
 # What a person may be told to type beside zrep.
-TYPED = re.compile(r"(?:zfs (?:mount|unmount|load-key|set|rollback|release|destroy)|umount) [^;,]*|zfs rename \S+@\S+ \S+")
+TYPED = re.compile(
+    r"(?:zfs (?:mount|unmount|load-key|set|rollback|release|destroy)|umount) [^;,]*|zfs rename \S+@\S+ \S+"
+)
 ENDING = re.compile(
     r"next: (?:end the others first|decide which pair is right).*?(?:on (\w+): )?zrep -t (\w+) clear( -L)?"
 )
