@@ -78,6 +78,7 @@ class TestAdopt:
             place = name if name == "syncoid" else f"backup/{name}"
             goes_on(lab, f"tank/{name}/a", f"tank/{place}/a")
 
+    @pytest.mark.thorough
     def test_a_chain_and_the_loss_of_its_second(self, lab: Lab) -> None:
         alpha, beta, gamma = chain(lab)
         alpha.run("echo second > /tank/a/file")

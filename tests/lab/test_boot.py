@@ -60,6 +60,7 @@ class TestBoot:
         assert readonly(alpha) == was
         alpha.run(f"{_WRITES}; zrep sync all")
 
+    @pytest.mark.thorough
     def test_without_the_peer_it_waits_so_long_and_does_what_was_asked_for(
         self, pair: tuple[Host, Host], lab: Lab
     ) -> None:

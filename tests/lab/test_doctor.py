@@ -239,6 +239,7 @@ class TestOtherPools:
         found_and_ended(odd, OTHERS, f"/{A}/more")
         silent(alpha, f"zrep sync {A}")
 
+    @pytest.mark.thorough
     def test_its_masters_pool_is_nearly_full(self, odd: Lab) -> None:
         alpha = odd.alpha
         made(alpha, "small/c")

@@ -254,6 +254,7 @@ class TestOpposite:
         replicates("again", alpha, beta)
 
 
+@pytest.mark.thorough
 class TestOneHost:
     """Both halves on one host, without ssh."""
 

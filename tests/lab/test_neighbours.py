@@ -268,6 +268,7 @@ class TestChildren:
 class TestCron:
     """What cron does to one pair, or cannot do, beside others."""
 
+    @pytest.mark.thorough
     def test_a_lease_that_is_over_stops_its_own_pair_and_none_below_it(self, lab: Lab, hosts: Hosts) -> None:
         alpha, beta = hosts
         for name in (A, f"{A}/c", f"{A}/nobody"):

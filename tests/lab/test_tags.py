@@ -101,6 +101,7 @@ def test_an_old_master_that_wrote_alone_rejoins_and_its_other_replica_goes_on(la
     assert alpha.run("cat /run/copy/tail; umount /run/copy").out == "tail\n"
 
 
+@pytest.mark.thorough
 def test_a_master_that_answers_is_not_replaced_alone(lab: Lab, both: Three) -> None:
     alpha, beta, gamma = both
     says = "alpha answers and is master: without -L nothing is lost.*is lost to this side.*zrep takeover tank/a"

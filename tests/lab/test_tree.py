@@ -275,6 +275,7 @@ class TestTree:
         assert names(beta, there) == members[:2]
         silent(alpha, CRON)
 
+    @pytest.mark.thorough
     def test_clones_are_clones_and_are_promoted(self, hosts: Hosts) -> None:
         alpha, beta = hosts
         for host in hosts:
