@@ -96,7 +96,6 @@ class TestKeep:
         one_line(alpha.run(case.command, check=False), case)
         assert equal(pair)
 
-    @pytest.mark.thorough
     def test_most_of_them_never_go_at_once_unless_somebody_agrees(self, pair: Lab, alpha: Host) -> None:
         beta = pair.beta
         silent(beta, f"zrep changeconfig --keep none --savecount 50 {A}")
