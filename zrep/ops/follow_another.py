@@ -8,10 +8,10 @@ from shlex import quote
 from msgspec.structs import replace
 
 from zrep.core.errors import RefusedError, ZrepError
-from zrep.core.requests import Dial, Identify
+from zrep.core.requests import Identify
 from zrep.core.role import HERE, Role
 from zrep.ops.adopt import adopt, check_adopted
-from zrep.ops.init_way import Request, Way, check_hosts, find_way
+from zrep.ops.init_way import Request, Way, check_hosts, check_way_back, find_way
 from zrep.ops.locking import busy, lock
 from zrep.ops.outcome import Outcome
 from zrep.ops.read import find_role
@@ -74,18 +74,15 @@ def _check_back(session: Session, way: Way, boot: str) -> None:
     pulled = (
         f"zrep -t {session.tag} init --pull --adopt {request.host} {quote(request.filesystem)} {quote(request.name)}"
     )
-    try:
-        answered = session.host(request.host).ask(Dial(own))
-    except ZrepError as error:
-        raise RefusedError(
+    check_way_back(
+        session,
+        request.host,
+        own,
+        boot,
+        RefusedError(
             f"{request.host} cannot dial this host as {own}, and would have to send to it",
             filesystem=request.name,
-            evidence=error.line(),
             advice=f"make 'ssh {own} zrep version' work there, or --own-host NAME; or fetch it from here: {pulled}",
-        ) from None
-    if answered.boot != boot:
-        raise RefusedError(
-            f"{own}, as {request.host} dials it, is another machine ({answered.host})",
-            filesystem=request.name,
-            advice="give --own-host NAME: the name by which it reaches this host",
-        )
+        ),
+        "give --own-host NAME: the name by which it reaches this host",
+    )

@@ -117,21 +117,34 @@ def check_hosts(session: Session, way: Way, here: Identity, there: Identity) -> 
         return
     back = way.role.src_host
     pulled = f"{back} {quote(request.filesystem)} {quote(request.target)}"
-    try:
-        answered = session.host(request.host).ask(Dial(back))
-    except ZrepError as error:
-        raise RefusedError(
+    check_way_back(
+        session,
+        request.host,
+        back,
+        here.boot,
+        RefusedError(
             f"{request.host} cannot dial back to this host as {back}, so it could never take over properly",
             filesystem=request.filesystem,
-            evidence=error.line(),
             advice=f"make 'ssh {back} zrep version' work on {request.host}, or give --src-host NAME; or let "
             f"{request.host} do it all, there: zrep init --pull {pulled}",
-        ) from None
-    if answered.boot != here.boot:
+        ),
+        f"give --src-host NAME: the name by which {request.host} reaches this host",
+    )
+
+
+def check_way_back(session: Session, host: str, own: str, boot: str, unreached: RefusedError, other_name: str) -> None:
+    """RefusedError where a host, dialling this one by its name (own), does not reach what has this boot: the one given,
+    with what kept that host from it as its evidence; where it is another machine, one with the advice other_name."""
+    try:
+        answered = session.host(host).ask(Dial(own))
+    except ZrepError as error:
+        unreached.evidence = error.line()
+        raise unreached from None
+    if answered.boot != boot:
         raise RefusedError(
-            f"{back}, as {request.host} dials it, is another machine ({answered.host})",
-            filesystem=request.filesystem,
-            advice=f"give --src-host NAME: the name by which {request.host} reaches this host",
+            f"{own}, as {host} dials it, is another machine ({answered.host})",
+            filesystem=unreached.filesystem,
+            advice=other_name,
         )
 
 
