@@ -305,7 +305,14 @@ def test_a_new_master_that_is_not_reached_any_more_is_unreachable(hosts: Hosts) 
     assert (moved.code, "tank/b on beta is master now, but could not be made available" in moved.text) == (5, True), (
         moved
     )
+    assert "run this again" in moved.text, moved
+    asked = hosts.run("alpha", pairs.failing_over(A))
+    assert (asked.code, "it is the replica here" in asked.text) == (3, True), "who cannot be asked has the role"
     hosts.wire.cut = False
+    again = good(hosts.run("alpha", pairs.failing_over(A)))
+    assert "finished the role change: master is beta:tank/b, epoch 2" in again.text
+    refused = hosts.run("alpha", pairs.failing_over(A))
+    assert (refused.code, "zrep takeover tank/a" in refused.text) == (3, True), refused
     good(hosts.run("beta", pairs.SYNC_ALL))
     good(hosts.run("alpha", pairs.SYNC_ALL))
 

@@ -156,12 +156,14 @@ def _try_open(session: Session, view: View) -> ZrepError | None:
         open_master(view, End.TARGET)
     except ZrepError as error:
         host = view.executor.target.name
-        kind = UnreachableError if isinstance(error, UnreachableError) else FailedError
-        return kind(
+        lost = isinstance(error, UnreachableError)
+        return (UnreachableError if lost else FailedError)(
             f"{view.pair.target.name} on {host} is master now, but could not be made available",
             filesystem=view.name,
             evidence=error.line(),
-            advice=f"mend that, then on {host}: zrep sync '{view.pair.target.name}'",
+            advice="run this again, or let cron's sync do it"
+            if lost
+            else f"mend that, then on {host}: zrep sync '{view.pair.target.name}'",
         )
     return None
 
