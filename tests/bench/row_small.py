@@ -11,6 +11,7 @@ from tests.lab.progress import say
 ROUNDS = runs(7)
 FILESYSTEMS = "abcd"
 COLD, WARM = "bare, cold connection", "bare, warm connection"
+EACH = "bare, a connection for each stream"
 ZREP = "zrep sync all"
 WARM_SOCKET = "/run/bench-warm"
 
@@ -20,13 +21,13 @@ def run(lab: Lab) -> list[Row]:
     alpha, beta = lab.alpha, lab.beta
     versions = others.install(lab)
     say("  four filesystems for each program, and their first full streams")
-    programs = {COLD: "cold", WARM: "warm", ZREP: "zrep", **{program: program for program in others.PROGRAMS}}
+    programs = {COLD: "cold", WARM: "warm", EACH: "each", ZREP: "zrep", **{program: program for program in others.PROGRAMS}}
     for top in programs.values():
         alpha.run(f"zfs create tank/{top} && for f in a b c d; do zfs create tank/{top}/$f || exit 1; done", timeout=60)
         alpha.run(_change(top, size=1000))
     for f in FILESYSTEMS:
         alpha.run(f"zrep init tank/zrep/{f} beta tank/zrep/{f}", timeout=120)
-    for top in ("cold", "warm"):
+    for top in ("cold", "warm", "each"):
         alpha.run(f"zfs snapshot -r tank/{top}@s0 && zfs send -R tank/{top}@s0 | ssh beta zfs receive -u tank/{top}")
     alpha.run(f"ssh -fNM -S {WARM_SOCKET} beta < /dev/null > /dev/null 2>&1")
     for program in others.PROGRAMS:
@@ -38,6 +39,7 @@ def run(lab: Lab) -> list[Row]:
         round_ = [
             job(COLD, f"{bare} '' tank/cold", before=_change("cold")),
             job(WARM, f"{bare} {WARM_SOCKET} tank/warm", before=_change("warm")),
+            job(EACH, f"{bare} none tank/each", before=_change("each")),
             job(ZREP, "zrep sync all", before=_change("zrep")),
             *(job(name, others.command(name), before=_change(name)) for name in others.PROGRAMS),
         ]
@@ -52,6 +54,7 @@ def run(lab: Lab) -> list[Row]:
     lines = [
         Line(f"{ZREP} against {COLD}", zrep, series(timed, COLD), 1.5),
         Line(f"{ZREP} against {WARM}", zrep, series(timed, WARM)),
+        Line(f"{ZREP} against {EACH}", zrep, series(timed, EACH), 1.0),
     ]
     lines += [
         Line(f"{ZREP} against {name} {versions[name]}", zrep, series(timed, name), others.BARS[name])
@@ -59,8 +62,8 @@ def run(lab: Lab) -> list[Row]:
     ]
     how = (
         f"100 kB of random data changed in each of {len(FILESYSTEMS)} filesystems, one run brings them over; "
-        f"{ROUNDS} interleaved rounds. Bare: a shell script with one ssh connection, one `zfs snapshot`, four times "
-        "`zfs send -i | ssh zfs receive`. Each program makes its own snapshots; no compression, no speed limit, and a "
+        f"{ROUNDS} interleaved rounds. Bare: a shell script with one ssh connection, or one for each stream, one "
+        "`zfs snapshot`, four times `zfs send -i | ssh zfs receive`. Each program makes its own snapshots; no compression, no speed limit, and a "
         "file of each filesystem was compared on both sides in the end."
     )
     return [Row("small", "Four small increments over ssh", how, tuple(lines))]
