@@ -155,6 +155,8 @@ WHO = "a zrep of the tag offsite is working on it, process 77"
         ("there", STILL, None, ("2.0K written since; a stream is on its way", "", "busy")),
         ("wire full", MOVES, None, ("peer unknown: the wire to beta is full", "", SENDING)),
         ("wire full", STILL, None, ("peer unknown: the wire to beta is full", "", "peer unknown")),
+        ("others move", None, None, ("2.0K written since; the wire to beta is full", "", "busy")),
+        ("others move", None, AT_IT, ("2.0K written since; the wire to beta is full", "", "busy")),
         ("there", None, AT_IT, (f"2.0K written since; {WHO}", "nothing, if a long", "busy")),
         ("there", None, None, (f"2.0K written since; {CRON}", "zrep sync tank/a", "not synced")),
         ("not mounted", MOVES, None, ("not mounted: its mountpoint is /tank/a", "zfs mount tank/a", "not mounted")),
@@ -167,9 +169,9 @@ def test_of_what_somebody_is_sending_nobody_is_asked_whether_cron_runs(
     here, there = sides()
     if theirs == "not mounted":
         here = member("tank/a", LIMITED, "1hs", mounted="no -")
-    other = BusyError("the wire to beta is full") if theirs == "wire full" else there
+    other = there if theirs in ("there", "not mounted") else BusyError("the wire to beta is full")
     found = judge_age(
-        diagnose("zrep", here, other),
+        diagnose("zrep", here, other, moving=theirs == "others move"),
         here,
         there,
         known=[NOW - MINUTES_20],

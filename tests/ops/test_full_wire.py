@@ -23,7 +23,7 @@ from zrep.ops import status
 from zrep.ops.changeconfig import Config
 from zrep.ops.every_tag import each_tag
 from zrep.ops.init_way import Request
-from zrep.ops.list import Row
+from zrep.ops.list import Row, listing
 
 FULL = "the wire to beta is full"
 
@@ -115,15 +115,96 @@ def looked_on(hosts: Hosts, patch: pytest.MonkeyPatch, *, later: int = 0) -> lis
     return found
 
 
-def test_a_stream_that_moves_shows_that_its_pair_is_well(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And of no other pair with that peer."""
+def test_a_stream_that_moves_shows_that_the_peer_of_all_pairs_with_it_is_there(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is what this side knows of it: that another one is sent is no trouble."""
     one, other = many(hosts, 2)
     pairs.written(hosts, name=one)
     rows = {row.name: row for row in looked_on(hosts, monkeypatch)}
     assert (rows[one].state, rows[one].code, rows[one].sending) == ("ok", 0, "sending 42 %, 1m 22s left")
     assert rows[one].detail.startswith(f"sending 42 %, 1m 22s left; {FULL} (no answer in 0 s, while zrep is at work on")
-    assert (rows[other].state, rows[other].code) == ("peer unknown", 4)
+    assert (rows[other].state, rows[other].code, rows[other].sending) == ("ok", 0, "")
+    assert rows[other].detail.startswith(f"{FULL} (no answer in 0 s, while zrep is at work on")
     assert all(row.diagnosis.unasked for row in rows.values())  # whoever goes on looking has to dial again
+
+
+def test_what_was_wrong_when_it_was_last_known_is_not_well_because_another_one_is_sent(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = many(hosts, 2)
+    beta = hosts["beta"]
+    for line in ("zfs set readonly=off", "zfs mount"):
+        beta.sh(f"{line} {other}")
+    beta.write(other, "by hand", b"1")
+    for name in (one, other):
+        pairs.written(hosts, name=name)
+    assert hosts.run("alpha", SYNC_ALL).code == 3
+    pairs.written(hosts, name=one, key="more")
+    found: list[Row] = []
+
+    def look() -> None:
+        with silence(), hosts.session("alpha") as session:
+            found.extend(status.status(session, []))
+
+    at_each_stream(hosts, monkeypatch, look)
+    hosts.run("alpha", SYNC_ALL)
+    assert {row.name: (row.state, row.code) for row in found} == {one: ("ok", 0), other: ("peer unknown", 4)}
+
+
+def test_one_that_waits_for_long_while_others_are_sent_is_busy(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the wire is wide: somebody has its lock, and no stream of it moves."""
+    one, other = many(hosts, 2)
+    for name in (one, other):
+        pairs.written(hosts, name=name)
+    hosts.world.pass_time(700)
+    found: list[Row] = []
+
+    def look() -> None:
+        if not found:
+            with silence(), hosts.session("alpha") as session:
+                found.extend(status.status(session, []))
+
+    at_each_stream(hosts, monkeypatch, look)
+    good(hosts.run("alpha", SYNC_ALL))
+    rows = {row.name: row for row in found}
+    assert (rows[one].state, rows[other].state, rows[other].code) == ("ok", "busy", 4)
+    assert rows[other].diagnosis.unasked
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_is_known_of_a_tree_without_its_peer_is_that_of_all_its_members(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """As list says it: what is to be sent of a member is not hidden by a root that has nothing."""
+    trees.grown(hosts)
+    hosts.world.pass_time(60)
+    hosts["alpha"].write(f"{A}/x/deep", "later", b"2")
+
+    def rows() -> list[Row]:
+        with hosts.session("alpha") as session:
+            return status.status(session, [], members=True)
+
+    [known, *_] = hosts.run("alpha", lambda session: listing(session, False)).rows
+    assert known.behind
+    if full:
+        found: list[Row] = []
+
+        def look() -> None:
+            with silence():
+                found.extend(rows())
+
+        at_each_stream(hosts, monkeypatch, look)
+        good(hosts.run("alpha", SYNC_ALL))
+    else:
+        hosts.wire.cut = True
+        found = rows()
+    whole, *members = found
+    assert whole.state == ("ok" if full else "peer unknown")
+    assert whole.lag
+    assert (whole.behind, whole.unsent) == (known.behind, int(full))
+    assert [row.name for row in members if row.behind] == [f"{A}/x/deep"]
+    assert {row.state for row in members} == {whole.state}
 
 
 @pytest.mark.parametrize("tag", ["aside", "zz"])
@@ -145,7 +226,7 @@ def test_what_is_under_another_tag_shares_the_wire_and_is_told_the_same(
     at_each_stream(hosts, monkeypatch, look)
     good(hosts.run("alpha", SYNC_ALL))
     rows = {row.tag: row for row in found}
-    assert (rows["zrep"].state, rows[tag].state, rows[tag].code) == ("ok", "peer unknown", 4)
+    assert (rows["zrep"].state, rows[tag].state, rows[tag].code) == ("ok", "ok", 0)
     assert rows[tag].detail.startswith(f"{FULL} (no answer in 0 s, while zrep is at work on {A})")
 
 

@@ -74,7 +74,8 @@ def judge_age(
         never = f"is not known to have been synced{ahead}"
         age = never if synced is None else f"was not synced for {duration(now - synced)}"
         what, why = f"it {age}", _reason(found, behind, mine.role, moving, holder)
-        advice = found.advice or _next(mine, now - (synced or 0), moving, holder)
+        waits = moving or _waits_for_others(found)
+        advice = found.advice or ("" if waits else _next(mine, now - (synced or 0), holder))
     longer = (
         f"its --max-lag of {duration(limit)}" if said else f"{duration(limit)} (changeconfig --max-lag: another time)"
     )
@@ -85,7 +86,7 @@ def judge_age(
         what="the replica is too old",
         evidence=evidence,
         advice=advice,
-        cause=_cause(found.state, moving, holder, now),
+        cause=_cause(found, moving, holder, now),
     )
 
 
@@ -94,18 +95,21 @@ def _is_young(when: int, now: int, limit: int) -> bool:
     return when <= now + AHEAD_SECONDS and now - when <= limit
 
 
-def _cause(state: State, moving: Moving | None, holder: Holder | None, now: int) -> str:
-    if moving and state in _WAITS_FOR_IT and not moving.still(now):
+def _cause(found: Diagnosis, moving: Moving | None, holder: Holder | None, now: int) -> str:
+    if moving and found.state in _WAITS_FOR_IT and not moving.still(now):
         return SENDING
-    if state is State.OK:
-        return State.BUSY.word if moving or holder else NOT_SYNCED
-    return state.word
+    if found.state is State.OK:
+        return State.BUSY.word if moving or holder or _waits_for_others(found) else NOT_SYNCED
+    return found.state.word
 
 
-def _next(mine: Member, age: int, moving: Moving | None, holder: Holder | None) -> str:
+def _waits_for_others(found: Diagnosis) -> bool:
+    """Whether the peer is known to be there, and the streams of other pairs keep it from answering."""
+    return found.state is State.OK and bool(found.unasked)
+
+
+def _next(mine: Member, age: int, holder: Holder | None) -> str:
     """What to do about one that was not synced for so many seconds: nothing, where somebody is at it."""
-    if moving:
-        return ""
     if holder:
         return WHO_HAS_IT if age > BUSY_IS_NEWS else ""
     return _on(mine, "sync", here=mine.role.drives)
@@ -124,6 +128,8 @@ def _reason(found: Diagnosis, behind: int | None, role: Role, moving: Moving | N
     written = "" if behind is None else f"{size(behind)} written since; " if behind else "nothing was written since; "
     if moving:
         return f"{written}a stream is on its way"
+    if _waits_for_others(found):
+        return f"{written}{found.evidence}"
     if holder:
         return f"{written}{whose(holder)}"
     return f"{written}does cron on {role.own_host if role.drives else role.peer_host} run zrep sync all?"

@@ -49,7 +49,7 @@ def diagnose(
 
     elsewhere: the roles of all datasets on the peer, to be given where without them the state is in ELSEWHERE, or where
     it says that there is no such pool; shell: evidence that a living shell zrep works on one of the two; moving: that
-    bytes of a stream of it move, which only goes between the two halves of a pair, and only while there is a peer.
+    streams show that the peer is there, and nothing is known to be wrong with this pair.
     """
     found = _diagnose_roles(tag, mine, theirs, elsewhere=elsewhere, shell=shell, moving=moving)
     goes_on = found.state.action in (Action.PROCEED, Action.REPAIR) and found.state is not State.PAUSED

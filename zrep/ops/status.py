@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from shlex import quote
 
@@ -17,18 +17,20 @@ from zrep.core.diagnosis import diagnose, diagnose_alone, unread
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.moving import Moving, together
 from zrep.core.neighbours import LeftOut
-from zrep.core.pair import End, Lane, Pair, Tree, newest_base, plain_tree
+from zrep.core.pair import End, Lane, Pair, Tree, lane_members, newest_base, plain_tree
 from zrep.core.pair_state import LINKED, Diagnosis, State
 from zrep.core.plan_copied_properties import kept
 from zrep.core.plan_keys import plan_keys
 from zrep.core.quantities import duration, size
-from zrep.core.requests import IsArriving, ReadHolders, ReadTags
+from zrep.core.requests import ReadHolders
 from zrep.core.role import Role
 from zrep.core.sets import beyond_set
 from zrep.host.local import Host
 from zrep.host.parallel import start
 from zrep.ops.children import find_left_out
+from zrep.ops.failures import last_failure
 from zrep.ops.finding import find_link, nothing_here
+from zrep.ops.full_wire import Patience, any_moves, begin
 from zrep.ops.list import (
     Row,
     aged,
@@ -53,8 +55,6 @@ _SECONDS = 15.0
 # it is asked so many after the beginning, has a full wire, where streams of zrep's fill it.
 _GREETING = 2.0
 _PATIENCE = 3.0
-# Seconds in which more of a stream that moves arrives, on any wire.
-_ARRIVING = 1.0
 # So many names at most, of those about which the same is said.
 _NAMED = 5
 # What whoever has the lock is about to finish.
@@ -71,16 +71,20 @@ def status(session: Session, names: Sequence[str], *, members: bool = False) -> 
     lost = [] if names else lost_rows(session)
     if not chosen and not lost and not session.options.may_be_empty:
         raise nothing_here(session)
-    patience = _patience(session, roles)
+    patience = begin(session, roles, _PATIENCE)
     found = _observe(session, session.local, {name: roles[name].recursive for name in chosen})
     trees = {name: tree for name, tree in found.items() if isinstance(tree, Tree)}
     recalled = _recall(session, trees.values(), *chosen)
     asked = [tree for tree in trees.values() if tree.role.paired and not tree.role.only_dialled]
     peers = _ask(session, asked, patience)
+    full = {tree.role.peer_host for tree in asked if isinstance(peers.get(tree.name), BusyError)}
+    there = frozenset(host for host in full if any_moves(session, host))
     masters = [tree.members[0] for tree in trees.values() if tree.role.master]
     left = find_left_out(session.local, session.tag, masters)
     rows = [
-        row for name, tree in trees.items() for row in _rows(session, tree, peers.get(name), recalled, members=members)
+        row
+        for name, tree in trees.items()
+        for row in _rows(session, tree, peers.get(name), recalled, there, members=members)
     ]
     rows = [replace(row, left_out=left.get(row.name, row.left_out)) for row in rows]
     unread_ones = ((name, error) for name, error in found.items() if isinstance(error, ZrepError))
@@ -100,7 +104,7 @@ def _with_holder(session: Session, found: Row) -> Row:
         return found
     holder = session.local.ask(ReadHolders((found.name,))).get(found.name)
     judged = long_busy(found.lag, holder) if holder else None
-    return replace(found, diagnosis=judged) if judged else found
+    return replace(found, diagnosis=replace(judged, unasked=found.diagnosis.unasked)) if judged else found
 
 
 def _at_work(session: Session, found: Row) -> Row:
@@ -153,33 +157,7 @@ class _Other(Struct, frozen=True):
         return self.half.members[0]
 
 
-class _Patience(Struct, frozen=True):
-    """Until when (monotonic) a peer is waited for while zrep is at work on pairs with it. paired: the host of the other
-    half of each filesystem here; busy: those that somebody had locked at the beginning: the queue of a wire is full for
-    seconds after the last stream."""
-
-    until: float
-    paired: Mapping[str, str]
-    busy: Sequence[str]
-
-    def at_work(self, session: Session, host: str) -> list[str]:
-        """The filesystems with their other half on a host that zrep is at work on, or was; under any tag, they share
-        the wire."""
-        if was := [name for name in self.busy if self.paired[name] == host]:
-            return was
-        roles = [item for tag in session.local.ask(ReadTags()) for item in find_roles(session.local, tag).items()]
-        names = {name: None for name, role in roles if role.paired and role.peer_host == host}
-        locked = session.local.ask(ReadHolders(tuple(names)))
-        return list(locked)
-
-
-def _patience(session: Session, roles: Mapping[str, Role]) -> _Patience:
-    paired = {name: role.peer_host for name, role in roles.items() if role.paired}
-    busy = session.local.ask(ReadHolders(tuple(paired))) if paired else {}
-    return _Patience(time.monotonic() + _PATIENCE, paired, tuple(busy))
-
-
-def _ask(session: Session, trees: Sequence[Tree], patience: _Patience) -> dict[str, _Other | ZrepError]:
+def _ask(session: Session, trees: Sequence[Tree], patience: Patience) -> dict[str, _Other | ZrepError]:
     """The other halves by their names here, those that are there; instead of each of a peer's, what kept it from being
     asked."""
     by_peer: dict[str, list[Tree]] = {}
@@ -192,7 +170,7 @@ def _ask(session: Session, trees: Sequence[Tree], patience: _Patience) -> dict[s
     return found
 
 
-def _ask_peer(session: Session, name: str, mine: Sequence[Tree], patience: _Patience) -> dict[str, _Other | ZrepError]:
+def _ask_peer(session: Session, name: str, mine: Sequence[Tree], patience: Patience) -> dict[str, _Other | ZrepError]:
     """The same of one peer. Where streams fill the wire to it, that is the answer: monitoring does not wait for their
     end. A peer that greets soon has a wire, and is waited for."""
     try:
@@ -247,16 +225,25 @@ def _answers(session: Session, peer: Host, mine: Sequence[Tree]) -> dict[str, _O
 
 
 def _rows(
-    session: Session, mine: Tree, theirs: _Other | ZrepError | None, recalled: _Recalled, *, members: bool
+    session: Session,
+    mine: Tree,
+    theirs: _Other | ZrepError | None,
+    recalled: _Recalled,
+    there: Collection[str],
+    *,
+    members: bool,
 ) -> list[Row]:
-    """The row of a pair; of a tree that of its worst member, with members each of theirs after it."""
+    """The row of a pair; of a tree that of its worst member, with members each of theirs after it. there: hosts that
+    have not answered, and that streams show to be there."""
     if mine.role.only_dialled:
         moving = recalled.moving.get(mine.name)
         return [_pulled(known_here(session, mine.members[0], recalled.memories[mine.name], moving), mine.role)]
-    if not isinstance(theirs, _Other) or not mine.role.recursive:
-        moving = together(_streams(recalled, theirs, [(member.name, "") for member in mine.members]))
-        alive = isinstance(theirs, BusyError) and _moves(session, mine, moving)
-        return [_row(session, mine.members[0], theirs, recalled, mine.name, moving, alive=alive)]
+    if not isinstance(theirs, _Other):
+        return _unasked(session, mine, theirs, recalled, alive=mine.role.peer_host in there, members=members)
+    if not mine.role.recursive:
+        moving = together(_streams(recalled, theirs, [(mine.name, theirs.member.name)]))
+        judged = _diagnose(session, mine.members[0], theirs.member)
+        return [_row(session, mine.members[0], theirs, recalled, mine.name, moving, judged)]
     ends = (mine, theirs.half) if mine.role.master else (theirs.half, mine)
     here = End.SOURCE if mine.role.master else End.TARGET
     lanes = Pair(session.tag, *ends).lanes
@@ -269,6 +256,7 @@ def _rows(
             recalled,
             mine.name,
             moving,
+            _diagnose(session, lane.at(here), lane.at(here.other)),
         )
         for lane in lanes
     ]
@@ -283,20 +271,38 @@ def _rows(
     return [whole, *(as_members(rows) if members else ())]
 
 
+def _unasked(
+    session: Session, mine: Tree, error: ZrepError | None, recalled: _Recalled, *, alive: bool, members: bool
+) -> list[Row]:
+    """The same of one whose other half is not known: what kept its host from being asked, or None where it is not
+    there. What is known here of a tree is that of all its members. alive: a stream shows that the host is there."""
+    known = lane_members(mine) if mine.role.recursive else mine.members
+    moving = together(_streams(recalled, error, [(member.name, "") for member in known]))
+    memory = recalled.memories[mine.name]
+    synced = moments(mine.members[0].snapshots, memory, "synced")
+    well = alive and (_moves(session, moving) or not _failed_since(session, memory, synced))
+    judged = _diagnose(session, mine.members[0], error, moving=well)
+    rows = [_row(session, member, error, recalled, mine.name, moving, judged) for member in known]
+    if not mine.role.recursive:
+        return rows
+    return [fold(rows, mine.aside, session.now), *(as_members(rows) if members else ())]
+
+
+def _moves(session: Session, moving: Moving | None) -> bool:
+    return moving is not None and not moving.still(session.now)
+
+
+def _failed_since(session: Session, memory: Memory, synced: Sequence[int]) -> bool:
+    """Whether the last that was known of a pair is that a run over it failed: only its peer can say that it is well."""
+    failure = last_failure(session.now, memory)
+    return failure is not None and failure.at > (last_of(synced, session.now) or 0)
+
+
 def _streams(recalled: _Recalled, other: _Other | ZrepError | None, names: Iterable[tuple[str, str]]) -> list[Moving]:
     """The streams under way of what has these names here and there: the host that drives it knows."""
     there = other.moving if isinstance(other, _Other) else {}
     found = (recalled.moving.get(own) or there.get(others) for own, others in names)
     return [stream for stream in found if stream]
-
-
-def _moves(session: Session, mine: Tree, moving: Moving | None) -> bool:
-    """Whether bytes of a stream of a pair are seen to move: sent by this host, or arriving at it. moving: what is
-    remembered of the streams that this host drives."""
-    if moving:
-        return not moving.still(session.now)
-    names = tuple(member.name for member in mine.members)
-    return not mine.role.master and session.local.ask(IsArriving(names, _ARRIVING))
 
 
 def _pulled(found: Row, role: Role) -> Row:
@@ -314,23 +320,20 @@ def _row(
     recalled: _Recalled,
     root: str,
     tree_moving: Moving | None,
-    *,
-    alive: bool = False,
+    judged: Diagnosis,
 ) -> Row:
     """The row of one dataset here. root: that of its tree; tree_moving: its streams under way, as one: where one moves,
-    the others wait for their turn; alive: although the peer has not answered, bytes of a stream of it move."""
+    the others wait for their turn; judged: the state that it is in."""
     theirs = other.member if isinstance(other, _Other) else other
     known = moments(mine.snapshots, recalled.memories[root], "synced")
     if isinstance(other, _Other):
         known += moments(other.member.snapshots, other.recalled, "synced")
     synced = last_of(known, session.now)
-    moving = tree_moving
-    if isinstance(other, _Other):
-        moving = together(_streams(recalled, other, [(mine.name, other.member.name)]))
-    found = row(session, mine, _diagnose(session, mine, theirs, moving=alive), synced)
+    moving = together(_streams(recalled, other, [(mine.name, other.member.name if isinstance(other, _Other) else "")]))
+    found = row(session, mine, judged, synced)
     others = [other.recalled] if isinstance(other, _Other) else []
     found = with_remembered(session, found, moving, recalled.memories[root], *others)
-    if isinstance(theirs, ZrepError):
+    if isinstance(theirs, ZrepError) and mine.name == root:
         found = _with_announced(session, found, mine, theirs, recalled.memories[root], synced)
     if not isinstance(theirs, Member):
         return aged(session, found, mine, None, known, root=root, moving=tree_moving)
@@ -372,7 +375,7 @@ def _compared(session: Session, found: Row, mine: Member, theirs: Member) -> Row
     return replace(found, behind=behind, unsent=unsent, lag=0 if behind == 0 and unsent == 0 else found.lag)
 
 
-def _diagnose(session: Session, mine: Member, theirs: Member | ZrepError | None, *, moving: bool) -> Diagnosis:
+def _diagnose(session: Session, mine: Member, theirs: Member | ZrepError | None, *, moving: bool = False) -> Diagnosis:
     if not mine.role.paired:
         return diagnose_alone(mine.name, mine.role)
     try:
