@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.ops import pairs
+from tests.ops import pairs, trees
 from tests.ops.hosts import Hosts
+from tests.ops.judge import files
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.core.names import ROLE_PROPERTIES
 from zrep.ops.changeconfig import Config
@@ -119,3 +120,45 @@ def test_of_two_masters_none_is_said_to_have_lost_anything(hosts: Hosts) -> None
     assert row.state != "ok"
     assert "has lost" not in row.diagnosis.what
     assert "zrep:gen=" not in row.advice
+
+
+# --- of a tree, with all that its members had ---
+
+
+@pytest.fixture
+def wiped_tree(hosts: Hosts, side: str) -> Hosts:
+    """One in which a member was set aside, and of which everybody's snapshots travel."""
+    trees.grown(hosts)
+    for host, name in NAMES.items():
+        good(hosts.run(host, pairs.changing(name, Config(all_snapshots=True))))
+    trees.destroy(hosts, f"{A}/vol")
+    pairs.written(hosts, name=f"{A}/x")
+    good(hosts.run("alpha", SYNC_ALL))
+    pairs.written(hosts, name=f"{A}/x/deep")
+    for name in ROLE_PROPERTIES:
+        hosts[side].sh(f"zfs inherit -r zrep:{name} {NAMES[side]}")
+    return hosts
+
+
+@SIDES
+def test_a_tree_too_is_adopted_again_and_nothing_is_sent_twice(wiped_tree: Hosts, side: str) -> None:
+    [row] = rows(wiped_tree, {"alpha": "beta", "beta": "alpha"}[side])
+    start = "on alpha: " if side == "alpha" else ""
+    assert f"if it is, and has lost its properties: {start}zrep init -r --adopt {A} beta {B}; to start" in row.advice
+    wiped_tree.wire.reset()
+    good(wiped_tree.run("alpha", pairs.initialising(Request(A, "beta", B, recursive=True, adopt=True))))
+    good(wiped_tree.run("alpha", SYNC_ALL))
+    assert [row.state for host in NAMES for row in rows(wiped_tree, host) if row.role != "gone"] == ["ok", "ok"]
+    assert not [command for command in wiped_tree.wire.log if command.stream and "-i" not in str(command)]
+    for part in ("", "/x", "/x/deep"):
+        assert files(wiped_tree, "beta", f"{B}{part}") == files(wiped_tree, "alpha", f"{A}{part}")
+        assert value(wiped_tree, "beta", f"{B}{part}", "canmount") == "noauto"
+    assert [value(wiped_tree, host, name, "zrep:allsnaps") for host, name in NAMES.items()] == ["on", "on"]
+    good(wiped_tree.run("alpha", pairs.failing_over(A)))
+    assert value(wiped_tree, "beta", f"{B}/x", "canmount") == "on"
+
+
+@SIDES
+def test_the_root_alone_is_not_taken_up_of_what_was_a_tree(wiped_tree: Hosts, side: str) -> None:
+    ended = wiped_tree.run("alpha", pairs.initialising(Request(A, "beta", B, adopt=True)))
+    assert (ended.code, f"zrep init -r --adopt {A} beta {B}" in ended.text) == (3, True), ended.text

@@ -347,11 +347,12 @@ def _adopting(mine: Member, theirs: Member) -> str:
     """The command that makes a pair again of two sides one of which has nothing of its role left, without sending
     anything again; "" where the other one is something else, or that cannot be done."""
     role = mine.role
-    if theirs.role.paired or role.recursive or role.driver or newest_common(mine, theirs) is None:
+    if theirs.role.paired or role.driver or newest_common(mine, theirs) is None:
         return ""
+    words = ("init", "-r", "--adopt") if role.recursive else ("init", "--adopt")
     if role.master:
-        return command("", "init", "--adopt", mine.name, role.peer_host, theirs.name)
-    return command(role.peer_host, "init", "--adopt", theirs.name, role.own_host, mine.name)
+        return command("", *words, mine.name, role.peer_host, theirs.name)
+    return command(role.peer_host, *words, theirs.name, role.own_host, mine.name)
 
 
 def _linked(mine: Member, theirs: Member, repair: Repair | None) -> Diagnosis:

@@ -88,7 +88,11 @@ def _goes_on(session: Session, way: Way) -> bool:
     role = find_role(way.source, session.tag, way.request.filesystem) if way.request.recursive else None
     if role is None or not role.recursive:
         return False
-    return role.master is True and role.intent is None and same_pair(role, way.role)
+    if not role.master or role.intent is not None or not same_pair(role, way.role):
+        return False
+    # One that has lost its properties is taken up again.
+    other = find_role(way.target, session.tag, way.request.target) if way.request.adopt else role
+    return other is None or other.paired
 
 
 def _leave_out(session: Session, way: Way) -> None:

@@ -7,7 +7,7 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.advice import aside
+from zrep.core.advice import aside, command
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot
 from zrep.core.diagnosis_data import diagnose_filters, diagnose_programs
 from zrep.core.errors import FailedError, RefusedError
@@ -23,7 +23,7 @@ from zrep.core.quantities import size
 from zrep.core.role import Role
 from zrep.core.tree import matching
 from zrep.ops.init_role import lost_its_role, settled_role
-from zrep.ops.init_way import Way, same_pair
+from zrep.ops.init_way import Request, Way, same_pair
 from zrep.ops.read import observe, observe_children, observe_tree, read_token
 from zrep.ops.send_flags import receivable
 from zrep.ops.session import Session
@@ -58,6 +58,8 @@ def check(session: Session, way: Way) -> Ground:
     found = _observe_target(way, tag, [target_name, *parents])
     role = settled_role(session, way, source, found.get(target_name) if request.adopt else None)
     target = found.get(target_name)
+    if request.adopt and target is not None:
+        _refuse_root_alone(way, source, target)
     goes_on = is_begun(source) or lost_its_role(request, source, target)
     if source.role.paired and not (same_pair(source.role, role) and goes_on):
         kind = "master" if source.role.master else "replica"
@@ -219,6 +221,31 @@ def _check_adopted(
     role = receivable(way.target, source, target, role, asked=asked)
     role = replace(role, epoch=max(1, role.epoch or 0, target.role.epoch or 0))
     return Ground(source, target, (), role, False, (source.place, target.place), base)
+
+
+def _refuse_root_alone(way: Way, source: Member, target: Member) -> None:
+    """RefusedError where the root alone is to be taken up of what one side still knows to be a tree, and the other one
+    has lost its role in: what is below it would be replicated no more."""
+    request = way.request
+    if request.recursive or request.instead or source.role.paired == target.role.paired:
+        return
+    known = (source.role.recursive, source.name, way.source.name), (target.role.recursive, target.name, way.there)
+    for recursive, name, host in known:
+        if not recursive:
+            continue
+        raise RefusedError(
+            "it is the root of a tree",
+            filesystem=request.name,
+            evidence=f"{name} on {host} says so",
+            advice=adopt_with_all_below(request),
+        )
+
+
+def adopt_with_all_below(request: Request) -> str:
+    """The command that takes up a target with all that is below it."""
+    names = (request.host, request.filesystem) if request.pull else (request.filesystem, request.host)
+    pull = ("--pull",) if request.pull else ()
+    return command("", "init", *pull, "-r", "--adopt", *names, request.target)
 
 
 def refuse_half(way: Way, target: Member) -> None:

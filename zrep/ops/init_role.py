@@ -38,14 +38,14 @@ def settled_role(session: Session, way: Way, source: Member, adopted: Member | N
     return replace(
         way.role,
         flags=flags,
-        props=request.props,
+        props=request.props or before.props,
         outfilter=_filter("ZREP_OUTFILTER", session.settings.outfilter),
         infilter=_filter("ZREP_INFILTER", session.settings.infilter),
         savecount=savecount,
         recursive=request.recursive,
-        compress=request.compress,
-        bwlimit=request.bwlimit,
-        all_snapshots=request.all_snapshots,
+        compress=request.compress or before.compress,
+        bwlimit=request.bwlimit or before.bwlimit,
+        all_snapshots=request.all_snapshots or before.all_snapshots,
         gen=session.new_identity(),
         epoch=1,
     )
@@ -94,6 +94,5 @@ def _filter(name: str, text: str) -> str:
 def lost_its_role(request: Request, source: Member, target: Member | None) -> bool:
     """Whether a target that is to be adopted may be the other half of the very pair, which has nothing of its role any
     more: somebody took its properties away, or made it anew of a copy."""
-    return bool(
-        request.adopt and source.role.master and not source.role.recursive and target and not target.role.paired
-    )
+    alike = source.role.recursive == request.recursive
+    return bool(request.adopt and source.role.master and alike and target and not target.role.paired)
