@@ -21,7 +21,13 @@ def run(lab: Lab) -> list[Row]:
     alpha, beta = lab.alpha, lab.beta
     versions = others.install(lab)
     say("  four filesystems for each program, and their first full streams")
-    programs = {COLD: "cold", WARM: "warm", EACH: "each", ZREP: "zrep", **{program: program for program in others.PROGRAMS}}
+    programs = {
+        COLD: "cold",
+        WARM: "warm",
+        EACH: "each",
+        ZREP: "zrep",
+        **{program: program for program in others.PROGRAMS},
+    }
     for top in programs.values():
         alpha.run(f"zfs create tank/{top} && for f in a b c d; do zfs create tank/{top}/$f || exit 1; done", timeout=60)
         alpha.run(_change(top, size=1000))

@@ -16,6 +16,7 @@ from tests.ops.hosts import Hosts
 from tests.ops.pairs import A, B, good
 from zrep.cli import commands, main, words
 from zrep.cli import run as running
+from zrep.cli.fields import field
 from zrep.cli.run import filesystems
 from zrep.core.errors import UsageError
 from zrep.core.settings import DEFAULT_SETTINGS
@@ -67,10 +68,46 @@ def test_a_tag_may_stand_after_the_command(typed: str, meant: str) -> None:
         ("getlastsent tank/a", "list --last-sent tank/a"),
         ("uptodate -v tank/a", "status --up-to-date -v tank/a"),
         ("-R tank/a", "refresh tank/a"),
+        ("sync -r -v tank/a", "sync -v tank/a"),
+        ("-t other refresh -r tank/a", "-t other refresh tank/a"),
+        ("status -a", "status -a"),
     ],
 )
 def test_words_of_the_shell_zrep(typed: str, meant: str) -> None:
     assert main._long_forms(typed.split()) == meant.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        ("failover -L tank/a", "on the replica's host: zrep takeover -L FS"),
+        ("-t other failover tank/a -L", "on the replica's host: zrep takeover -L FS"),
+        ("failover -f tank/a", "zrep failover FS; a replica that was changed by hand before it: zrep sync -f FS"),
+        ("refresh -f tank/a", "on the master: zrep sync -f FS"),
+        ("-D sync all", "zrep COMMAND -v, or -n"),
+        ("status -m tank/a", "zrep status --nagios, or --max-lag TIME"),
+        ("setlastsent tank/a zrep_000001", "zrep sentsync FS"),
+    ],
+)
+def test_what_is_gone_is_answered_with_what_there_is(typed: str, right: str) -> None:
+    """What only the shell zrep took, and what has no meaning here that could be taken for it."""
+    with pytest.raises(UsageError) as refused:
+        main._long_forms(typed.split())
+    assert right in refused.value.line()
+
+
+@pytest.mark.parametrize(
+    "typed", ["failover tank/a", "takeover -L tank/a", "pause tank/a --reason -- -L", "list -s sent"]
+)
+def test_what_is_not_gone_is_taken(typed: str) -> None:
+    assert main._long_forms(typed.split()) == typed.split()
+
+
+def test_a_filesystem_after_list_s_wants_its_snapshots() -> None:
+    """-s is a field to sort by here, and was the snapshots of what follows."""
+    with pytest.raises(UsageError, match="no field 'tank/a'") as refused:
+        field("tank/a")
+    assert "zrep list --snapshots tank/a" in refused.value.line()
 
 
 @pytest.mark.parametrize(
@@ -85,6 +122,14 @@ def test_no_replica_is_taken_back_to_an_older_snapshot(typed: str, command: str)
     with pytest.raises(UsageError) as refused:
         main._long_forms(["-S", typed])
     assert command in refused.value.line()
+
+
+def test_a_snapshot_may_be_a_word_of_its_own() -> None:
+    with pytest.raises(UsageError, match="older snapshot") as refused:
+        main._long_forms(["sync", "tank/a", "zrep_000001"])
+    assert "zfs clone tank/a@zrep_000001 " in refused.value.line()
+    for others in (["sync", "tank/a", "tank2"], ["sync", "tank/a", "tank/zrep_000001"], ["sync", "zrep_000001"]):
+        assert main._long_forms(others) == others
 
 
 def test_changeconfig_passes_on_all_that_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +153,7 @@ def test_changeconfig_passes_on_all_that_it_takes(monkeypatch: pytest.MonkeyPatc
 def test_slashes_at_the_end_are_of_the_shell() -> None:
     assert words.dataset("tank/a/") == words.one_dataset("tank/a//") == "tank/a"
     assert filesystems(["tank/a/", "tank/b"]) == ["tank/a", "tank/b"]
+    assert filesystems(["all/"]) == filesystems(["all"])
     for word in ("/tank/a", "/", "", "tank//a"):
         with pytest.raises(UsageError):
             words.dataset(word)
@@ -181,6 +227,20 @@ def test_the_peer_may_be_one_word(given: tuple[str, str], host: str, target: str
     assert words.peer(*given) == (host, target)
 
 
+@pytest.mark.parametrize(
+    ("given", "host", "target"),
+    [
+        (("beta:tank/b/", ""), "beta", "tank/b"),
+        (("beta", "tank/b/"), "beta", "tank/b"),
+        (("beta", ""), "beta", ""),
+        (("", ""), "", ""),
+    ],
+)
+def test_so_may_a_new_one(given: tuple[str, str], host: str, target: str) -> None:
+    """Of changeconfig, where the dataset stays as it is when none is given."""
+    assert words.new_peer(*given) == (host, target)
+
+
 def test_a_target_that_is_missing_is_said() -> None:
     for host in ("beta", "beta:"):
         with pytest.raises(UsageError, match="DEST_FS"):
@@ -235,6 +295,12 @@ def test_a_second_pause_says_since_when_it_is(hosts: Hosts) -> None:
     pairs.linked(hosts)
     good(hosts.run("alpha", pairs.pausing(A, "moving house")))
     assert "paused already: moving house since " in good(hosts.run("alpha", pairs.pausing(A))).text
+
+
+def test_a_pause_without_a_reason_is_said_once(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    good(hosts.run("alpha", pairs.pausing(A)))
+    assert "paused already: since " in good(hosts.run("alpha", pairs.pausing(A))).text
 
 
 def test_a_snapshot_is_no_filesystem() -> None:

@@ -17,7 +17,7 @@ import typer.main
 from zrep.cli.commands import app
 from zrep.cli.document import Document
 from zrep.cli.fields import FIELDS
-from zrep.cli.main import _GLOBAL_WITH_VALUE, _SHORT, _watch_seconds
+from zrep.cli.main import _GLOBAL_WITH_VALUE, SHORT, _watch_seconds
 from zrep.core import errors
 from zrep.core.age import NOT_SYNCED, SENDING
 from zrep.core.errors import worst
@@ -67,7 +67,7 @@ def shortest(command: Any) -> set[str]:
 
 COMMANDS: dict[str, set[str]] = {name: visible(command) for name, command in GROUP.commands.items()}
 GLOBAL = visible(GROUP)
-LONG = dict(_SHORT)
+LONG = dict(SHORT)
 SOURCES = "\n".join(path.read_text() for path in sorted((ROOT / "zrep").rglob("*.py")))
 
 

@@ -659,6 +659,7 @@ def changeconfig(
     del of_shell  # which side it is on is found out
     from zrep.ops.changeconfig import Config, changeconfig
 
+    host, target = words.new_peer(host, target)
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     props = "none" if leave == ["none"] and not give else words.properties(give or (), leave or ())
     config = Config(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -133,7 +134,10 @@ def field(name: str) -> Field:
     """The field of a name. UsageError, with the names there are, for another."""
     found = FIELDS.get(name.lower())
     if found is None:
-        raise UsageError(f"no field {name!r}", advice=f"fields: {','.join(FIELDS)}")
+        advice = f"fields: {','.join(FIELDS)}"
+        if "/" in name:  # -s was the shell zrep's for the snapshots of what follows
+            advice = f"its snapshots: zrep list --snapshots {quote(name)}; {advice}"
+        raise UsageError(f"no field {name!r}", advice=advice)
     return found
 
 

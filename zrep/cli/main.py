@@ -10,18 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from zrep import __version__
-from zrep.cli.words import meant
+from zrep.cli.words import SHORT, meant
 from zrep.core.errors import AGAIN, BugError, CutShortError, ZrepError
 
-# The shell zrep's short forms.
-_SHORT = {
-    "-i": "init",
-    "-S": "sync",
-    "-l": "list",
-    "-s": "status",
-    "-e": "expire",
-    "-C": "changeconfig",
-}
 # Seconds between two looks of status --watch, where none are given.
 USUAL_WATCH = 2
 _GLOBAL_WITH_VALUE = ("-t", "--tag")
@@ -230,7 +221,7 @@ def _long_forms(arguments: list[str]) -> list[str]:
     if index == 0:
         arguments, index = _tag_first(arguments)
     if index < len(arguments):
-        arguments[index] = _SHORT.get(arguments[index], arguments[index])
+        arguments[index] = SHORT.get(arguments[index], arguments[index])
     return arguments
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def filesystems(words: Sequence[str]) -> list[str]:
     """The filesystems that a command line names; none for ``all``. UsageError for what can be no name."""
-    if words == ["all"]:
+    if [word.rstrip("/") for word in words] == ["all"]:
         return []
     if "all" in words:
         raise UsageError("'all' stands alone")

@@ -8,6 +8,15 @@ from collections.abc import Sequence
 from zrep.core.errors import UsageError
 
 _HELP = ("help", "--help", "-h")
+# The shell zrep's short forms.
+SHORT = {
+    "-i": "init",
+    "-S": "sync",
+    "-l": "list",
+    "-s": "status",
+    "-e": "expire",
+    "-C": "changeconfig",
+}
 # Words of the shell zrep that are an option of another command here.
 OF_SHELL = {
     "-R": ("refresh",),
@@ -18,6 +27,19 @@ OF_SHELL = {
     "getlastsent": ("list", "--last-sent"),
     "uptodate": ("status", "--up-to-date"),
 }
+# Options of the shell zrep that ask for what happens here by itself.
+_BY_ITSELF = {"sync": ("-r",), "refresh": ("-r",)}
+# Words of the shell zrep that mean nothing here, after their command: what there is instead.
+_GONE = {
+    ("-D", ""): "zrep COMMAND -v, or -n, which print each command and its host",
+    ("failover", "-L"): "where the peer is gone, on the replica's host: zrep takeover -L FS",
+    ("failover", "-f"): "zrep failover FS; a replica that was changed by hand before it: zrep sync -f FS",
+    ("refresh", "-f"): "of a replica that was changed by hand, on the master: zrep sync -f FS",
+    ("setlastsent", ""): "zrep sentsync FS",
+    ("status", "-m"): "zrep status --nagios, or --max-lag TIME",
+}
+# What the shell zrep calls a snapshot, under any tag.
+_SNAPSHOT = re.compile(r"[^/@]+_[0-9a-f]{6}", re.ASCII)
 # A host, an address in brackets among them, then a dataset, which may have colons itself.
 _BOTH = re.compile(r"(\[[^\]]*\]|[^:/]+):(.+)")
 
@@ -29,25 +51,44 @@ def meant(arguments: Sequence[str], first: int) -> list[str]:
     if word in _HELP:
         rest = [other for other in words[first + 1 :] if other not in _HELP]
         return [*words[:first], *rest[:1], "--help"]
+    _refuse_what_is_gone(word, words[first + 1 :])
     if word in OF_SHELL:
         rest = words[first + 1 :]
         if word == "sentsync":  # what both sides have is marked, on both
             rest = [other.partition("@")[0] for other in rest if other != "-L"]
         return [*words[:first], *OF_SHELL[word], *rest]
     if word in ("sync", "-S"):
-        for other in words[first + 1 :]:
-            name, at, snapshot = other.partition("@")
-            if at and not other.startswith("-"):
-                from shlex import quote
-
-                raise UsageError(
-                    "a replica is never rolled back to an older snapshot",
-                    filesystem=name,
-                    evidence=other,
-                    advice=f"to use that one: zfs clone {quote(other)} {quote(f'{name}_{snapshot}')}, on the other "
-                    f"host by its name there, or look below .zfs/snapshot/{snapshot}",
-                )
+        _refuse_a_snapshot(words[first + 1 :])
+    if by_itself := _BY_ITSELF.get(SHORT.get(word, word)):
+        return [*words[: first + 1], *(other for other in words[first + 1 :] if other not in by_itself)]
     return words
+
+
+def _refuse_what_is_gone(word: str, rest: Sequence[str]) -> None:
+    """UsageError for a word of the shell zrep that has no meaning here, with what there is instead."""
+    command = SHORT.get(word, word)
+    own = rest[: rest.index("--")] if "--" in rest else rest
+    for gone in ("", *own):
+        if instead := _GONE.get((command, gone)):
+            raise UsageError(f"{' '.join(filter(None, (command, gone)))} was the shell zrep's", advice=instead)
+
+
+def _refuse_a_snapshot(names: Sequence[str]) -> None:
+    """UsageError where a sync is to end at an older snapshot, FS@SNAPSHOT or FS SNAPSHOT, with what to do instead."""
+    if len(names) == 2 and _SNAPSHOT.fullmatch(names[1]) and "/" in names[0]:
+        names = [f"{names[0]}@{names[1]}"]
+    for other in names:
+        name, at, snapshot = other.partition("@")
+        if at and not other.startswith("-"):
+            from shlex import quote
+
+            raise UsageError(
+                "a replica is never rolled back to an older snapshot",
+                filesystem=name,
+                evidence=other,
+                advice=f"to use that one: zfs clone {quote(other)} {quote(f'{name}_{snapshot}')}, on the other "
+                f"host by its name there, or look below .zfs/snapshot/{snapshot}",
+            )
 
 
 def dataset(word: str) -> str:
@@ -82,6 +123,13 @@ def peer(host: str, target: str) -> tuple[str, str]:
     if not target:
         raise UsageError("Missing argument 'DEST_FS'", advice="zrep init FS HOST DEST_FS, or zrep init FS HOST:DEST_FS")
     return host, dataset(target)
+
+
+def new_peer(host: str, target: str) -> tuple[str, str]:
+    """The same where both may be missing: what is not named stays as it is."""
+    if not target and (both := _BOTH.fullmatch(host)):
+        host, target = both[1], both[2]
+    return host, dataset(target) if target else ""
 
 
 def pulled(host: str, source: str, target: str) -> tuple[str, str, str]:

@@ -55,7 +55,7 @@ def _set_paused(session: Session, name: str, reason: str, text: str) -> Outcome:
 
 def pause_text(reason: str, now: int) -> str:
     """What ``zrep:paused`` holds: why, and since when."""
-    return f"{reason or 'paused'} since {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{reason} since {datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}".lstrip()
 
 
 def paused_since(text: str) -> int | None:
