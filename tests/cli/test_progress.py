@@ -20,7 +20,7 @@ from tests.wire.samples import EXCHANGES
 from zrep.cli import progress
 from zrep.cli.stages import stage
 from zrep.core.pair import End
-from zrep.core.requests import CarryOut, ReadMembers
+from zrep.core.requests import CarryOut, ReadMembers, Revoke
 from zrep.core.steps import Hold
 
 SAID = """
@@ -132,6 +132,16 @@ def test_what_is_waited_for_is_said_when_it_takes_long() -> None:
     assert "alpha: holding snapshots, " in shown
     assert "waiting for its lock" not in shown
     assert "said meanwhile" in shown
+
+
+def test_what_several_wait_for_alike_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after Ctrl-C, where each stream's end is waited for."""
+    moments = iter([0.0, 1.0, 4.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(moments))
+    lines = progress.StreamLines()
+    lines._watching = True
+    with lines.asking("beta", Revoke(("tank/a",))), lines.asking("beta", Revoke(("tank/b",))):
+        assert lines.waits() == ["beta: waiting for the end of a stream, 4 s"]
 
 
 def test_every_stage_has_words() -> None:

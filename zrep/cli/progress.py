@@ -115,15 +115,16 @@ class StreamLines:
             self._lines.clear()
 
     def waits(self) -> list[str]:
-        """What has been waited for long: a line for each."""
+        """What has been waited for long: a line for each, one for what several wait for alike."""
         from zrep.cli.stages import stage
 
         now = time.monotonic()
-        return [
-            f"{host}: {stage(request)}, {now - since:.0f} s"
-            for host, request, since in list(self._asked.values())
-            if now - since >= _PATIENCE
-        ]
+        longest: dict[str, float] = {}
+        for host, request, since in list(self._asked.values()):
+            if now - since >= _PATIENCE:
+                what = f"{host}: {stage(request)}"
+                longest[what] = max(longest.get(what, 0), now - since)
+        return [f"{what}, {seconds:.0f} s" for what, seconds in longest.items()]
 
     def _watch(self) -> None:
         """Until the end: begin to draw when something is waited for that long."""
