@@ -16,6 +16,7 @@ from zrep.cli.document import pair as as_json
 from zrep.cli.monitors import Limits, nagios, prometheus
 from zrep.core.errors import CutShortError
 from zrep.core.moving import Moving, say, together
+from zrep.core.requests import Lock
 from zrep.host.process import Progress
 from zrep.ops import sync
 from zrep.ops.changeconfig import Config
@@ -114,25 +115,55 @@ def test_what_is_late_and_on_its_way_says_both_and_all_who_look_see_the_same(
         assert f'state="{row.state}"}} 1\n' in prometheus([row], 0, 0)
 
 
-def test_a_change_under_way_has_no_advice_while_somebody_is_at_it(
-    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def killed() -> None:
+    raise Killed
+
+
+def test_an_init_whose_stream_moves_needs_no_person(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs.source(hosts)
     found: list[Row] = []
     at_each_stream(hosts, monkeypatch, lambda: found.extend(seen(hosts, "alpha")))
     good(hosts.run("alpha", pairs.INIT))
     [row] = found
-    assert (row.state, row.advice) == ("init unfinished", "")
-    assert row.detail.startswith("sending 42 %, 1m 22s left; a zrep of the tag zrep is working on it")
+    assert (row.state, row.code, row.advice) == ("busy", 4, "")
+    assert row.detail.startswith(
+        "sending 42 %, 1m 22s left; its init is under way: a zrep of the tag zrep is working on it, process"
+    )
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta"])
+def test_nor_does_a_role_change_that_sends_what_is_left(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Whoever looks on while the master is read-only is not told that it is about to be undone."""
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    found: list[Row] = []
+    at_each_stream(hosts, monkeypatch, lambda: found.extend(seen(hosts, host)))
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    [row] = found
+    assert (row.state, row.code, row.advice) == ("busy", 4, "")
+    assert row.detail.startswith("sending 42 %, 1m 22s left; a role change of it is under way: a zrep of the tag zrep")
+    assert "goes back" not in row.detail
+
+
+def test_while_nothing_moves_somebody_may_be_at_it_who_only_looks(hosts: Hosts) -> None:
+    """As a sync does every minute."""
+    pairs.source(hosts)
+    with pytest.MonkeyPatch.context() as patch:
+        at_each_stream(hosts, patch, killed)
+        assert hosts.run("alpha", pairs.INIT).code is None
+    other = hosts.local("alpha")
+    assert other.ask(Lock((A,), 0)) == []
+    [row] = seen(hosts, "alpha")
+    other.close()
+    assert (row.state, row.code, row.advice) == ("init unfinished", 3, "")
+    assert row.detail.startswith("another zrep or a stream of ours is working on it")
 
 
 def test_what_a_zrep_that_was_killed_has_left_is_no_stream(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs.linked(hosts)
     pairs.written(hosts)
-
-    def killed() -> None:
-        raise Killed
-
     with pytest.MonkeyPatch.context() as patch:
         at_each_stream(hosts, patch, killed)
         assert hosts.run("alpha", SYNC_ALL).code is None

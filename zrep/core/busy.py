@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from zrep.core.pair_state import Diagnosis, State
 from zrep.core.quantities import duration
 
 # Seconds without a sync after which a filesystem that is busy is told of, whoever has the lock.
 BUSY_IS_NEWS = 600
 
+# What is recorded of a change before it begins: it is under way where a stream of it moves, else it was cut.
+UNFINISHED = {
+    State.INIT_UNFINISHED: "its init",
+    State.REJOIN_UNFINISHED: "a rejoin of it",
+    State.ROLE_CHANGE_UNFINISHED: "a role change of it",
+}
 # The tag somebody works under, and the number of his process; "" and 0 where that is not known.
 Holder = tuple[str, int]
 
@@ -35,3 +43,12 @@ def long_busy(age: int | None, holder: Holder | None) -> Diagnosis | None:
         f"{whose(holder)}; {synced}",
         WHO_HAS_IT,
     )
+
+
+def at_it(found: Diagnosis, holder: Holder, *, moves: bool) -> Diagnosis:
+    """The state of what is unfinished while somebody has its lock: nothing is advised, nor foretold. Where a stream of
+    it moves, it is known to be under way, and no person need decide. moves: whether one does."""
+    if not moves:  # it may be a sync that only looks
+        return replace(found, evidence=whose(holder), advice="")
+    what = f"{UNFINISHED[found.state]} is under way"
+    return Diagnosis(State.BUSY, what, f"{what}: {whose(holder)}", unasked=found.unasked)

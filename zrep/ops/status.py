@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.age import last_of
-from zrep.core.busy import BUSY_IS_NEWS, long_busy, whose
+from zrep.core.busy import BUSY_IS_NEWS, UNFINISHED, Holder, at_it, long_busy
 from zrep.core.dataset import Member
 from zrep.core.diagnosis import diagnose, diagnose_alone, unread
 from zrep.core.errors import BusyError, RefusedError, ZrepError
@@ -57,8 +57,6 @@ _GREETING = 2.0
 _PATIENCE = 3.0
 # So many names at most, of those about which the same is said.
 _NAMED = 5
-# What whoever has the lock is about to finish.
-_UNFINISHED = frozenset({State.INIT_UNFINISHED, State.REJOIN_UNFINISHED, State.ROLE_CHANGE_UNFINISHED})
 
 
 def status(session: Session, names: Sequence[str], *, members: bool = False) -> list[Row]:
@@ -93,26 +91,25 @@ def status(session: Session, names: Sequence[str], *, members: bool = False) -> 
 
 
 def _with_holder(session: Session, found: Row) -> Row:
-    """The same row, busy where nothing was synced for long because somebody has the lock here, and no stream of it
-    moves; and what is unfinished without an advice while somebody is at it."""
-    if found.diagnosis.state in _UNFINISHED:
-        return _at_work(session, found)
+    """The same row, busy where somebody who has the lock here is at what is unfinished; or where nothing was synced for
+    long because somebody has it, and no stream of it moves."""
+    if found.diagnosis.state in UNFINISHED:
+        holder = _holder(session, found)
+        if holder is None:
+            return found
+        return replace(found, diagnosis=at_it(found.diagnosis, holder, moves=_moves(session, found.moving)))
     well = found.diagnosis.state in LINKED
     if found.role != "master" or not well or (found.lag is not None and found.lag <= BUSY_IS_NEWS):
         return found
-    if found.moving and not found.moving.still(found.at):  # that is what the lock is for
+    if _moves(session, found.moving):  # that is what the lock is for
         return found
-    holder = session.local.ask(ReadHolders((found.name,))).get(found.name)
+    holder = _holder(session, found)
     judged = long_busy(found.lag, holder) if holder else None
     return replace(found, diagnosis=replace(judged, unasked=found.diagnosis.unasked)) if judged else found
 
 
-def _at_work(session: Session, found: Row) -> Row:
-    holder = session.local.ask(ReadHolders((found.name,))).get(found.name)
-    if not holder:
-        return found
-    evidence = f"{whose(holder)}; {found.diagnosis.evidence}".removesuffix("; ")
-    return replace(found, diagnosis=replace(found.diagnosis, evidence=evidence, advice=""))
+def _holder(session: Session, found: Row) -> Holder | None:
+    return session.local.ask(ReadHolders((found.name,))).get(found.name)
 
 
 def _observe(session: Session, host: Host, names: Mapping[str, bool]) -> dict[str, Tree | ZrepError]:
