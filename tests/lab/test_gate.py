@@ -452,9 +452,10 @@ time.sleep(600)
 """
 
 
-# Connections with the key, forty at a time, each for something that a gate refuses; how each ended, counted.
+# Connections with the key, forty at a time, each for something that a gate refuses; how each ended, counted. Beside
+# them two hundred at a time that show no key: one that only begins, one that says nothing, one that speaks no ssh.
 FLOOD = r"""
-import collections, subprocess, sys
+import collections, socket, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 from zrep.wire import ssh
 from zrep.wire.ssh import Sender
@@ -465,16 +466,27 @@ lines = [
     ssh.helper("zrep") + "; touch /root/loot", ssh.helper("zrep").replace("'peer'", "'sync'"),
     ssh.build(Sender((Sending("tank/other@1"),))), ssh.build(Sender((Sending("tank/data/a@daily"),))),
 ]
+words = [b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"GET / HTTP/1.0\r\n\r\n"]
 
-def one(number):
+def with_key(number):
     way = ["ssh", "-o", "ControlMaster=no", "-o", "ConnectTimeout=60", "root@beta", lines[number % len(lines)]]
     return subprocess.run(way, stdin=subprocess.DEVNULL, capture_output=True).returncode
 
-with ThreadPoolExecutor(40) as pool:
-    print(dict(collections.Counter(pool.map(one, range(int(sys.argv[1]))))))
+def without(number):
+    try:
+        with socket.create_connection(("beta", 22), 60) as connection:
+            connection.sendall(words[number % len(words)])
+            return "greeted" if connection.recv(100).startswith(b"SSH-2.0-") else "turned away"
+    except OSError as error:
+        return type(error).__name__
+
+with ThreadPoolExecutor(200) as strangers, ThreadPoolExecutor(40) as friends:
+    greeted = strangers.map(without, range(int(sys.argv[2])))
+    print(dict(collections.Counter(friends.map(with_key, range(int(sys.argv[1]))))))
+    print(dict(collections.Counter(greeted)))
 """
-# So many of them; more by hand: a connection takes a third of a second of each host.
-CONNECTIONS = int(os.environ.get("ZREP_LAB_CONNECTIONS", "40"))
+# So many with the key, and so many without; more by hand: one with it takes a third of a second of each host.
+WITH_KEY, WITHOUT = (int(each) for each in os.environ.get("ZREP_LAB_CONNECTIONS", "40 160").split())
 
 
 class TestAttacks:
@@ -572,13 +584,14 @@ class TestAttacks:
         with unchanged(attacked), unchanged(attacked, PICTURE):
             begun = time.monotonic()
             done = alpha.run(
-                f"su operator -c '/opt/zrep/bin/python /lab/flood.py {CONNECTIONS}'", timeout=60 + 3 * CONNECTIONS
+                f"su operator -c '/opt/zrep/bin/python /lab/flood.py {WITH_KEY} {WITHOUT}'",
+                timeout=60 + 3 * WITH_KEY + WITHOUT,
             )
             took = time.monotonic() - begun
         beta.run("rm /lab/flooded")
         least = int(watch.communicate(timeout=60)[0])
-        say(f"  {CONNECTIONS} connections in {took:.0f} s: {done.out.strip()}; {before - least} KiB of memory")
-        assert re.fullmatch(r"\{(?!.*\b0: ).*\}\n", done.out), done
+        say(f"  {WITH_KEY} and {WITHOUT} connections in {took:.0f} s: {done.out!r}; {before - least} KiB of memory")
+        assert re.fullmatch(r"\{(?!.*\b0: ).*\}\n\{.*'greeted': .*\}\n", done.out), done
         assert beta.run(FILES).lines == files
         assert before - least < 600 << 10
         silent(alpha, f"zrep sync {A}")
