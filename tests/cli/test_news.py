@@ -14,7 +14,7 @@ from tests.ops.pairs import SYNC_ALL, A, good
 from zrep.cli import run as running
 from zrep.cli.commands import invoke
 from zrep.cli.news import suppress_repeats
-from zrep.core.errors import FailedError, UsageError
+from zrep.core.errors import FailedError, RefusedError, UnreachableError, UsageError
 from zrep.core.settings import Settings
 from zrep.ops.changeconfig import Config
 from zrep.ops.outcome import Outcome
@@ -99,6 +99,22 @@ def test_another_trouble_is_news(hosts: Hosts) -> None:
     hosts.wire.cut = False
     assert mailed(cron(hosts)) == ["the master role has moved to tank/b on beta"]
     assert mailed(cron(hosts)) == []
+
+
+def test_what_is_no_text_is_told_once_too(hosts: Hosts) -> None:
+    """Somebody has written half a character into a property that is named."""
+    pairs.linked(hosts)
+
+    def run(session: Session) -> list[Outcome]:
+        errors = (
+            RefusedError("it knows x\udcff", advice="zrep status x\udcff"),
+            UnreachableError("cannot reach x\udcff"),
+        )
+        outcomes = [Outcome(name, error=error) for name, error in zip((A, "tank/x"), errors, strict=True)]
+        return suppress_repeats(session, outcomes)
+
+    assert mailed(hosts.run("alpha", run)) == ["it knows x\udcff", "cannot reach x\udcff"]
+    assert mailed(hosts.run("alpha", run)) == []
 
 
 def test_what_stops_nothing_is_said_once(hosts: Hosts) -> None:

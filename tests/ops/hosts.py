@@ -570,7 +570,12 @@ class Peer:
         if self._failure is not None:
             raise copy.copy(self._failure)
         self._wire.reach(self.name)
-        asked = messages.read_for_helper(messages.encode(messages.Ask(1, request)).removesuffix(b"\n"))
+        line = messages.encode(messages.Ask(1, request)).removesuffix(b"\n")
+        try:
+            asked = messages.read_for_helper(line)
+        except messages.MalformedError as error:  # the helper ends with it, and so does the connection
+            self.hang_up(error)
+            raise
         assert isinstance(asked, messages.Ask)
         assert asked.request == request
         said = messages.read_from_helper(answer(self._host, asked).removesuffix(b"\n"))

@@ -3,6 +3,7 @@ write what zfs would print of another."""
 
 from __future__ import annotations
 
+import json
 from itertools import cycle
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.ops import pairs, trees
 from tests.ops.hosts import Ended, Hosts, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
+from zrep.ops.doctor import doctor
 from zrep.ops.init_way import Request
 from zrep.ops.list import Row, listing
 from zrep.ops.status import status
@@ -116,6 +118,63 @@ def test_a_snapshot_with_a_number_out_of_the_way_stops_nothing(two: Hosts, numbe
     two["alpha"].sh(f"zfs snapshot {A}@zrep_{number}")
     two["beta"].sh(f"zfs snapshot {B}@zrep_{number}")
     good(the_other_is_as_if_nothing_were(two))
+
+
+# What nothing can be called: whoever is asked about it takes that for no request, and hears no other.
+NO_NAMES = ("../x", "-F", "a;b", "x\udcffy", "a\tb", "x" * 256, "tank/a@zrep_000001")
+
+
+LINKS = ("dest-fs", "src-fs", "dest-host", "src-host")
+
+
+@pytest.mark.parametrize(("odd", "prop"), list(zip((*NO_NAMES, "-oProxyCommand=x"), cycle(LINKS))))
+@SIDES
+def test_what_nobody_is_called_is_asked_of_nobody(two: Hosts, host: str, name: str, prop: str, odd: str) -> None:
+    two[host].run(["zfs", "set", f"zrep:{prop}={odd}", name])
+    ended = the_other_is_as_if_nothing_were(two)
+    assert (ended.code, "has properties that this zrep did not write" in ended.text) == (3, True), ended.text
+    assert rows(two, host)[name].state == "unreadable"
+    looked = two.run(host, lambda session: doctor(session, []))
+    assert (looked.code, "understand" in looked.text) == (3, False), looked.text
+    both = two.run(host, pairs.clearing(name))
+    assert "understand" not in both.text
+    here = two.run(host, pairs.clearing(name, here_only=True))
+    assert (both.code, here.code) in ((3, 0), (0, 0)), both.text
+
+
+# A record of a role change is the role as long as it is there: what it says is looked at as what is set.
+RECORDED = {
+    "flags": "-p",
+    "props": "mountpoint=/etc",
+    "places": "{}",
+    "driver": "x",
+    "keep": "x",
+    "minfree": "x",
+    "dest-fs": "-F",
+    "foo": "x",
+    "a=b": "x",
+    "inprogress": "x",
+}
+
+
+@pytest.mark.parametrize("name", ["tank/x", A])
+@pytest.mark.parametrize(("prop", "op"), list(zip(RECORDED, cycle(("follow", "promote", "init", "cancelled")))))
+def test_nor_does_a_record_of_a_role(two: Hosts, prop: str, op: str, name: str) -> None:
+    """Of what is in no pair too: all of them are looked at."""
+    two["alpha"].sh("zfs create tank/x")
+    record = {"op": op, "id": "1", "role": {prop: RECORDED[prop]}}
+    two["alpha"].run(["zfs", "set", f"zrep:inprogress={json.dumps(record)}", name])
+    ended = the_other_is_as_if_nothing_were(two)
+    if name == A and prop != "flags":
+        assert "has properties that this zrep did not write" in ended.text
+        own = two["alpha"].sh(f"zfs get -H -o property,value -s local all {A}").decode()
+        assert f"zrep:{prop}\t{RECORDED[prop]}\n" not in own
+
+
+def test_where_it_is_is_looked_at_before_it_is_read(hosts: Hosts) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].sh(f"zfs set zrep:places=odd {A}")
+    good(hosts.run("alpha", pairs.clearing(A)))
 
 
 class TestCanmount:

@@ -164,7 +164,8 @@ def intent(data: bytes) -> None:
     if found is not None:
         assert Intent.parse(found.text()) == found
         role = role_of("zrep", "tank/a", {"zrep:inprogress": Value(text, "local")})
-        assert bool(role.unreadable) is (found.operation == "unknown"), text
+        assert role.intent is not None
+        assert bool(role.unreadable) is (role.intent.operation == "unknown"), text
 
 
 def _commands(character: str) -> bool:

@@ -55,10 +55,10 @@ def _subject(outcome: Outcome) -> str:
     a whole run from beginning. What keeps nothing else from being done is news of its own: that all else went well does
     not end it."""
     if outcome.harmless and outcome.error is not None and not outcome.about:
-        return f"{outcome.filesystem}: {outcome.error.what}"
+        return one_line(f"{outcome.filesystem}: {outcome.error.what}")
     of_many = isinstance(outcome.error, (UnreachableError, PoolError)) or not outcome.filesystem
     if outcome.error is not None and of_many and not outcome.skipped:
-        return _PEER + outcome.error.what
+        return one_line(_PEER + outcome.error.what)
     return outcome.about or outcome.filesystem
 
 
@@ -88,14 +88,15 @@ def _judge(session: Session, outcome: Outcome, said: dict[str, Told], after: int
             _is_over(session, subject, entry)
         return outcome
     what, advice, since, last = said.get(subject, ("", "", session.now, _UNTOLD))
-    known = (what, advice) == (error.what, error.advice)
+    now = (one_line(error.what), one_line(error.advice))  # a record has no place for what is no text
+    known = (what, advice) == now
     since = since if known else session.now
     young = 0 <= session.now - since < after and error.exit_code != RefusedError.exit_code
     told = known and last != _UNTOLD and 0 <= session.now - last < _DAY
     if young or told:
-        said[subject] = (error.what, error.advice, since, last if known else _UNTOLD)
+        said[subject] = (*now, since, last if known else _UNTOLD)
         return replace(outcome, told=True)
-    said[subject] = (error.what, error.advice, since, session.now)
+    said[subject] = (*now, since, session.now)
     if not known or last == _UNTOLD:
         _tell(session, "trouble", outcome.filesystem, error.what, since, _facts(error))
     return outcome

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core import shape
-from zrep.core.names import FOLLOWED, MADE, SENT, is_of_a_tag, sequence_of
+from zrep.core.names import FOLLOWED, MADE, ROLE_PROPERTIES, SENT, is_dataset, is_host, is_of_a_tag, sequence_of
 from zrep.core.place import NOWHERE, PLACES
 from zrep.core.quantities import floor_bytes, whole_number
 from zrep.core.role import HERE, PEER, UNKNOWN, Intent, Role
@@ -268,6 +268,10 @@ _CANMOUNT = re.compile(r"on|off|noauto")
 
 _PROPS = re.compile(r"[a-z_]+(?:=[A-Za-z0-9.-]+)?(?:,[a-z_]+(?:=[A-Za-z0-9.-]+)?)*")
 _FORMS: dict[str, Callable[[str], object]] = {
+    "src-host": is_host,
+    "src-fs": is_dataset,
+    "dest-host": is_host,
+    "dest-fs": is_dataset,
     "master": re.compile(r"yes|no").fullmatch,
     "epoch": lambda text: whole_number(text) is not None,
     "savecount": lambda text: whole_number(text) is not None,
@@ -291,25 +295,50 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "canmount": _CANMOUNT.fullmatch,
     "frozen": re.compile(r"on").fullmatch,
     "driver": re.compile(f"{HERE}|{PEER}").fullmatch,
-    "inprogress": lambda text: (intent := Intent.parse(text)) is None or intent.operation != UNKNOWN,
+    "inprogress": lambda text: (intent := _record(text)) is None or intent.operation != UNKNOWN,
 }
+
+
+def _record(text: str) -> Intent | None:
+    """The record of a role change. While it is there it is the role: one in which something is that zrep never writes
+    into a role is as one that cannot be read."""
+    intent = Intent.parse(text)
+    told = intent.role.items() if intent else ()
+    return intent if all(_proper(name, value) for name, value in told) else Intent(UNKNOWN, text[:80])
+
+
+def _proper(name: str, value: str) -> bool:
+    """Whether a record may say so of a role; another record is in none."""
+    return name in ROLE_PROPERTIES and name != "inprogress" and _formed(name, value)
+
+
+def _formed(name: str, value: str) -> bool:
+    """Whether a property of a role may have a value; "": it has none."""
+    form = _FORMS.get(name)
+    return not value or form is None or bool(form(value))
+
+
+# What says that it is in a pair: as long as that is there it is not in none, whatever is written in it.
+_OF_A_PAIR = frozenset({"src-host", "src-fs", "dest-host", "dest-fs", "master"})
 
 
 def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
     """The role a dataset plays itself: only properties with source local count (children inherit,
     ``send -p`` carries, clones copy). One exception: a replica that the shell zrep made and that has no role of
     its own yet, but received the master's with its first stream, naming this very dataset as the target, and nothing
-    that only this zrep writes. While a record of a new role is there, it is the role (see Intent)."""
+    that only this zrep writes. While a record of a new role is there, it is the role (see Intent). What zrep never
+    writes is left out, and told (unreadable): whoever may set a property of one dataset is not to stop a run."""
 
     def own(name: str) -> str:
         value = properties.get(f"{tag}:{name}")
         return value.value if value is not None and value.local and value.value != "-" else ""
 
-    intent = Intent.parse(own("inprogress"))
+    intent = _record(own("inprogress"))
     recorded = intent.role if intent else {}
 
     def local(name: str) -> str:
-        return recorded.get(name, "") or own(name)
+        value = recorded.get(name, "") or own(name)
+        return value if name in _OF_A_PAIR or _formed(name, value) else ""
 
     if not local("src-fs"):
         received = {
@@ -338,10 +367,10 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
         paused=local("paused"),
         outfilter=local("outfilter"),
         infilter=local("infilter"),
-        flags=properties[f"{tag}:flags"].value if local("flags") else None,
+        flags=local("flags") or None,
         props=local("props"),
         split=local("split"),
-        canmount=local("canmount") if _CANMOUNT.fullmatch(local("canmount")) else "",
+        canmount=local("canmount"),
         frozen=local("frozen") == "on",
         alone=local("alone") == "yes",
         lease=whole_number(local("lease")) or 0,
@@ -370,8 +399,8 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
 def _unreadable(own: Callable[[str], str]) -> Iterator[str]:
     """The properties whose values zrep never writes, by short name; of a dataset in a pair the mark of a split copy,
     which is in none, and which of both it is where that is not said. own: the local value of each, "" for none."""
-    for name, form in _FORMS.items():
-        if own(name) and not form(own(name)):
+    for name in _FORMS:
+        if not _formed(name, own(name)):
             yield name
     paired = all(own(name) for name in ("src-host", "src-fs", "dest-host", "dest-fs"))
     if own("split") and paired and not own("inprogress"):

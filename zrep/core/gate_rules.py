@@ -17,8 +17,7 @@ from msgspec.structs import replace
 from zrep.core import requests as asked
 from zrep.core import steps
 from zrep.core.dataset import Member
-from zrep.core.errors import UsageError
-from zrep.core.names import FOLLOWED, MADE, ROLE_PROPERTIES, SENT, ancestors, check_dataset, is_tag, pool_of
+from zrep.core.names import FOLLOWED, MADE, ROLE_PROPERTIES, SENT, ancestors, is_dataset, is_tag, pool_of
 from zrep.core.pair import End
 from zrep.core.quantities import whole_number
 from zrep.core.role import PEER, Intent, Role
@@ -82,11 +81,8 @@ class Gate(Struct, frozen=True):
     def has(self, name: str) -> bool:
         """Whether a dataset, or a snapshot's, is in one of the trees."""
         dataset = name.partition("@")[0].partition("#")[0]
-        try:
-            check_dataset(dataset)
-        except UsageError:  # zfs takes other names too, but none that leads out of a tree
-            return False
-        return bool(self.around(dataset))
+        # zfs takes other names too, but none that leads out of a tree
+        return is_dataset(dataset) and bool(self.around(dataset))
 
     def around(self, dataset: str) -> tuple[str, ...]:
         """The trees that a dataset is in."""

@@ -157,6 +157,14 @@ def check_dataset(name: str) -> str:
     return name
 
 
+def is_dataset(text: str) -> bool:
+    """Whether it can be the name of a filesystem or volume."""
+    try:
+        return bool(check_dataset(text))
+    except UsageError:
+        return False
+
+
 def stripped(name: str, prefix: str, below: str) -> str:
     """The name below another dataset that a dataset gets without the first part of its own; UsageError where it does
     not begin so."""
@@ -171,6 +179,11 @@ def check_host(name: str) -> str:
     if not _HOST.match(name):
         raise UsageError(f"{name!r} cannot be a host", evidence="expected HOST or USER@HOST as for ssh")
     return name
+
+
+def is_host(text: str) -> bool:
+    """Whether ssh could dial it."""
+    return _HOST.match(text) is not None and len(text) <= LONGEST
 
 
 def check_tag(tag: str) -> str:

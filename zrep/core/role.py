@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
+from zrep.core.names import is_dataset, is_host
 from zrep.core.quantities import whole_number
 
 # The generation of a pair that the shell zrep made: it has no zrep:gen, so it descends from nothing.
@@ -169,6 +170,12 @@ class Role(Struct, frozen=True):
     @property
     def paired(self) -> bool:
         return bool(self.src_host and self.src_fs and self.dest_host and self.dest_fs)
+
+    @property
+    def askable(self) -> bool:
+        """Whether it says of whom to ask what about the other half. Somebody may have written anything there: a request
+        about that is none, and whoever gets it asks no more."""
+        return self.paired and is_host(self.peer_host) and is_dataset(self.peer_fs)
 
     @property
     def chosen(self) -> Mapping[str, str]:

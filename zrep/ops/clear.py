@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from shlex import quote
 
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot, TokenContents
-from zrep.core.diagnosis import met_elsewhere, misplaced
+from zrep.core.diagnosis import diagnose_alone, met_elsewhere, misplaced
 from zrep.core.errors import RefusedError, UnreachableError, UsageError
 from zrep.core.names import ancestors, sequence_of
 from zrep.core.pair import Tree, newest_common, plain_tree
@@ -41,7 +41,7 @@ def clear(session: Session, name: str, here_only: bool, *, keep_base: bool = Fal
     if not member.role.paired and not _traces(session, member):
         return Outcome(name, message="nothing of zrep is on it")
     if member.role.paired and not here_only:
-        _check_driving(session, member)
+        _check_askable(session, member)
         # Both before anything is changed: what is seen of the roles now may be over when the locks are free.
         _lock_both(session, Link(session.tag, name, member.role))
         member = lock_here(session, name, member.role)
@@ -93,9 +93,11 @@ def _refuse_member(session: Session, name: str) -> None:
     )
 
 
-def _check_driving(session: Session, member: Member) -> None:
+def _check_askable(session: Session, member: Member) -> None:
     """RefusedError where the peer cannot be asked from here. Of an init that was not ended it knows nothing yet."""
     role = member.role
+    if not role.askable:
+        raise diagnose_alone(member.name, role).error(member.name)
     if role.only_dialled and is_begun(member):
         raise RefusedError(
             f"its init from {role.peer_host} is unfinished, and that is not dialled from here",

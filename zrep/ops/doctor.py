@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from shlex import quote
 
+from zrep.core.diagnosis import diagnose_alone
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.pair_state import LINKED, State
 from zrep.ops.doctor_checks import Finding, findings
@@ -36,6 +37,8 @@ def _pair(session: Session, link: Link, fix: bool) -> list[Outcome]:
                 "only the other host can look at both sides of this pair",
                 advice=f"on {link.peer_host}: zrep doctor {quote(link.peer_name)}",
             )
+        if not link.role.askable:
+            raise diagnose_alone(link.name, link.role).error(link.name)
         view = open_pair(session, link.name) if fix else read_view(session, link, sync_txg=False)
         for finding in _findings(session, link, view):
             found.append(_outcome(view, finding, fix))

@@ -20,7 +20,7 @@ def history(session: Session, names: Sequence[str]) -> list[Event]:
     if not chosen and not session.options.may_be_empty:
         raise nothing_here(session, may_be=False)
     found = list(_of(session, session.local, [link.name for link in chosen]))
-    for links in _by_peer([link for link in chosen if link.role.paired]).values():
+    for links in _by_peer([link for link in chosen if link.role.askable]).values():
         try:
             peer = session.peer(links[0].role)
             found += _of(session, peer, [link.peer_name for link in links])
