@@ -17,8 +17,10 @@ from tests.ops.test_counts import many
 from tests.ops.test_moving import at_each_stream
 from zrep.core import requests
 from zrep.core.dataset import TokenContents
+from zrep.core.moving import Moving
 from zrep.core.names import memory_key
 from zrep.core.requests import Answer, IsArriving, Lock, ReadMembers, Remember
+from zrep.host.local import LocalHost
 from zrep.ops import status
 from zrep.ops.changeconfig import Config
 from zrep.ops.every_tag import each_tag
@@ -77,13 +79,45 @@ def seen(hosts: Hosts) -> tuple[str, int, str]:
     return row.state, row.code, row.detail
 
 
-def test_it_is_said_while_zrep_is_at_work_on_a_pair_with_that_peer(silent: Hosts) -> None:
-    other = silent.local("alpha")
+def clock(hosts: Hosts) -> int:
+    """The time at which the next run begins: each is a minute after the one before."""
+    with hosts.session("alpha") as session:
+        return session.now + 60
+
+
+def stalled(hosts: Hosts) -> LocalHost:
+    """A zrep on alpha that is at work on the pair, and whose stream does not move any more; close it."""
+    other = hosts.local("alpha")
     assert other.ask(Lock((A,), 0)) == []
+    now = clock(hosts)
+    other.ask(Remember({memory_key("zrep", A): {**Moving(now - 99, now - 30, 42 << 20, 100 << 20).notes()}}))
+    return other
+
+
+def test_it_is_said_while_a_stream_goes_to_that_peer(silent: Hosts) -> None:
+    other = stalled(silent)
     state, code, detail = seen(silent)
     other.close()
     assert (state, code) == ("peer unknown", 4)
     assert f"the wire to beta is full (no answer in 0 s, while zrep is at work on {A})" in detail
+
+
+def test_a_lock_alone_fills_no_wire(silent: Hosts) -> None:
+    """Cron's sync begins in the same second, and waits for a peer that is down, or slow, as well."""
+    other = silent.local("alpha")
+    assert other.ask(Lock((A,), 0)) == []
+    assert seen(silent) == ("ok", 0, "")
+    other.close()
+
+
+@pytest.mark.parametrize(("took", "ago", "state"), [(60_000, 5, "peer unknown"), (60_000, 11, "ok"), (500, 5, "ok")])
+def test_a_long_stream_leaves_a_queue_for_seconds(silent: Hosts, took: int, ago: int, state: str) -> None:
+    other = silent.local("alpha")
+    assert other.ask(Lock((A,), 0)) == []
+    ended = clock(silent) - ago
+    other.ask(Remember({memory_key("zrep", A): {"stream_at": ended, "stream_ms": took, "stream_size": 1 << 20}}))
+    assert seen(silent)[0] == state
+    other.close()
 
 
 def test_the_replica_says_how_far_a_stream_has_come_all_the_same(
@@ -256,8 +290,7 @@ def test_one_that_is_late_meanwhile_is_late_and_being_sent(hosts: Hosts, monkeyp
 def test_what_a_peer_that_does_not_answer_leaves_unknown_is_not_hidden_by_a_lock(silent: Hosts) -> None:
     """A zrep that is at work need not be one that gets anywhere."""
     good(silent.run("alpha", pairs.changing(A, Config(max_lag="1m"))))
-    other = silent.local("alpha")
-    assert other.ask(Lock((A,), 0)) == []
+    other = stalled(silent)
     state, code, detail = seen(silent)
     other.close()
     assert (state, code) == ("late", 1)
