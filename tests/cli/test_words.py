@@ -18,9 +18,12 @@ from zrep.cli import commands, main, words
 from zrep.cli import run as running
 from zrep.cli.fields import field
 from zrep.cli.run import filesystems
-from zrep.core.errors import UsageError
+from zrep.core.errors import UsageError, tagged
 from zrep.core.settings import DEFAULT_SETTINGS
 from zrep.ops.changeconfig import Config
+
+# What knows no tag.
+OF_ALL_TAGS = {"boot", "gate", "version"}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_a_tag_may_stand_after_the_command(typed: str, meant: str) -> None:
         ("getlastsent tank/a", "list --last-sent tank/a"),
         ("uptodate -v tank/a", "status --up-to-date -v tank/a"),
         ("-R tank/a", "refresh tank/a"),
-        ("sync -r -v tank/a", "sync -v tank/a"),
+        ("sync -r -c -v tank/a", "sync -v tank/a"),
         ("-t other refresh -r tank/a", "-t other refresh tank/a"),
         ("status -a", "status -a"),
     ],
@@ -101,6 +104,11 @@ def test_what_is_gone_is_answered_with_what_there_is(typed: str, right: str) -> 
 )
 def test_what_is_not_gone_is_taken(typed: str) -> None:
     assert main._long_forms(typed.split()) == typed.split()
+
+
+@pytest.mark.parametrize("command", sorted(set(typer.main.get_command(commands.app).commands) - OF_ALL_TAGS))  # type: ignore[attr-defined]
+def test_an_advice_is_for_the_pairs_of_the_tag(command: str) -> None:
+    assert tagged(f"on beta: zrep {command} tank/a", "other") == f"on beta: zrep -t other {command} tank/a"
 
 
 def test_a_filesystem_after_list_s_wants_its_snapshots() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -372,6 +373,29 @@ def test_the_third_of_a_chain_goes_on_from_the_first_when_the_second_dies(tmp_pa
     refused(hosts.run("alpha", take, tag="onward"), "on gamma: zrep -t onward changeconfig tank/c alpha tank/a")
     hosts.wire.reset()
     good(hosts.run("gamma", pairs.changing("tank/c", Config("alpha", A)), tag="onward"))
+    good(hosts.run("alpha", SYNC_ALL, tag="onward"))
+    assert full_streams(hosts) == []
+    assert files(hosts, "gamma", "tank/c") == files(hosts, "alpha", A)
+
+
+def test_what_the_second_sent_as_a_master_is_given_up_by_the_command_that_is_named(tmp_path: Path) -> None:
+    """The third has a snapshot that the first never had, and zrep's own hold on it."""
+    hosts = Hosts(tmp_path, World(hosts=("alpha", "beta", "gamma")))
+    pairs.source(hosts)
+    good(hosts.run("alpha", pairs.INIT))
+    good(hosts.run("beta", pairs.initialising(Request(B, "gamma", "tank/c")), tag="onward"))
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    pairs.written(hosts, "beta", B)
+    good(hosts.run("beta", SYNC_ALL, tag="onward"))
+    good(hosts.run("alpha", pairs.forcing(A)))
+    follow = pairs.changing("tank/c", Config("alpha", A))
+    told = hosts.run("gamma", follow, tag="onward")
+    assert (told.code, "with @onward_000001" in told.text) == (3, True), told.text
+    [lines] = re.findall(r"on gamma: (.*); then this again", told.text)
+    for line in lines.split("; "):
+        hosts["gamma"].sh(line)
+    hosts.wire.reset()
+    good(hosts.run("gamma", follow, tag="onward"))
     good(hosts.run("alpha", SYNC_ALL, tag="onward"))
     assert full_streams(hosts) == []
     assert files(hosts, "gamma", "tank/c") == files(hosts, "alpha", A)

@@ -28,7 +28,7 @@ OF_SHELL = {
     "uptodate": ("status", "--up-to-date"),
 }
 # Options of the shell zrep that ask for what happens here by itself.
-_BY_ITSELF = {"sync": ("-r",), "refresh": ("-r",)}
+_BY_ITSELF = {"sync": ("-r", "-c"), "refresh": ("-r",)}
 # Words of the shell zrep that mean nothing here, after their command: what there is instead.
 _GONE = {
     ("-D", ""): "zrep COMMAND -v, or -n, which print each command and its host",

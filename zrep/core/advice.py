@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shlex import join, quote
 
-from zrep.core.dataset import Member
+from zrep.core.dataset import Member, Snapshot
 from zrep.core.role import Role
 
 
@@ -62,3 +62,10 @@ def init_again(host: str, role: Role, name: str, peer: str, target: str) -> str:
 def aside(name: str) -> str:
     """The command line that gives a dataset another name, where it keeps out what is to have its own."""
     return f"zfs rename {quote(name)} {quote(f'{name}_aside')}"
+
+
+def rolling_back(member: Member, base: Snapshot) -> str:
+    """The commands that give up what is after a snapshot: a hold would stop the rollback."""
+    held = [(tag, f"{member.name}@{x.name}") for x in member.after(base) for tag in sorted(x.holds)]
+    release = [f"zfs release {quote(tag)} {quote(name)}" for tag, name in held]
+    return "; ".join([*release, f"zfs rollback -r {quote(f'{member.name}@{base.name}')}"])

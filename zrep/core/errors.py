@@ -8,8 +8,8 @@ from collections.abc import Iterable
 # A command line of zrep in an advice: its command works on the pairs of a tag. One after -t names its own.
 _COMMAND = re.compile(
     r"(?<!-t )\bzrep (?="
-    r"(?:init|sync|failover|takeover|rejoin|rehearse|expire|list|status|history|pause|unpause|changeconfig|clear|allow|"
-    r"doctor)\b)"
+    r"(?:init|sync|refresh|failover|takeover|rejoin|rehearse|expire|list|status|history|pause|unpause|changeconfig|clear|"
+    r"allow|doctor)\b)"
 )
 
 

@@ -7,7 +7,7 @@ from shlex import quote
 
 from msgspec.structs import replace
 
-from zrep.core.advice import aside
+from zrep.core.advice import aside, rolling_back
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.errors import RefusedError
 from zrep.core.names import ancestors
@@ -103,7 +103,7 @@ def _refuse_written(way: Way, taken: Iterable[_Taken]) -> None:
         if not written or (not later and way.target.ask(IsUnmodified(name, target.name))):
             continue
         newer = f", with {', '.join(f'@{snapshot.name}' for snapshot in later)}" if later else ""
-        found[target.name] = f"{size(written)} since @{own.name}{newer}", f"zfs rollback -r {quote(name)}"
+        found[target.name] = f"{size(written)} since @{own.name}{newer}", rolling_back(target, own)
     if not found:
         return
     evidence = [text if len(found) == 1 else f"{name}: {text}" for name, (text, _) in found.items()]

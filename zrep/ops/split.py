@@ -10,7 +10,7 @@ from shlex import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from zrep.core.advice import command
+from zrep.core.advice import command, rolling_back
 from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.names import LIMITS, ancestors, fits
@@ -115,15 +115,8 @@ def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
         "it is the root of a pool, which cannot be renamed to keep what was written here alone",
         filesystem=member.name,
         evidence=f"written after @{base.name}",
-        advice=f"copy what is wanted of it, then: {_rolling_back(member, base)}, then {again}",
+        advice=f"copy what is wanted of it, then: {rolling_back(member, base)}, then {again}",
     )
-
-
-def _rolling_back(member: Member, base: Snapshot) -> str:
-    """The commands that give up what is after a snapshot: a hold would stop the rollback."""
-    held = [(tag, f"{member.name}@{x.name}") for x in member.after(base) for tag in sorted(x.holds)]
-    release = [f"zfs release {quote(tag)} {quote(name)}" for tag, name in held]
-    return "; ".join([*release, f"zfs rollback -r {quote(f'{member.name}@{base.name}')}"])
 
 
 def _refuse_own_key(session: Session, root: str, member: Member, base: Snapshot | None) -> None:
@@ -132,7 +125,7 @@ def _refuse_own_key(session: Session, root: str, member: Member, base: Snapshot 
     if base is None:
         return
     again = f"then zrep rejoin {'-f ' if session.options.force else ''}{quote(root)}"
-    back = _rolling_back(member, base)
+    back = rolling_back(member, base)
     copied = (
         f"copy what is wanted of it and of what has its key from it, then: {back}, and each of those to its own base"
     )
