@@ -69,8 +69,8 @@ def run(lab: Lab) -> list[Row]:
     how = (
         f"100 kB of random data changed in each of {len(FILESYSTEMS)} filesystems, one run brings them over; "
         f"{ROUNDS} interleaved rounds. Bare: a shell script with one ssh connection, or one for each stream, one "
-        "`zfs snapshot`, four times `zfs send -i | ssh zfs receive`. Each program makes its own snapshots; no compression, no speed limit, and a "
-        "file of each filesystem was compared on both sides in the end."
+        "`zfs snapshot`, four times `zfs send -i | ssh zfs receive`. Each program makes its own snapshots; no "
+        "compression, no speed limit, and a file of each filesystem was compared on both sides in the end."
     )
     return [Row("small", "Four small increments over ssh", how, tuple(lines))]
 
