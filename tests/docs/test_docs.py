@@ -17,7 +17,8 @@ import typer.main
 from zrep.cli.commands import app
 from zrep.cli.document import Document
 from zrep.cli.fields import FIELDS
-from zrep.cli.main import _GLOBAL_WITH_VALUE, SHORT, _watch_seconds
+from zrep.cli.main import _GLOBAL_WITH_VALUE, _watch_seconds
+from zrep.cli.words import SHORT
 from zrep.core import errors
 from zrep.core.age import NOT_SYNCED, SENDING
 from zrep.core.errors import worst
