@@ -48,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prefix(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where that wheel is installed."""
     where = tmp_path_factory.mktemp("prefix")
-    install = [*PIP, "install", "--no-deps", "--no-index", "--prefix", str(where), str(wheel)]
+    install = [*PIP, "install", "--ignore-installed", "--no-deps", "--no-index", "--prefix", str(where), str(wheel)]
     subprocess.run(install, check=True, capture_output=True, timeout=120)
     return where
 
