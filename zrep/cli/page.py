@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from html import escape
@@ -29,7 +30,7 @@ td, th { white-space: nowrap; }
 li, [data-name=NAME], [data-name=PEER], [data-name="LAG BEFORE"] { white-space: normal; overflow-wrap: anywhere; }
 .well { color: var(--well); } .aware { color: var(--aware); } .bad { color: var(--bad); }
 .state { font-weight: 600; }
-svg { width: 120px; height: 24px; vertical-align: middle; } rect { fill: currentColor; opacity: .6; }
+svg { display: block; width: 120px; height: 24px; } rect { fill: currentColor; opacity: .6; }
 footer { margin-top: 1rem; font-size: .8rem; opacity: .7; }
 @media (max-width: 700px) {
     thead { display: none; }
@@ -66,10 +67,15 @@ def _class(row: Row) -> str:
 def _row(row: Row, headings: Sequence[str], cells: Sequence[str], now: int) -> str:
     columns = "".join(
         f'<td data-name="{escape(heading)}" class="{f"state {_class(row)}" if heading == "STATE" else ""}">'
-        f"{escape(cell)}</td>"
+        f"{_breakable(escape(cell))}</td>"
         for heading, cell in zip(headings, cells, strict=True)
     )
     return f'<tr>{columns}<td data-name="LAG BEFORE">{_past(row, now)}</td></tr>'
+
+
+def _breakable(text: str) -> str:
+    """The same, that may go on in the next line after a part of a name before it does in the midst of one."""
+    return re.sub(r"(?<=[/:])", "<wbr>", text)
 
 
 def _past(row: Row, now: int) -> str:
