@@ -187,6 +187,22 @@ def test_of_what_somebody_is_sending_nobody_is_asked_whether_cron_runs(
     assert bool(found.advice) == bool(advice)
 
 
+def test_of_what_a_sync_has_failed_since_nobody_is_asked_whether_cron_runs() -> None:
+    here, there = sides()
+    found = judge_age(
+        diagnose("zrep", here, there),
+        here,
+        there,
+        known=[NOW - MINUTES_20],
+        paused=None,
+        behind=2048,
+        now=NOW,
+        failed="its last sync failed 40s ago",
+    )
+    assert found.evidence == f"{TOO_OLD}2.0K written since; its last sync failed 40s ago"
+    assert (found.advice, found.cause) == ("zrep sync tank/a", "not synced")  # which says why
+
+
 @pytest.mark.parametrize(
     ("role", "theirs"),
     [

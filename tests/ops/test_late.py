@@ -187,3 +187,24 @@ class TestAClockThatWasAhead:
         here, there = rows(hosts)
         assert (here.state, there.state) == ("late", "late")
         assert "it is paused for a time that is not known" in here.detail
+
+
+@pytest.mark.parametrize("at_it", [False, True])
+def test_what_every_sync_fails_for_is_not_laid_on_cron(hosts: Hosts, at_it: bool) -> None:
+    """Also while the next one is at it; and by list, which asks nobody. That a role change failed is no sync."""
+    pairs.linked(hosts)
+    good(hosts.run("alpha", pairs.changing(A, Config(max_lag="5m"))))
+    good(hosts.run("alpha", SYNC_ALL))
+    hosts["alpha"].sh(f"zfs set zrep:minfree=900T {A}")
+    pairs.written(hosts)
+    hosts.world.pass_time(10 * MINUTE)
+    assert "does cron on alpha run" in rows(hosts)[0].detail
+    assert hosts.run("alpha", SYNC_ALL).code == 1
+    other = hosts.local("alpha")
+    if at_it:
+        assert other.ask(Lock((A,), 0)) == []
+    here, there = rows(hosts)
+    [known] = in_list(hosts, "alpha")
+    other.close()
+    assert all(row.detail.endswith("written since; its last sync failed 0s ago") for row in (here, there, known))
+    assert (here.advice, there.advice, known.advice) == (f"zrep sync {A}", f"on alpha: zrep sync {A}", f"zrep sync {A}")

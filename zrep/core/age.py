@@ -51,11 +51,13 @@ def judge_age(
     now: int,
     moving: Moving | None = None,
     holder: Holder | None = None,
+    failed: str = "",
 ) -> Diagnosis:
     """A pair whose replica is older than it may be is late, whatever else it is that a person need not decide; any
     other is what was found. theirs: None where it is not known. known: moments at which both sides are said to have
     been equal, paused: when a pause began, all in seconds since 1970; behind: bytes written since; None: not known.
-    moving: the stream of it that is under way, holder: who has its lock here; None: none, nobody as far as is known."""
+    moving: the stream of it that is under way, holder: who has its lock here; None: none, nobody as far as is known.
+    failed: that a sync has failed since, in words."""
     roles = [mine.role, *([theirs.role] if theirs else [])]
     limit, said = longest_lag(*roles), any(role.max_lag for role in roles)
     if not limit or found.state is State.SPLIT_COPY or worst((found.code, FailedError.exit_code)) == found.code:
@@ -73,7 +75,8 @@ def judge_age(
         ahead = f": what says so is dated {duration(min(known) - now)} in the future" if known else ""
         never = f"is not known to have been synced{ahead}"
         age = never if synced is None else f"was not synced for {duration(now - synced)}"
-        what, why = f"it {age}", _reason(found, behind, mine.role, moving, holder)
+        why = _reason(found, behind, moving, failed or (whose(holder) if holder else _is_it_run(mine.role)))
+        what = f"it {age}"
         waits = moving or _waits_for_others(found)
         advice = found.advice or ("" if waits else _next(mine, now - (synced or 0), holder))
     longer = (
@@ -121,15 +124,15 @@ def _on(mine: Member, command: str, *, here: bool) -> str:
     return f"zrep {command} {quote(mine.name)}" if here else there
 
 
-def _reason(found: Diagnosis, behind: int | None, role: Role, moving: Moving | None, holder: Holder | None) -> str:
-    """What is known of why it was not synced. role: of the half here; moving, holder: as of judge_age."""
+def _reason(found: Diagnosis, behind: int | None, moving: Moving | None, else_known: str) -> str:
+    """What is known of why it was not synced. moving: as of judge_age; else_known: where no stream is."""
     if found.state is not State.OK:
         return f"{found.state.word}: {found.evidence or found.what}"
     written = "" if behind is None else f"{size(behind)} written since; " if behind else "nothing was written since; "
     if moving:
         return f"{written}a stream is on its way"
-    if _waits_for_others(found):
-        return f"{written}{found.evidence}"
-    if holder:
-        return f"{written}{whose(holder)}"
-    return f"{written}does cron on {role.own_host if role.drives else role.peer_host} run zrep sync all?"
+    return f"{written}{found.evidence if _waits_for_others(found) else else_known}"
+
+
+def _is_it_run(role: Role) -> str:
+    return f"does cron on {role.own_host if role.drives else role.peer_host} run zrep sync all?"

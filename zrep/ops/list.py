@@ -28,6 +28,9 @@ from zrep.ops.memory import LastStream, Memory, last_stream, left_behind, moment
 from zrep.ops.read import find_roles, observe_trees, read_other_roles, read_own_properties, survey
 from zrep.ops.session import Session
 
+# What cron runs.
+_SYNCS = ("sync", "refresh")
+
 
 class Row(Struct, frozen=True):
     """One filesystem for list and status. sent: unix seconds of the newest snapshot known to be on both sides, lag:
@@ -230,11 +233,20 @@ def aged(
         behind=found.behind,
         now=session.now,
         moving=found.moving or moving,
+        failed=_failed_since(found, last_of(known, session.now)),
     )
     judged = judge()
-    if judged.cause == NOT_SYNCED:
+    if judged.cause == NOT_SYNCED and not judge.keywords["failed"]:
         judged = judge(holder=session.local.ask(ReadHolders((root,))).get(root))
     return replace(found, diagnosis=judged)
+
+
+def _failed_since(found: Row, synced: int | None) -> str:
+    """That a sync of it has failed since it was synced, in words; "" where none has."""
+    failure = found.last_failure
+    if failure is None or failure.command not in _SYNCS or failure.at <= (synced or 0):
+        return ""
+    return f"its last {failure.command} failed {duration(max(0, found.at - failure.at))} ago"
 
 
 def relays_named(session: Session, rows: Sequence[Row]) -> list[Row]:
