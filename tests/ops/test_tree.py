@@ -243,6 +243,24 @@ def test_what_is_new_or_renamed_goes_along_with_a_role_change(tree: Hosts) -> No
     assert contents(tree, "beta", f"{B}/new") == {"file": b"new"}
 
 
+@pytest.mark.parametrize("during", [False, True], ids=["before", "during"])
+def test_what_the_old_master_has_mounted_still_is_renamed_and_stands_in_no_role_change_s_way(
+    tree: Hosts, during: bool
+) -> None:
+    alpha, beta = tree["alpha"], tree["beta"]
+    good(tree.run("alpha", pairs.failing_over(A)))
+    beta.sh(f"zfs create {B}/z")
+    good(tree.run("beta", SYNC_ALL))
+    beta.sh(f"zfs rename {B}/x {B}/z/y")
+    if not during:
+        good(tree.run("beta", SYNC_ALL))
+    good(tree.run("alpha", pairs.taking_over(A)))
+    assert trees.members(tree, "alpha") == [A, f"{A}/vol", f"{A}/z", f"{A}/z/y", f"{A}/z/y/deep"]
+    assert values(tree, "alpha", "mounted", "filesystem") == ["yes"] * 4
+    alpha.write(f"{A}/z/y/deep", "back", b"1")
+    good(tree.run("alpha", pairs.failing_over(A)))
+
+
 def test_what_was_set_aside_stays_closed_when_its_root_is_promoted(tree: Hosts) -> None:
     destroy(tree, f"{A}/x")
     good(tree.run("alpha", SYNC_ALL))

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from zrep.core.errors import FailedError, ZrepError
+from zrep.core.mounts import within
 from zrep.core.names import ancestors, sequence_of
 from zrep.core.pair import End
 from zrep.core.plan_data import plan_advance, release_others
 from zrep.core.plan_keys import plan_keys
-from zrep.core.steps import SetProperties, Step, Unmount
+from zrep.core.steps import Rename, SetProperties, Step, Unmount
 from zrep.core.tree import next_change
 from zrep.ops.locking import lock
 from zrep.ops.outcome import Outcome
@@ -47,27 +48,33 @@ def shaped(session: Session, view: View) -> View:
         change = next_change(view.pair, session.now)
         if change is None:
             return view
-        _unmount_lost(view, change.step)
+        _unmount_moved(view, change.step)
         view.do([change.step])
         session.say(f"{view.name}: on {view.executor.target.name}: {change.text}")
         view = read_again(session, view)
     raise FailedError("the replica's tree does not come into the shape of the master's", filesystem=view.name)
 
 
-def _unmount_lost(view: View, step: Step) -> None:
-    """What is about to be set aside may be mounted since it was the master's. Unmounted before it is set aside, so that
-    a run that was cut does it again. What is in use stays mounted, as does what something else is mounted below: zfs
-    would take that along."""
-    if not isinstance(step, SetProperties):
-        return
-    lost = [m for m in view.pair.target.members if m.name in step.targets and m.mounted]
+def _unmount_moved(view: View, step: Step) -> None:
+    """What is about to be set aside, or to get another name, may be mounted since it was the master's. Its place is
+    gone, or is another one, and a mount that stays where it was would keep the role from coming back. Unmounted before,
+    so that a run that was cut does it again. What is in use stays mounted, as does what something else is mounted
+    below: zfs would take that along."""
+    members = view.pair.target.members
+    match step:
+        case SetProperties():
+            moved = [m for m in members if m.name in step.targets and m.mounted]
+        case Rename(dataset=name):
+            moved = [m for m in members if within(m.name, name) and m.mounted]
+        case _:
+            return
     host = view.executor.target
     mounted = (
         {child.name for child in read_below(host, view.tag, [view.pair.target.name]) if child.mounted}
-        if lost
+        if moved
         else set()
     )
-    for member in reversed(lost):
+    for member in reversed(moved):
         if not any(name.startswith(f"{member.name}/") for name in mounted):
             point = member.get("mountpoint") if member.placed else None
             if view.executor.try_do(Unmount(End.TARGET, member.name, mountpoint=point)) is None:
