@@ -118,6 +118,16 @@ def test_a_peer_that_was_not_reached_for_longer_is_late_with_the_reason() -> Non
     assert judged(there, UNREACHABLE, MINUTES_20) == ("late", 1, evidence, "on alpha: zrep sync tank/a")
 
 
+def test_what_is_to_be_done_about_a_peer_that_is_not_reached_is_one_thing() -> None:
+    """And an advice, for programs too: no sync gets anywhere."""
+    here, _ = sides(LIMITED)
+    down = UnreachableError("cannot reach it", evidence="No route to host", advice="try: ssh beta true")
+    found = diagnose("zrep", here, down)
+    assert (found.evidence, found.advice) == ("cannot reach it (No route to host)", "try: ssh beta true")
+    evidence = f"{TOO_OLD}peer unknown: cannot reach it (No route to host)"
+    assert judged(here, down, MINUTES_20) == ("late", 1, evidence, "try: ssh beta true")
+
+
 def test_programs_tell_by_one_word_why_it_is_late() -> None:
     here, there = sides(LIMITED, LIMITED_THERE)
     paused = member("tank/a", replace(LIMITED, paused="upgrade"), "1hs")

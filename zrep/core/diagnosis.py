@@ -196,7 +196,8 @@ def _unknown(own: Diagnosis, role: Role, error: ZrepError, moving: bool) -> Diag
     """The peer could not be asked: what this side knows of itself, where that is something, or where a stream moves.
     Only a side that was promoted alone can be finished without it."""
     state = State.PEER_UNKNOWN if own.state.action is Action.PROCEED and not moving else own.state
-    return Diagnosis(state, error.what, error.line(), own.advice if role.alone else "", error.exit_code)
+    advice = (own.advice if role.alone else "") or error.advice
+    return Diagnosis(state, error.what, error.statement(), advice, error.exit_code)
 
 
 # --- places ---

@@ -54,12 +54,12 @@ class ZrepError(Exception):
 
     def line(self) -> str:
         """The whole message on one line, whatever line breaks and control characters the parts held."""
+        return one_line(f"{self.statement()}; next: {self.advice}" if self.advice else self.statement())
+
+    def statement(self) -> str:
+        """The same without what to do about it."""
         text = f"{self.filesystem}: {self.what}" if self.filesystem else self.what
-        if self.evidence:
-            text += f" ({self.evidence})"
-        if self.advice:
-            text += f"; next: {self.advice}"
-        return one_line(text)
+        return one_line(f"{text} ({self.evidence})" if self.evidence else text)
 
     def tagged(self, tag: str) -> ZrepError:
         """The same error, its advice for the pairs of a tag."""
