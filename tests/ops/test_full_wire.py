@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -108,6 +108,28 @@ def test_a_lock_alone_fills_no_wire(silent: Hosts) -> None:
     assert other.ask(Lock((A,), 0)) == []
     assert seen(silent) == ("ok", 0, "")
     other.close()
+
+
+def test_a_stream_that_zfs_send_has_said_all_of_is_under_way_until_it_has_arrived(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a small one on a slow wire: of it nothing is told each second."""
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    pipe = model.ModelRunner.pipe
+    found: list[Row] = []
+
+    def untold(self: model.ModelRunner, sender: Sequence[str], receiver: Sequence[str], **_: object) -> object:
+        driver = hosts.wire.driver
+        with silence(), hosts.session("alpha") as session:
+            found.extend(status.status(session, []))
+        hosts.wire.driver = driver
+        return pipe(self, sender, receiver)
+
+    monkeypatch.setattr(model.ModelRunner, "pipe", untold)
+    good(hosts.run("alpha", SYNC_ALL))
+    [row] = found
+    assert row.detail.startswith(f"{FULL} (no answer in 0 s, while zrep is at work on {A})")
 
 
 @pytest.mark.parametrize(("took", "ago", "state"), [(60_000, 5, "peer unknown"), (60_000, 11, "ok"), (500, 5, "ok")])

@@ -226,7 +226,8 @@ def _grant(session: Session, plans: Sequence[tuple[View, Advance]]) -> dict[str,
 
 
 def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
-    """Let the replica's host know what is about to come: should the master be lost now, takeover -L says how much."""
+    """Let the replica's host know what is about to come: should the master be lost now, takeover -L says how much. That
+    it is under way is remembered here too: of small streams zfs send has said all before the first byte has arrived."""
     if not plans:
         return
     unsent: dict[str, int] = {}
@@ -237,6 +238,7 @@ def _announce(session: Session, plans: list[tuple[View, Advance]]) -> None:
     told: dict[str, dict[str, Note]] = {
         memory_key(session.tag, name): {"told": session.now, "unsent": count} for name, count in unsent.items()
     }
+    session.local.ask(Remember({memory_key(session.tag, _root(view)): {"told": session.now} for view, _ in plans}))
     with suppress(ZrepError):  # only a courtesy; a peer that is lost is noticed at once
         plans[0][0].executor.target.ask(Remember(told))
 

@@ -60,17 +60,18 @@ def any_moves(session: Session, host: str) -> bool:
 
 
 def _has_stream(session: Session, tag: str, tree: Tree) -> bool:
-    """Whether a stream of what is locked is known: one that this host drives, or that has just ended; or one that is
-    half received, or was announced."""
+    """Whether a stream of what is locked is known: one that was announced, that this host drives, that is half
+    received, or that has just ended."""
     memories = _memories(session, tag, tree)
+    told, synced = (memories[tree.name].get(name) for name in ("told", "synced"))
+    if isinstance(told, int) and told >= (synced if isinstance(synced, int) else 0):
+        return True
     if any(read_moving(memory) for memory in memories.values()):
         return True
     last = last_stream(memories[tree.name])
     if last is not None and last.took >= _LONG and session.now - last.at <= _QUEUE:
         return True
-    told, synced = (memories[tree.name].get(name) for name in ("told", "synced"))
-    announced = isinstance(told, int) and told >= (synced if isinstance(synced, int) else 0)
-    return not tree.role.drives and (announced or any(member.token for member in tree.members))
+    return not tree.role.drives and any(member.token for member in tree.members)
 
 
 def _memories(session: Session, tag: str, tree: Tree) -> dict[str, Memory]:
