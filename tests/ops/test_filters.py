@@ -97,6 +97,15 @@ def test_what_root_has_written_down_is_run(hosts: Hosts, tmp_path: Path) -> None
     assert len(as_shell(hosts)) == 1
 
 
+def test_a_file_that_others_may_write_counts_for_nothing_and_that_is_said(hosts: Hosts, tmp_path: Path) -> None:
+    """As root's umask may have left it: the line is in it already."""
+    pairs.linked(hosts)
+    hosts["alpha"].run(["zfs", "set", f"zrep:outfilter={EVIL}", A])
+    allow(hosts, tmp_path, EVIL)
+    (tmp_path / "filters").chmod(0o664)
+    assert "/etc/zrep/filters counts where none but root may write it" in refused(hosts.run("alpha", SYNC_ALL))
+
+
 def test_an_init_wants_it_written_down_first(hosts: Hosts, tmp_path: Path) -> None:
     pairs.source(hosts)
     hosts.settings = replace(hosts.settings, outfilter="zstd", infilter="zstd -d")

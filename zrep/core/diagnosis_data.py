@@ -115,7 +115,8 @@ def diagnose_filters(role: Role, here: Sequence[str], there: Sequence[str], host
     return Diagnosis(
         State.FILTER_NOT_ALLOWED,
         "a filter of its streams is not one that root has allowed",
-        f"{told}; it runs as a shell command, and stands in a property, which others than root may have set",
+        f"{told}; it runs as a shell command, and stands in a property, which others than root may have set; "
+        f"{FILTERS_FILE} counts where none but root may write it",
         "zrep writes no such filter: see zrep(8), STREAM FILTERS" if odd else f"only if you know it, as root {write}",
     )
 
