@@ -4,6 +4,7 @@ write what zfs would print of another."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import cycle
 
 import pytest
@@ -140,6 +141,22 @@ def test_what_nobody_is_called_is_asked_of_nobody(two: Hosts, host: str, name: s
     assert "understand" not in both.text
     here = two.run(host, pairs.clearing(name, here_only=True))
     assert (both.code, here.code) in ((3, 0), (0, 0)), both.text
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"dest-fs": D},
+        {"dest-fs": "tank", "recursive": "on"},
+        {"src-fs": D, "src-host": "beta", "dest-fs": A, "dest-host": "alpha", "master": "no", "driver": "here"},
+        {"dest-fs": C, "dest-host": "alpha"},
+    ],
+)
+def test_who_calls_anothers_replica_his_own_keeps_nothing_from_it(two: Hosts, links: Mapping[str, str]) -> None:
+    """The lock of both halves is what he would give up when he is refused."""
+    for key, text in links.items():
+        two["alpha"].sh(f"zfs set zrep:{key}={text} {A}")
+    the_other_is_as_if_nothing_were(two)
 
 
 # A record of a role change is the role as long as it is there: what it says is looked at as what is set.

@@ -112,9 +112,13 @@ class Session:
     def now(self) -> int:
         return int(self.clock())
 
+    def is_here(self, name: str) -> bool:
+        """Whether a name is plainly this host's own."""
+        return name.lower() in _LOOPBACK or name == self.local.name
+
     def host(self, name: str) -> Host:
         """The host of that name; this one without ssh when the name is plainly its own."""
-        if name.lower() in _LOOPBACK or name == self.local.name:
+        if self.is_here(name):
             return self.local
         if name not in self._remotes:
             remote = self.connect(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from shlex import quote
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from zrep.core.busy import Holder, whose
 from zrep.core.dataset import PoolSpace
 from zrep.core.errors import BusyError, MovedError, RefusedError, UnreachableError, ZrepError
+from zrep.core.names import ancestors
 from zrep.core.pair_state import State
 from zrep.core.requests import ReadHolders
 from zrep.ops.advance import (
@@ -73,6 +74,16 @@ def sync(session: Session, names: Sequence[str], *, pull: bool = False) -> list[
             links.append(_named_link(session, name, pull=pull))
         except ZrepError as error:
             outcomes.append(Outcome(name, error=error.about(name)))
+    for apart in _apart(session, links):
+        outcomes += _sync_peers(session, apart, everything)
+    outcomes += [] if pull else find_undriven(session, [link for link in driven_elsewhere if not link.is_master])
+    failed = failed_among(outcomes, {*unusable, *(link.name for link in links)})
+    remember_failed(session, "refresh" if pull else "sync", failed)
+    return outcomes
+
+
+def _sync_peers(session: Session, links: Sequence[Link], everything: bool) -> list[Outcome]:
+    """Pairs of which no two have a dataset in common."""
     # Locks are taken in an order that the direction says: what comes from a peer is another group than what goes there.
     by_peer: dict[tuple[str, bool], list[Link]] = {}
     for link in links:
@@ -80,12 +91,30 @@ def sync(session: Session, names: Sequence[str], *, pull: bool = False) -> list[
     jobs = session.options.jobs or share(len(os.sched_getaffinity(0)), len(by_peer))
     # No peer waits for another: one that is down or slow delays only its own.
     peers = [partial(_sync_peer, session, group, everything, jobs) for group in by_peer.values()]
-    for found in session.side_by_side(peers, len(peers)):
-        outcomes += found
-    outcomes += [] if pull else find_undriven(session, [link for link in driven_elsewhere if not link.is_master])
-    failed = failed_among(outcomes, {*unusable, *(link.name for link in links)})
-    remember_failed(session, "refresh" if pull else "sync", failed)
-    return outcomes
+    return [outcome for found in session.side_by_side(peers, len(peers)) for outcome in found]
+
+
+def _apart(session: Session, links: Sequence[Link]) -> list[list[Link]]:
+    """Pairs in parts, one after the other, in each of which no two have a dataset in common: whoever may set the links
+    of one may write another's other half there, and the lock that one gives up is the lock of both. Mostly one part."""
+    parts: list[list[Link]] = []
+    taken: list[dict[tuple[str, str], bool]] = []
+    for link in links:
+        there = "" if session.is_here(link.peer_host) else link.peer_host
+        halves = {("", link.name), (there, link.peer_name)}
+        at = next((at for at, known in enumerate(taken) if not any(_meets(half, known) for half in halves)), len(parts))
+        if at == len(parts):
+            parts.append([])
+            taken.append({})
+        parts[at].append(link)
+        taken[at] |= dict.fromkeys(halves, link.role.recursive)
+    return parts
+
+
+def _meets(half: tuple[str, str], known: Mapping[tuple[str, str], bool]) -> bool:
+    """Whether a dataset is one of those that are known, by host and name, or in the tree that one is the root of."""
+    host, name = half
+    return half in known or any(known.get((host, above)) for above in ancestors(name))
 
 
 def _is_due(link: Link, *, pull: bool) -> bool:
