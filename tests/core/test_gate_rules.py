@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -92,6 +93,8 @@ HOST: list[tuple[Request[Any], str]] = [
     (asked.CarryOut(()), "rsbk"),
 ]
 
+REJOIN = {"fs": A, "host": "beta", "peer": "tank/a", "written": "0"}
+
 # Of a dataset in the tree that is in no pair yet.
 STEPS: list[tuple[steps.Change, str]] = [
     (steps.Hold(T, "zrep", (AT,)), "rsbk"),
@@ -101,12 +104,13 @@ STEPS: list[tuple[steps.Change, str]] = [
     (steps.SetProperties(T, (AT,), (("zrep:sent", "1"),)), "rsbk"),
     (steps.SetProperties(T, (AT,), (("zrep:made", "yes"),)), "rsbk"),
     (steps.SetProperties(T, (AT,), (("zrep:master", "no"),)), ""),
-    (steps.SetProperties(T, (A,), (("zrep:inprogress", "x"),)), "b"),
+    (steps.SetProperties(T, (A,), (("zrep:inprogress", "x"),)), ""),
     (steps.SetProperties(T, (A,), (("zrep:inprogress", ""),)), "rsbk"),
     *((steps.SetProperties(T, (A,), (intent_property("zrep", Intent(word, "1")),)), admitting) for word, admitting in (
         ("init", "rsbk"), ("follow", "rsbk"), ("cancelled", "rsbk"), ("promote", "b"), ("failover", "b"),
-        ("stopped", "b"), ("rejoin", "b"),
+        ("stopped", "b"),
     )),
+    (steps.SetProperties(T, (A,), (intent_property("zrep", Intent("rejoin", "1", detail=REJOIN)),)), "b"),
     # Of a record, what it says of the role.
     *((steps.SetProperties(T, (A,), (intent_property("zrep", Intent("follow", "1", role=role)),)), admitting)
       for role, admitting in (
@@ -115,6 +119,10 @@ STEPS: list[tuple[steps.Change, str]] = [
     )),
     (steps.SetProperties(T, (A,), (("zrep:foreign", "*"),)), ""),
     (steps.SetProperties(T, (A,), (("zrep:src-host", "a\tb"),)), ""),
+    *((steps.SetProperties(T, (A,), ((f"zrep:{name}", value),)), "") for name, value in (
+        ("src-fs", ""), ("dest-host", ""), ("src-fs", "-F"), ("src-host", "-oProxyCommand=x"), ("places", "x"),
+        ("props", "mountpoint=/etc"), ("canmount", "x"),
+    )),
     (steps.SetProperties(T, (A,), (("zrep:gone", str(NOW)),)), "rsbk"),
     (steps.SetProperties(T, (A,), (("zrep:gone", str(NOW - 86400)),)), ""),
     (steps.SetProperties(T, (A,), (("zrep:gone", "x"),)), ""),
@@ -222,7 +230,7 @@ KEEPS_BOTH = Gate((TREE,), send=True, receive=True, keep=True)
 
 @pytest.mark.parametrize("name", ["savecount", "minfree", "flags", "paused", "keep", "unsent", "driver"])
 def test_how_a_pair_goes_on_that_is_made_is_settled(name: str) -> None:
-    value = PEER if name == "driver" else "5"
+    value = {"driver": PEER, "flags": "-p", "keep": "24h", "unsent": "drop"}.get(name, "5")
     for step in (
         steps.SetProperties(T, (A,), ((f"zrep:{name}", value),)),
         steps.SetProperties(T, (A,), (intent_property("zrep", Intent("follow", "1", role={name: value})),)),
@@ -237,12 +245,50 @@ def test_how_a_pair_goes_on_that_is_made_is_settled(name: str) -> None:
 
 
 def test_who_keeps_decides_how_much_once_it_is_in_a_pair() -> None:
-    for name in ("src-host", "master", "recursive"):
-        step = steps.SetProperties(T, (A,), ((f"zrep:{name}", "no"),))
+    for name, value in (("src-host", "alpha"), ("master", "no"), ("recursive", "on")):
+        step = steps.SetProperties(T, (A,), ((f"zrep:{name}", value),))
         assert not refused_step(RECEIVE, step, PAIRED)
         for gate in (KEEP, KEEPS_BOTH):
             assert refused_step(gate, step, PAIRED) == f"to set what {A} is kept by"
     assert not refused_step(KEEP, steps.SetProperties(T, (A,), (("zrep:coming", "x"),)), PAIRED)
+
+
+_NEW = {"src-host": "alpha", "dest-host": "beta.lan", "master": "no"}
+_PROMOTED = {"src-host": "beta.lan", "dest-host": "alpha", "master": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("now", "given", "refused"),
+    [
+        # A pair that is begun, and one whose role moves: the name by which the peer knows this host is his business.
+        ({}, _NEW, ""),
+        (_NEW, _PROMOTED, ""),
+        (_NEW, {"src-host": "alpha"}, ""),
+        (_NEW, {"dest-host": "other"}, ""),
+        ({}, {"src-host": "gamma", "dest-host": "beta", "master": "yes", "driver": PEER}, ""),
+        ({"src-host": "gamma", "master": "yes", "driver": PEER}, {"dest-host": "other", "master": "no"}, ""),
+        # Somebody else, at once or in parts.
+        ({}, {**_NEW, "src-host": "gamma"}, "gamma"),
+        ({}, {"src-host": "localhost"}, "localhost"),
+        (_NEW, {"src-host": "gamma"}, "gamma"),
+        (_NEW, {"master": "yes"}, "beta.lan"),
+        ({**_NEW, "dest-host": "gamma"}, {"master": "yes"}, "gamma"),
+        (_PROMOTED, {"dest-host": "gamma"}, "gamma"),
+        (_PROMOTED, {"src-host": "gamma", "master": "no"}, "gamma"),
+        ({"src-host": "gamma"}, {"master": "no"}, "gamma"),
+    ],
+)
+def test_nobody_else_is_dialled_for_a_pair_than_before(
+    now: Mapping[str, str], given: Mapping[str, str], refused: str
+) -> None:
+    known = Knows({A: ("zrep",)}, begun=True, linked={name: (value,) for name, value in now.items()})
+    properties = tuple((f"zrep:{name}", value) for name, value in given.items())
+    record = intent_property("zrep", Intent("follow", "1", role=given))
+    for told in (properties, (record, *properties)):
+        said = refused_step(BOTH, steps.SetProperties(T, (A,), told), known)
+        assert said == (f"that this host dials {refused} for {A}" if refused else "")
+    # Of a record alone the property that is there counts too, as soon as that is gone.
+    assert refused_step(BOTH, steps.SetProperties(T, (A,), (record,)), known) or not refused
 
 
 def test_what_is_kept_does_not_move() -> None:

@@ -67,6 +67,26 @@ def test_a_link_of_somebody_and_one_to_what_others_write(file: Path, tmp_path: P
     assert others_may_write(str(link)) == f"{link} belongs to the user {SOMEBODY}"
 
 
+@root_only
+@pytest.mark.parametrize("below", [False, True])
+def test_a_link_of_somebody_on_the_way(file: Path, tmp_path: Path, below: bool) -> None:
+    """He decides where it leads, from one moment to the next."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "his").symlink_to(file.parent if below else file)
+    os.chown(home, SOMEBODY, -1)
+    link = tmp_path / "link"
+    link.symlink_to(home / "his" / file.name if below else home / "his")
+    assert others_may_write(str(link)) == f"{home} belongs to the user {SOMEBODY}"
+    assert others_may_write(str(link / "none")) == f"{home} belongs to the user {SOMEBODY}"
+
+
+def test_links_that_lead_nowhere_end(tmp_path: Path) -> None:
+    for name, target in (("a", "b"), ("b", "a"), ("c", "../" * 50 + "x"), ("d", "d/d")):
+        (tmp_path / name).symlink_to(target)
+        assert others_may_write(str(tmp_path / name)) == ""
+
+
 def test_filters_are_the_lines_of_a_file_that_only_root_may_write(file: Path) -> None:
     host = LocalHost(Settings(filters=str(file), allowed=("gzip",)))
     assert host.allowed_filters() == ("gzip", "zstd -3", "zstd -d")

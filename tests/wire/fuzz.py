@@ -25,7 +25,7 @@ from tests.wire.test_ssh import LINES as COMMAND_LINES
 from tests.zfs.tokens import packed, printed
 from zrep.core.dataset import UNSET, Value, role_of
 from zrep.core.errors import RefusedError
-from zrep.core.gate_rules import SEND_FLAGS, Gate, refusal, refused_receive, refused_send, refused_step
+from zrep.core.gate_rules import DIALLED, SEND_FLAGS, Gate, refusal, refused_receive, refused_send, refused_step
 from zrep.core.names import ROLE_PROPERTIES
 from zrep.core.pair import End
 from zrep.core.requests import CarryOut, FindUnmakable, Grant, ReadStreamSize, Recall, Remember
@@ -198,15 +198,16 @@ def role_behind_gate(random: Random) -> bool:
     before = _role(_PAIR)
     own, taken = dict(_PAIR), False
     for _ in range(random.randint(1, 5)):
+        known = _knows(own)
         if random.random() < 0.2:
             name = random.choice(ROLE_PROPERTIES)
-            if not refused_step(gate, InheritProperty(End.TARGET, (f"{_TREE}/a",), f"zrep:{name}"), _KNOWN):
+            if not refused_step(gate, InheritProperty(End.TARGET, (f"{_TREE}/a",), f"zrep:{name}"), known):
                 own.pop(name, None)
                 taken = True
             continue
         properties = {random.choice(ROLE_PROPERTIES): _value(random) for _ in range(random.randint(1, 3))}
         step = SetProperties(End.TARGET, (f"{_TREE}/a",), tuple((f"zrep:{key}", v) for key, v in properties.items()))
-        if not refused_step(gate, step, _KNOWN):
+        if not refused_step(gate, step, known):
             own |= properties
             taken = True
     role = _role(own)
@@ -221,9 +222,17 @@ def role_behind_gate(random: Random) -> bool:
         *(("links",) if gate.keep else ()),
     )
     assert role.master is not True, own
+    assert role.peer_host == "alpha", own
     assert role.intent is None or role.intent.operation in ("init", "follow", "cancelled"), own
     assert [getattr(role, name) for name in kept] == [getattr(before, name) for name in kept], own
     return taken
+
+
+def _knows(own: Mapping[str, str]) -> Knows:
+    record = Intent.parse(own.get("inprogress", ""))
+    both = (own, record.role if record else {})
+    linked = {name: {each[name] for each in both if name in each} for name in DIALLED}
+    return Knows({_INSIDE[1]: ("zrep",)}, linked=linked)
 
 
 def _role(own: Mapping[str, str]) -> Role:

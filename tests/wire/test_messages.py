@@ -22,9 +22,12 @@ from zrep.core.requests import (
     Carried,
     CarryOut,
     Failure,
+    FindRoles,
     Found,
     Grant,
     Lock,
+    ReadDifferences,
+    ReadHistory,
     ReadMembers,
     ReadOwnProperties,
     ReadSnapshots,
@@ -152,6 +155,23 @@ def test_an_error_arrives_as_what_it_was(error: ZrepError) -> None:
     arrived = as_error(as_failure(error))
     assert type(arrived) is type(error)
     assert arrived.line() == error.line()
+
+
+def test_an_answer_is_no_longer_than_what_is_asked_can_be() -> None:
+    """A quarter of a gigabyte of empty roles were nine in memory."""
+    asked: list[tuple[Request[Any], bytes]] = [
+        (FindRoles("zrep"), b"{}"),
+        (ReadMembers("zrep", ("tank/a",)), b'{"members":{}}'),
+    ]
+    for request, answer in asked:
+        assert messages.read_answer(request, answer.rjust(request.most_bytes)) is not None
+        with pytest.raises(MalformedError, match="too long"):
+            messages.read_answer(request, answer.rjust(request.most_bytes + 1))
+    assert {kind for kind in Request.__subclasses__() if kind.most_bytes > 32 << 20} == {
+        ReadDifferences,
+        ReadHistory,
+        ReadMembers,
+    }
 
 
 def test_an_error_of_an_unknown_kind_is_a_failure() -> None:

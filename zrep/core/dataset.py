@@ -309,10 +309,10 @@ def _record(text: str) -> Intent | None:
 
 def _proper(name: str, value: str) -> bool:
     """Whether a record may say so of a role; another record is in none."""
-    return name in ROLE_PROPERTIES and name != "inprogress" and _formed(name, value)
+    return name in ROLE_PROPERTIES and name != "inprogress" and formed(name, value)
 
 
-def _formed(name: str, value: str) -> bool:
+def formed(name: str, value: str) -> bool:
     """Whether a property of a role may have a value; "": it has none."""
     form = _FORMS.get(name)
     return not value or form is None or bool(form(value))
@@ -338,7 +338,7 @@ def role_of(tag: str, dataset: str, properties: Mapping[str, Value]) -> Role:
 
     def local(name: str) -> str:
         value = recorded.get(name, "") or own(name)
-        return value if name in _OF_A_PAIR or _formed(name, value) else ""
+        return value if name in _OF_A_PAIR or formed(name, value) else ""
 
     if not local("src-fs"):
         received = {
@@ -400,7 +400,7 @@ def _unreadable(own: Callable[[str], str]) -> Iterator[str]:
     """The properties whose values zrep never writes, by short name; of a dataset in a pair the mark of a split copy,
     which is in none, and which of both it is where that is not said. own: the local value of each, "" for none."""
     for name in _FORMS:
-        if not _formed(name, own(name)):
+        if not formed(name, own(name)):
             yield name
     paired = all(own(name) for name in ("src-host", "src-fs", "dest-host", "dest-fs"))
     if own("split") and paired and not own("inprogress"):

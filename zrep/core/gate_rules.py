@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from zrep.core import requests as asked
 from zrep.core import steps
-from zrep.core.dataset import Member
+from zrep.core.dataset import Member, formed
 from zrep.core.names import FOLLOWED, MADE, ROLE_PROPERTIES, SENT, ancestors, is_dataset, is_tag, pool_of
 from zrep.core.pair import End
 from zrep.core.quantities import whole_number
@@ -58,6 +58,10 @@ _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _ADMITTED_VALUE = re.compile(r"[a-z0-9-]{1,40}")
 # What of a dataset above a tree has to be known to whoever makes something in the tree.
 _OF_ANCESTORS = ("type", "available", "readonly", "encryption", "encryptionroot", "keystatus", "mountpoint")
+
+
+# What says whom this host dials for a pair.
+DIALLED = ("master", "src-host", "dest-host", "driver")
 
 
 class Gate(Struct, frozen=True):
@@ -107,6 +111,13 @@ class Known(Protocol):
 
     def around(self, datasets: Collection[str]) -> Mapping[str, Collection[str]]:
         """The tags under which each, or what it lies in within the trees, is in a pair."""
+
+    def links(self, tag: str, dataset: str) -> Mapping[str, Collection[str]]:
+        """What a dataset says of whom this host dials for it, itself or in its record: the values of each of
+        DIALLED."""
+
+    def dials(self, tag: str, host: str) -> bool:
+        """Whether this host dials that name anyway: for a pair in the trees, or because the peer comes from there."""
 
 
 def refusal(gate: Gate, request: asked.Request[Any], known: Known) -> str:
@@ -350,8 +361,11 @@ def _role_set(gate: Gate, targets: Iterable[str], properties: Iterable[tuple[str
     for name, value in told:
         if reason := _one_set(gate, name, value, known.now, on_snapshots=all("@" in target for target in targets)):
             return reason
-    return _kept(gate, targets, told, known) or next(
-        filter(None, (_decided(targets, told, *x, known) for x in told)), ""
+    decided = (_decided(targets, told, *x, known) for x in told)
+    return (
+        _kept(gate, targets, told, known)
+        or next(filter(None, decided), "")
+        or _dialled(targets, dict(properties), told, known)
     )
 
 
@@ -374,6 +388,25 @@ def _decided(targets: Collection[str], told: Collection[tuple[str, str]], name: 
     if (own, value) == ("master", "yes") and (f"{tag}:driver", PEER) not in told:
         new = next((each for each, tags in known.tags(targets).items() if tag not in tags), "")
         return f"that this host sends {new} by itself" if new else ""
+    return ""
+
+
+def _dialled(
+    targets: Collection[str], given: Mapping[str, str], told: Collection[tuple[str, str]], known: Known
+) -> str:
+    """Why a pair is not to be told so: this host would dial another one for it than it does, or than the peer is.
+    given: what is set; told: that, and what a record among it says: either may count."""
+    tags = {tag for tag, _, own in (name.rpartition(":") for name, _ in told) if own in DIALLED}
+    for tag, target in ((tag, target) for tag in sorted(tags) for target in targets):
+        now = known.links(tag, target)
+        said = {own: [value for name, value in told if name == f"{tag}:{own}"] for own in DIALLED}
+        may = {own: {*said[own], *(() if f"{tag}:{own}" in given else now.get(own, ()))} - {""} for own in DIALLED}
+        if may["driver"] == {PEER}:
+            continue
+        hosts = may["dest-host"] if "yes" in may["master"] else set[str]()
+        hosts |= set() if may["master"] == {"yes"} else may["src-host"]
+        if other := next((host for host in sorted(hosts) if not known.dials(tag, host)), ""):
+            return f"that this host dials {other:.100} for {target}"
     return ""
 
 
@@ -402,9 +435,12 @@ def _one_set(gate: Gate, name: str, value: str, now: float, *, on_snapshots: boo
 
 def _wrong(gate: Gate, own: str, value: str, now: float) -> bool:
     """Whether a property of a role is none of what the peer of a gate sets."""
-    if _CONTROL.search(value):  # what reads it would have to ask for every value by itself, of every dataset
+    # Of a control character what reads it would have to ask for every value by itself, of every dataset.
+    if _CONTROL.search(value) or not formed(own, value):
         return True
     match own:
+        case "src-host" | "src-fs" | "dest-host" | "dest-fs":
+            return not value  # that ends the pair
         case "master":
             # Who has only replicas here makes none of them a master, who has only masters none of them a replica.
             return value not in (("yes",) if gate.send else ()) + (("no",) if gate.receive else ())

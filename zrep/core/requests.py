@@ -37,9 +37,11 @@ SYNC_SECONDS = 120.0
 class Request(Struct, Generic[Answer], frozen=True, tag=True, forbid_unknown_fields=True):
     """Something asked of one host. Answer: what it answers with; a ZrepError says why it does not.
 
-    looks: nothing is changed by it, so that a dry run asks it of the host itself."""
+    looks: nothing is changed by it, so that a dry run asks it of the host itself. most_bytes: of an answer, as text:
+    what is made of it may take thirty times as much, and whoever answers may be anybody."""
 
     looks: ClassVar[bool] = False
+    most_bytes: ClassVar[int] = 32 << 20
 
     def fits(self, answer: Answer) -> bool:
         """Tell whether an answer of the right type can be one to this request: names are those that were asked for."""
@@ -374,6 +376,7 @@ class ReadMembers(Request[Found], frozen=True):
     take. trees: those of the datasets that are to be read with all below them."""
 
     looks = True
+    most_bytes = 256 << 20  # some two million snapshots
 
     tag: Tag
     datasets: tuple[DatasetName, ...]
@@ -504,6 +507,7 @@ class ReadHistory(Request[dict[str, list[Happened]]], frozen=True):
     """The commands that pools remember of datasets, each in the order of time."""
 
     looks = True
+    most_bytes = 128 << 20
 
     datasets: tuple[DatasetName, ...]
 
@@ -576,6 +580,7 @@ class ReadDifferences(Request[list[tuple[str, str]]], frozen=True):
     with its path: at most DIFFERENCES_KEPT, none where it cannot be told."""
 
     looks = True
+    most_bytes = 128 << 20
 
     snapshot: SnapshotName
     dataset: DatasetName

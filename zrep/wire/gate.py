@@ -22,12 +22,13 @@ from typing import Any, cast
 from zrep.core import shape
 from zrep.core.dataset import NO_TOKEN
 from zrep.core.errors import RefusedError, ZrepError, one_line
-from zrep.core.gate_rules import Gate, refusal, refused_receive, refused_send, trimmed
+from zrep.core.gate_rules import DIALLED, Gate, refusal, refused_receive, refused_send, trimmed
 from zrep.core.incoming import Beginning
-from zrep.core.names import ancestors, check_dataset
+from zrep.core.names import ancestors, check_dataset, is_host
 from zrep.core.requests import (
     Answer,
     Dial,
+    FindRoles,
     FindUnmakable,
     Identity,
     Lock,
@@ -37,6 +38,7 @@ from zrep.core.requests import (
     Remember,
     Request,
 )
+from zrep.core.role import Intent
 from zrep.core.settings import Settings
 from zrep.core.steps import RAW
 from zrep.host import exact, memory, process, room
@@ -111,6 +113,21 @@ class GatedHost(LocalHost):
         places = {name: [each for each in (*ancestors(name), name) if self._gate.has(each)] for name in datasets}
         tags = self.tags({each for inside in places.values() for each in inside})
         return {name: frozenset().union(*(tags[each] for each in inside)) for name, inside in places.items()}
+
+    def links(self, tag: str, dataset: str) -> Mapping[str, Collection[str]]:
+        names = {f"{tag}:{own}": own for own in (*DIALLED, "inprogress")}
+        own = exact.properties(self, tuple(names), [dataset]).get(dataset, {})
+        set_here = {names[name]: value.value for name, value in own.items() if value.local}
+        record = Intent.parse(set_here.get("inprogress", ""))
+        recorded = record.role if record else {}
+        return {name: {each[name] for each in (set_here, recorded) if name in each} for name in DIALLED}
+
+    def dials(self, tag: str, host: str) -> bool:
+        if not is_host(host):
+            return False
+        roles = super().ask(FindRoles(tag))
+        pairs = [role for name, role in roles.items() if self._gate.has(name) and role.paired and not role.only_dialled]
+        return host in {role.peer_host for role in pairs} or _leads_to(host, self._client, self)
 
     def _own_names(self, targets: Collection[str]) -> Mapping[str, Sequence[str]]:
         """The properties that datasets, or those of snapshots, have themselves; none where one is not there."""

@@ -26,7 +26,8 @@ HEARTBEAT_SECONDS = 12.0
 HEARD_NOTHING = 75
 
 # The longest lines that are read. To a helper: a quarter of a million names of snapshots. From it: the snapshots of all
-# pairs with one peer, some two million. Before its greeting: what login files print.
+# pairs with one peer, some two million; of what else is asked less is read (Request.most_bytes). Before its greeting:
+# what login files print.
 REQUEST_BYTES = 16 << 20
 ANSWER_BYTES = 256 << 20
 NOISE_BYTES = 64 << 10
@@ -147,6 +148,8 @@ def read_greeting(line: bytes) -> Greeting | None:
 
 def read_answer(request: Request[Answer], text: bytes) -> Answer:
     """The answer to a request, of the type that it states; MalformedError also where it is not an answer to it."""
+    if len(text) > request.most_bytes:
+        raise MalformedError("an answer that is too long", evidence=f"more than {request.most_bytes} bytes")
     answer: Answer = _read(_decoder(answer_type(type(request))), text)
     if not request.fits(answer):
         raise MalformedError("not an answer to what was asked", evidence=type(request).__name__)
