@@ -83,7 +83,7 @@ HOST: list[tuple[Request[Any], str]] = [
     (asked.IsRunning(1), "rsbk"),
     (asked.ReadMounts(), "b"),
     (asked.FindUnmakable(("/tank/a/c",)), "b"),
-    (asked.ReadSchedule(), "b"),
+    (asked.ReadSchedule("zrep"), "b"),
     (asked.ReadSessionLimit(), "b"),
     (asked.ReadPoolSpace("tank"), "rsbk"),
     (asked.ReadPoolSpace("rpool"), ""),

@@ -30,7 +30,7 @@ class Trouble:
 
 NOISE = "[ -t 1 ] || return"
 TROUBLES = [
-    Trouble("beta", f"rm {CRON}", "nothing on beta runs zrep by itself", "or a line of cron: echo"),
+    Trouble("beta", f"rm {CRON}", "nothing on beta runs zrep sync by itself", "or a line of cron: echo"),
     Trouble(
         "alpha",
         f"sed -i s,/usr/local/bin/,, {CRON}",

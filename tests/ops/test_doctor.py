@@ -9,7 +9,7 @@ import pytest
 from tests.model.machine import Machine
 from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts, ModelHost
-from tests.ops.pairs import A, B
+from tests.ops.pairs import A, B, good
 from tests.ops.picture import look
 from zrep.core.busy import BUSY_IS_NEWS
 from zrep.core.requests import Lock, Unlock
@@ -107,9 +107,42 @@ def test_nobody_runs_it(linked: Hosts, cron: Path) -> None:
         cron.write_text(text)
         ended = found(linked)
         assert ended.code == 1
-        assert ended.text.count("runs zrep by itself") == 2
-    cron.write_text("PATH=/usr/bin\n*/5 * * * * root /usr/local/bin/zrep -t x -S all\n")
+        assert ended.text.count("runs zrep sync by itself") == 2
+    cron.write_text("PATH=/usr/bin\n*/5 * * * * root /usr/local/bin/zrep -t zrep -S all\n")
     assert found(linked).code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        (LINE, False),
+        ("* * * * * root /usr/local/bin/zrep -t other sync all\n", False),
+        ("* * * * * root /usr/local/bin/zrep -t onward sync all\n", True),
+        (f"{LINE}* * * * * root /usr/local/bin/zrep --tag=onward -S all\n", True),
+        ("* * * * * root ZREPTAG=onward /usr/local/bin/zrep sync all\n", True),
+        (f"ZREPTAG=onward\n{LINE}", True),
+        ("* * * * * root for t in one onward; do /usr/local/bin/zrep -t $t sync all; done\n", True),
+    ],
+)
+def test_nobody_runs_it_for_the_pairs_of_the_tag(hosts: Hosts, cron: Path, text: str, runs: bool) -> None:
+    """What is to be typed leaves the line of another tag where it is."""
+    pairs.source(hosts)
+    good(hosts.run("alpha", pairs.INIT, tag="onward"))
+    cron.write_text(text)
+    ended = hosts.run("alpha", lambda session: doctor(session, []), tag="onward")
+    assert (ended.code, ended.text.count("nothing on beta runs zrep -t onward sync by itself")) == (
+        (0, 0) if runs else (1, 1)
+    ), ended.text
+    line = 'next: on beta: echo "* * * * * root $(command -v zrep) -t onward sync all" > /etc/cron.d/zrep-onward'
+    assert (line in ended.text) is not runs
+
+
+def test_a_setting_of_the_host_names_the_tag_of_its_lines(
+    linked: Hosts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "default").write_text("ZREPTAG=onward\n")
+    monkeypatch.setattr(schedule, "DEFAULTS", str(tmp_path / "default"))
+    assert found(linked).text.count("runs zrep sync by itself") == 2
 
 
 @pytest.mark.parametrize(
@@ -118,7 +151,7 @@ def test_nobody_runs_it(linked: Hosts, cron: Path) -> None:
         ("", "* * * * * root zrep sync all", "/usr/bin:/bin"),
         ("PATH=/none", "* * * * * root zrep sync all", "/none"),
         ("PATH=/none:$PATH", "* * * * * root zrep sync all", "/none:$PATH"),
-        ("", "@hourly cd / && zrep -t x sync all\nPATH={there}", "/usr/bin:/bin"),
+        ("", "@hourly cd / && zrep -t zrep sync all\nPATH={there}", "/usr/bin:/bin"),
         ("PATH={there}", "* * * * * root zrep sync all", ""),
         ('PATH = "/none:{there}"', "* * * * * root true || zrep sync all", ""),
         ("", "* * * * * root PATH=/usr/local/bin zrep sync all", ""),

@@ -190,7 +190,10 @@ class TestRoles:
             (pairs.failing_over(A), "on beta: zrep takeover tank/b"),
             (pairs.syncing(A), "on beta: zrep sync tank/b"),
             (pairs.expiring(A), "on beta: zrep expire tank/b"),
-            (pairs.clearing(A), "on beta: zrep clear tank/b"),
+            (
+                pairs.clearing(A),
+                "on beta: zrep clear tank/b; or, if that follows another by now, only here: zrep clear -L tank/a",
+            ),
         ):
             refused(pulled.run("alpha", work), there)
         turned(pulled)

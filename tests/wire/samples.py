@@ -110,7 +110,7 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadPropertyNames(A), ["quota", "offsite:src-fs"]),
     (asked.ReadOtherRoles("zrep", (A, B)), {A: {"offsite": ROLE}}),
     (asked.IsRunning(1), True),
-    (asked.ReadSchedule(), {"/etc/cron.d/zrep": "/usr/bin:/bin"}),
+    (asked.ReadSchedule("zrep"), {"/etc/cron.d/zrep": "/usr/bin:/bin"}),
     (asked.ReadSessionLimit(), 10),
     (asked.ReadFeatures("tank"), ["encryption", "large_blocks"]),
     (asked.ReadPoolSpace("tank"), PoolSpace(2**50, 2**40)),

@@ -119,10 +119,12 @@ class Recall(Request[dict[str, dict[str, Note]]], frozen=True):
 
 
 class ReadSchedule(Request[dict[str, str]], frozen=True):
-    """The files of cron and the timers of systemd by which zrep runs there by itself, each with the path in which cron
-    does not find the zrep that it names; "" where nothing is wrong."""
+    """The files of cron and the timers of systemd by which zrep syncs the pairs of a tag there by itself, each with the
+    path in which cron does not find the zrep that it names; "" where nothing is wrong."""
 
     looks = True
+
+    tag: Tag
 
 
 class ReadSessionLimit(Request[int], frozen=True):

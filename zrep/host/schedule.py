@@ -6,25 +6,48 @@ import glob
 import os
 import re
 
+from zrep.core.names import DEFAULT_TAG
 from zrep.core.requests import ReadSchedule
 from zrep.host.machine import Machine, carry_out
 from zrep.host.procfs import read
 
 CRON = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/crontabs/*", "/var/spool/cron/*")
+DEFAULTS = "/etc/default/zrep"
 TIMERS = ("/etc/systemd/system/timers.target.wants/zrep*.timer",)
 _SYNC = re.compile(r"^[^#\n]*\bzrep\b[^#\n]*\s(?:sync|-S|refresh)\b", re.MULTILINE)
+_TAGGED = re.compile(r"(?:\s(?:-t|--tag)[ =]+|\bZREPTAG=)[\"']?([\w.${}-]+)")
 # What cron(8) searches where nobody says otherwise.
 _CRON_PATH = "/usr/bin:/bin"
 _PATH = re.compile(r"\s*PATH\s*=\s*(.*?)\s*")
-# Called by its name alone, in a line that says no path of its own.
-_BY_NAME = re.compile(r"(?!.*\bPATH=).*(?<![\w/.-])zrep\s")
+# Called by its name alone, which is no tag, in a line that says no path of its own.
+_BY_NAME = re.compile(r"(?!.*\bPATH=).*(?<![\w/.-])(?<!-t )(?<!--tag )zrep\s")
 
 
 @carry_out.register(ReadSchedule)
 def read_schedule(request: ReadSchedule, machine: Machine) -> dict[str, str]:
     texts = {path: read(path) for pattern in CRON for path in sorted(glob.glob(pattern))}
-    lines = {path: _unfound(text) for path, text in texts.items() if _SYNC.search(text)}
-    return lines | {path: "" for pattern in TIMERS for path in sorted(glob.glob(pattern))}
+    usual = _tag_in(read(DEFAULTS)) or DEFAULT_TAG
+    lines = {path: _unfound(text) for path, text in texts.items() if _syncs(text, request.tag, usual)}
+    timers = [path for pattern in TIMERS for path in sorted(glob.glob(pattern)) if "status" not in path]
+    return lines | {path: "" for path in timers if request.tag == usual or request.tag in os.path.basename(path)}
+
+
+def _syncs(text: str, tag: str, usual: str) -> bool:
+    """Whether a line of a file of cron's syncs the pairs of a tag. usual: the tag of one that names none. Nobody knows
+    here what a variable of a line stands for: it may be this one."""
+    for line in text.splitlines():
+        if _SYNC.match(line):
+            named = _tag_in(line) or usual
+            if named == tag or "$" in named:
+                return True
+        elif line.lstrip().startswith("ZREPTAG="):
+            usual = _tag_in(line) or usual
+    return False
+
+
+def _tag_in(text: str) -> str:
+    found = _TAGGED.search(text)
+    return found[1] if found else ""
 
 
 def _unfound(text: str) -> str:

@@ -105,7 +105,11 @@ def _check_askable(session: Session, member: Member) -> None:
             advice=f"zrep clear -L {quote(member.name)}; and remove what {role.peer_host} has received of "
             f"{quote(role.peer_fs)}",
         )
-    check_driving(session, member.name, role, "clear")
+    try:
+        check_driving(session, member.name, role, "clear")
+    except RefusedError as error:
+        error.advice += f"; or, if that follows another by now, only here: zrep clear -L {quote(member.name)}"
+        raise
 
 
 def _traces(session: Session, member: Member) -> bool:

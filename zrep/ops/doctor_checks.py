@@ -13,7 +13,7 @@ from zrep.core import delegation
 from zrep.core.dataset import Member
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.mounts import in_the_way
-from zrep.core.names import ancestors, pool_of
+from zrep.core.names import ancestors, pool_of, spoken
 from zrep.core.pair import End
 from zrep.core.plan_data import plan_release
 from zrep.core.plan_role import plan_closed
@@ -307,16 +307,11 @@ def _schedule(session: Session, link: Link) -> Iterator[Finding]:
     peer = session.host(link.peer_host)
     for host in dict.fromkeys((session.local, *(() if link.role.driver else (peer,)))):
         try:
-            scheduled = host.ask(ReadSchedule())
+            scheduled = host.ask(ReadSchedule(session.tag))
         except RefusedError:  # by its gate
             continue
         if not scheduled:
-            yield _found(
-                f"nothing on {host.name} runs zrep by itself",
-                evidence="no line of cron with zrep sync, and no timer of zrep's is enabled",
-                advice=f"on {host.name}: systemctl enable --now zrep-sync.timer, or a line of cron: "
-                'echo "* * * * * root $(command -v zrep) sync all" > /etc/cron.d/zrep',
-            )
+            yield _unscheduled(host.name, spoken(session.tag))
         for file, path in scheduled.items():
             if path:
                 yield _found(
@@ -324,6 +319,17 @@ def _schedule(session: Session, link: Link) -> Iterator[Finding]:
                     evidence=f"{file} calls it by its name alone, in the PATH {path}",
                     advice=f"on {host.name}: in {file}, before that line: PATH={_USUAL_PATH}",
                 )
+
+
+def _unscheduled(host: str, tag: str) -> Finding:
+    """The timer of the package is for the usual tag, "" here; so is the file of cron that others name."""
+    words, file = (f"-t {tag} sync", f"zrep-{tag.replace('.', '-')}") if tag else ("sync", "zrep")
+    line = f'echo "* * * * * root $(command -v zrep) {words} all" > /etc/cron.d/{file}'
+    return _found(
+        f"nothing on {host} runs zrep {words} by itself",
+        evidence=f"no line of cron has it{'' if tag else ', and no timer of zrep is enabled'}",
+        advice=f"on {host}: {'' if tag else 'systemctl enable --now zrep-sync.timer, or a line of cron: '}{line}",
+    )
 
 
 def _locked(session: Session, link: Link) -> Iterator[Finding]:
