@@ -134,7 +134,7 @@ class TestOperations:
         guids = [alpha.run(f"zfs get -Hpo value guid {name}").out.strip() for name in (SECRET, f"{A}@zrep_000006")]
         with unchanged(lab, PICTURE):
             taken = beta.run(f"/opt/zrep/bin/python /lab/take.py {A}@zrep_000006 {SECRET} {' '.join(guids)}").lines
-        refused = "(TokenContents(sendable=False, from_guid='', to_guid='', received=0), None) 3 0"
+        refused = "(TokenContents(sendable=False, from_guid='', to_guid='', received=0, raw=False), None) 3 0"
         assert taken[:3] == [refused] * 3
         assert re.fullmatch(r"\(TokenContents\(sendable=True, .*\), \d{5}\) 0 \d{5}", taken[3]), taken
 

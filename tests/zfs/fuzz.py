@@ -193,7 +193,6 @@ def the_rest(data: bytes) -> None:
     """Every other parser takes it or refuses it."""
     text = _text(data)
     parse.parse_version(text)
-    parse.parse_token(text, sendable=True)
     parse.parse_stream_size(text)
     parse.parse_allowed(text, "tank/a")
     parse.parse_tags(text)

@@ -32,8 +32,9 @@ REAL_RAW = (
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        (REAL, Resumed("tank/a@2", str(GUID), raw=False)),
-        (REAL_RAW, Resumed("tank/e@zrep_000003", "15107852447868601627", raw=True)),
+        (REAL, Resumed("tank/a@2", str(GUID), raw=False, since="15508895324637013841", received=1973296)),
+        (REAL_RAW, Resumed("tank/e@zrep_000003", "15107852447868601627", True, "9161474904851822638", 0)),
+        (token(toguid=GUID, fromguid=7, bytes=9, toname="t@1"), Resumed("t@1", str(GUID), False, "7", 9)),
         (token(toguid=GUID, toname="tank/a@2"), Resumed("tank/a@2", str(GUID), raw=False)),
         (token(rawok=True, embedok=True, toname="t@1", toguid=1), Resumed("t@1", "1", raw=True)),
     ],

@@ -25,6 +25,20 @@ def printed(content: bytes) -> str:
     return f"1-{total:x}-{len(content):x}-{squeezed.hex()}"
 
 
+def contents(content: bytes) -> dict[str, int | str | bool]:
+    """What packed has packed."""
+    found: dict[str, int | str | bool] = {}
+    at = 12
+    while size := struct.unpack_from("=i", content, at)[0]:
+        _, name_length, _, _, kind = struct.unpack_from("=ihhii", content, at)
+        name = content[at + 16 : at + 15 + name_length].decode()
+        raw = content[at + 16 + -(-name_length // 8) * 8 : at + size]
+        text = raw.partition(b"\0")[0].decode() if kind == STRING else ""
+        found[name] = text if kind == STRING else kind == BOOLEAN or int(struct.unpack("=Q", raw)[0])
+        at += size
+    return found
+
+
 def _pair(name: str, value: int | str | bool) -> bytes:
     if isinstance(value, bool):
         kind, raw = BOOLEAN, b""

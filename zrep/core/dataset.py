@@ -66,12 +66,18 @@ class PoolSpace(Struct, frozen=True):
 
 class TokenContents(Struct, frozen=True):
     """What a resume token stands for. sendable: the host that was asked can go on with it; guids are "" where the
-    token names none; received: bytes that have arrived."""
+    token names none; received: bytes that have arrived; raw: they go as they are on disk."""
 
     sendable: bool = False
     from_guid: str = ""
     to_guid: str = ""
     received: int = 0
+    raw: bool = False
+
+    def goes_on(self, source: Member, since: str, guid: str) -> bool:
+        """Whether it is the rest of a stream of a source, from one guid ("" for none) to another. The token is written
+        where the stream arrives: of what goes there raw, one that is not would bring it in the clear."""
+        return self.sendable and (self.from_guid, self.to_guid) == (since, guid) and (self.raw or not source.sent_raw)
 
 
 NO_TOKEN = TokenContents()

@@ -103,7 +103,7 @@ def plan_stream(
     steps: list[Step] = []
     source, resume = lane.source.name, lane.target.token
     start = base.guid if base else lane.origin.guid if lane.origin else ""
-    if resume and not (token.sendable and (token.from_guid, token.to_guid) == (start, snapshot.guid)):
+    if resume and not token.goes_on(lane.source, start, snapshot.guid):
         steps.append(DiscardPartial(End.TARGET, lane.target.name))
         resume = ""
     if base is None:

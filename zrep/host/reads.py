@@ -8,8 +8,18 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value, build_member, only_received, role_of
-from zrep.core.errors import ZrepError
+from zrep.core.dataset import (
+    NO_TOKEN,
+    Member,
+    PoolSpace,
+    Snapshot,
+    TokenContents,
+    Value,
+    build_member,
+    only_received,
+    role_of,
+)
+from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.mounts import MountEntry
 from zrep.core.names import FOLLOWED, ancestors, pool_of
 from zrep.core.neighbours import Child
@@ -48,7 +58,7 @@ from zrep.host.exact import Properties
 from zrep.host.machine import Machine, carry_out
 from zrep.host.parallel import together
 from zrep.host.process import COMMAND_SECONDS
-from zrep.zfs import commands, parse
+from zrep.zfs import commands, parse, resume_token
 from zrep.zfs import errors as zfs_errors
 from zrep.zfs.errors import StuckError, as_failure
 from zrep.zfs.parse import AmbiguousError
@@ -417,8 +427,14 @@ def read_pool_space(request: ReadPoolSpace, machine: Machine) -> PoolSpace:
 
 @carry_out.register(ReadToken)
 def read_token(request: ReadToken, machine: Machine) -> TokenContents:
+    """Never what zfs prints of it: whoever has the target writes the token, and a name in it may hold lines. It would
+    pass for one of the pair, and zfs would send what its guid is of, of whatever dataset in the pool."""
+    try:
+        found = resume_token.read(request.token)
+    except RefusedError:
+        return NO_TOKEN
     done = machine.look(commands.token_contents(request.token))
-    return parse.parse_token(done.out + done.err, sendable=done.status == 0)
+    return TokenContents(done.status == 0, found.since, found.guid, found.received, found.raw)
 
 
 @carry_out.register(ReadStreamSize)

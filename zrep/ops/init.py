@@ -238,7 +238,7 @@ def _send_first(session: Session, way: Way, ground: Ground, snapshot: Snapshot) 
     token = ground.target.token if ground.target else ""
     if token:
         contents = read_token(way.source, token)
-        if not contents.sendable or contents.to_guid != snapshot.guid:
+        if not contents.goes_on(replace(ground.source, role=ground.role), contents.from_guid, snapshot.guid):
             # It is the half of a stream of ours (see _check_target) that nothing can complete.
             way.executor.do(DiscardPartial(End.TARGET, way.request.target))
             token = ""

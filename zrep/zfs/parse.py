@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from zrep.core.dataset import NO_HOLDS, PoolSpace, Snapshot, TokenContents, Value
+from zrep.core.dataset import NO_HOLDS, PoolSpace, Snapshot, Value
 from zrep.core.errors import FailedError
 from zrep.core.mounts import MountEntry
 from zrep.core.names import EXCLUDE, RELAYED, ancestors
@@ -72,20 +72,6 @@ def parse_allowed(text: str, dataset: str) -> list[tuple[str, ...]]:
             holder = (f"-{kind[0]}", number or name) if kind else ("-e",) if everyone else ()
             found.append((*section, *holder, *((permission_set,) if permission_set else ()), permissions))
     return found
-
-
-def parse_token(text: str, *, sendable: bool) -> TokenContents:
-    """``zfs send -nvP -t``: its guids, decimal as those of ``zfs get guid``. sendable: whether it succeeded."""
-    found = {
-        key: str(int(value, 16))
-        for key, value in re.findall(r"^\s*(toguid|fromguid|bytes) = (0x[0-9a-f]{1,16})$", text, re.MULTILINE)
-    }
-    return TokenContents(
-        sendable=sendable,
-        from_guid=found.get("fromguid", ""),
-        to_guid=found.get("toguid", ""),
-        received=int(found.get("bytes", "0")),
-    )
 
 
 def parse_stream_size(text: str) -> int:

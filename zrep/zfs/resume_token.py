@@ -26,11 +26,14 @@ _PAIR = struct.Struct("=ihhii")
 
 class Resumed(Struct, frozen=True):
     """The snapshot that a token goes on with: its guid counts, which ZFS looks for in the whole pool, beginning where
-    the name says. raw: it goes as it is on disk."""
+    the name says. raw: it goes as it is on disk; since: the guid of what it begins at, "" for none; received: so many
+    bytes have arrived."""
 
     snapshot: str
     guid: str
     raw: bool
+    since: str = ""
+    received: int = 0
 
 
 def read(token: str) -> Resumed:
@@ -41,10 +44,12 @@ def read(token: str) -> Resumed:
             if name in found:
                 raise ValueError("twice the same")
             found[name] = value
-        snapshot, (guid,) = found[b"toname"].decode("ascii"), struct.unpack("=Q", found[b"toguid"])
+        numbers = {name: int(struct.unpack("=Q", value)[0]) for name, value in found.items() if _KNOWN[name] == _UINT64}
+        snapshot, guid = found[b"toname"].decode("ascii"), numbers[b"toguid"]
     except (ValueError, KeyError, IndexError, struct.error, zlib.error) as error:
         raise RefusedError("this is no resume token of a stream that zrep sends", evidence=repr(error)[:80]) from None
-    return Resumed(snapshot, str(guid), b"rawok" in found)
+    since = str(numbers[b"fromguid"]) if b"fromguid" in numbers else ""
+    return Resumed(snapshot, str(guid), b"rawok" in found, since, numbers.get(b"bytes", 0))
 
 
 def _unpacked(token: str) -> bytes:
