@@ -30,7 +30,8 @@ td, th { white-space: nowrap; }
 li, [data-name=NAME], [data-name=PEER], [data-name="LAG BEFORE"] { white-space: normal; overflow-wrap: anywhere; }
 .well { color: var(--well); } .aware { color: var(--aware); } .bad { color: var(--bad); }
 .state { font-weight: 600; }
-svg { display: block; width: 120px; height: 24px; } rect { fill: currentColor; opacity: .6; }
+svg { width: 120px; height: 24px; vertical-align: middle; } svg + span { white-space: nowrap; }
+rect { fill: currentColor; opacity: .6; }
 footer { margin-top: 1rem; font-size: .8rem; opacity: .7; }
 @media (max-width: 700px) {
     thead { display: none; }
@@ -91,4 +92,4 @@ def _past(row: Row, now: int) -> str:
         for high in [max(1, (arrived - made) * _HEIGHT // longest)]
     )
     says = f"{len(row.arrivals)} in {duration(span)}, at most {duration(longest)}"
-    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{says}">{bars}</svg> {says}'
+    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{says}">{bars}</svg> <span>{says}</span>'
