@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.ops import pairs
+from tests.ops import pairs, trees
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import MINUTE, SYNC_ALL, A, B, good, value
 from zrep.core.requests import Lock, Unlock
@@ -208,3 +208,31 @@ def test_what_every_sync_fails_for_is_not_laid_on_cron(hosts: Hosts, at_it: bool
     other.close()
     assert all(row.detail.endswith("written since; its last sync failed 0s ago") for row in (here, there, known))
     assert (here.advice, there.advice, known.advice) == (f"zrep sync {A}", f"on alpha: zrep sync {A}", f"zrep sync {A}")
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_boot_of_both_makes_no_tree_late_whose_members_are_seldom_written_to(hosts: Hosts, alone: bool) -> None:
+    """The marks on the snapshots of those are old: that nothing of the last moment is missing says that of the others.
+    Nor where the other host does not come back."""
+    trees.grown(hosts)
+    for day in range(3):
+        hosts.world.pass_time(24 * 60 * MINUTE)
+        hosts["alpha"].write(f"{A}/x", f"day {day}", b"1")
+        good(hosts.run("alpha", SYNC_ALL))
+    for host in BOTH:
+        shutil.rmtree(hosts.directory / host / "state")
+    hosts.wire.cut = alone
+    assert states(hosts) == (["peer unknown"] * 2 if alone else ["ok"] * 2)
+    assert [listed(hosts, host) for host in BOTH] == ["ok", "ok"]
+
+
+def test_a_tree_of_which_one_member_is_never_sent_is_late_all_the_same(hosts: Hosts) -> None:
+    trees.grown(hosts)
+    hosts["alpha"].sh(f"zfs create {A}/new")
+    hosts["beta"].sh(f"zfs create {B}/new")  # in the way of its stream
+    for day in range(3):
+        hosts.world.pass_time(24 * 60 * MINUTE)
+        hosts["alpha"].write(f"{A}/x", f"day {day}", b"1")
+        assert hosts.run("alpha", SYNC_ALL).code
+    shutil.rmtree(hosts.directory / "alpha" / "state")
+    assert listed(hosts, "alpha") == "late"

@@ -53,6 +53,17 @@ def beyond_set(tree: Tree, tag: str) -> tuple[Behind, ...]:
     return tuple(found)
 
 
+def whole_at(tree: Tree, tag: str) -> list[int]:
+    """When all of a tree was known to be on both sides, seconds since 1970, by the marks of its snapshots: of a replica
+    those of its newest complete set, of a master all, where none of any member waits to be sent. The marks of a member
+    that is seldom written to are old, and say nothing of the last moment."""
+    marks = {member.name: {each.name: each.sent for each in member.ours(tag)} for member in tree.members}
+    if tree.role.master:
+        whole = all(own and all(own.values()) for own in marks.values())
+        return [sent for own in marks.values() for sent in own.values() if sent] if whole else []
+    return [sent for own in marks.values() if (sent := own.get(tree.role.complete))]
+
+
 def plan_back_to_set(end: End, tag: str, behind: Behind, now: int) -> tuple[Step, ...]:
     """Take a member back to its set: zrep's own later snapshots go, and with them what they brought; one that came only
     after the set is set aside, with all it has."""

@@ -20,6 +20,7 @@ from zrep.core.pair_state import Diagnosis, State
 from zrep.core.quantities import duration, size
 from zrep.core.requests import ReadHolders
 from zrep.core.role import Role
+from zrep.core.sets import whole_at
 from zrep.core.tags import replica_under
 from zrep.ops.children import find_left_out
 from zrep.ops.failures import Failure, last_failure
@@ -161,10 +162,13 @@ def _tree_rows(session: Session, names: Sequence[str], recalled: Mapping[str, Me
         if isinstance(tree, ZrepError):
             raise tree.about(name)
         members_here = lane_members(tree)
+        known = whole_at(tree, session.tag)
         moving = under_way(session.local, recall(session, *(member.name for member in members_here)))
         whole = together(list(moving.values()))
         own = [
-            known_here(session, member, recalled[name], moving.get(member.name), root=name, tree_moving=whole)
+            known_here(
+                session, member, recalled[name], moving.get(member.name), root=name, tree_moving=whole, known=known
+            )
             for member in members_here
         ]
         rows += [fold(own, tree.aside, session.now), *(as_members(own) if members else ())]
@@ -187,10 +191,11 @@ def known_here(
     *,
     root: str = "",
     tree_moving: Moving | None = None,
+    known: Sequence[int] = (),
 ) -> Row:
     """What is known of one filesystem without asking its peer. moving: the stream of it that is under way; root,
-    tree_moving: of a member of a tree, as of aged."""
-    known = moments(member.snapshots, recalled, "synced")
+    tree_moving: of a member of a tree, as of aged; known: when all of its tree was on both sides."""
+    known = [*known, *moments(member.snapshots, recalled, "synced")]
     found = row(session, member, diagnose_alone(member.name, member.role), last_of(known, session.now))
     found = with_remembered(session, found, moving, recalled)
     role = member.role

@@ -24,7 +24,7 @@ from zrep.core.plan_keys import plan_keys
 from zrep.core.quantities import duration, size
 from zrep.core.requests import ReadHolders
 from zrep.core.role import Role
-from zrep.core.sets import beyond_set
+from zrep.core.sets import beyond_set, whole_at
 from zrep.host.local import Host
 from zrep.host.parallel import start
 from zrep.ops.children import find_left_out
@@ -240,19 +240,19 @@ def _rows(
     if not mine.role.recursive:
         moving = together(_streams(recalled, theirs, [(mine.name, theirs.member.name)]))
         judged = _diagnose(session, mine.members[0], theirs.member)
-        return [_row(session, mine.members[0], theirs, recalled, mine.name, moving, judged)]
+        return [_row(session, mine.members[0], theirs, recalled, _Around(mine.name, moving), judged)]
     ends = (mine, theirs.half) if mine.role.master else (theirs.half, mine)
     here = End.SOURCE if mine.role.master else End.TARGET
     lanes = Pair(session.tag, *ends).lanes
     moving = together(_streams(recalled, theirs, [(lane.at(here).name, lane.at(here.other).name) for lane in lanes]))
+    around = _Around(mine.name, moving, [when for tree in ends for when in whole_at(tree, session.tag)])
     rows = [
         _row(
             session,
             lane.at(here),
             replace(theirs, half=plain_tree(lane.at(here.other)), left_out=None),
             recalled,
-            mine.name,
-            moving,
+            around,
             _diagnose(session, lane.at(here), lane.at(here.other)),
         )
         for lane in lanes
@@ -276,10 +276,11 @@ def _unasked(
     known = lane_members(mine) if mine.role.recursive else mine.members
     moving = together(_streams(recalled, error, [(member.name, "") for member in known]))
     memory = recalled.memories[mine.name]
-    synced = moments(mine.members[0].snapshots, memory, "synced")
+    around = _Around(mine.name, moving, whole_at(mine, session.tag) if mine.role.recursive else ())
+    synced = [*around.known, *moments(mine.members[0].snapshots, memory, "synced")]
     well = alive and (_moves(session, moving) or not _failed_since(session, memory, synced))
     judged = _diagnose(session, mine.members[0], error, moving=well)
-    rows = [_row(session, member, error, recalled, mine.name, moving, judged) for member in known]
+    rows = [_row(session, member, error, recalled, around, judged) for member in known]
     if not mine.role.recursive:
         return rows
     return [fold(rows, mine.aside, session.now), *(as_members(rows) if members else ())]
@@ -310,19 +311,27 @@ def _pulled(found: Row, role: Role) -> Row:
     return replace(found, diagnosis=replace(found.diagnosis, evidence=evidence))
 
 
+class _Around(Struct, frozen=True):
+    """The tree of a dataset. root: its root here; moving: its streams under way, as one: where one moves, the others
+    wait for their turn; known: when all of it was on both sides, as its snapshots say."""
+
+    root: str
+    moving: Moving | None
+    known: Sequence[int] = ()
+
+
 def _row(
     session: Session,
     mine: Member,
     other: _Other | ZrepError | None,
     recalled: _Recalled,
-    root: str,
-    tree_moving: Moving | None,
+    around: _Around,
     judged: Diagnosis,
 ) -> Row:
-    """The row of one dataset here. root: that of its tree; tree_moving: its streams under way, as one: where one moves,
-    the others wait for their turn; judged: the state that it is in."""
+    """The row of one dataset here. judged: the state that it is in."""
+    root = around.root
     theirs = other.member if isinstance(other, _Other) else other
-    known = moments(mine.snapshots, recalled.memories[root], "synced")
+    known = [*around.known, *moments(mine.snapshots, recalled.memories[root], "synced")]
     if isinstance(other, _Other):
         known += moments(other.member.snapshots, other.recalled, "synced")
     synced = last_of(known, session.now)
@@ -333,11 +342,11 @@ def _row(
     if isinstance(theirs, ZrepError) and mine.name == root:
         found = _with_announced(session, found, mine, theirs, recalled.memories[root], synced)
     if not isinstance(theirs, Member):
-        return aged(session, found, mine, None, known, root=root, moving=tree_moving)
+        return aged(session, found, mine, None, known, root=root, moving=around.moving)
     if isinstance(other, _Other) and not mine.role.master:
         found = replace(found, left_out=other.left_out)
     found = _compared(session, found, mine, theirs)
-    return aged(session, found, mine, theirs, known, root=root, moving=tree_moving)
+    return aged(session, found, mine, theirs, known, root=root, moving=around.moving)
 
 
 def _with_announced(
