@@ -387,6 +387,21 @@ def test_an_old_master_rejoins_whose_members_nobody_wrote_to(tree: Hosts) -> Non
     assert values(tree, "alpha", "mounted", "filesystem") == ["yes"] * 3
 
 
+def test_the_intent_logs_of_an_old_master_that_lost_its_power_are_nothing_that_was_written(tree: Hosts) -> None:
+    """The header of one that was replayed counts as 8 KiB written; databases make one in every member."""
+    for name in (A, f"{A}/x", f"{A}/x/deep"):
+        tree["alpha"].write(name, "synced", b"1", flushed=False, fsync=True)
+    good(tree.run("alpha", SYNC_ALL))
+    tree["alpha"].power_off()
+    good(tree.run("beta", promoting([])))
+    tree["beta"].write(f"{B}/x", "on beta", b"1")
+    tree["alpha"].power_on()
+    good(tree.run("alpha", pairs.rejoining(A)))
+    assert any(int(size) for size in lines(tree, "alpha", f"zfs get -Hp -o value written {A}/x"))
+    good(tree.run("beta", SYNC_ALL))
+    assert contents(tree, "alpha", f"{A}/x") == contents(tree, "beta", f"{B}/x")
+
+
 # --- from one to many, and back ---
 
 

@@ -158,12 +158,14 @@ def advance_all(session: Session, views: list[View], limits: Limits) -> list[Out
 
 def _under_locks(session: Session, plans: list[tuple[View, Advance]]) -> list[tuple[View, Advance]]:
     """The same, of what an earlier run had begun to send as its target is under the lock of the lane: the receive of
-    that run may have gone on, or come to its end, since its tree was read."""
+    that run may have gone on, or come to its end, since its tree was read. With the roots: theirs is the role by which
+    what only looks written to is known, as after a power loss."""
     lanes = [view for view, advance in plans if view.link.borrowed and advance.pending and not session.options.force]
     if not lanes:
         return plans
     names = [view.pair.target.name for view in lanes]
-    found = observe(lanes[0].executor.target, session.tag, names)
+    roots = [_root_there(view) for view in lanes]
+    found = observe(lanes[0].executor.target, session.tag, list(dict.fromkeys([*roots, *names])))
     now = {view.name: view.with_target(found[name]) for view, name in zip(lanes, names, strict=True) if name in found}
     return [
         (now[view.name], plan_advance(now[view.name].lane, view.here)) if view.name in now else (view, advance)

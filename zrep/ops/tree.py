@@ -115,7 +115,8 @@ def read_moved(session: Session, view: View, moved: Collection[str], *, sync_txg
     if len(lanes) < len(moved) or any(lane.lane.target.arriving for lane in lanes):
         return read_again(session, view, sync_txg=sync_txg)
     for end in End:
-        names = [lane.pair.at(end).name for lane in lanes]
+        # The root has the role by which what only looks written to is known.
+        names = list(dict.fromkeys([view.pair.at(end).name, *(lane.pair.at(end).name for lane in lanes)]))
         found = observe(view.executor.host(end), view.tag, names, sync_txg=sync_txg)
         if len(found) < len(names):
             return read_again(session, view, sync_txg=sync_txg)
