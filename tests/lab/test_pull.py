@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.hosts import Lab
+from tests.lab.hosts import Host, Lab
 from tests.lab.zrep_on import OK, REFUSED, Case, alone, check, content, in_step, local, made, silent
 
 A, B = "tank/a", "tank/b"
@@ -28,6 +28,11 @@ def written(lab: Lab, text: str, on: str = "alpha", name: str = A) -> None:
     lab[on].run(f"echo {text} > /{name}/file")
 
 
+def identified(host: Host, name: str, *snapshots: str) -> list[str]:
+    """The guids of snapshots."""
+    return host.run(f"zfs get -H -o value guid {' '.join(f'{name}@{each}' for each in snapshots)}").lines
+
+
 class TestPull:
     def test_cron_of_the_replica_brings_it_up_to_date(self, pulled: Lab) -> None:
         alpha, beta = pulled.alpha, pulled.beta
@@ -36,9 +41,13 @@ class TestPull:
         assert not in_step(alpha, A, beta, B) or content(beta, B) == "first"
         silent(beta, "zrep sync all")
         assert (content(beta, B), in_step(alpha, A, beta, B)) == ("second", True)
+        # What others snapshot, each looked at by itself.
+        silent(alpha, f"zrep changeconfig --all-snapshots {A} && zfs snapshot {A}@one")
         written(pulled, "third")
+        alpha.run(f"zfs snapshot {A}@two")
         silent(beta, f"zrep refresh {B}")
         assert content(beta, B) == "third"
+        assert identified(alpha, A, "one", "two") == identified(beta, B, "one", "two")
         written(pulled, "fourth")
         silent(beta, "zrep refresh all")
         assert content(beta, B) == "fourth"
