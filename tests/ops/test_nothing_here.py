@@ -18,12 +18,13 @@ ALL = pytest.mark.parametrize(
 
 @ALL
 def test_a_tag_nobody_uses_is_refused_with_those_that_are_used(hosts: Hosts, work: Work) -> None:
+    """The advice is for that tag, whichever was named before it: zrep status -t zrep,offsiet."""
     pairs.linked(hosts)
     ended = hosts.run("alpha", work, tag="offsiet")
     assert ended.code == 3
     assert ended.text == (
         "no filesystem on alpha is replicated under the tag offsiet (tags with pairs here: zrep); "
-        "next: zrep init FS HOST DEST_FS; or, if that is how it should be, --may-be-empty"
+        "next: zrep -t offsiet init FS HOST DEST_FS; or, if that is how it should be, --may-be-empty"
     )
 
 

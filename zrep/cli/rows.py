@@ -47,7 +47,7 @@ class Style(Struct, frozen=True):
 def style(columns: str, tabs: bool, exact: bool, ascending: str, descending: str, colour: str) -> Style:
     """What the options of list and status ask for, "" for those not given. UsageError for what does not exist."""
     if ascending and descending:
-        raise UsageError("-s and -S go not together")
+        raise UsageError("-s and -S do not go together")
     if colour not in COLOURS:
         raise UsageError(f"--color is {colour!r}", evidence=f"expected {', '.join(COLOURS)}")
     by = field(ascending or descending) if ascending or descending else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from shlex import quote
 
 from zrep.core.diagnosis import diagnose_alone
-from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.errors import RefusedError, ZrepError, tagged
+from zrep.core.names import spoken
 from zrep.core.pair_state import State
 from zrep.core.requests import ReadTags
 from zrep.core.role import Role
@@ -38,7 +39,8 @@ def nothing_here(session: Session, *, may_be: bool = True) -> RefusedError:
     return RefusedError(
         f"no filesystem on {session.local.name} is replicated under the tag {session.tag}",
         evidence=f"tags with pairs here: {others}" if others else "nor under any other tag",
-        advice="zrep init FS HOST DEST_FS" + ("; or, if that is how it should be, --may-be-empty" if may_be else ""),
+        advice=tagged("zrep init FS HOST DEST_FS", spoken(session.tag))
+        + ("; or, if that is how it should be, --may-be-empty" if may_be else ""),
     )
 
 
