@@ -18,7 +18,7 @@ from tests.ops.pairs import MINUTE, SYNC_ALL, A, B, good, hit, leased, value
 from tests.zfs import tokens
 from zrep.core.dataset import Value
 from zrep.core.errors import RefusedError
-from zrep.core.requests import Answer, Found, Lock, Recall, Remember
+from zrep.core.requests import Answer, Found, Grant, Lock, Recall, Remember
 from zrep.core.requests import Request as Asked
 from zrep.host.local import LocalHost
 from zrep.ops import sync
@@ -395,3 +395,17 @@ class TestToken:
         hosts.run("alpha", SYNC_ALL)
         sends = [command.argv for command in hosts.wire.log if "send" in command.argv and "-nvP" not in command.argv]
         assert any("-t" in argv for argv in sends) is raw, sends
+
+
+def test_what_a_peer_grants_that_no_shell_would_take_is_refused(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs.linked(hosts)
+    hosts["alpha"].write(A, "new", b"new")
+    asked = ModelHost.ask
+
+    def ask(self: ModelHost, request: Asked[Answer]) -> Answer:
+        answer = asked(self, request)
+        return cast(Answer, {B: ("/run/x'; id", "1.0")}) if isinstance(request, Grant) else answer
+
+    monkeypatch.setattr(ModelHost, "ask", ask)
+    ended = hosts.run("alpha", SYNC_ALL)
+    assert (ended.code, "cannot be passed through every shell" in ended.text) == (3, True), ended.text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.wire.mutate import mutated
 from zrep.core import shape
-from zrep.core.errors import BugError, RefusedError, UsageError
+from zrep.core.errors import RefusedError, UsageError
 from zrep.core.pair import End
 from zrep.core.steps import SendStream
 from zrep.host.streams import STREAM_MARK
@@ -143,7 +143,7 @@ def test_no_other_line_is_one(line: str) -> None:
 
 @pytest.mark.parametrize("text", ["o'clock", "wow!", "a\\b", "a\nb"])
 def test_what_a_shell_would_not_pass_on_is_not_built(text: str) -> None:
-    with pytest.raises(BugError):
+    with pytest.raises(RefusedError):
         ssh.helper(text)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from zrep.core.errors import BugError, RefusedError, UsageError, one_line
+from zrep.core.errors import RefusedError, UsageError, one_line
 from zrep.core.steps import SendStream
 from zrep.host.streams import RECEIVE_SCRIPT, SEND_SCRIPT, STREAM_MARK, Admission, in_turn, under_locks
 from zrep.zfs import commands, stream_words
@@ -153,5 +153,5 @@ def _receiver(admissions: Sequence[Admission], *, marked: bool) -> str:
 def _line(words: Sequence[str]) -> str:
     for word in words:
         if not _WORD.fullmatch(f"'{word}'"):
-            raise BugError(f"{word!r} cannot be passed through every shell")
+            raise RefusedError("this cannot be passed through every shell", evidence=repr(word)[:120])
     return _BEGINNING + " ".join(f"'{word}'" for word in words)
