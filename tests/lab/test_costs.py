@@ -229,7 +229,8 @@ class TestOneOfFive:
     """One of five pairs is broken: the other four are as if it were not there, whatever is done."""
 
     @pytest.fixture(scope="class")
-    def five(self, lab: Lab) -> Lab:
+    @classmethod
+    def five(cls, lab: Lab) -> Lab:
         lab.reset()
         for name in N:
             made(lab.alpha, name)

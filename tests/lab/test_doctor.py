@@ -219,7 +219,8 @@ class TestOtherPools:
     """A replica in a pool of its own, on a host that is another in all that may differ."""
 
     @pytest.fixture(scope="class")
-    def odd(self, lab: Lab) -> Lab:
+    @classmethod
+    def odd(cls, lab: Lab) -> Lab:
         lab.reset()
         alpha, beta = lab.alpha, lab.beta
         without = "-o feature@large_microzap=disabled -o feature@large_blocks=disabled"

@@ -495,7 +495,8 @@ class TestAttacks:
     """With the key, and nothing else; beta lets in what --receive does."""
 
     @pytest.fixture(scope="class")
-    def attacked(self, lab: Lab) -> Lab:
+    @classmethod
+    def attacked(cls, lab: Lab) -> Lab:
         alpha, beta = linked(lab)
         silent(alpha, "zrep sync all")
         beta.run(f"zfs snapshot {B}@daily")

@@ -116,7 +116,8 @@ class TestPeer:
     """One pair, which no test changes."""
 
     @pytest.fixture(scope="class")
-    def linked(self, lab: Lab) -> Lab:
+    @classmethod
+    def linked(cls, lab: Lab) -> Lab:
         lab.reset()
         made(lab.alpha, A)
         lab.alpha.run(f"zrep init {A} beta {A}")
