@@ -303,6 +303,7 @@ def test_what_is_kept_does_not_move() -> None:
                 steps.SetProperties(T, (A,), (("canmount", "on"),)),
                 steps.Mount(T, A, "/a"),
                 steps.DestroySnapshots(T, A, ("zrep_000001",)),
+                steps.RenameSnapshot(T, AT, NEXT),
             )
         ),
     )

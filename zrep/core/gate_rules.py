@@ -239,6 +239,8 @@ def refused_step(gate: Gate, step: steps.Step, known: Known) -> str:
         case steps.RenameSnapshot(snapshot=name, new=new):
             same = name.partition("@")[0] == new.partition("@")[0]
             own = _own((name.partition("@")[2], new.partition("@")[2]))
+            if gate.keep:
+                return "to rename a snapshot: this side keeps it"
             return _needs(gate, "send") or own or ("" if same else "a snapshot of another dataset")
         case steps.CreateParent() | steps.DiscardPartial():
             return _needs(gate, "receive")
