@@ -80,7 +80,7 @@ class TestAdopt:
 
     @pytest.mark.thorough
     def test_a_chain_and_the_loss_of_its_second(self, lab: Lab) -> None:
-        alpha, beta, gamma = chain(lab)
+        alpha, beta, gamma = chain(lab, "--savecount 2")
         alpha.run("echo second > /tank/a/file")
         silent(alpha, "zrep sync all")
         silent(beta, f"{ONWARD} sync all")
@@ -96,7 +96,11 @@ class TestAdopt:
         silent(alpha, "zrep sync all")
         silent(beta, f"{ONWARD} sync all")
         assert content(gamma, "tank/c") == "fourth"
-        # The second is lost.
+        # The second is lost, when the first has let go of what the third has.
+        for number in range(3):
+            alpha.run(f"echo {number} > /tank/a/file")
+            silent(alpha, "zrep sync all")
+        assert set(snapshots(alpha, "tank/a")).isdisjoint(snapshots(gamma, "tank/c"))
         lab.cut(beta)
         born = gamma.run("zfs get -Hp -o value guid,creation tank/c").out
         alpha.run("echo fifth > /tank/a/file")

@@ -399,3 +399,35 @@ def test_what_the_second_sent_as_a_master_is_given_up_by_the_command_that_is_nam
     good(hosts.run("alpha", SYNC_ALL, tag="onward"))
     assert full_streams(hosts) == []
     assert files(hosts, "gamma", "tank/c") == files(hosts, "alpha", A)
+
+
+@pytest.mark.parametrize("pull", [False, True])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_third_that_comes_by_rarely_follows_the_first_too(tmp_path: Path, pull: bool, known: bool) -> None:
+    """The first keeps fewer than it makes between two visits of the third: of what the second holds for that it has a
+    bookmark. known: nobody has destroyed it."""
+    hosts = Hosts(tmp_path, World(hosts=("alpha", "beta", "gamma")))
+    pairs.source(hosts)
+    good(hosts.run("alpha", pairs.INIT))
+    if pull:
+        good(hosts.run("gamma", pairs.initialising(Request(B, "beta", "tank/c", pull=True)), tag="onward"))
+    else:
+        good(hosts.run("beta", pairs.initialising(Request(B, "gamma", "tank/c")), tag="onward"))
+    for number in range(7):
+        pairs.written(hosts, key=f"n{number}")
+        good(hosts.run("alpha", SYNC_ALL))
+    follow = pairs.changing("tank/c", Config("alpha", A))
+    if known:
+        hosts.wire.reset()
+        good(hosts.run("gamma", follow, tag="onward"))
+        good(hosts.run("gamma" if pull else "alpha", SYNC_ALL, tag="onward"))
+        assert full_streams(hosts) == []
+        assert files(hosts, "gamma", "tank/c") == files(hosts, "alpha", A)
+        return
+    hosts["alpha"].sh(f"zfs destroy {A}#zrep:zrep_000001")
+    anew = "zrep init --pull alpha tank/a tank/c" if pull else "on alpha: zrep init tank/a gamma tank/c"
+    refused(
+        hosts.run("gamma", follow, tag="onward"),
+        "of 6 on alpha, the newest @zrep_000008; 1 on gamma, the newest @zrep_000001",
+        f"to send everything: zrep clear -L tank/c; zfs rename tank/c tank/c_aside; {anew}",
+    )

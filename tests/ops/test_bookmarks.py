@@ -13,6 +13,7 @@ from tests.ops.judge import base, find, held
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from tests.ops.plugin import thorough
 from tests.ops.test_crash import cut_at_each
+from zrep.core import plan_data
 from zrep.ops.clear import clear
 from zrep.ops.init_way import Request
 
@@ -52,6 +53,31 @@ def streams(hosts: Hosts) -> list[str]:
     """What streams begin at: "" for a full one."""
     words = [list(command.argv) for command in hosts.wire.log if command.stream]
     return [argv[argv.index("-i") + 1] if "-i" in argv else "" for argv in words]
+
+
+def test_it_keeps_one_of_what_the_replica_holds_for_another_pair_for_as_long(tmp_path: Path) -> None:
+    hosts = Hosts(tmp_path, World(hosts=("alpha", "beta", "gamma")))
+    pairs.linked(hosts)
+    good(hosts.run("beta", pairs.initialising(Request(B, "gamma", "tank/c")), tag="onward"))
+    passed_on = f"zrep:{newest(hosts)}"
+    for number in range(3):
+        pairs.written(hosts, key=f"n{number}")
+        good(hosts.run("alpha", SYNC_ALL))
+        assert bookmarks(hosts, "alpha", A) == [passed_on, f"zrep:{newest(hosts)}"]
+    good(hosts.run("beta", SYNC_ALL, tag="onward"))
+    good(hosts.run("alpha", SYNC_ALL))
+    assert bookmarks(hosts, "alpha", A) == [f"zrep:{newest(hosts)}"]
+
+
+def test_however_many_it_holds_there_are_not_many(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is root there may hold all of them."""
+    monkeypatch.setattr(plan_data, "_MOST_PASSED_ON", 3)
+    pairs.linked(hosts)
+    for number in range(6):
+        hosts["beta"].sh(f"zfs hold mine {B}@{newest(hosts)}")
+        pairs.written(hosts, key=f"n{number}")
+        good(hosts.run("alpha", SYNC_ALL))
+    assert len(bookmarks(hosts, "alpha", A)) == 4
 
 
 def test_the_master_keeps_one_of_the_base_and_no_other(hosts: Hosts) -> None:

@@ -40,6 +40,9 @@ from zrep.core.steps import (
 )
 from zrep.core.tree import newest_upto
 
+# Whoever is root on the replica may hold every snapshot there.
+_MOST_PASSED_ON = 32
+
 
 class Advance(Struct, frozen=True):
     """What a sync has to move: nothing, a new snapshot, or one that an earlier run left unsent.
@@ -272,11 +275,15 @@ def _marks(lane: Lane, base: Snapshot, at_target: Snapshot, now: int) -> Iterato
 
 def plan_bookmarks(lane: Lane, base: Snapshot) -> tuple[Step, ...]:
     """A bookmark of the base at the source: should a tool destroy the snapshot there, hold or no hold, an increment can
-    begin at it all the same. Those of earlier bases go, and those that a target has from when it was the source."""
+    begin at it all the same. Those of earlier bases go, and those that a target has from when it was the source; not
+    those of what the target holds for others: what has that from it can follow the source once the target is lost."""
     source, name = lane.source, bookmark_name(lane.tag, base.name)
     full = f"{source.name}#{name}"
-    kept = [mark for mark in source.bookmarks if mark.guid == base.guid and is_bookmark(lane.tag, mark.name)]
-    new = not kept and fits(full) and all(mark.name != name for mark in source.bookmarks)
+    own = [mark for mark in source.bookmarks if is_bookmark(lane.tag, mark.name)]
+    passed_on = {snapshot.guid for snapshot in lane.target.snapshots if snapshot.holds - {lane.tag}} - {base.guid}
+    of_base = [mark for mark in own if mark.guid == base.guid]
+    kept = [*[mark for mark in own if mark.guid in passed_on][-_MOST_PASSED_ON:], *of_base]
+    new = not of_base and fits(full) and all(mark.name != name for mark in source.bookmarks)
     steps: list[Step] = [Bookmark(End.SOURCE, f"{source.name}@{base.name}", full)] if new else []
     for end in End:
         for mark in lane.at(end).bookmarks:

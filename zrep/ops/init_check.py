@@ -30,6 +30,8 @@ from zrep.ops.session import Session
 from zrep.ops.tags import other_roles
 from zrep.zfs.errors import PoolAbsentError
 
+_SENDS_ALL = "without --adopt init sends everything, to a name that is free"
+
 
 class Ground(Struct, frozen=True):
     """Both sides as the checks found them: the target (None: not there yet), the parents it lacks, the role that the
@@ -217,7 +219,8 @@ def _check_adopted(
     refuse_half(way, target)
     base = newest_base(source, target)
     if base is None:
-        raise nothing_in_common(way, source, target, "without --adopt init sends everything, to a name that is free")
+        anew = _sent_anew(way, role) if request.instead else _SENDS_ALL
+        raise nothing_in_common(way, source, target, anew)
     role = receivable(way.target, source, target, role, asked=asked)
     role = replace(role, epoch=max(1, role.epoch or 0, target.role.epoch or 0))
     return Ground(source, target, (), role, False, (source.place, target.place), base)
@@ -264,15 +267,26 @@ def nothing_in_common(way: Way, source: Member, target: Member, advice: str) -> 
     return RefusedError(
         f"{target.name} on {way.there} has no snapshot in common with {'it' if source.name == name else source.name}",
         filesystem=name,
-        evidence=f"by guid, of {_counted(source)} here and {_counted(target)} there",
+        evidence=f"by guid, of {_counted(source, way.source.name)}; {_counted(target, way.target.name)}",
         advice=advice,
     )
 
 
-def _counted(member: Member) -> str:
-    """How many snapshots it has, and the newest of them."""
+def _sent_anew(way: Way, role: Role) -> str:
+    """What makes a replica that has nothing of its new master's one all the same, typed on its host."""
+    name, target, host = way.request.filesystem, way.request.target, way.request.host
+    init = (
+        command("", "init", "--pull", host, name, target)
+        if role.driver
+        else command(host, "init", name, role.dest_host, target)
+    )
+    return f"to send everything: {command('', 'clear', '-L', target)}; {aside(target)}; {init}"
+
+
+def _counted(member: Member, host: str) -> str:
+    """How many snapshots it has on a host, and the newest of them."""
     newest = f", the newest @{member.snapshots[-1].name}" if member.snapshots else ""
-    return f"{len(member.snapshots)}{newest}"
+    return f"{len(member.snapshots)} on {host}{newest}"
 
 
 def _check_space(way: Way, source: Member, parent: Member, target: Member | None) -> None:
