@@ -48,18 +48,25 @@ def test_the_cron_line_leaves_the_run_to_a_timer_that_is_at_work(
 
 
 @pytest.mark.parametrize(
-    ("at_work", "expected"),
+    ("at_work", "failed", "expected"),
     [
-        ((), "zrep-sync@1.service"),
-        ((1,), "zrep-sync@2.service"),
-        ((1, 2, 4), "zrep-sync@3.service"),
-        (tuple(range(1, 9)), ""),
+        ((), (), "zrep-sync@1.service"),
+        ((1,), (), "zrep-sync@2.service"),
+        ((1, 2, 4), (), "zrep-sync@3.service"),
+        (tuple(range(1, 9)), (), ""),
+        ((), (1,), "zrep-sync@1.service"),
+        ((), (2, 3), "zrep-sync@2.service"),
+        ((1, 2), (5,), "zrep-sync@5.service"),
     ],
     ids=str,
 )
-def test_a_run_is_begun_beside_those_at_work(tmp_path: Path, at_work: tuple[int, ...], expected: str) -> None:
-    states = "".join(f"*zrep-sync@{n}.service) echo activating ;; " for n in at_work)
-    systemctl = f'case "$*" in *start*) echo "$*" >> "$RAN" ;; {states}*) echo failed ;; esac'
+def test_a_run_is_begun_beside_those_at_work(
+    tmp_path: Path, at_work: tuple[int, ...], failed: tuple[int, ...], expected: str
+) -> None:
+    """One whose last run failed before others: it would be shown as failed until as many are at work again."""
+    state = {n: "activating" if n in at_work else "failed" if n in failed else "inactive" for n in range(1, 9)}
+    shown = "".join(f'case "$word" in *@{n}.service) echo {state[n]}; echo ;; esac; ' for n in state)
+    systemctl = f'case "$*" in *start*) echo "$*" >> "$RAN" ;; *) for word; do {shown} done ;; esac'
     began = ran(tmp_path, str(CONTRIB / "systemd/begin-run"), systemctl=systemctl)
     assert began == (f"--no-block start {expected}\n" if expected else "")
 
