@@ -366,12 +366,12 @@ class TestTree:
         alone(beta, "tank/small")
         beta.run("echo alone > /tank/small/x/y/alone; zpool sync")
         refused = alpha.run("zrep rejoin small", check=False)
-        back = refused.err.partition("then: ")[2].partition(",")[0]
+        keep, _, back = refused.err.partition("to keep all of it: ")[2].partition(", ")[0].partition("; then: ")
         assert (refused.rc, back.startswith("zfs rollback -r small@zrep_")) == (REFUSED, True), refused
-        alpha.run(back)
+        alpha.run(f"{keep}; {back}")
         alpha.run("zrep rejoin small")
         copy = alpha.run("zfs get -H -r -s local -t filesystem -o name zrep:split small").out.strip()
-        assert (copy.startswith("small/split_"), names(alpha, copy)) == (True, [copy, f"{copy}/x"])
+        assert (copy.startswith("small/split_"), names(alpha, copy)) == (True, [copy, f"{copy}/alone", f"{copy}/x"])
         silent(beta, CRON)
         left, right = (
             sums(host, f"{root} {root}/x {root}/x/y") for host, root in ((alpha, "small"), (beta, "tank/small"))

@@ -177,6 +177,17 @@ def test_the_root_of_a_pool_keeps_the_copy_inside_and_is_refused_where_it_was_wr
     assert (refused.code, "it is the root of a pool" in refused.text) == (3, True), refused.text
     assert value(hosts, "small", "zrep:master") == "yes"
     assert members_of(hosts, "small") == ["small", "small/x"]
+    # What is advised keeps it, in the same copy.
+    base = lines(hosts, "alpha", "zfs list -H -t snapshot -o name small")[-1]
+    kept = "to keep all of it: zfs snapshot small@alone; zfs send small@alone | zfs receive -u small/alone"
+    assert f"{kept}; then: zfs rollback -r {base}, then zrep rejoin small" in refused.text
+    alpha.sh("zfs snapshot small@alone")
+    sent = alpha.run(["zfs", "send", "small@alone"]).out
+    assert alpha.run(["zfs", "receive", "-u", "small/alone"], sent).rc == 0
+    alpha.sh(f"zfs rollback -r {base}")
+    good(hosts.run("alpha", pairs.rejoining("small")))
+    assert alpha.read(f"{copy_of(hosts, pool='small')}/alone") == {"tail": b"2"}
+    good(hosts.run("beta", SYNC_ALL))
 
 
 def members_of(hosts: Hosts, root: str) -> list[str]:

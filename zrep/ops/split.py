@@ -109,13 +109,17 @@ def refuse_split(session: Session, tree: Tree, members: Sequence[Member], bases:
 
 
 def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
-    """ZFS renames no pool's root, and the split copy is made by a rename."""
+    """ZFS renames no pool's root, and the split copy is made by a rename. Of a tree, a copy inside it goes into the
+    split copy with what else the other side has nothing of."""
+    name, copy = quote(f"{member.name}@alone"), quote(f"{member.name}/alone")
+    kept = f"to keep all of it: zfs snapshot {name}; zfs send {name} | zfs receive -u {copy}"
+    first = kept if member.role.recursive else "copy what is wanted of it"
     again = f"zrep rejoin {'-f ' if session.options.force else ''}{quote(member.name)}"
     raise RefusedError(
         "it is the root of a pool, which cannot be renamed to keep what was written here alone",
         filesystem=member.name,
         evidence=f"written after @{base.name}",
-        advice=f"copy what is wanted of it, then: {rolling_back(member, base)}, then {again}",
+        advice=f"{first}; then: {rolling_back(member, base)}, then {again}",
     )
 
 
