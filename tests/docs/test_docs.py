@@ -146,9 +146,14 @@ def test_synopsis_names_every_command_with_its_options() -> None:
     assert found == {name: shortest(command) for name, command in GROUP.commands.items()}
 
 
-def test_man_page_is_clean() -> None:
+@pytest.mark.parametrize("page", [path.name for path in sorted((ROOT / "man").glob("*.[1-8]"))])
+def test_man_page_is_clean(page: str) -> None:
     done = subprocess.run(
-        [tool("mandoc"), "-T", "lint", str(MAN)], capture_output=True, text=True, timeout=60, check=False
+        [tool("mandoc"), "-T", "lint", str(ROOT / "man" / page)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     # Whether other manuals are installed on this machine is not this page's fault.
     complaints = [line for line in done.stdout.splitlines() if "referenced manual not found" not in line]
