@@ -162,6 +162,9 @@ def _set_alone(machine: Machine, dataset: Dataset, key: str, value: str, action:
             raise RefusalError(f"{action}: invalid property value")
         if dataset.encryption_root and not dataset.key_loaded:
             raise RefusalError(f"{action}: permission denied")
+        limits = [int(machine.value(dataset, limit)) for limit in ("quota", "refquota")]
+        if machine.available(dataset) <= 0 or any(0 < limit <= machine.used(dataset) for limit in limits):
+            raise RefusalError(f"{action}: out of space")
         dataset.dirtied = True  # in the open transaction group: this does not wait for it to close
         return
     size = int(value) if value.isdigit() else 0

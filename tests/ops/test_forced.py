@@ -193,3 +193,15 @@ class TestLoss:
         ended = good(hosts.run("beta", pairs.forcing(B), dry_run=True))
         assert "K more 1m ago" in ended.text, ended.text
         assert "a half received stream (" in ended.text
+
+
+def test_a_limit_that_is_used_up_is_named_with_what_lifts_it(hosts: Hosts) -> None:
+    """No word can be written to such a replica, and without one a stream could still be let in."""
+    pairs.linked(hosts)
+    used = value(hosts, "beta", B, "used")
+    hosts["beta"].sh(f"zfs set quota={used} {B}")
+    hosts.wire.cut = True
+    ended = hosts.run("beta", pairs.forcing(B))
+    assert (ended.code, f"zfs set quota=none {B}; then this again" in ended.text) == (1, True), ended.text
+    hosts["beta"].sh(f"zfs set quota=none {B}")
+    good(hosts.run("beta", pairs.forcing(B)))

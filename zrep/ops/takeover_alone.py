@@ -41,7 +41,10 @@ from zrep.ops.repair import open_again
 from zrep.ops.session import Session
 from zrep.ops.tags import check_taking
 from zrep.ops.view import Link
+from zrep.zfs import errors as zfs_errors
 
+# A limit that leaves less than this counts as used up, where a word could not be written.
+_ROOM = 1024 * 1024
 # What a fence command says by its exit status. Any other means: not fenced.
 _FENCED = 0
 _ALIVE = 1
@@ -160,12 +163,28 @@ def _take_role(session: Session, executor: Executor, link: Link, tree: Tree, gen
     """Fence it and make it master; how it is then."""
     *before, take = plan_take_alone(tree, session.tag, generation)
     assert isinstance(take, TakeRole)
-    executor.do_all(before)
+    try:
+        executor.do_all(before)
+    except zfs_errors.NoSpaceError as error:
+        error.advice = _lifting(tree) or error.advice
+        raise
     said = executor.take_role(take)
     found = _read(session, link)
     if found.role.gen != generation or not found.role.master:
         raise FailedError("could not take the role", filesystem=tree.name, evidence=said)
     return found
+
+
+def _lifting(tree: Tree) -> str:
+    """The commands that take away the limits that are used up, as a full quota came with what was received: a word has
+    to be written to each member, so that no stream is let in any more; "" where it is not a limit of its own."""
+    lines = [
+        f"zfs set {limit}=none {quote(member.name)}"
+        for member in tree.members
+        for limit, used in (("quota", "used"), ("refquota", "referenced"))
+        if member.number(limit) and member.number(limit) - member.number(used) < _ROOM
+    ]
+    return f"its limit is used up, and a word has to be written: {'; '.join(lines)}; then this again" if lines else ""
 
 
 def _need_yes(session: Session, name: str, what: str, agree: Callable[[str], bool]) -> None:
