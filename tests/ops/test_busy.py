@@ -18,7 +18,7 @@ from zrep.core.requests import Answer, EndReceive, Lock, ReadHolders, Unlock
 from zrep.core.requests import Request as Asked
 from zrep.core.settings import Settings
 from zrep.host.locks import Locks
-from zrep.ops import sync
+from zrep.ops import sync, takeover_alone
 from zrep.ops.init_way import Request
 from zrep.ops.session import Session
 from zrep.ops.status import status
@@ -175,6 +175,22 @@ def test_a_receive_that_nobody_is_left_for_is_ended_and_the_run_goes_on(
         fcntl.flock(receiving, fcntl.LOCK_EX)
         ended = hosts.run("alpha", pairs.syncing(A))
     assert (ended.code, [(one.dataset, one.quiet > 0) for one in asked]) == (code, [(pairs.B, True)]), ended.text
+
+
+@pytest.mark.parametrize(("dry_run", "code"), [(True, 0), (False, 4)])
+def test_a_forced_takeover_shows_what_it_would_do_although_a_receive_that_it_would_end_is_there(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, dry_run: bool, code: int
+) -> None:
+    pairs.linked(hosts)
+    left = hosts.local("beta").locks
+    left.take(pairs.B)
+    left.drop(pairs.B)
+    monkeypatch.setattr(takeover_alone, "_LOCK_SECONDS", 0.1)
+    with Path(left.receive_path(pairs.B)).open("r+") as receiving:
+        fcntl.flock(receiving, fcntl.LOCK_EX)
+        ended = hosts.run("beta", pairs.forcing(pairs.B), dry_run=dry_run)
+    noted = [note for outcome in ended.outcomes for note in outcome.notes if note.startswith("somebody is at work on")]
+    assert (ended.code, len(noted)) == (code, int(dry_run)), ended.text
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ from zrep.zfs import errors as zfs_errors
 
 # A limit that leaves less than this counts as used up, where a word could not be written.
 _ROOM = 1024 * 1024
+# Seconds for which what has the lock is waited for: the receive that is being ended, or another zrep.
+_LOCK_SECONDS = 20.0
 # What a fence command says by its exit status. Any other means: not fenced.
 _FENCED = 0
 _ALIVE = 1
@@ -107,10 +109,7 @@ def _promote(session: Session, link: Link, agree: Callable[[str], bool], *, insi
         check_gone(session, tree.members[0], loss.text())
     _need_yes(session, name, loss.text(), agree)
     _fence(session, link)
-    for member in tree.members:
-        session.local.ask(EndReceive(member.name))
-    if session.local.ask(Lock(tuple(member.name for member in tree.members), 20.0, session.tag)):
-        raise busy(name)
+    ahead = _end_and_lock(session, tree)
     tree = _read(session, link, sync_txg=True)
     if tree.role.links != link.role.links or tree.role.master:
         raise role_changed(name)
@@ -127,9 +126,24 @@ def _promote(session: Session, link: Link, agree: Callable[[str], bool], *, insi
         hooks.take_one_back(session, session.local, "not-promoted", name, peer, epoch)
         raise
     # A mount that would not come about is no reason not to promote, and worth knowing before.
-    notes = tuple(preflight_alone(session, tree)) if session.options.dry_run else ()
+    notes = (*ahead, *preflight_alone(session, tree)) if session.options.dry_run else ()
     done = _open_alone(session, executor, link, f"this side is master now, epoch {tree.role.epoch}; {loss.text()}")
     return replace(done, notes=notes)
+
+
+def _end_and_lock(session: Session, tree: Tree) -> tuple[str, ...]:
+    """End what is still being received into a tree, and lock it. Of a dry run, which ends nothing, what the run itself
+    would come upon. BusyError where somebody else is at work on it."""
+    for member in tree.members:
+        session.local.ask(EndReceive(member.name))
+    dry = session.options.dry_run
+    taken = session.local.ask(
+        Lock(tuple(member.name for member in tree.members), 0 if dry else _LOCK_SECONDS, session.tag)
+    )
+    if taken and not dry:
+        raise busy(tree.name)
+    what = f"a receive is ended by the run itself, another zrep is waited for up to {_LOCK_SECONDS:.0f} s"
+    return (f"somebody is at work on {some_names(taken)} now: {what}",) if taken else ()
 
 
 def _read(session: Session, link: Link, *, sync_txg: bool = False) -> Tree:
