@@ -64,11 +64,17 @@ def test_a_run_is_begun_beside_those_at_work(
     tmp_path: Path, at_work: tuple[int, ...], failed: tuple[int, ...], expected: str
 ) -> None:
     """One whose last run failed before others: it would be shown as failed until as many are at work again."""
-    state = {n: "activating" if n in at_work else "failed" if n in failed else "inactive" for n in range(1, 9)}
+    begun = dict.fromkeys(at_work, "active") | dict.fromkeys(at_work[:1], "activating")
+    state = {n: begun.get(n, "failed" if n in failed else "inactive") for n in range(1, 9)}
     shown = "".join(f'case "$word" in *@{n}.service) echo {state[n]}; echo ;; esac; ' for n in state)
     systemctl = f'case "$*" in *start*) echo "$*" >> "$RAN" ;; *) for word; do {shown} done ;; esac'
     began = ran(tmp_path, str(CONTRIB / "systemd/begin-run"), systemctl=systemctl)
     assert began == (f"--no-block start {expected}\n" if expected else "")
+
+
+def test_a_long_stream_is_no_start_that_goes_on() -> None:
+    """The start of a oneshot unit lasts as long as its program: the machine would be called starting all that time."""
+    assert "\nType=exec\n" in (CONTRIB / "systemd/zrep-sync@.service").read_text()
 
 
 @pytest.mark.parametrize("name", ["zrep-sync@", "zrep-status", "zrep-boot", "zrep-boot-ask"])
