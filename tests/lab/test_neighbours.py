@@ -219,7 +219,8 @@ class TestChildren:
         alpha.run(f"zfs create {A}/new && zfs create -V 8M {A}/new/volume")
         says = "tank/a: not replicated with it: tank/a/new, tank/a/new/volume; next: "
         advises = (
-            "zrep init tank/a/new beta tank/a/new; or, if that is how it should be: zfs set zrep:exclude=on tank/a/new"
+            "zrep init tank/a/new beta tank/a/new; or, all of it as one tree: zrep changeconfig -r tank/a; "
+            "or, if that is how it should be: zfs set zrep:exclude=on tank/a/new"
         )
         told = alpha.run("zrep sync all")
         assert (told.out, told.err) == ("", f"zrep: {says}{advises}\n")

@@ -253,6 +253,7 @@ def test_a_tail_that_is_seen_late_leaves_it_mounted(hosts: Hosts) -> None:
 NEW = f"{A}/new"
 SAYS = (
     "tank/a: not replicated with it: tank/a/new; next: zrep init tank/a/new beta tank/b/new; "
+    "or, all of it as one tree: zrep changeconfig -r tank/a; "
     "or, if that is how it should be: zfs set zrep:exclude=on tank/a/new"
 )
 

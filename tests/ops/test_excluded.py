@@ -27,6 +27,7 @@ def tree(hosts: Hosts) -> Hosts:
 def test_left_out_its_copy_is_set_aside_and_taken_in_again_it_is_not_sent_again(tree: Hosts) -> None:
     good(tree.run("alpha", EXCLUDE))
     good(tree.run("alpha", SYNC_ALL))
+    assert f"{A}: on beta: set aside, left out on the master: {B}/x, {B}/x/deep" in tree.said
     assert pairs.value(tree, "beta", f"{B}/x", "zrep:gone") != "-"
     tree["alpha"].write(X, "later", b"1")
     good(tree.run("alpha", SYNC_ALL))

@@ -148,6 +148,7 @@ def left_out(tag: str, master: str, role: Role, names: Iterable[str], host: str 
         names,
         f"not replicated with it: {some_names(names)}",
         f"{f'on {host}: ' if host else ''}zrep init {first} {quote(role.peer_host)} {target}; "
+        f"or, all of it as one tree: zrep changeconfig -r {quote(master)}; "
         f"or, if that is how it should be: zfs set {tag}:{EXCLUDE}=on {first}",
     )
 

@@ -135,7 +135,11 @@ def next_change(pair: Pair, now: int) -> Change | None:
     free = [member.name for member in lost if not any(name.startswith(f"{member.name}/") for name in kept)]
     if free:
         step = set_aside(End.TARGET, pair.tag, free, now)
-        return Change(step, f"set aside, the source is gone: {', '.join(free)}")
+        excluded = {pair.place(member) for member in pair.source.excluded}
+        left = [name for name in free if name in excluded]
+        gone = [name for name in free if name not in excluded]
+        reasons = (("left out on the master", left), ("the source is gone", gone))
+        return Change(step, "; ".join(f"set aside, {why}: {', '.join(names)}" for why, names in reasons if names))
     return None
 
 
