@@ -220,7 +220,7 @@ class TestUsage:
             ("zrep init tank/plain beta ../p", "'../p' cannot be"),
             ("zrep changeconfig tank/a", "nothing to change"),
             ("zrep changeconfig tank/a 'be ta'", "cannot be a host"),
-            ("zrep changeconfig tank/a beta 'x@y'", "cannot be"),
+            ("zrep changeconfig tank/a beta 'x@y'", "is a snapshot"),
             ("zrep changeconfig tank/a --savecount x", "x"),
             ("ZREP_STALL=soon zrep sync tank/a", "ZREP_STALL.*soon"),
         ],

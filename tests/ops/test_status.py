@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from tests.ops import pairs
-from tests.ops.hosts import Hosts, Mode
+from tests.ops.hosts import Hosts, Mode, ModelHost, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit, value
 from tests.ops.test_cut_sweep import advised
 from zrep.core.pair_state import State
+from zrep.core.requests import Answer, ReadMembers
+from zrep.core.requests import Request as Asked
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_way import Request
 from zrep.ops.list import Row, listing
@@ -182,6 +184,32 @@ def test_a_replica_that_was_just_written_to_is_modified(hosts: Hosts) -> None:
     hosts["beta"].sh(f"zfs mount {B}")
     hosts["beta"].write(B, "by-hand", b"x" * 5000, flushed=False)
     assert status(hosts, "alpha").state == "replica modified"
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta"])
+@pytest.mark.parametrize(
+    ("work", "roles"),
+    [(SYNC_ALL, ("master", "replica")), (pairs.failing_over(A), ("replica", "master"))],
+    ids=["sync", "failover"],
+)
+def test_what_changes_between_its_looks_at_the_two_halves_is_looked_at_anew(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, host: str, work: Work, roles: tuple[str, str]
+) -> None:
+    """A whole sync, or role change, fits into the time that dialling takes."""
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    answered = ModelHost.ask
+
+    def ask(asked: ModelHost, request: Asked[Answer]) -> Answer:
+        if isinstance(request, ReadMembers) and asked.name != host:
+            monkeypatch.setattr(ModelHost, "ask", answered)
+            good(hosts.run("alpha", work))
+        return answered(asked, request)
+
+    monkeypatch.setattr(ModelHost, "ask", ask)
+    with hosts.session(host) as session:
+        [row] = asking(session, [])
+    assert (row.state, row.code, row.role) == ("ok", 0, roles[host == "beta"]), row.diagnosis
 
 
 def test_changeconfig_leaves_the_copy_of_a_cut_rejoin_alone(hosts: Hosts) -> None:
