@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from tests.ops.hosts import Ended, Hosts, Mode, Work
+from collections.abc import Callable
+
+import pytest
+
+from tests.ops.hosts import Ended, Hosts, Mode, ModelHost, Work
 from zrep.core.names import DEFAULT_TAG
+from zrep.core.requests import Answer, ReadMembers
+from zrep.core.requests import Request as Asked
 from zrep.ops import clear, expire, pause, rejoin, sync
 from zrep.ops import takeover_alone as disaster
 from zrep.ops.changeconfig import Config, changeconfig
@@ -153,3 +159,17 @@ def hit(hosts: Hosts, host: str, work: Work, mode: Mode, *words: str, tag: str =
     hosts.load(dumped)
     hosts.wire.reset(mode, at)
     hosts.run(host, work, tag=tag)
+
+
+def in_between(hosts: Hosts, patch: pytest.MonkeyPatch, here: str, act: Callable[[], object]) -> None:
+    """Have something happen once after a run has read what is here, and before it has read what is on the other host:
+    dialling takes long enough for it."""
+    answered = ModelHost.ask
+
+    def ask(asked: ModelHost, request: Asked[Answer]) -> Answer:
+        if isinstance(request, ReadMembers) and asked.name != here:
+            patch.setattr(ModelHost, "ask", answered)
+            act()
+        return answered(asked, request)
+
+    patch.setattr(ModelHost, "ask", ask)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.model.machine import Machine
 from tests.ops import pairs
-from tests.ops.hosts import Ended, Hosts, ModelHost
+from tests.ops.hosts import Ended, Hosts, ModelHost, Work
 from tests.ops.pairs import A, B, good
 from tests.ops.picture import look
 from zrep.core.busy import BUSY_IS_NEWS
@@ -46,6 +46,16 @@ def found(hosts: Hosts, here: str = "alpha") -> Ended:
 @pytest.mark.parametrize(("here", "name"), [("alpha", A), ("beta", B)])
 def test_nothing_is_found_where_all_is_well(linked: Hosts, here: str, name: str) -> None:
     ended = found(linked, here)
+    assert (ended.code, [x.message for x in ended.outcomes]) == (0, ["nothing found"]), ended.text
+
+
+@pytest.mark.parametrize("work", [pairs.SYNC_ALL, pairs.failing_over(A)], ids=["sync", "failover"])
+def test_what_changes_between_its_looks_at_the_two_halves_is_looked_at_anew(
+    linked: Hosts, monkeypatch: pytest.MonkeyPatch, work: Work
+) -> None:
+    pairs.written(linked)
+    pairs.in_between(linked, monkeypatch, "alpha", lambda: good(linked.run("alpha", work)))
+    ended = linked.run("alpha", lambda session: doctor(session, []))
     assert (ended.code, [x.message for x in ended.outcomes]) == (0, ["nothing found"]), ended.text
 
 

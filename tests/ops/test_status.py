@@ -7,12 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.ops import pairs
-from tests.ops.hosts import Hosts, Mode, ModelHost, Work
+from tests.ops.hosts import Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good, hit, value
 from tests.ops.test_cut_sweep import advised
 from zrep.core.pair_state import State
-from zrep.core.requests import Answer, ReadMembers
-from zrep.core.requests import Request as Asked
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_way import Request
 from zrep.ops.list import Row, listing
@@ -198,15 +196,7 @@ def test_what_changes_between_its_looks_at_the_two_halves_is_looked_at_anew(
     """A whole sync, or role change, fits into the time that dialling takes."""
     pairs.linked(hosts)
     pairs.written(hosts)
-    answered = ModelHost.ask
-
-    def ask(asked: ModelHost, request: Asked[Answer]) -> Answer:
-        if isinstance(request, ReadMembers) and asked.name != host:
-            monkeypatch.setattr(ModelHost, "ask", answered)
-            good(hosts.run("alpha", work))
-        return answered(asked, request)
-
-    monkeypatch.setattr(ModelHost, "ask", ask)
+    pairs.in_between(hosts, monkeypatch, host, lambda: good(hosts.run("alpha", work)))
     with hosts.session(host) as session:
         [row] = asking(session, [])
     assert (row.state, row.code, row.role) == ("ok", 0, roles[host == "beta"]), row.diagnosis

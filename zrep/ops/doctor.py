@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from shlex import quote
 
 from zrep.core.diagnosis import diagnose_alone
@@ -39,8 +40,8 @@ def _pair(session: Session, link: Link, fix: bool) -> list[Outcome]:
             )
         if not link.role.askable:
             raise diagnose_alone(link.name, link.role).error(link.name)
-        view = open_pair(session, link.name) if fix else read_view(session, link, sync_txg=False)
-        for finding in _findings(session, link, view):
+        view = open_pair(session, link.name) if fix else _read(session, link)
+        for finding in _findings(session, view.link, view):
             found.append(_outcome(view, finding, fix))
     except ZrepError as error:
         found.append(Outcome(link.name, error=error.about(link.name)))
@@ -48,6 +49,16 @@ def _pair(session: Session, link: Link, fix: bool) -> list[Outcome]:
         if fix:
             unlock(session, link)
     return found or [Outcome(link.name, message="nothing found")]
+
+
+def _read(session: Session, link: Link) -> View:
+    """Both halves, without a lock: looked at once more before what a person would have to decide is told, for a whole
+    sync, or role change, may have come between."""
+    with suppress(RefusedError):
+        view = read_view(session, link, sync_txg=False)
+        if view.diagnosis.state in _WELL:
+            return view
+    return read_view(session, find_link(session, link.name, strict=False), sync_txg=False)
 
 
 def _findings(session: Session, link: Link, view: View) -> Iterator[Finding]:
