@@ -136,7 +136,7 @@ def test_a_snapshot_may_be_a_word_of_its_own() -> None:
     with pytest.raises(UsageError, match="older snapshot") as refused:
         main._long_forms(["sync", "tank/a", "zrep_000001"])
     assert "zfs clone tank/a@zrep_000001 " in refused.value.line()
-    for others in (["sync", "tank/a", "tank2"], ["sync", "tank/a", "tank/zrep_000001"], ["sync", "zrep_000001"]):
+    for others in (["sync", "tank/a", "data_202611"], ["sync", "tank/a", "tank/zrep_000001"], ["sync", "zrep_000001"]):
         assert main._long_forms(others) == others
 
 

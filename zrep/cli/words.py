@@ -38,8 +38,8 @@ _GONE = {
     ("setlastsent", ""): "zrep sentsync FS",
     ("status", "-m"): "zrep status --nagios, or --max-lag TIME",
 }
-# What the shell zrep calls a snapshot, under any tag.
-_SNAPSHOT = re.compile(r"[^/@]+_[0-9a-f]{6}", re.ASCII)
+# What the shell zrep calls a snapshot under its usual tag; with another one it might be a pool.
+_SNAPSHOT = re.compile(r"zrep_[0-9a-f]{6}", re.ASCII)
 # A host, an address in brackets among them, then a dataset, which may have colons itself.
 _BOTH = re.compile(r"(\[[^\]]*\]|[^:/]+):(.+)")
 
