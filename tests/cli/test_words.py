@@ -22,6 +22,7 @@ from zrep.core.errors import UsageError, tagged
 from zrep.core.settings import DEFAULT_SETTINGS
 from zrep.ops.changeconfig import Config
 
+PROGRAM: Any = typer.main.get_command(commands.app)  # typer exports no types for what it is made of
 # What knows no tag.
 OF_ALL_TAGS = {"boot", "gate", "version"}
 
@@ -106,7 +107,7 @@ def test_what_is_not_gone_is_taken(typed: str) -> None:
     assert main._long_forms(typed.split()) == typed.split()
 
 
-@pytest.mark.parametrize("command", sorted(set(typer.main.get_command(commands.app).commands) - OF_ALL_TAGS))  # type: ignore[attr-defined]
+@pytest.mark.parametrize("command", sorted(set(PROGRAM.commands) - OF_ALL_TAGS))
 def test_an_advice_is_for_the_pairs_of_the_tag(command: str) -> None:
     assert tagged(f"on beta: zrep {command} tank/a", "other") == f"on beta: zrep -t other {command} tank/a"
 
@@ -207,10 +208,9 @@ def test_what_changes_something(typed: str, changes: bool) -> None:
 
 def test_every_command_only_prints_or_can_be_told_to() -> None:
     """By -n; or the table says with which word it does more. At boot there is nobody who would look first."""
-    program: Any = typer.main.get_command(commands.app)
     only = {
         name
-        for name, command in program.commands.items()
+        for name, command in PROGRAM.commands.items()
         if "dry_run" not in {option.name for option in command.params}
     }
     assert only - {"boot", "gate"} == set(main._PRINTS)
@@ -269,7 +269,7 @@ def test_help_shows_whole_sentences_in_80_columns() -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("command", typer.main.get_command(commands.app).commands)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("command", PROGRAM.commands)
 def test_so_does_the_help_of_each_command(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

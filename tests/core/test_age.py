@@ -12,7 +12,7 @@ from zrep.core.dataset import Member
 from zrep.core.diagnosis import diagnose
 from zrep.core.errors import BusyError, RefusedError, UnreachableError, ZrepError
 from zrep.core.moving import Moving
-from zrep.core.pair_state import State
+from zrep.core.pair_state import Diagnosis, State
 from zrep.core.quantities import seconds
 from zrep.core.role import Intent, Role
 
@@ -35,6 +35,21 @@ def judged(
     known = [] if synced is None else [NOW - synced]
     found = judge_age(diagnose("zrep", mine, theirs), mine, other, known=known, paused=paused, behind=behind, now=NOW)
     return found.state.word, found.code, found.evidence, found.advice
+
+
+def too_old(
+    found: Diagnosis,
+    here: Member,
+    there: Member,
+    moving: Moving | None = None,
+    holder: Holder | None = None,
+    failed: str = "",
+) -> Diagnosis:
+    """What becomes of a pair that was in step twenty minutes ago, two kilobytes written since."""
+    known = [NOW - MINUTES_20]
+    return judge_age(
+        found, here, there, known=known, paused=None, behind=2048, now=NOW, moving=moving, holder=holder, failed=failed
+    )
 
 
 def cause(mine: Member, theirs: Member | ZrepError | None, synced: int, paused: int | None = None) -> str:
@@ -180,17 +195,7 @@ def test_of_what_somebody_is_sending_nobody_is_asked_whether_cron_runs(
     if theirs == "not mounted":
         here = member("tank/a", LIMITED, "1hs", mounted="no -")
     other = there if theirs in ("there", "not mounted") else BusyError("the wire to beta is full")
-    found = judge_age(
-        diagnose("zrep", here, other, moving=theirs == "others move"),
-        here,
-        there,
-        known=[NOW - MINUTES_20],
-        paused=None,
-        behind=2048,
-        now=NOW,
-        moving=moving,
-        holder=holder,
-    )
+    found = too_old(diagnose("zrep", here, other, moving=theirs == "others move"), here, there, moving, holder)
     why, advice, cause = expected
     assert (found.state.word, found.code, found.evidence, found.cause) == ("late", 1, TOO_OLD + why, cause)
     assert found.advice.startswith(advice)
@@ -199,16 +204,7 @@ def test_of_what_somebody_is_sending_nobody_is_asked_whether_cron_runs(
 
 def test_of_what_a_sync_has_failed_since_nobody_is_asked_whether_cron_runs() -> None:
     here, there = sides()
-    found = judge_age(
-        diagnose("zrep", here, there),
-        here,
-        there,
-        known=[NOW - MINUTES_20],
-        paused=None,
-        behind=2048,
-        now=NOW,
-        failed="its last sync failed 40s ago",
-    )
+    found = too_old(diagnose("zrep", here, there), here, there, failed="its last sync failed 40s ago")
     assert found.evidence == f"{TOO_OLD}2.0K written since; its last sync failed 40s ago"
     assert (found.advice, found.cause) == ("zrep sync tank/a", "not synced")  # which says why
 

@@ -118,11 +118,10 @@ def one_dataset(word: str) -> str:
 
 def peer(host: str, target: str) -> tuple[str, str]:
     """A host and a dataset there, as two words or as HOST:DATASET. UsageError where one is missing."""
-    if not target and (both := _BOTH.fullmatch(host)):
-        host, target = both[1], both[2]
+    host, target = new_peer(host, target)
     if not target:
         raise UsageError("Missing argument 'DEST_FS'", advice="zrep init FS HOST DEST_FS, or zrep init FS HOST:DEST_FS")
-    return host, dataset(target)
+    return host, target
 
 
 def new_peer(host: str, target: str) -> tuple[str, str]:
