@@ -16,6 +16,7 @@ from zrep.cli import commands, document, output, rows
 from zrep.cli.fields import FIELDS, USUAL
 from zrep.core.errors import UsageError
 from zrep.core.pair_state import Diagnosis, State
+from zrep.ops.execute import Line
 from zrep.ops.failures import Failure
 from zrep.ops.list import Row
 from zrep.ops.memory import LastStream
@@ -272,6 +273,12 @@ def test_json_has_every_field_of_a_row_with_its_exact_value() -> None:
         assert {name: field.value(row) for name, field in FIELDS.items()} | own == told
         assert set(USUAL) < set(told)
     assert None not in (told[name] for name in ("failed", "set_complete", "stream_at", "stream_took", "stream_size"))
+
+
+def test_a_plan_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is to follow from a peer may be anything."""
+    output.plan([Line("beta", ("zfs", "set", "compression=\x1b]0;owned\x07\u202e", "tank/a"))])
+    assert capsys.readouterr().out == "beta: zfs set 'compression=?]0;owned??' tank/a\n"
 
 
 def test_advice_in_json_names_the_tag() -> None:

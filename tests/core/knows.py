@@ -31,6 +31,9 @@ class Knows(Struct, frozen=True):
             for each in datasets
         }
 
+    def below(self, datasets: Collection[str]) -> Collection[str]:
+        return [name for name in self.pairs if any(name.startswith(f"{each}/") for each in datasets)]
+
     def links(self, tag: str, dataset: str) -> Mapping[str, Collection[str]]:
         return self.linked
 

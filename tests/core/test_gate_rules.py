@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.core.knows import NOW, Knows
 from zrep.core import requests as asked
 from zrep.core import steps
-from zrep.core.dataset import Member, Value
+from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.gate_rules import Gate, refusal, refused_receive, refused_send, refused_step, trimmed
+from zrep.core.history import Happened
 from zrep.core.pair import End
 from zrep.core.requests import NO_GENERATION, Request
 from zrep.core.role import PEER, Intent, Role, intent_property
@@ -253,6 +255,30 @@ def test_who_keeps_decides_how_much_once_it_is_in_a_pair() -> None:
     assert not refused_step(KEEP, steps.SetProperties(T, (A,), (("zrep:coming", "x"),)), PAIRED)
 
 
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        *((steps.SetProperties(T, (f"{A}/x",), ((f"zrep:{name}", value),)), f"to set what {A}/x is kept by")
+          for name, value in (("savecount", "1"), ("src-host", "alpha"), ("recursive", "on"), ("exclude", "on"))),
+        (steps.SetProperties(T, (f"{A}/x",), (("zrep:canmount", "on"),)), ""),
+        (steps.SetProperties(T, (TREE,), (("other:recursive", "on"),)), f"to set what {A} is kept by"),
+        (steps.SetProperties(T, (TREE,), (("other:recursive", "off"),)), ""),
+        (steps.Rename(T, f"{A}/x", f"{B}/x"), ANOTHER := "to bring what is kept from one pair to another"),
+        (steps.Rename(T, f"{B}/x", f"{A}/x"), ANOTHER),
+        (steps.Rename(T, f"{A}/x", f"{A}/y/x"), ""),
+        (steps.PromoteClone(T, f"{B}/x", AT), ANOTHER),
+        (steps.PromoteClone(T, f"{A}/x", f"{B}@zrep_000001"), ANOTHER),
+        (steps.PromoteClone(T, f"{A}/x", AT), ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)  # fmt: skip
+def test_what_is_kept_is_judged_by_no_rules_of_who_sends(step: steps.Change, why: str) -> None:
+    """Not of a member of a pair, nor by bringing it into a pair that he makes beside it, or around it."""
+    assert refused_step(KEEP, step, Knows({A: ("zrep",)})) == why
+    if why == ANOTHER:
+        assert not refused_step(RECEIVE, step, Knows({A: ("zrep",)}))
+
+
 _NEW = {"src-host": "alpha", "dest-host": "beta.lan", "master": "no"}
 _PROMOTED = {"src-host": "beta.lan", "dest-host": "alpha", "master": "yes"}
 
@@ -380,3 +406,23 @@ def test_answers_tell_of_the_trees_alone() -> None:
     above = Member("tank", {**properties, "secret:x": Value("1", "local")}, Role("a", "b", "c", "d"))
     found = trimmed(RECEIVE, asked.ReadMembers("zrep", ("tank", A)), asked.Found({"tank": above}))
     assert found.members == {"tank": Member("tank", properties, Role())}
+    cloned = Snapshot("zrep_000001", "1", 1, clones=(B, OUT))
+    found = trimmed(RECEIVE, asked.ReadMembers("zrep", (A,)), asked.Found({A: Member(A, {}, Role(), (cloned,))}))
+    assert found.members[A].snapshots == (replace(cloned, clones=(B, "a clone elsewhere")),)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (f"zfs set zrep:epoch=3 {A}", True),
+        (f"zfs set mountpoint=/srv/secret x:y=a/b {A}", True),
+        (f"zfs clone {B}@1 {A}", True),
+        (f"zfs snapshot {A}@1 {OUT}@1", False),
+        (f"zfs clone {OUT}@1 {A}", False),
+        (f"zfs rename {A} tank/data2", False),
+        (f"zfs set compression=on tank {A}", False),
+    ],
+)
+def test_a_command_that_names_others_is_none_of_the_peers(command: str, told: bool) -> None:
+    happened = Happened(1, command)
+    assert trimmed(RECEIVE, asked.ReadHistory((A,)), {A: [happened]}) == {A: [happened] if told else []}

@@ -243,6 +243,25 @@ def test_what_is_dated_in_the_future_stays_and_counts_for_nothing() -> None:
     assert kept_ == ["the first of its hour (2h)", *["dated in the future"] * 3, "the base"]
 
 
+def test_what_is_dated_back_stands_for_no_period() -> None:
+    """Whoever sends has a snapshot a little older than each first one of a day: none of those goes for it."""
+    days = taken([START + number * DAY for number in range(14)])
+    now = days[-1].creation + HOUR
+    back = [replace(s, guid=f"back{s.guid}", createtxg=100 + s.createtxg, creation=s.creation - HOUR) for s in days]
+    reasons = kept([*days, *back], rules("14d"), now)
+    assert {reasons[snapshot.guid] for snapshot in days} == {"the first of its day (14d)"}
+    assert {reasons[snapshot.guid] for snapshot in back[:-1]} == {"dated before an older one"}
+    # The same where days without one are left, which more than the rule's number of days would fill.
+    second = days[::2]
+    between = [replace(snapshot, createtxg=200 + snapshot.createtxg) for snapshot in days[1:-1:2]]
+    assert {snapshot.guid for snapshot in second} <= kept([*second, *between], rules("7d"), now).keys()
+
+
+def test_two_clocks_that_are_some_seconds_apart_date_nothing_back() -> None:
+    times = [START, START - 45, START + 15]
+    assert "dated before an older one" not in kept(taken(times), rules("2h"), START + HOUR).values()
+
+
 def test_with_a_clock_that_is_behind_nothing_goes() -> None:
     found = expiry(side(minutes(50), "2h"), START - 400 * DAY)
     assert not found.going

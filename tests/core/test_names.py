@@ -7,6 +7,26 @@ from zrep.core.errors import UsageError
 
 
 @pytest.mark.parametrize(
+    ("clone", "dataset", "is_one"),
+    [
+        (names.rejoin_dataset("tank/a", 3, "0123456789abcdef"), "tank/a", True),
+        (names.rejoin_dataset("tank/a", 3, "0123456789abcdef") + "_1f", "tank/a", True),
+        (names.rejoin_dataset("tank", 3, "0123456789abcdef"), "tank", True),
+        (names.rejoin_dataset("tank/" + "a" * 250, 3, "0123456789abcdef", 9), "tank/" + "a" * 250, True),
+        ("tank/clone", "tank/a", False),
+        ("tank/b_rejoin_3_01234567", "tank/a", False),
+        ("tank/a/b_rejoin_3_01234567", "tank/a", False),
+        ("rpool/a_rejoin_3_01234567", "tank/a", False),
+        ("tank/a_rejoin_3_01234567/x", "tank/a", False),
+        ("tank/a_rejoin_x_01234567", "tank/a", False),
+        ("tank", "tank", False),
+    ],
+)
+def test_what_a_rejoin_calls_its_clones(clone: str, dataset: str, is_one: bool) -> None:
+    assert names.is_rejoin(clone, dataset) is is_one
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "tank",

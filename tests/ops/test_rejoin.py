@@ -250,3 +250,13 @@ def test_a_split_copy_is_replicated_once_it_is_none_any_more(hosts: Hosts) -> No
     good(hosts.run("alpha", pairs.clearing(copy)))
     good(hosts.run("alpha", init))
     good(hosts.run("alpha", pairs.syncing(copy)))
+
+
+def test_a_clone_that_is_only_marked_as_one_of_a_rejoin_stays(hosts: Hosts) -> None:
+    """Whoever may set properties of somebody's clone says there that a rejoin has made it."""
+    pairs.diverged(hosts)
+    hosts["alpha"].sh(f"zfs snapshot {A}@mine")
+    hosts["alpha"].sh(f"zfs clone {A}@mine tank/clone")
+    hosts["alpha"].run(["zfs", "set", f"zrep:split=made for the rejoin of {A}, or so it says", "tank/clone"])
+    good(hosts.run("alpha", pairs.rejoining(A)))
+    assert "tank/clone" in hosts["alpha"].sh("zfs list -H -o name").decode().split()

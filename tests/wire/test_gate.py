@@ -30,6 +30,8 @@ from zrep.host.local import LocalHost
 from zrep.host.locks import Locks
 from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED
 from zrep.wire import gate, ssh
+from zrep.wire.messages import Ask
+from zrep.wire.server import Server
 from zrep.zfs import commands, resume_token
 from zrep.zfs.commands import Completed
 from zrep.zfs.stream_words import Receiving, Sending
@@ -399,9 +401,17 @@ def test_so_many_requests_are_carried_out_side_by_side(monkeypatch: pytest.Monke
         with lock:
             under_way[0] -= 1
 
+    made: list[Server] = []
+
+    def serve(self: Server) -> int:
+        made.append(self)
+        return 0
+
     monkeypatch.setattr(LocalHost, "ask", ask)
-    host = gated(tmp_path, receive=True)
-    threads = [threading.Thread(target=host.ask, args=(Identify(),)) for _ in range(5 * gate.AT_WORK)]
+    monkeypatch.setattr(Server, "serve", serve)
+    gate.serve(TREE, Settings(run_directory=str(tmp_path)), {"SSH_ORIGINAL_COMMAND": ssh.helper("zrep")})
+    monkeypatch.setattr(Server, "_say", lambda self, line: time.sleep(0.05))  # as long as its answer is not read
+    threads = [threading.Thread(target=made[0]._carry_out, args=(Ask(1, Identify()), 0)) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -437,3 +447,21 @@ def test_notes_do_not_grow_for_ever(tmp_path: Path) -> None:
     [found] = host.ask(Recall(("zrep tank/a",))).values()
     assert "n4" in found
     assert len(found) < 4
+
+
+def test_what_lies_in_a_pair_is_in_it_where_that_is_a_tree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = {
+        "tank": ["above:src-fs", "above:recursive"],
+        "tank/data": ["plain:src-fs"],
+        "tank/data/a": ["zrep:src-fs", "zrep:recursive"],
+        "tank/data/a/x": ["other:dest-fs", "com.sun:auto-snapshot"],
+    }
+    monkeypatch.setattr(exact, "own_names", lambda host, names, sources: {n: own[n] for n in names if n in own})
+    host = gated(tmp_path, receive=True, keep=True)
+    found = host.around(["tank/data/a", "tank/data/a/x", "tank/data/a/y@zrep_000001", "tank/data/b"])
+    assert {name: sorted(tags) for name, tags in found.items()} == {
+        "tank/data/a": ["zrep"],
+        "tank/data/a/x": ["other", "zrep"],
+        "tank/data/a/y@zrep_000001": ["zrep"],
+        "tank/data/b": [],
+    }

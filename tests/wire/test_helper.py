@@ -164,6 +164,20 @@ def test_a_line_without_end_takes_no_memory_without_end(helper: Helper, piece: b
     assert peak < 4 * REQUEST_BYTES + 40 * MIB
 
 
+@pytest.mark.parametrize(("names", "lines"), [(REQUEST_BYTES // 4 - 100, 1), (200_000, 6)], ids=["one", "several"])
+def test_what_is_made_of_requests_takes_no_more_memory_than_they_may(helper: Helper, names: int, lines: int) -> None:
+    """A letter between quotes takes twenty times as much once it is read; of several that are under way all count."""
+    keys = b",".join([b'"a"'] * names)
+    for number in range(1, lines + 1):
+        with suppress(OSError):
+            helper.send(b'{"type":"Ask","number":%d,"request":{"type":"Recall","keys":[%b]}}\n' % (number, keys))
+    said = helper.say()
+    while said and said["number"]:
+        said = helper.say()
+    assert "too much was asked at once" in said["failure"]["what"]
+    assert helper.end()[2] < 4 * REQUEST_BYTES + 40 * MIB
+
+
 def test_too_many_requests_at_once_are_no_more_carried_out(helper: Helper) -> None:
     helper.ran.with_name("zfs").write_text("#!/bin/sh\nexec sleep 1\n")
     helper.send(encode(Ask(1, ReadChildren("tank/a"))) * 400)

@@ -33,7 +33,7 @@ _WOULD = "nothing was changed; a run would end so: "
 def plan(lines: Iterable[Line]) -> None:
     """Print the commands that -n has found, each with its host."""
     for line in lines:
-        print(f"{line.host}: {shlex.join(line.argv)}")
+        print(printable(f"{line.host}: {shlex.join(line.argv)}"))  # a value may be of the peer
 
 
 def tell(text: str, *, error: bool = False) -> None:

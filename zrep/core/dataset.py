@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from zrep.core import shape
 from zrep.core.names import FOLLOWED, MADE, ROLE_PROPERTIES, SENT, is_dataset, is_host, is_of_a_tag, sequence_of
 from zrep.core.place import NOWHERE, PLACES
-from zrep.core.quantities import floor_bytes, whole_number
+from zrep.core.quantities import Whole, floor_bytes, whole_number
 from zrep.core.role import HERE, PEER, UNKNOWN, Intent, Role
 from zrep.core.rules import parse_patterns, parse_schedule
 
@@ -37,12 +37,12 @@ class Snapshot(Struct, frozen=True, array_like=True):
 
     name: str
     guid: str
-    createtxg: int
-    creation: int = 0
-    written: int = 0
-    used: int = 0
+    createtxg: Whole
+    creation: Whole = 0
+    written: Whole = 0
+    used: Whole = 0
     holds: frozenset[str] = NO_HOLDS
-    sent: int | None = None
+    sent: Whole | None = None
     clones: tuple[str, ...] = ()
     made: bool = False
     relayed: bool = False
@@ -60,8 +60,8 @@ class Snapshot(Struct, frozen=True, array_like=True):
 class PoolSpace(Struct, frozen=True):
     """A pool's size and what is free in it, in bytes."""
 
-    size: int
-    free: int
+    size: Whole
+    free: Whole
 
 
 class TokenContents(Struct, frozen=True):
@@ -71,7 +71,7 @@ class TokenContents(Struct, frozen=True):
     sendable: bool = False
     from_guid: str = ""
     to_guid: str = ""
-    received: int = 0
+    received: Whole = 0
     raw: bool = False
 
     def goes_on(self, source: Member, since: str, guid: str) -> bool:

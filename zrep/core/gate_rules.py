@@ -54,6 +54,7 @@ _ADMITTED = frozenset(FOLLOWED) - {
 }  # fmt: skip
 # What is set aside now is not set aside since long: its time here runs from now. So far clocks may be apart.
 _ASIDE_SECONDS = 3600
+_ELSEWHERE = "a clone elsewhere"
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _ADMITTED_VALUE = re.compile(r"[a-z0-9-]{1,40}")
 # What of a dataset above a tree has to be known to whoever makes something in the tree.
@@ -110,7 +111,10 @@ class Known(Protocol):
         """Those of them under which the making of the pair is over."""
 
     def around(self, datasets: Collection[str]) -> Mapping[str, Collection[str]]:
-        """The tags under which each, or what it lies in within the trees, is in a pair."""
+        """The tags under which each is in a pair, itself or as a member of one that it lies in within the trees."""
+
+    def below(self, datasets: Collection[str]) -> Collection[str]:
+        """Everything below them."""
 
     def links(self, tag: str, dataset: str) -> Mapping[str, Collection[str]]:
         """What a dataset says of whom this host dials for it, itself or in its record: the values of each of
@@ -246,11 +250,20 @@ def refused_step(gate: Gate, step: steps.Step, known: Known) -> str:
             return _needs(gate, "receive")
         case steps.PlaceKey():
             return _needs(gate, "receive")
-        case steps.PromoteClone(origin=origin):
-            return _needs(gate, "receive") or _outside(gate, [origin])
+        case steps.PromoteClone(dataset=name, origin=origin):
+            return (
+                _needs(gate, "receive")
+                or _outside(gate, [origin])
+                or _between_pairs(gate, (name, origin.partition("@")[0]), known)
+            )
         case steps.Rename(dataset=name, new=new):
             root = next((each for each in (name, new) if each in gate.trees), "")
-            return _needs(gate, "receive") or _outside(gate, [new]) or (f"to rename {root}" if root else "")
+            return (
+                _needs(gate, "receive")
+                or _outside(gate, [new])
+                or (f"to rename {root}" if root else "")
+                or _between_pairs(gate, [each.rpartition("/")[0] for each in (name, new)], known)
+            )
         case steps.RemountReadOnly() | steps.RemountWritable() | steps.ReplayLog():
             return _moving(gate)
         case steps.Mount() | steps.Unmount() | steps.Share():
@@ -270,7 +283,9 @@ def trimmed(gate: Gate, request: asked.Request[Any], answer: Any) -> Any:
         case asked.ReadTags():
             return []
         case asked.ReadMembers():
-            return replace(answer, members={name: _bare(gate, member) for name, member in answer.members.items()})
+            return replace(answer, members={name: _shown(gate, member) for name, member in answer.members.items()})
+        case asked.ReadHistory():
+            return {name: [each for each in told if not _others(gate, each.command)] for name, told in answer.items()}
     return answer
 
 
@@ -371,13 +386,27 @@ def _role_set(gate: Gate, targets: Iterable[str], properties: Iterable[tuple[str
     )
 
 
-def _kept(gate: Gate, targets: Collection[str], told: Iterable[tuple[str, str]], known: Known) -> str:
+def _kept(gate: Gate, targets: Collection[str], told: Collection[tuple[str, str]], known: Known) -> str:
     """Why what is kept must not be told so."""
     names = {name.rpartition(":")[2] for name, _ in told if ":" in name} - {SENT, MADE}
     if not gate.keep or names <= _WITH_STREAMS:
         return ""
-    held = next((name for name, tags in known.tags(targets).items() if tags), "")
+    made = any(name.endswith(":recursive") and value == "on" for name, value in told)
+    below = known.below(targets) if made else ()
+    paired = {**known.around(targets), **known.tags(below)}
+    held = next((name for name, tags in paired.items() if tags), "")
     return f"to set what {held} is kept by" if held else ""
+
+
+def _between_pairs(gate: Gate, places: Collection[str], known: Known) -> str:
+    """Why what is kept is not brought from one pair to another: each lets go of snapshots by rules of its own, and
+    those of a new one are said by the peer."""
+    if not gate.keep:
+        return ""
+    inside = {each: [x for x in (*ancestors(each), each) if gate.has(x)] for each in places}
+    tags = known.tags({x for within in inside.values() for x in within})
+    pairs = {tuple(x for x in within if tags[x]) for within in inside.values()}
+    return "to bring what is kept from one pair to another" if len(pairs) > 1 else ""
 
 
 def _decided(targets: Collection[str], told: Collection[tuple[str, str]], name: str, value: str, known: Known) -> str:
@@ -479,9 +508,21 @@ def _override(prop: tuple[str, str]) -> str:
     return "" if remembered else f"a stream with {name}={value}"
 
 
-def _bare(gate: Gate, member: Member) -> Member:
-    """A dataset above the trees, as far as whoever makes something in them has to know it."""
+def _others(gate: Gate, command: str) -> bool:
+    """Whether a command names a dataset outside of the trees, as one of several, or as where it came from."""
+    names = (word.partition("@")[0].partition("#")[0] for word in command.split(" "))
+    return any(is_dataset(name) and ("/" in name or name in gate.pools) and not gate.has(name) for name in names)
+
+
+def _shown(gate: Gate, member: Member) -> Member:
+    """A dataset as the peer may see it: one above the trees as far as whoever makes something in them has to know it;
+    of one in them not what the clones are called that somebody has made of it elsewhere, which only keep snapshots from
+    going."""
     if gate.has(member.name):
-        return member
+        snapshots = (
+            replace(s, clones=tuple(name if gate.has(name) else _ELSEWHERE for name in s.clones)) if s.clones else s
+            for s in member.snapshots
+        )
+        return replace(member, snapshots=tuple(snapshots))
     known = {name: member.properties[name] for name in _OF_ANCESTORS if name in member.properties}
     return Member(member.name, known, Role(), filters=member.filters)

@@ -10,6 +10,8 @@ from itertools import pairwise
 from msgspec import Struct
 from msgspec.structs import replace
 
+from zrep.core.quantities import Time
+
 _GIVEN_UP = "no part of a pair any more"
 # Records that are no change under way.
 _CHANGES = {"stopped": "made read-only, as it may not be the master", "cancelled": "role change given up"}
@@ -21,7 +23,7 @@ class Happened(Struct, frozen=True):
     """A command that a pool remembers. at: seconds since 1970; who: the user and the host that ran it, "" where the
     pool does not know."""
 
-    at: int
+    at: Time
     command: str
     who: str = ""
 
@@ -64,7 +66,7 @@ def _beginning(tag: str, found: Event) -> bool:
     """Whether it is the role of a master whose init has only begun."""
     return (
         found.what.startswith("master")
-        and re.search(rf" {re.escape(tag)}:inprogress=\S*\"init\"", found.command) is not None
+        and '"init"' in found.command.partition(f" {tag}:inprogress=")[2].partition(" ")[0]
     )
 
 
@@ -92,13 +94,12 @@ def _meaning(tag: str, filesystem: str, command: str) -> tuple[str, bool]:
     if verb == "set" and value.get("master") in ("yes", "no"):
         return f"{'master' if value['master'] == 'yes' else 'replica'}{epoch}", True
     if verb == "set" and value.get("inprogress"):
-        record = re.search(
-            rf" {re.escape(tag)}:inprogress=(.*?)(?: {re.escape(tag)}:[a-z-]+=.*)? {re.escape(filesystem)}$", command
-        )
-        return _change(record[1] if record else value["inprogress"]), True
+        record = command.partition(f" {tag}:inprogress=")[2].partition(f" {tag}:")[0]
+        return _change(record.removesuffix(f" {filesystem}")), True
     if verb == "set" and value.get("paused"):
-        text = re.search(rf" {re.escape(tag)}:paused=(.*) {re.escape(filesystem)}$", command)
-        return f"paused: {text[1]}" if text else "paused", True
+        text = command.partition(f" {tag}:paused=")[2]
+        ends = f" {filesystem}"
+        return f"paused: {text.removesuffix(ends)}" if text.endswith(ends) else "paused", True
     if verb == "inherit" and f" {tag}:" in command:
         given_up = re.findall(rf" {re.escape(tag)}:([a-z-]+)", command)
         if "master" in given_up:

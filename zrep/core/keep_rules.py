@@ -15,7 +15,7 @@ from zrep.core.rules import Rule, Rules
 
 # So far two clocks may be apart: what is dated later than this is dated by one that is wrong.
 CLOCK_SECONDS = 60
-AHEAD = "dated in the future"
+AHEAD, BEHIND = "dated in the future", "dated before an older one"
 _HOUR, _DAY = 3600, 86400
 
 
@@ -23,14 +23,24 @@ def kept(snapshots: Sequence[Snapshot], rules: Rules, now: int) -> Mapping[str, 
     """Of one series of snapshots, oldest first: those that stay, by guid, each with the first rule it stays by. now:
     seconds since 1970.
 
-    One dated in the future stays, and counts for no period: the clock that dated it is wrong, or this one is."""
+    One dated in the future stays, and counts for no period: the clock that dated it is wrong, or this one is. So does
+    one dated before another that was made before it, as long as that is there: whoever sends snapshots dates them as he
+    likes, and would have it stand for a period in the place of what was there already."""
     reasons = {snapshot.guid: f"one of the newest {rules.newest}" for snapshot in snapshots[-max(1, rules.newest) :]}
     if not rules.schedule:
         return reasons
-    dated = [snapshot for snapshot in snapshots if snapshot.creation <= now + CLOCK_SECONDS]
-    if len(dated) < len(snapshots):
-        known = {snapshot.guid for snapshot in dated}
-        reasons = {**{snapshot.guid: AHEAD for snapshot in snapshots if snapshot.guid not in known}, **reasons}
+    dated: list[Snapshot] = []
+    wrong: dict[str, str] = {}
+    latest = 0
+    for snapshot in snapshots:
+        if snapshot.creation > now + CLOCK_SECONDS:
+            wrong[snapshot.guid] = AHEAD
+        elif snapshot.creation < latest - CLOCK_SECONDS:
+            wrong[snapshot.guid] = BEHIND
+        else:
+            dated.append(snapshot)
+            latest = max(latest, snapshot.creation)
+    reasons = {**wrong, **reasons}
     # Newest first; of one second the one that was made last.
     dated.sort(key=lambda snapshot: (snapshot.creation, snapshot.createtxg), reverse=True)
     for rule in rules.schedule:

@@ -277,6 +277,15 @@ def is_split(copy: str, dataset: str, epoch: int) -> bool:
     )
 
 
+def is_rejoin(clone: str, dataset: str) -> bool:
+    """Whether a name is one that a rejoin gives the clones that it prepares for a dataset and what is below it, of
+    whatever epoch and generation."""
+    found = re.fullmatch(r"(.*?)_?rejoin_[0-9]+_[0-9a-z]{1,8}(?:_[0-9a-f]+)?", clone)
+    if found is None:
+        return False
+    return found[1] == f"{dataset}/" if "/" not in dataset else "/" in found[1] and dataset.startswith(found[1])
+
+
 def rejoin_dataset(dataset: str, epoch: int, generation: str, room: int = 0) -> str:
     """The clone that rejoin prepares to take the name of a dataset."""
     return beside(dataset, f"_rejoin_{epoch}_{generation[:8]}", room)

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from msgspec import Meta
+
+# As they come from another host. Whoever is there may say any number: those that no disk has make no text of a size and
+# no property, and a time after the year 4000 no date.
+Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Time = Annotated[int, Meta(ge=0, lt=2**36)]
 
 
 def duration(seconds: int) -> str:

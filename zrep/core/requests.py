@@ -16,8 +16,19 @@ from zrep.core import steps
 from zrep.core.dataset import Member, PoolSpace, Snapshot, TokenContents, Value
 from zrep.core.history import Happened
 from zrep.core.mounts import MountEntry
-from zrep.core.names import DatasetName, HostName, PoolName, PropertyName, SnapshotName, Tag, TagOrNone, ancestors
+from zrep.core.names import (
+    DatasetName,
+    HostName,
+    PoolName,
+    PropertyName,
+    SnapshotName,
+    Tag,
+    TagOrNone,
+    ancestors,
+    is_dataset,
+)
 from zrep.core.neighbours import Child
+from zrep.core.quantities import Whole
 from zrep.core.rights import Rights
 from zrep.core.role import Role
 
@@ -98,9 +109,9 @@ class RunHooks(Request[list[str]], frozen=True):
 
 
 # What was reported: what, the advice, since when, and when it was told last (seconds since 1970).
-Told = tuple[str, str, int, int]
+Told = tuple[str, str, Whole, Whole]
 # What may be remembered: a number, names, or what was reported, by its subject.
-Note = int | None | list[str] | dict[str, Told]
+Note = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None | list[str] | dict[str, Told]
 
 
 class Remember(Request[None], frozen=True):
@@ -127,7 +138,7 @@ class ReadSchedule(Request[dict[str, str]], frozen=True):
     tag: Tag
 
 
-class ReadSessionLimit(Request[int], frozen=True):
+class ReadSessionLimit(Request[Whole], frozen=True):
     """How many sessions the ssh server there lets a connection have."""
 
     looks = True
@@ -138,7 +149,7 @@ class IsRunning(Request[bool], frozen=True):
 
     looks = True
 
-    pid: int
+    pid: Whole
 
 
 class Users(Struct, frozen=True):
@@ -246,7 +257,7 @@ class Revoke(Request[None], frozen=True):
     datasets: tuple[DatasetName, ...]
 
 
-class EndReceive(Request[int], frozen=True):
+class EndReceive(Request[Whole], frozen=True):
     """End ``zfs receive`` processes into a dataset whose sender is gone: how many there were. quiet: only where no zrep
     is left that has the dataset, and nothing has arrived for so many seconds."""
 
@@ -389,7 +400,7 @@ class ReadMembers(Request[Found], frozen=True):
     def fits(self, answer: Found) -> bool:
         known, trees = set(self.datasets), set(self.trees)
         return (
-            all(name in known or trees & set(ancestors(name)) for name in answer.members)
+            all(name in known or (trees & set(ancestors(name)) and is_dataset(name)) for name in answer.members)
             and answer.failed.keys() <= known - answer.members.keys()
             and all(name == found.name for name, found in answer.members.items())
         )
@@ -414,6 +425,9 @@ class ReadChildren(Request[list[str]], frozen=True):
 
     dataset: DatasetName
 
+    def fits(self, answer: list[str]) -> bool:
+        return all(self.dataset in ancestors(name) and is_dataset(name) for name in answer)
+
 
 class ReadBelow(Request[list[Child]], frozen=True):
     """Every filesystem and volume below datasets that exist, by name."""
@@ -425,7 +439,7 @@ class ReadBelow(Request[list[Child]], frozen=True):
 
     def fits(self, answer: list[Child]) -> bool:
         roots = set(self.datasets)
-        return all(roots & set(ancestors(child.name)) for child in answer)
+        return all(roots & set(ancestors(child.name)) and is_dataset(child.name) for child in answer)
 
 
 class ReadOwnProperties(Request[dict[str, dict[str, str]]], frozen=True):
@@ -548,7 +562,7 @@ class ReadToken(Request[TokenContents], frozen=True):
     token: steps.ResumeToken
 
 
-class ReadStreamSize(Request[int | None], frozen=True):
+class ReadStreamSize(Request[Whole | None], frozen=True):
     """Bytes a stream would have; None where it cannot be told."""
 
     looks = True

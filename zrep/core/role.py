@@ -9,7 +9,8 @@ from types import MappingProxyType
 from msgspec import Struct
 
 from zrep.core.names import is_dataset, is_host
-from zrep.core.quantities import whole_number
+from zrep.core.quantities import Whole, whole_number
+from zrep.core.rules import parse_patterns
 
 # The generation of a pair that the shell zrep made: it has no zrep:gen, so it descends from nothing.
 LEGACY = "0" * 16
@@ -127,8 +128,8 @@ class Role(Struct, frozen=True):
     dest_host: str = ""
     dest_fs: str = ""
     master: bool | None = None
-    savecount: int | None = None
-    epoch: int | None = None
+    savecount: Whole | None = None
+    epoch: Whole | None = None
     gen: str = ""
     parents: tuple[str, ...] = ()
     intent: Intent | None = None
@@ -141,16 +142,16 @@ class Role(Struct, frozen=True):
     canmount: str = ""
     frozen: bool = False
     alone: bool = False
-    lease: int = 0
+    lease: Whole = 0
     minfree: str = ""
-    max_lag: int | None = None
-    after: int | None = None
+    max_lag: Whole | None = None
+    after: Whole | None = None
     places: str = ""
     keep: str = ""
     foreign: tuple[str, ...] = ()
     drop_unsent: bool = False
     compress: str = ""
-    bwlimit: int = 0
+    bwlimit: Whole = 0
     all_snapshots: bool = False
     lock_pid: str = ""
     partially_applied: bool = False
@@ -159,13 +160,19 @@ class Role(Struct, frozen=True):
     complete: str = ""
     coming: tuple[str, ...] = ()
     excluded: bool = False
-    gone: int | None = None
+    gone: Whole | None = None
     driver: str = ""
     within: bool = False
     within_encrypted: bool = False
     roots: tuple[str, str] | None = None
     overlong: str = ""
     taken: str = ""
+
+    def __post_init__(self) -> None:
+        """ValueError for patterns that zrep never writes: those of another host are looked for in names here, and some
+        take for ever."""
+        if self.foreign and parse_patterns(",".join(self.foreign)) != self.foreign:
+            raise ValueError("no patterns of names of snapshots")
 
     @property
     def paired(self) -> bool:

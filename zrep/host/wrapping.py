@@ -27,7 +27,7 @@ from zrep.core.incoming import Beginning
 RECORD_BYTES = 312
 MAGIC = 0x2F5BACBAC
 _BEGIN, _END = 0, 5
-_COMPOUND = 2
+_SUBSTREAM, _COMPOUND = 1, 2
 _CLONE = 1
 _VOLUME = 3  # of dmu_objset_type_t, in its drr_type
 _NAME_AT = 56  # its drr_toname
@@ -104,9 +104,9 @@ def _wrapping(record: bytes) -> int | None:
     order = _order(record)
     kind, length = struct.unpack_from(f"{order}II", record)
     magic, version = struct.unpack_from(f"{order}QQ", record, 8)
-    if kind != _BEGIN or magic != MAGIC:
+    if kind != _BEGIN or magic != MAGIC or version & 3 not in (_SUBSTREAM, _COMPOUND):
         raise UnwantedError("what was sent is no stream")
-    if version & 3 != _COMPOUND:
+    if version & 3 == _SUBSTREAM:
         return None
     if length > _PAYLOAD_BYTES:
         raise UnwantedError("the beginning of the stream is too long", evidence=f"{length} bytes")

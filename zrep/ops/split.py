@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from zrep.core.advice import command, rolling_back
 from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.errors import FailedError, RefusedError, ZrepError
-from zrep.core.names import LIMITS, ancestors, fits
+from zrep.core.names import LIMITS, ancestors, fits, is_rejoin
 from zrep.core.pair import End, Tree
 from zrep.core.plan_rejoin import plan_finish
 from zrep.core.plan_split import (
@@ -275,9 +275,10 @@ def _not_given(name: str, step: SetProperties, error: ZrepError) -> ZrepError:
 
 
 def _clones(session: Session, split: Split) -> dict[str, str]:
-    """The clones of a run that was cut, by the names that they are to take, or have taken."""
+    """The clones of a run that was cut, by the names that they are to take, or have taken. What has the mark and is
+    called otherwise is of somebody who may set properties there: no run makes it, and none may destroy it."""
     marked = read_marked(session.local, f"{split.tag}:split")
-    taking = ((prepared_for(mark), clone) for clone, mark in marked)
+    taking = ((prepared_for(mark), clone) for clone, mark in marked if is_rejoin(clone, split.name))
     return {name: clone for name, clone in taking if f"{name}/".startswith(f"{split.name}/")}
 
 

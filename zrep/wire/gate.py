@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import syslog
-import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache, partial
@@ -32,6 +31,7 @@ from zrep.core.requests import (
     FindUnmakable,
     Identity,
     Lock,
+    ReadChildren,
     ReadStreamSize,
     ReadTags,
     ReadToken,
@@ -53,7 +53,8 @@ from zrep.zfs import commands, resume_token, stream_words
 # What one peer may have under way: far less than a whole host's other half.
 REQUEST_BYTES = 4 << 20
 REQUESTS_AT_ONCE = 32
-# Of those, so many are carried out side by side: each may be a program, and what that prints.
+# Of those, so many are carried out side by side: each may be a program, what that prints, and an answer that the peer
+# does not read.
 AT_WORK = 8
 # So many refusals of one connection are told to syslog.
 REFUSALS = 100
@@ -68,13 +69,8 @@ class GatedHost(LocalHost):
         self._gate = gate
         self._client = client
         self._refused = 0
-        self._working = threading.BoundedSemaphore(AT_WORK)
 
     def ask(self, request: Request[Answer]) -> Answer:
-        with self._working:
-            return self._ask(request)
-
-    def _ask(self, request: Request[Answer]) -> Answer:
         if reason := refusal(self._gate, request, self) or self._no_room(request) or self._elsewhere(request):
             self._refused += 1
             if self._refused <= REFUSALS:
@@ -111,8 +107,17 @@ class GatedHost(LocalHost):
 
     def around(self, datasets: Collection[str]) -> Mapping[str, Collection[str]]:
         places = {name: [each for each in (*ancestors(name), name) if self._gate.has(each)] for name in datasets}
-        tags = self.tags({each for inside in places.values() for each in inside})
-        return {name: frozenset().union(*(tags[each] for each in inside)) for name, inside in places.items()}
+        own = self._own_names({each for inside in places.values() for each in inside})
+        tags = {each: _tags(names, "src-fs", "dest-fs") for each, names in own.items()}
+        trees = {each: tags[each] & _tags(names, "recursive") for each, names in own.items()}
+        return {
+            name: frozenset().union(*((tags if each == name else trees)[each] for each in inside))
+            for name, inside in places.items()
+        }
+
+    def below(self, datasets: Collection[str]) -> Collection[str]:
+        ask = super().ask
+        return [child for name in datasets for child in ask(ReadChildren(name))]
 
     def links(self, tag: str, dataset: str) -> Mapping[str, Collection[str]]:
         names = {f"{tag}:{own}": own for own in (*DIALLED, "inprogress")}
@@ -208,7 +213,8 @@ def serve(gate: Gate, settings: Settings, environment: Mapping[str, str]) -> int
         match ssh.parse(line):
             case ssh.Helper():
                 host = GatedHost(gate, settings, client)
-                return Server(host, most_bytes=REQUEST_BYTES, most_at_once=REQUESTS_AT_ONCE).serve()
+                bounds = {"most_bytes": REQUEST_BYTES, "most_at_once": REQUESTS_AT_ONCE, "at_work": AT_WORK}
+                return Server(host, **bounds).serve()
             case ssh.Sender(streams=streams):
                 return _send(gate, LocalHost(settings), streams)
             case ssh.Receiver() as found:
