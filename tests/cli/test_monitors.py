@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tests.cli.test_rows import GOOD, LONG, NOW, SPLIT
 from zrep.cli import monitors
 from zrep.cli.monitors import CRITICAL, OK, UNKNOWN, WARNING, Limits, nagios, prometheus
-from zrep.cli.status import form
+from zrep.cli.status_forms import form
 from zrep.core.errors import FailedError, UnreachableError, UsageError
 from zrep.core.pair_state import Diagnosis, State
 from zrep.ops.failures import Failure

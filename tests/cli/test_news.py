@@ -12,8 +12,8 @@ from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts
 from tests.ops.pairs import SYNC_ALL, A, good
 from zrep.cli import run as running
-from zrep.cli.commands import invoke
 from zrep.cli.news import suppress_repeats
+from zrep.cli.parser import invoke
 from zrep.core.errors import FailedError, RefusedError, UnreachableError, UsageError
 from zrep.core.settings import Settings
 from zrep.ops.changeconfig import Config

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from zrep import __version__
-from zrep.cli import commands, document, output, rows
+from zrep.cli import document, output, rows
+from zrep.cli.commands.version import version
 from zrep.cli.fields import FIELDS, USUAL
 from zrep.core.errors import UsageError
 from zrep.core.pair_state import Diagnosis, State
@@ -294,7 +295,7 @@ def test_json_of_allow_says_its_lines(hosts: Hosts) -> None:
 
 
 def test_json_of_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert commands.version(json=True) == 0
+    assert version(json=True) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["version"], told["exit_code"], told["error"]) == (__version__, 0, None)
 

@@ -14,7 +14,7 @@ import typer
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import A, B, good
-from zrep.cli import commands, main, words
+from zrep.cli import main, parser, words
 from zrep.cli import run as running
 from zrep.cli.fields import field
 from zrep.cli.run import filesystems
@@ -22,7 +22,7 @@ from zrep.core.errors import UsageError, tagged
 from zrep.core.settings import DEFAULT_SETTINGS
 from zrep.ops.changeconfig import Config
 
-PROGRAM: Any = typer.main.get_command(commands.app)  # typer exports no types for what it is made of
+PROGRAM: Any = typer.main.get_command(parser.app)  # typer exports no types for what it is made of
 # What knows no tag.
 OF_ALL_TAGS = {"boot", "gate", "version"}
 
@@ -154,7 +154,7 @@ def test_changeconfig_passes_on_all_that_it_takes(monkeypatch: pytest.MonkeyPatc
     }  # fmt: skip
     given = [word for pair in every.items() for word in pair]
     more = ["-r", "--moved", "--exclude", "--all-snapshots"]
-    assert commands.invoke(["changeconfig", *given, *more, "tank/a", "beta", "tank/b"], DEFAULT_SETTINGS) == 0
+    assert parser.invoke(["changeconfig", *given, *more, "tank/a", "beta", "tank/b"], DEFAULT_SETTINGS) == 0
     [config] = seen
     assert [name for name in config.__struct_fields__ if getattr(config, name) == getattr(Config(), name)] == []
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import typer.main
 
-from zrep.cli.commands import app
 from zrep.cli.document import Document
 from zrep.cli.fields import FIELDS
 from zrep.cli.main import _GLOBAL_WITH_VALUE, _watch_seconds
+from zrep.cli.parser import app
 from zrep.cli.words import SHORT
 from zrep.core import errors
 from zrep.core.age import NOT_SYNCED, SENDING

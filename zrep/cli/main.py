@@ -178,7 +178,7 @@ def _dispatch(arguments: list[str]) -> int:
 
         tag, command, names = plain
         return sync(settings if tag is None else settings.of(tag), filesystems(names), pull=command == "refresh")
-    from zrep.cli.commands import invoke
+    from zrep.cli.parser import invoke
 
     return invoke(arguments, settings)
 

@@ -308,7 +308,7 @@ def properties(session: Session, names: Sequence[str]) -> dict[str, dict[str, st
 
 
 def snapshots(session: Session, names: Sequence[str]) -> dict[str, list[tuple[str, int | None, int]]]:
-    """list -s: our snapshots by filesystem: name, when it was known sent (None: not), bytes used. A name
+    """list --snapshots: our snapshots by filesystem: name, when it was known sent (None: not), bytes used. A name
     that has no row here is refused."""
     roles = _roles(session, names)
     chosen = [name for name, role in roles.items() if role.paired and (not names or name in names)]

@@ -13,7 +13,7 @@ from zrep.core.quantities import size
 from zrep.core.requests import Moment, TakeSnapshots
 from zrep.core.steps import Hold
 from zrep.core.tags import replica_under
-from zrep.ops.finding import find_link
+from zrep.ops.finding import find_link, roles_here
 from zrep.ops.hooks import about
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome, each
@@ -55,17 +55,17 @@ def _snap_only(session: Session, name: str) -> Outcome:
 
 
 def last_sent(session: Session, names: Sequence[str]) -> list[str]:
-    """The newest snapshot of each that is known to be on both sides, in full."""
+    """The newest snapshot of each (of all here when no names are given) that is known to be on both sides, in full."""
     found = []
-    for name in names:
+    for name in names or roles_here(session):
         snapshot = _last(session, name)[1]
         found.append(f"{name}@{snapshot.name}")
     return found
 
 
 def up_to_date(session: Session, names: Sequence[str]) -> list[Outcome]:
-    """Whether anything was written since: FailedError where something was."""
-    return each(names, lambda name: _up_to_date(session, name))
+    """Whether anything was written since to each, or to all here when no names are given: FailedError where it was."""
+    return each(names or list(roles_here(session)), lambda name: _up_to_date(session, name))
 
 
 def _up_to_date(session: Session, name: str) -> Outcome:
