@@ -13,6 +13,7 @@ from tests.ops.pairs import SYNC_ALL, A, B, good
 from zrep.core.errors import RefusedError
 from zrep.core.gate_rules import Gate, refusal
 from zrep.core.requests import Answer, Grant, Request
+from zrep.ops.doctor import doctor
 from zrep.ops.init_way import Request as Init
 from zrep.ops.status import status
 from zrep.zfs.commands import Completed
@@ -112,6 +113,37 @@ def test_what_is_outside_of_a_gate_costs_nothing_else(hosts: Hosts, monkeypatch:
         ended = hosts.run(here, SYNC_ALL)
         assert (ended.code, [x.filesystem for x in ended.outcomes if x.error]) == (3, [A])
         assert [len(each) for each in snapshots(hosts, "tank/c", "tank/e")] == [2, 2]
+
+
+@pytest.fixture
+def received(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Hosts:
+    """A pair whose peer lets streams in and nothing else."""
+    pairs.linked(hosts)
+    asked = ModelHost.ask
+
+    def ask(self: ModelHost, request: Request[Answer]) -> Answer:
+        known = Knows({B: ("zrep",)}, linked={"src-host": ("alpha",), "master": ("no",)})
+        if self.name == "beta" and (reason := refusal(Gate((B,), receive=True), request, known)):
+            raise RefusedError(f"the gate of beta does not admit {reason}")
+        return asked(self, request)
+
+    monkeypatch.setattr(ModelHost, "ask", ask)
+    return hosts
+
+
+def test_doctor_finds_what_can_be_looked_at_through_it(received: Hosts) -> None:
+    received["beta"].sh(f"zfs set canmount=on {B}")
+    ended = received.run("alpha", lambda session: doctor(session, []))
+    assert "mounts by itself at the next boot" in ended.text
+    assert "gate" not in ended.text
+
+
+def test_each_half_is_ended_where_it_is(received: Hosts) -> None:
+    before = received.world.view()
+    ended = received.run("alpha", pairs.clearing(A))
+    assert ended.code == 3
+    assert f"next: end each half where it is: zrep clear -L {A}; on beta: zrep clear -L {B}" in ended.text
+    assert received.world.view() == before
 
 
 SAID = {

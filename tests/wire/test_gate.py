@@ -140,7 +140,7 @@ def test_what_a_resume_token_is_of_is_held_before_zfs_looks(
     [
         ("", "no command line of zrep"),
         ("zfs destroy -r tank", "no command line of zrep"),
-        (send(Sending("tank/data/a@1")), "it without --send"),
+        (send(Sending("tank/data/a@1")), "it without --send; next: add --send to the zrep gate line in "),
         (receive(Receiving("tank/other")), "anything of 'tank/other'"),
         (receive(INSIDE, Receiving("tank/other")), "such a lock"),
         (receive(Receiving("tank/data/a", (), (("mountpoint", "/etc"),))), "a stream with"),

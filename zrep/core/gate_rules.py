@@ -61,6 +61,8 @@ _ADMITTED_VALUE = re.compile(r"[a-z0-9-]{1,40}")
 _OF_ANCESTORS = ("type", "available", "readonly", "encryption", "encryptionroot", "keystatus", "mountpoint")
 
 
+# How the reason begins of what the words of a gate lack.
+WITHOUT = "it without "
 # What says whom this host dials for a pair.
 DIALLED = ("master", "src-host", "dest-host", "driver")
 
@@ -307,7 +309,7 @@ def refused_send(gate: Gate, names: Iterable[str], options: Iterable[str], *, en
 
 def _needs(gate: Gate, *directions: str) -> str:
     missing = [f"--{name}" for name in directions if not getattr(gate, name)]
-    return f"it without {' and '.join(missing)}" if missing else ""
+    return f"{WITHOUT}{' and '.join(missing)}" if missing else ""
 
 
 def _moving(gate: Gate) -> str:

@@ -163,7 +163,12 @@ def _clear_peer(session: Session, link: Link, mine: Member, *, keep_base: bool) 
     tree = _tree(session, peer, member)
     base = newest_common(mine, member) if keep_base else None
     last = plan_clear(member, link.tag, ours, half=half, others=others, tree=tree, keep=base.guid if base else "")
-    session.alone(peer).do_all((*plan_clear_below(tree, link.tag), *last))
+    try:
+        session.alone(peer).do_all((*plan_clear_below(tree, link.tag), *last))
+    except RefusedError as error:  # by its gate, which lets nobody else end a half
+        here, there = quote(link.name), quote(link.peer_name)
+        error.advice = f"end each half where it is: zrep clear -L {here}; on {link.peer_host}: zrep clear -L {there}"
+        raise
     return member
 
 

@@ -21,7 +21,7 @@ from typing import Any, cast
 from zrep.core import shape
 from zrep.core.dataset import NO_TOKEN
 from zrep.core.errors import RefusedError, ZrepError, one_line
-from zrep.core.gate_rules import DIALLED, Gate, refusal, refused_receive, refused_send, trimmed
+from zrep.core.gate_rules import DIALLED, WITHOUT, Gate, refusal, refused_receive, refused_send, trimmed
 from zrep.core.incoming import Beginning
 from zrep.core.names import ancestors, check_dataset, is_host
 from zrep.core.requests import (
@@ -234,10 +234,13 @@ def _refuse(host: LocalHost, reason: str) -> None:
 
 
 def _not_admitted(host: LocalHost, reason: str, evidence: str = "", advice: str = "") -> RefusedError:
+    line = f"the zrep gate line in authorized_keys on {host.name}"
+    lacks = reason.removeprefix(WITHOUT).replace(" and ", " ") if reason.startswith(WITHOUT) else ""
+    usual = f"add {lacks} to {line}, if its peer may do that: see" if lacks else f"see {line}, and"
     return RefusedError(
         f"the gate of {host.name} does not admit {reason}",
         evidence=evidence,
-        advice=advice or f"see the zrep gate line in authorized_keys on {host.name}, and FORCED COMMAND in zrep(8)",
+        advice=advice or f"{usual} FORCED COMMAND in zrep(8)",
     )
 
 
