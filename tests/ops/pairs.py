@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.ops.hosts import Ended, Hosts, Mode, ModelHost, Work
@@ -161,15 +159,16 @@ def hit(hosts: Hosts, host: str, work: Work, mode: Mode, *words: str, tag: str =
     hosts.run(host, work, tag=tag)
 
 
-def in_between(hosts: Hosts, patch: pytest.MonkeyPatch, here: str, act: Callable[[], object]) -> None:
-    """Have something happen once after a run has read what is here, and before it has read what is on the other host:
-    dialling takes long enough for it."""
-    answered = ModelHost.ask
+def in_between(hosts: Hosts, patch: pytest.MonkeyPatch, here: str, *works: Work) -> None:
+    """Have a run on alpha come after another one has read what is here, and before it has read what is on the other
+    host, and the next when it does so again: dialling takes long enough for it."""
+    answered, left = ModelHost.ask, list(works)
 
     def ask(asked: ModelHost, request: Asked[Answer]) -> Answer:
-        if isinstance(request, ReadMembers) and asked.name != here:
+        if isinstance(request, ReadMembers) and asked.name != here and left:
             patch.setattr(ModelHost, "ask", answered)
-            act()
+            good(hosts.run("alpha", left.pop(0)))
+            patch.setattr(ModelHost, "ask", ask)
         return answered(asked, request)
 
     patch.setattr(ModelHost, "ask", ask)

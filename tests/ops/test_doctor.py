@@ -49,12 +49,16 @@ def test_nothing_is_found_where_all_is_well(linked: Hosts, here: str, name: str)
     assert (ended.code, [x.message for x in ended.outcomes]) == (0, ["nothing found"]), ended.text
 
 
-@pytest.mark.parametrize("work", [pairs.SYNC_ALL, pairs.failing_over(A)], ids=["sync", "failover"])
+@pytest.mark.parametrize(
+    "works",
+    [[pairs.SYNC_ALL], [pairs.failing_over(A)], [pairs.SYNC_ALL, pairs.failing_over(A)]],
+    ids=["sync", "failover", "both in turn"],
+)
 def test_what_changes_between_its_looks_at_the_two_halves_is_looked_at_anew(
-    linked: Hosts, monkeypatch: pytest.MonkeyPatch, work: Work
+    linked: Hosts, monkeypatch: pytest.MonkeyPatch, works: list[Work]
 ) -> None:
     pairs.written(linked)
-    pairs.in_between(linked, monkeypatch, "alpha", lambda: good(linked.run("alpha", work)))
+    pairs.in_between(linked, monkeypatch, "alpha", *works)
     ended = linked.run("alpha", lambda session: doctor(session, []))
     assert (ended.code, [x.message for x in ended.outcomes]) == (0, ["nothing found"]), ended.text
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from shlex import quote
+
+from msgspec import Struct
 
 from zrep.core.diagnosis import diagnose_alone
 from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.pair import Tree
 from zrep.core.pair_state import LINKED, State
 from zrep.ops.doctor_checks import Finding, findings
 from zrep.ops.finding import find_link, nothing_here, roles_here
 from zrep.ops.locking import unlock
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import open_pair, read_view
+from zrep.ops.pairs import look_while_changing, open_pair, read_other_half, usable
+from zrep.ops.read import observe_trees
 from zrep.ops.session import Session
 from zrep.ops.view import Link, View
 
@@ -41,7 +45,7 @@ def _pair(session: Session, link: Link, fix: bool) -> list[Outcome]:
         if not link.role.askable:
             raise diagnose_alone(link.name, link.role).error(link.name)
         view = open_pair(session, link.name) if fix else _read(session, link)
-        for finding in _findings(session, view.link, view):
+        for finding in _findings(session, view):
             found.append(_outcome(view, finding, fix))
     except ZrepError as error:
         found.append(Outcome(link.name, error=error.about(link.name)))
@@ -51,22 +55,44 @@ def _pair(session: Session, link: Link, fix: bool) -> list[Outcome]:
     return found or [Outcome(link.name, message="nothing found")]
 
 
+class _Look(Struct, frozen=True):
+    """What was seen of a pair: the half here, and both, or why they cannot be worked on."""
+
+    here: Tree | ZrepError
+    both: View | Outcome
+
+    @property
+    def alarming(self) -> bool:
+        if isinstance(self.both, Outcome):
+            return isinstance(self.both.error, RefusedError)
+        return self.both.diagnosis.state not in _WELL
+
+
 def _read(session: Session, link: Link) -> View:
-    """Both halves, without a lock: looked at once more before what a person would have to decide is told, for a whole
-    sync, or role change, may have come between."""
-    with suppress(RefusedError):
-        view = read_view(session, link, sync_txg=False)
-        if view.diagnosis.state in _WELL:
-            return view
-    return read_view(session, find_link(session, link.name, strict=False), sync_txg=False)
+    """Read both halves without a lock; the error of what cannot be worked on is raised."""
+    read_here = partial(observe_trees, session.local, session.tag)
+
+    def look(names: Mapping[str, bool]) -> dict[str, _Look]:
+        return {name: _look(session, name, here) for name, here in read_here(names).items()}
+
+    seen = look_while_changing({link.name: link.role.recursive}, look, read_here)
+    if link.name not in seen:
+        raise RefusedError("it is gone")
+    return usable(seen[link.name].both)
 
 
-def _findings(session: Session, link: Link, view: View) -> Iterator[Finding]:
+def _look(session: Session, name: str, here: Tree | ZrepError) -> _Look:
+    if isinstance(here, ZrepError):
+        return _Look(here, Outcome(name, error=here))
+    return _Look(here, read_other_half(session, here))
+
+
+def _findings(session: Session, view: View) -> Iterator[Finding]:
     diagnosis = view.diagnosis
     if diagnosis.state in _WELL:
-        yield from findings(session, link, view)
+        yield from findings(session, view.link, view)
     else:
-        yield Finding(diagnosis.error(link.name))
+        yield Finding(diagnosis.error(view.name))
 
 
 def _outcome(view: View, finding: Finding, fix: bool) -> Outcome:

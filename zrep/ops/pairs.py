@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -19,7 +20,7 @@ from zrep.core.requests import IsRunning, Lock
 from zrep.core.steps import Hold, SendStream, TakeSnapshot
 from zrep.host.local import Host
 from zrep.host.parallel import together
-from zrep.ops.finding import NO_LINK, find_link
+from zrep.ops.finding import NO_LINK, find_link, link_of
 from zrep.ops.locking import LOCK_SECONDS, busy, lock, lock_targets, role_changed
 from zrep.ops.outcome import Outcome
 from zrep.ops.read import find_roles, observe_trees, read_snapshots
@@ -29,6 +30,8 @@ from zrep.zfs.errors import PoolAbsentError
 
 # What no operation but the one that is advised works on, whatever the other half is or whatever this one is.
 _NO_VIEW = NO_LINK | {State.INIT_UNFINISHED, State.BUSY, State.PEER_MISSING, State.WRONG_PLACE}
+# So often at most what changed while it was looked at without a lock is looked at anew.
+_LOOKS_ANEW = 3
 
 
 def open_pair(session: Session, name: str, *, there: str = "", wait: float = LOCK_SECONDS) -> View:
@@ -37,7 +40,7 @@ def open_pair(session: Session, name: str, *, there: str = "", wait: float = LOC
     taken, found = lock_and_read(session, [find_link(session, name, there=there)], wait)
     if taken:
         raise busy(name)
-    return _usable(*found)
+    return usable(*found)
 
 
 def lock_and_read(
@@ -83,7 +86,7 @@ def lock_and_read(
 
 def read_view(session: Session, link: Link, *, sync_txg: bool = True) -> View:
     """Read both sides of one link; the error of an unusable one is raised."""
-    return _usable(*read_views(session, [link], sync_txg=sync_txg))
+    return usable(*read_views(session, [link], sync_txg=sync_txg))
 
 
 def read_views(session: Session, links: Sequence[Link], *, sync_txg: bool = True) -> list[View | Outcome]:
@@ -93,6 +96,59 @@ def read_views(session: Session, links: Sequence[Link], *, sync_txg: bool = True
     halves += [(peer, link.peer_name, link.role.recursive) for link in links]
     found = _read(session, halves, sync_txg)
     return [_view(session, x, found[session.local].get(x.name), found[peer].get(x.peer_name)) for x in links]
+
+
+class Look(Protocol):
+    """What was seen of one pair without its locks: the half here first, then the other one."""
+
+    @property
+    def here(self) -> Tree | ZrepError: ...
+
+    @property
+    def alarming(self) -> bool:
+        """Whether a person would have to act on it."""
+        ...
+
+
+_Look = TypeVar("_Look", bound=Look)
+_Names = Mapping[str, bool]
+
+
+def look_while_changing(
+    names: _Names,
+    look: Callable[[_Names], Mapping[str, _Look]],
+    read_here: Callable[[_Names], Mapping[str, Tree | ZrepError]],
+) -> dict[str, _Look]:
+    """Look at pairs without their locks, and anew at those that are alarming and whose half here is no longer what it
+    was before the other one was read: a sync that came in between looks like a replica that was changed by hand, a role
+    change like a master that is none any more. names: of the halves here, and whether each is a tree; look: look at
+    both halves of pairs, leaving out those that are gone; read_here: read the halves here alone."""
+    seen = dict(look(names))
+    for _ in range(_LOOKS_ANEW):
+        before = {name: each.here for name, each in seen.items() if each.alarming and isinstance(each.here, Tree)}
+        deep = {name: tree.role.recursive for name, tree in before.items()}
+        now = read_here(deep) if deep else {}
+        changed = {name: deep[name] for name, tree in before.items() if _content(now.get(name)) != _content(tree)}
+        if not changed:
+            break
+        later = look(changed)
+        seen = {name: each for name, each in seen.items() if name not in changed or name in later} | dict(later)
+    return seen
+
+
+def _content(tree: Tree | ZrepError | None) -> object:
+    """What of a tree zrep changes: roles and snapshots."""
+    if not isinstance(tree, Tree):
+        return None
+    return [(member.name, member.role, [each.guid for each in member.snapshots]) for member in tree.members]
+
+
+def read_other_half(session: Session, here: Tree) -> View | Outcome:
+    """Make a view without locks of what was read here and of its other half, which is read now; an Outcome where it
+    cannot be worked on. Raises what keeps the peer from being asked."""
+    link = link_of(session, here.name, here.role, strict=False)
+    found = observe_trees(session.peer(link.role), session.tag, {link.peer_name: link.role.recursive})
+    return _view(session, link, here, found.get(link.peer_name))
 
 
 def _read(
@@ -224,7 +280,7 @@ def _arrival(view: View, snapshot: Snapshot) -> SendStream:
     return replace(sent, base=f"{lane.source.name}@{base.name}", between=was_between(lane, snapshot))
 
 
-def _usable(found: View | Outcome) -> View:
+def usable(found: View | Outcome) -> View:
     """Give a view back; the error of one that is none is raised."""
     if isinstance(found, Outcome):
         assert found.error is not None

@@ -45,7 +45,7 @@ from zrep.ops.list import (
     with_remembered,
 )
 from zrep.ops.memory import Memory, moments, recall, under_way
-from zrep.ops.pairs import diagnose_pair
+from zrep.ops.pairs import diagnose_pair, look_while_changing
 from zrep.ops.read import find_roles, observe_trees, read_token
 from zrep.ops.session import Session
 
@@ -55,8 +55,6 @@ _SECONDS = 15.0
 # it is asked so many after the beginning, has a full wire, where streams of zrep's fill it.
 _GREETING = 2.0
 _PATIENCE = 3.0
-# So often at most what changed while it was looked at is looked at anew.
-_LOOKS = 3
 # So many names at most, of those about which the same is said.
 _NAMED = 5
 
@@ -72,34 +70,33 @@ def status(session: Session, names: Sequence[str], *, members: bool = False) -> 
     if not chosen and not lost and not session.options.may_be_empty:
         raise nothing_here(session)
     patience = begin(session, roles, _PATIENCE)
-    seen = _look(session, {name: roles[name].recursive for name in chosen}, patience, members=members)
-    for _ in range(_LOOKS):
-        if not (changed := _changed_since(session, seen)):
-            break
-        seen = seen.but(_look(session, changed, patience, members=members), changed)
-    masters = [tree.members[0] for tree in seen.trees.values() if tree.role.master]
+    seen = look_while_changing(
+        {name: roles[name].recursive for name in chosen},
+        partial(_look, session, patience, members),
+        partial(_observe, session, session.local),
+    )
+    masters = [each.here.members[0] for each in seen.values() if isinstance(each.here, Tree) and each.here.role.master]
     left = find_left_out(session.local, session.tag, masters)
-    rows = [replace(row, left_out=left.get(row.name, row.left_out)) for each in seen.rows.values() for row in each]
+    rows = [replace(row, left_out=left.get(row.name, row.left_out)) for each in seen.values() for row in each.rows]
     rows = relays_named(session, [_with_holder(session, row) for row in rows])
-    return [*rows, *(_unread(session, name, roles[name], error) for name, error in seen.unread.items()), *lost]
+    unread = {name: each.here for name, each in seen.items() if isinstance(each.here, ZrepError)}
+    return [*rows, *(_unread(session, name, roles[name], error) for name, error in unread.items()), *lost]
 
 
-class _Seen(Struct, frozen=True):
-    """What was seen of pairs, by their names here: the half here, and the rows; of those whose half here cannot be
-    read, why."""
+class _Look(Struct, frozen=True):
+    """What was seen of a pair: the half here, and the rows of both, none where that one cannot be read."""
 
-    trees: Mapping[str, Tree]
-    rows: Mapping[str, Sequence[Row]]
-    unread: Mapping[str, ZrepError]
+    here: Tree | ZrepError
+    rows: Sequence[Row] = ()
 
-    def but(self, later: _Seen, names: Collection[str]) -> _Seen:
-        """The same, and of these names what was seen later."""
-        rows = {name: later.rows.get(name, ()) if name in names else rows for name, rows in self.rows.items()}
-        return _Seen({**self.trees, **later.trees}, rows, {**self.unread, **later.unread})
+    @property
+    def alarming(self) -> bool:
+        return any(row.code == RefusedError.exit_code for row in self.rows)
 
 
-def _look(session: Session, names: Mapping[str, bool], patience: Patience, *, members: bool) -> _Seen:
-    """Look at both halves of pairs: first the one here, then the other. names: whether each is a tree."""
+def _look(session: Session, patience: Patience, members: bool, names: Mapping[str, bool]) -> dict[str, _Look]:
+    """Look at both halves of pairs: first the one here, then the other. members: with a row for each of a tree's;
+    names: whether each is a tree."""
     found = _observe(session, session.local, names)
     trees = {name: tree for name, tree in found.items() if isinstance(tree, Tree)}
     recalled = _recall(session, trees.values(), *names)
@@ -110,27 +107,7 @@ def _look(session: Session, names: Mapping[str, bool], patience: Patience, *, me
     rows = {
         name: _rows(session, tree, peers.get(name), recalled, there, members=members) for name, tree in trees.items()
     }
-    return _Seen(trees, rows, {name: error for name, error in found.items() if isinstance(error, ZrepError)})
-
-
-def _changed_since(session: Session, seen: _Seen) -> dict[str, bool]:
-    """Those that a person would have to decide about, and whose half here is not any more what it was before the other
-    one was asked, each with whether it is a tree: a sync that came in between looks like a replica that was changed by
-    hand, a role change like a master that is none any more."""
-    bad = {
-        name: seen.trees[name].role.recursive
-        for name, rows in seen.rows.items()
-        if any(row.code == RefusedError.exit_code for row in rows)
-    }
-    now = _observe(session, session.local, bad) if bad else {}
-    return {name: tree for name, tree in bad.items() if _identity(now.get(name)) != _identity(seen.trees[name])}
-
-
-def _identity(tree: Tree | ZrepError | None) -> object:
-    """What of a tree zrep changes: roles and snapshots."""
-    if not isinstance(tree, Tree):
-        return None
-    return [(member.name, member.role, [each.guid for each in member.snapshots]) for member in tree.members]
+    return {name: _Look(here, rows.get(name, ())) for name, here in found.items()}
 
 
 def _with_holder(session: Session, found: Row) -> Row:
