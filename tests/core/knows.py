@@ -10,7 +10,7 @@ NOW = 1_700_000_000
 
 
 class Knows(Struct, frozen=True):
-    """See gate_rules.Known. pairs: the tags of the pairs that each dataset is in itself; begun: none of these pairs is
+    """See gate.Known. pairs: the tags of the pairs that each dataset is in itself; begun: none of these pairs is
     made yet; linked: what each dataset says of whom this host dials for it; dialled: whom it dials anyway."""
 
     pairs: Mapping[str, Collection[str]] = {}

@@ -12,7 +12,8 @@ from tests.core.knows import NOW, Knows
 from zrep.core import requests as asked
 from zrep.core import steps
 from zrep.core.dataset import Member, Snapshot, Value
-from zrep.core.gate_rules import Gate, refusal, refused_receive, refused_send, refused_step, trimmed
+from zrep.core.gate import Gate
+from zrep.core.gate_rules import refusal, refused_receive, refused_send, refused_step, trimmed
 from zrep.core.history import Happened
 from zrep.core.pair import End
 from zrep.core.requests import NO_GENERATION, Request

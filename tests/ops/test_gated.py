@@ -11,7 +11,8 @@ from tests.ops import pairs, trees
 from tests.ops.hosts import Hosts, ModelHost, Wire
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from zrep.core.errors import RefusedError
-from zrep.core.gate_rules import Gate, refusal
+from zrep.core.gate import Gate
+from zrep.core.gate_rules import refusal
 from zrep.core.requests import Answer, Grant, Request
 from zrep.ops.doctor import doctor
 from zrep.ops.init_way import Request as Init

@@ -25,7 +25,8 @@ from tests.wire.test_ssh import LINES as COMMAND_LINES
 from tests.zfs.tokens import packed, printed
 from zrep.core.dataset import UNSET, Value, role_of
 from zrep.core.errors import RefusedError
-from zrep.core.gate_rules import DIALLED, SEND_FLAGS, Gate, refusal, refused_receive, refused_send, refused_step
+from zrep.core.gate import DIALLED, Gate
+from zrep.core.gate_rules import SEND_FLAGS, refusal, refused_receive, refused_send, refused_step
 from zrep.core.names import ROLE_PROPERTIES
 from zrep.core.pair import End
 from zrep.core.requests import CarryOut, FindUnmakable, Grant, ReadStreamSize, Recall, Remember

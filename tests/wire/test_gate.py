@@ -19,7 +19,7 @@ from tests.wire import fuzz
 from tests.zfs import tokens
 from zrep.core.dataset import Value
 from zrep.core.errors import RefusedError, UsageError, ZrepError
-from zrep.core.gate_rules import Gate
+from zrep.core.gate import Gate
 from zrep.core.pair import End
 from zrep.core.requests import CarryOut, Dial, FindUnmakable, Identify, Lock, ReadTags, Recall, Remember
 from zrep.core.settings import Settings

@@ -21,7 +21,8 @@ from typing import Any, cast
 from zrep.core import shape
 from zrep.core.dataset import NO_TOKEN
 from zrep.core.errors import RefusedError, ZrepError, one_line
-from zrep.core.gate_rules import DIALLED, WITHOUT, Gate, refusal, refused_receive, refused_send, trimmed
+from zrep.core.gate import DIALLED, WITHOUT, Gate
+from zrep.core.gate_rules import refusal, refused_receive, refused_send, trimmed
 from zrep.core.incoming import Beginning
 from zrep.core.names import ancestors, check_dataset, is_host
 from zrep.core.requests import (
@@ -93,7 +94,7 @@ class GatedHost(LocalHost):
             return cast(Answer, none)
         return super().ask(request)
 
-    # --- what the rules ask (gate_rules.Known) ---
+    # --- what the rules ask (core/gate.Known) ---
 
     @property
     def now(self) -> float:
