@@ -20,7 +20,7 @@ _zrep_offer() {
 _zrep() {
     local commands="init sync refresh failover takeover rejoin rehearse expire list status history pause unpause changeconfig clear doctor boot allow gate version"
     local rows="-H -p -o -s -S -j --json --color"
-    local fields="name role peer state sent lag behind unsent tag epoch synced code cause detail moving advice left_out failed set_complete stream_at stream_took stream_size"
+    local fields="name role peer state sent lag behind unsent tag epoch synced code cause detail moving advice left_out failed failed_command set_complete stream_at stream_took stream_size"
     local line=${COMP_LINE:0:COMP_POINT} cur command options='' takes='' word previous=''
     local -a words tag=()
     local -i index=1 position=0
@@ -89,6 +89,8 @@ _zrep() {
         --tree) _zrep_offer < <(zfs list -H -o name -t filesystem,volume 2>/dev/null) ; return ;;
         --output) _zrep_offer < <(compgen -f -- "$cur") ; return ;;
         --color) _zrep_offer < <(printf '%s\n' auto always never) ; return ;;
+        --compress) _zrep_offer < <(printf '%s\n' zstd lz4 gzip pigz none) ; return ;;
+        --unsent) _zrep_offer < <(printf '%s\n' keep drop) ; return ;;
         *) return ;;
     esac
     if [[ $cur == -* ]]; then

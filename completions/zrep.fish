@@ -94,7 +94,7 @@ complete -c zrep -n '__zrep_command_is expire -e' -l gone -x -d 'And what was se
 complete -c zrep -n '__zrep_command_is sync -S refresh expire -e status -s' -l may-be-empty -d 'No pair under this tag is no mistake'
 
 # how list and status print
-set -l fields name role peer state sent lag behind unsent tag epoch synced code cause detail moving advice left_out failed set_complete stream_at stream_took stream_size
+set -l fields name role peer state sent lag behind unsent tag epoch synced code cause detail moving advice left_out failed failed_command set_complete stream_at stream_took stream_size
 complete -c zrep -n '__zrep_command_is list -l status -s' -s H -d 'Tab-separated, no heading, exact numbers'
 complete -c zrep -n '__zrep_command_is list -l status -s' -s p -d 'Exact numbers and whole names'
 complete -c zrep -n '__zrep_command_is list -l status -s' -s o -x -a "$fields" -d 'These fields'

@@ -24,6 +24,7 @@ from zrep.core.age import NOT_SYNCED, SENDING
 from zrep.core.errors import worst
 from zrep.core.names import EXCLUDE, FOLLOWED, MADE, ROLE_PROPERTIES, SENT
 from zrep.core.pair_state import State
+from zrep.core.shape import COMPRESSORS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -254,6 +255,13 @@ COMMAND_LINES = {
     "zrep -t other ": set(COMMANDS),
     "zrep -": GLOBAL | HELP | VERSION,
 }
+VALUE_LINES = {
+    "zrep list -o ": set(FIELDS),
+    "zrep status -S ": set(FIELDS),
+    "zrep changeconfig --compress ": {*COMPRESSORS, "none"},
+    "zrep changeconfig --unsent ": {"keep", "drop"},
+    "zrep list --color ": {"auto", "always", "never"},
+}
 
 
 @pytest.mark.parametrize(("shell", "file"), [("bash", BASH), ("zsh", ZSH), ("fish", FISH)])
@@ -264,11 +272,13 @@ def test_completion_syntax(shell: str, file: Path) -> None:
 def test_bash_completes_options_and_commands() -> None:
     assert completed_by_bash(*OPTIONS) == OPTIONS
     assert completed_by_bash(*COMMAND_LINES) == COMMAND_LINES
+    assert completed_by_bash(*VALUE_LINES) == VALUE_LINES
 
 
 def test_fish_completes_options_and_commands() -> None:
     assert completed_by_fish(*OPTIONS) == OPTIONS
     assert completed_by_fish(*COMMAND_LINES) == COMMAND_LINES
+    assert completed_by_fish(*VALUE_LINES) == VALUE_LINES
 
 
 def test_zsh_completes_options_and_commands() -> None:
@@ -312,6 +322,7 @@ def test_zsh_completes_on_a_terminal(programs: str, tmp_path: Path) -> None:
         "zrep init r": {"rpool"},
         "zrep sync ": {"all", "tank/my data", "tank/a:b"},
         "zrep -t other rejoin ": {"tank/my data", "tank/a:b"},
+        **VALUE_LINES,
     }
     assert completed_by_zsh(*expected, home=tmp_path, PATH=programs) == expected
     assert (tmp_path / "calls").read_text().splitlines() == ["list -H -L", "-t other list -H"]

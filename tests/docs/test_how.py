@@ -74,9 +74,15 @@ ANSWERS = [
     Answer("get one file back?", "beta", ("beta", "cat /root/file", "^first\n")),
     Answer("move the role to the other host, and back?", "alpha", ("alpha", PAIR, "tank/data\tmaster\tok\n")),
     Answer(
-        "know who moved a role, and when?",
+        "know what was done, when, and by whom?",
         "alpha",
         ("alpha", "zrep history tank/data", "alpha:tank/data  master, epoch 3"),
+    ),
+    Answer("reach the other host by another name or address?", "alpha", ("alpha", PAIR, "tank/data\tmaster\tok\n")),
+    Answer(
+        "get room back in a pool that is nearly full?",
+        "alpha",
+        ("alpha", "zfs list -H -d 1 -t snapshot -o name tank/data | grep -c @zrep_", "^2$"),
     ),
     Answer("do without root?", "alpha", ("alpha", "zfs allow tank/data", "user backup .*send")),
     Answer(
@@ -105,7 +111,10 @@ WORDS = {
     "go on after the link was cut?",
     "give the other host a key that is good for less?",
     "upgrade both hosts?",
+    "replace the disks of one side?",
     "move a pool to another host?",
+    "have ssh use another port, user or key?",
+    "run it every five minutes, or once in the night?",
     "rename a filesystem?",
     "know what exit status 3 means?",
     "mend what is broken?",

@@ -162,11 +162,19 @@ class TestPeer:
         assert (done.rc, "squeeze >> /etc/zrep/filters; on beta: mkdir" in done.err) == (REFUSED, True), done
         for each in linked:
             each.run("mkdir -p /etc/zrep; echo squeeze > /etc/zrep/filters")
-        for name, host in (("ZREP_OUTFILTER", "alpha"), ("ZREP_INFILTER", "beta")):
-            done = alpha.run(f"{name}=squeeze zrep init tank/f beta tank/f{host}", check=False)
-            assert (done.rc, f"the filter program squeeze is not installed on {host}" in done.err) == (REFUSED, True), (
+        for name, where in (("ZREP_OUTFILTER", "here"), ("ZREP_INFILTER", "on beta")):
+            done = alpha.run(f"{name}=squeeze zrep init tank/f beta tank/f", check=False)
+            assert (done.rc, f"the filter program squeeze is not installed {where}" in done.err) == (REFUSED, True), (
                 done
             )
+            assert "tank/f" not in alpha.run("zrep list -H -o name").out
+        # What is no plain program is not looked for before; its stream says it.
+        for each in linked:
+            each.run("echo 'exec squeeze' > /etc/zrep/filters")
+        for name, host in (("ZREP_OUTFILTER", "alpha"), ("ZREP_INFILTER", "beta")):
+            done = alpha.run(f"{name}='exec squeeze' zrep init tank/f beta tank/f{host}", check=False)
+            assert done.rc == REFUSED, done
+            assert "squeeze" in done.err, done
             alpha.run("zrep clear -L tank/f")
         for each in linked:
             each.run("rm /etc/zrep/filters")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.ops import pairs, trees
 from tests.ops.hosts import Hosts, Work
@@ -31,7 +32,7 @@ ALL = {"alpha": shape.PROGRAMS, "beta": shape.PROGRAMS}
 def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, ...]]:
     """What is installed, by host: everything, until a test takes something away."""
     found = dict(ALL)
-    monkeypatch.setattr(Machine, "stream_programs", lambda machine: found[machine.name])
+    monkeypatch.setattr(Machine, "stream_programs", lambda machine, filters: found[machine.name])
     return found
 
 
@@ -151,6 +152,64 @@ def test_init_asks_before(hosts: Hosts, installed: dict[str, tuple[str, ...]], l
     ended = hosts.run("alpha", pairs.initialising(Request(A, "beta", B, compress="gzip")))
     assert (ended.code, "gzip is not installed" in ended.text) == (3, True)
     assert hosts.world.view() == before
+
+
+@pytest.fixture
+def filtered(hosts: Hosts, installed: dict[str, tuple[str, ...]], tmp_path: Path) -> Hosts:
+    """Streams are to pass through filters, which root of both hosts has allowed."""
+    file = tmp_path / "filters"
+    file.write_text("squeeze -9 | tee\nswell\n")
+    hosts.settings = replace(hosts.settings, filters=str(file), outfilter="squeeze -9 | tee", infilter="swell")
+    installed.update(alpha=("squeeze", "tee"), beta=("swell",))
+    return hosts
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"),
+    [
+        (
+            "alpha",
+            "the filter program squeeze is not installed here (its streams pass through 'squeeze -9 | tee'",
+        ),
+        ("beta", "the filter program swell is not installed on beta (its streams pass through 'swell'"),
+    ],
+)
+def test_init_asks_for_an_administrators_own_before(
+    filtered: Hosts, installed: dict[str, tuple[str, ...]], lacks: str, said: str
+) -> None:
+    pairs.source(filtered)
+    has, installed[lacks] = installed[lacks], ("zstd",)
+    before = filtered.world.view()
+    ended = filtered.run("alpha", pairs.initialising(Request(A, "beta", B)))
+    assert (ended.code, said in ended.text) == (3, True), ended.text
+    assert filtered.world.view() == before
+    installed[lacks] = has
+    good(filtered.run("alpha", pairs.initialising(Request(A, "beta", B))))
+
+
+@pytest.mark.parametrize(
+    ("text", "programs"),
+    [
+        ("", ()),
+        ("zstd -d", ("zstd",)),
+        ("LC_ALL=C X=1 /opt/bin/squeeze --level=9|mbuffer -q -m 64M", ("/opt/bin/squeeze", "mbuffer")),
+        # More of a shell's language than that: nobody asks for what may be no program.
+        ("exec zstd -d", ()),
+        ("if true; then zstd; fi", ()),
+        ("zstd || cat", ()),
+        ("$HOME/squeeze", ()),
+        ("{ zstd }", ()),
+        ('"my squeeze"', ()),
+    ],
+)
+def test_programs_of_a_filter(text: str, programs: tuple[str, ...]) -> None:
+    assert shape.begun(text) == programs
+
+
+def test_a_host_says_what_there_is_of_its_filters() -> None:
+    found = Machine().stream_programs(("sh -c x | no-such-program", "zrep-is-no-filter"))
+    assert "sh" in found
+    assert {"no-such-program", "zrep-is-no-filter"}.isdisjoint(found)
 
 
 # --- how they share a wire ---

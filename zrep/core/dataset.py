@@ -86,8 +86,9 @@ NO_TOKEN = TokenContents()
 class Member(Struct, frozen=True):
     """One filesystem or volume with its snapshots, oldest first (by createtxg). only_quotas: what was written since the
     newest of them is known to be user, group or project quotas, and no more. filters: what root of its host lets
-    streams be passed through there, programs: what is installed there of what zrep itself passes them through; both
-    where it was asked for by its name. bookmarks: what is left of snapshots, whoever made it, oldest first."""
+    streams be passed through there, programs: what is installed there of what these begin, and of what zrep itself
+    passes streams through; both where it was asked for by its name. bookmarks: what is left of snapshots, whoever made
+    it, oldest first."""
 
     name: str
     properties: Mapping[str, Value]

@@ -125,7 +125,14 @@ def diagnose_programs(master: Member, replica: Member, at_master: str, at_replic
     """Judge whether both hosts have what the streams of a master pass through. at_master, at_replica: where each is, as
     "here" and "on HOST". None: they have."""
     role = master.role
-    for member, where in ((master, at_master), (replica, at_replica)):
+    for member, where, text in ((master, at_master, role.outfilter), (replica, at_replica, role.infilter)):
+        if name := shape.absent(text, member.programs):
+            return Diagnosis(
+                State.PROGRAM_MISSING,
+                f"the filter program {name} is not installed {where}",
+                f"its streams pass through {text!r} there",
+                f"install it {where}, where its PATH finds it",
+            )
         if name := shape.missing(role.bwlimit, role.compress, sends=member is master, programs=member.programs):
             return Diagnosis(
                 State.PROGRAM_MISSING,

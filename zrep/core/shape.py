@@ -22,6 +22,10 @@ COMPRESSORS = {
 LIMITERS = ("pv", "mbuffer")
 PROGRAMS = (*COMPRESSORS, *LIMITERS)
 _LIMIT = "if command -v pv >/dev/null; then pv -q -L {0}; else mbuffer -q -s 128k -m 16M -r {0}; fi"
+# A filter of which it can be told what programs it begins: words of these characters, and pipes between them. And the
+# words for which a shell looks for no program.
+_PLAIN = re.compile(r"[\w./:=,%+@ |-]+", re.ASCII)
+_OF_THE_SHELL = frozenset(("command", "eval", "exec", "time"))
 # Below, a stream could be taken for one that does not move.
 _LEAST_RATE = 16 << 10
 _LIMIT_OF = re.escape(_LIMIT).replace(r"\{0\}", "([1-9][0-9]{0,17})", 1).replace(r"\{0\}", r"\1")
@@ -75,6 +79,19 @@ def missing(bwlimit: int, compress: str, *, sends: bool, programs: Collection[st
     if compress and compress not in programs:
         return compress
     return " or ".join(LIMITERS) if sends and bwlimit and not set(LIMITERS) & set(programs) else ""
+
+
+def begun(text: str) -> tuple[str, ...]:
+    """The programs that an administrator's filter begins, one for each part of a pipeline; none where there is more of
+    a shell's language in it, or what is no program."""
+    parts = [[word for word in part.split() if not re.match(r"\w+=", word)][:1] for part in text.split("|")]
+    words = tuple(word for part in parts for word in part)
+    return words if _PLAIN.fullmatch(text) and all(parts) and not _OF_THE_SHELL.intersection(words) else ()
+
+
+def absent(text: str, programs: Collection[str]) -> str:
+    """The first program of a filter that is not among those of a host; "" for none."""
+    return next((name for name in begun(text) if name not in programs), "")
 
 
 def said(bwlimit: int, compress: str) -> str:

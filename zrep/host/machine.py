@@ -13,7 +13,7 @@ from zrep.core import place
 from zrep.core.errors import BugError, RefusedError, one_line
 from zrep.core.requests import Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
-from zrep.core.shape import PROGRAMS
+from zrep.core.shape import PROGRAMS, begun
 from zrep.host import locks, process
 from zrep.host.library import Library
 from zrep.host.locks import Locks
@@ -156,9 +156,11 @@ class Machine:
         lines = (line.strip() for line in text.splitlines())
         return (*self.settings.allowed, *(line for line in lines if line and not line.startswith("#")))
 
-    def stream_programs(self) -> tuple[str, ...]:
-        """Those of the programs that zrep itself may pass streams through that are installed here."""
-        return tuple(name for name in PROGRAMS if process.find(name))
+    def stream_programs(self, filters: Sequence[str]) -> tuple[str, ...]:
+        """Those that are installed here of the programs that zrep itself may pass streams through, and of those that
+        these filters begin."""
+        wanted = dict.fromkeys((*PROGRAMS, *(name for text in filters for name in begun(text))))
+        return tuple(name for name in wanted if process.find(name))
 
     def check_filter(self, text: str, dataset: str) -> None:
         """The last look before a filter becomes a shell command, wherever its text is from. RefusedError for one that

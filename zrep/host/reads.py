@@ -139,7 +139,7 @@ def read_members(request: ReadMembers, machine: Machine) -> Found:
     left = [name for name in names if name not in failed]
     read, others = _charged(left, partial(_members, request, machine))
     allowed = machine.allowed_filters() if read else ()
-    programs = machine.stream_programs() if read else ()
+    programs = machine.stream_programs(allowed) if read else ()
     asked = set(request.datasets) if allowed or programs else set()
     members = {
         name: replace(member, filters=allowed, programs=programs) if name in asked else member
