@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 from pathlib import Path
@@ -210,6 +211,20 @@ def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: 
     with pytest.raises(FailedError, match="cannot write"):
         monitors.write("new\n", str(tmp_path / where))
     assert [found.name for found in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, linked: bool) -> None:
+    """As root anything can be: /dev/null, and /dev/stdout, which is a link."""
+    os.mkfifo(tmp_path / "pipe")
+    given = tmp_path / "link" if linked else tmp_path / "pipe"
+    if linked:
+        given.symlink_to("pipe")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(FailedError, match="it is no file"):
+        monitors.write("new\n", str(given))
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "pipe").is_fifo()
 
 
 # --- Every metric is told and used ---

@@ -91,10 +91,13 @@ def test_words_of_the_shell_zrep(typed: str, meant: str) -> None:
         ("-D sync all", "zrep COMMAND -v, or -n"),
         ("status -m tank/a", "zrep status --nagios, or --max-lag TIME"),
         ("setlastsent tank/a zrep_000001", "zrep sentsync FS"),
+        ("-V sync", "-V stands alone; next: zrep -V"),
+        ("-t other --version", "--version stands alone; next: zrep --version"),
     ],
 )
 def test_what_is_gone_is_answered_with_what_there_is(typed: str, right: str) -> None:
-    """What only the shell zrep took, and what has no meaning here that could be taken for it."""
+    """What only the shell zrep took, what has no meaning here that could be taken for it, and what takes no word
+    beside it."""
     with pytest.raises(UsageError) as refused:
         main._long_forms(typed.split())
     assert right in refused.value.line()

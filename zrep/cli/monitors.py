@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -217,6 +218,12 @@ def _escaped(value: str) -> str:
 def write(text: str, path: str) -> None:
     """Put text in a file that anybody may read, whole or not at all: whoever collects it may look at any moment.
     FailedError where that cannot be."""
+    if _is_no_file(path):
+        raise FailedError(
+            f"cannot write {path}",
+            evidence="it is no file",
+            advice="choose another one; without --output it is printed",
+        )
     # A collector reads what ends in .prom, and not this.
     temporary = f"{path}.{os.getpid()}"
     try:
@@ -231,3 +238,12 @@ def write(text: str, path: str) -> None:
         with suppress(OSError):
             os.unlink(temporary)
         raise FailedError(f"cannot write {path}", evidence=error.strerror or str(error)) from None
+
+
+def _is_no_file(path: str) -> bool:
+    """Whether there is something that is none, or a link to it: a device as /dev/null, which a file in its place would
+    take from every program of the host, a pipe, a folder."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False

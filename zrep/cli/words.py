@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from zrep.core.errors import UsageError
 
 _HELP = ("help", "--help", "-h")
+_VERSION = ("--version", "-V")
 # The shell zrep's short forms.
 SHORT = {
     "-i": "init",
@@ -51,6 +52,8 @@ def meant(arguments: Sequence[str], first: int) -> list[str]:
     if word in _HELP:
         rest = [other for other in words[first + 1 :] if other not in _HELP]
         return [*words[:first], *rest[:1], "--help"]
+    if word in _VERSION and len(words) > 1:
+        raise UsageError(f"{word} stands alone", advice=f"zrep {word}")
     _refuse_what_is_gone(word, words[first + 1 :])
     if word in OF_SHELL:
         rest = words[first + 1 :]
