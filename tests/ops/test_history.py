@@ -12,10 +12,13 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import A, B
 from zrep.cli import output
-from zrep.core.errors import RefusedError
+from zrep.core.errors import FailedError, RefusedError
 from zrep.core.history import Event, Happened, event, events, names
 from zrep.core.requests import Answer, ReadHistory, Request
+from zrep.core.settings import Settings
+from zrep.host.local import LocalHost
 from zrep.ops.history import history, in_order
+from zrep.zfs.commands import Completed
 from zrep.zfs.history import parse_history
 
 RECORD = '{"detail":{"tank/a":"off default"},"epoch":2,"id":"0a","op":"failover","phase":"prepare"}'
@@ -203,3 +206,11 @@ def test_a_long_history_is_read_in_one_go() -> None:
     began = time.process_time()
     assert len(parse_history("\n".join(lines))) == 40_000
     assert time.process_time() - began < 10
+
+
+def test_who_may_not_read_it_is_told_who_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "cannot show history for pool 'tank': permission denied\n"
+    monkeypatch.setattr(LocalHost, "look", lambda self, argv: Completed(argv, 0, "", said))
+    with pytest.raises(FailedError) as refused:
+        LocalHost(Settings(library=False), name="alpha").ask(ReadHistory((A,)))
+    assert refused.value.advice == f"as root on alpha: zrep history {A}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import join
+
 from zrep.core.errors import FailedError, one_line
 from zrep.core.history import Happened, names
 from zrep.core.names import pool_of
@@ -20,7 +22,13 @@ def read_history(request: ReadHistory, machine: Machine) -> dict[str, list[Happe
     for pool in sorted({pool_of(name) for name in request.datasets}):
         done = machine.look(commands.history(pool))
         if done.err.strip():
-            raise FailedError(f"cannot read the history of pool {pool}", evidence=one_line(done.err))
+            raise FailedError(
+                f"cannot read the history of pool {pool}",
+                evidence=one_line(done.err),
+                advice=f"as root on {machine.name}: zrep history {join(request.datasets)}"
+                if "permission denied" in done.err  # which no zfs allow gives
+                else "",
+            )
         told = parse_history(done.out)
         for name in (name for name in request.datasets if pool_of(name) == pool):
             found[name] = [each for each in told if names(each.command, name)][-_MOST:]

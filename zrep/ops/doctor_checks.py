@@ -314,13 +314,13 @@ def _schedule(session: Session, link: Link) -> Iterator[Finding]:
         except RefusedError:  # by its gate
             continue
         if not scheduled:
-            yield _unscheduled(host.name, spoken(session.tag))
+            yield _unscheduled(plain_host(host.name), spoken(session.tag))
         for file, path in scheduled.items():
             if path:
                 yield _found(
-                    f"cron on {host.name} does not find zrep",
+                    f"cron on {plain_host(host.name)} does not find zrep",
                     evidence=f"{file} calls it by its name alone, in the PATH {path}",
-                    advice=f"on {host.name}: in {file}, before that line: PATH={_USUAL_PATH}",
+                    advice=f"on {plain_host(host.name)}: in {file}, before that line: PATH={_USUAL_PATH}",
                 )
 
 
