@@ -18,8 +18,8 @@ from zrep.cli.status_forms import form
 from zrep.core.errors import FailedError, UnreachableError, UsageError
 from zrep.core.pair_state import Diagnosis, State
 from zrep.ops.failures import Failure
-from zrep.ops.list import Row
 from zrep.ops.memory import LastStream
+from zrep.ops.rows import Row
 
 MINUTE = 60
 # A label in quotes, a value with its unit, and up to four bounds: Nagios plugin guidelines, "Performance data".

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tests.cli.test_rows import ALL, LONG, NOW, usual
 from zrep.cli import rows
 from zrep.cli.page import page
-from zrep.ops.list import Row
+from zrep.ops.rows import Row
 
 ARRIVED = replace(LONG, arrivals=((NOW - 600, NOW - 590), (NOW - 300, NOW - 180)))
 

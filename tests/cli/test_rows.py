@@ -19,8 +19,8 @@ from zrep.core.errors import UsageError
 from zrep.core.pair_state import Diagnosis, State
 from zrep.ops.execute import Line
 from zrep.ops.failures import Failure
-from zrep.ops.list import Row
 from zrep.ops.memory import LastStream
+from zrep.ops.rows import Row
 from zrep.ops.status import status
 
 NOW = 1_800_000_000

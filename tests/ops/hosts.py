@@ -62,8 +62,8 @@ from zrep.host.wrapping import UnwantedError
 from zrep.ops import execute, locking
 from zrep.ops import pairs as reading
 from zrep.ops import session as running
-from zrep.ops.list import Row
 from zrep.ops.outcome import Outcome
+from zrep.ops.rows import Row
 from zrep.ops.session import Options, Session
 from zrep.wire import messages, ssh
 from zrep.wire.client import result

@@ -13,8 +13,9 @@ from tests.ops.pairs import A, B, good, value
 from tests.ops.test_neighbours import FROM_EITHER_END, changes
 from zrep.cli.news import suppress_repeats
 from zrep.ops.init_way import Request
-from zrep.ops.list import Row, listing
+from zrep.ops.list import listing
 from zrep.ops.outcome import Outcome
+from zrep.ops.rows import Row
 from zrep.ops.session import Session
 from zrep.ops.status import status
 from zrep.ops.sync import sync

@@ -21,8 +21,8 @@ from zrep.core.pair_state import Action, State
 from zrep.ops.across import rejoin_there
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_way import Request
-from zrep.ops.list import Row
 from zrep.ops.outcome import Outcome
+from zrep.ops.rows import Row
 from zrep.ops.status import status
 
 CUTS = "cut, then asked and advised on both hosts"

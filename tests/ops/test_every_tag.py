@@ -14,7 +14,7 @@ from zrep.core.errors import RefusedError, UsageError
 from zrep.core.settings import DEFAULT_SETTINGS
 from zrep.ops.every_tag import each_tag, in_order
 from zrep.ops.init_way import Request
-from zrep.ops.list import Row
+from zrep.ops.rows import Row
 from zrep.ops.status import status
 
 X = "tank/x"

@@ -21,11 +21,12 @@ from zrep.core.moving import Moving
 from zrep.core.names import memory_key
 from zrep.core.requests import Answer, IsArriving, Lock, ReadMembers, Remember
 from zrep.host.local import LocalHost
-from zrep.ops import status
+from zrep.ops import other_halves, status, status_rows
 from zrep.ops.changeconfig import Config
 from zrep.ops.every_tag import each_tag
 from zrep.ops.init_way import Request
-from zrep.ops.list import Row, listing
+from zrep.ops.list import listing
+from zrep.ops.rows import Row
 
 FULL = "the wire to beta is full"
 
@@ -59,8 +60,8 @@ def silence() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model.Peer, "answered", False)
         patch.setattr(model.Peer, "ask", ask)
-        patch.setattr(status, "_PATIENCE", 0.1)
-        patch.setattr(status, "_GREETING", 0.1)
+        patch.setattr(status, "PATIENCE", 0.1)
+        patch.setattr(other_halves, "_GREETING", 0.1)
         yield
         ended.set()
 
@@ -146,7 +147,7 @@ def test_the_replica_says_how_far_a_stream_has_come_all_the_same(
     half_received: Hosts, silent: Hosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is half received stands for so many bytes, which the model does not count."""
-    monkeypatch.setattr(status, "read_token", lambda host, token: TokenContents(received=(42 << 20) * bool(token)))
+    monkeypatch.setattr(status_rows, "read_token", lambda host, token: TokenContents(received=(42 << 20) * bool(token)))
     other = silent.local("beta")
     assert other.ask(Lock((B,), 0)) == []
     other.ask(Remember({memory_key("zrep", B): {"told": silent.world.state.now, "unsent": 100 << 20}}))
@@ -344,6 +345,6 @@ def test_what_goes_wrong_meanwhile_is_no_answer(silent: Hosts, monkeypatch: pyte
     def wrong(*_: object) -> None:
         raise AssertionError("wrong")
 
-    monkeypatch.setattr(status, "_answers", wrong)
+    monkeypatch.setattr(other_halves, "_answers", wrong)
     with pytest.raises(AssertionError, match="wrong"):
         seen(silent)

@@ -11,7 +11,8 @@ from tests.ops.hosts import Hosts
 from tests.ops.pairs import MINUTE, SYNC_ALL, A, B, good, value
 from zrep.core.requests import Lock, Unlock
 from zrep.ops.changeconfig import Config
-from zrep.ops.list import Row, listing
+from zrep.ops.list import listing
+from zrep.ops.rows import Row
 from zrep.ops.status import status
 
 BOTH = ("alpha", "beta")

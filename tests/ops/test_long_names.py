@@ -11,7 +11,7 @@ from tests.ops.trees import contents, destroy, lines
 from zrep.core.names import LONGEST
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_way import Request
-from zrep.ops.list import Row
+from zrep.ops.rows import Row
 from zrep.ops.session import Session
 from zrep.ops.status import status
 

@@ -21,8 +21,9 @@ from zrep.host.process import Progress
 from zrep.ops import sync
 from zrep.ops.changeconfig import Config
 from zrep.ops.doctor import doctor
-from zrep.ops.list import Row, listing
+from zrep.ops.list import listing
 from zrep.ops.memory import recall
+from zrep.ops.rows import Row
 from zrep.ops.status import status
 from zrep.zfs.commands import Completed
 

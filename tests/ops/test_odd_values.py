@@ -14,7 +14,8 @@ from tests.ops.hosts import Ended, Hosts, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.ops.doctor import doctor
 from zrep.ops.init_way import Request
-from zrep.ops.list import Row, listing
+from zrep.ops.list import listing
+from zrep.ops.rows import Row
 from zrep.ops.status import status
 
 C, D = "tank/c", "tank/d"

@@ -11,7 +11,7 @@ from tests.ops import pairs
 from tests.ops.hosts import Hosts
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from zrep.ops.init_way import Request
-from zrep.ops.list import Row
+from zrep.ops.rows import Row
 from zrep.ops.status import status
 
 

@@ -13,7 +13,8 @@ from tests.ops.test_cut_sweep import advised
 from zrep.core.pair_state import State
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_way import Request
-from zrep.ops.list import Row, listing
+from zrep.ops.list import listing
+from zrep.ops.rows import Row
 from zrep.ops.status import status as asking
 
 MOVED = "tank/elsewhere"

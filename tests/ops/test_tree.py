@@ -13,7 +13,7 @@ from tests.ops.trees import contents, destroy, lines, snapshots
 from zrep.ops import advance_all
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_way import Request
-from zrep.ops.list import Row
+from zrep.ops.rows import Row
 from zrep.ops.session import Session
 from zrep.ops.status import status
 from zrep.ops.takeover_alone import forced_takeover

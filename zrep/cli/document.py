@@ -20,8 +20,8 @@ from zrep.core.names import spoken
 if TYPE_CHECKING:
     from zrep.core.history import Event
     from zrep.core.moving import Moving
-    from zrep.ops.list import Row
     from zrep.ops.outcome import Outcome
+    from zrep.ops.rows import Row
     from zrep.ops.session import Session
 
 MAJOR, MINOR = 1, 4

@@ -13,7 +13,7 @@ from zrep.core.errors import UsageError, printable
 from zrep.core.quantities import duration, size
 
 if TYPE_CHECKING:
-    from zrep.ops.list import Row
+    from zrep.ops.rows import Row
 
 # What a field is, exact: text, a number of bytes, seconds or things, or whether it is so; None: not known.
 Value = str | int | float | None

@@ -16,7 +16,7 @@ from zrep.core.pair_state import State
 from zrep.core.quantities import duration, seconds
 
 if TYPE_CHECKING:
-    from zrep.ops.list import Row
+    from zrep.ops.rows import Row
 
 # --- Nagios ---
 

@@ -12,7 +12,7 @@ from zrep.cli.rows import Style, explained, whole, with_tags
 from zrep.core.quantities import duration
 
 if TYPE_CHECKING:
-    from zrep.ops.list import Row
+    from zrep.ops.rows import Row
 
 # A screen in the office loads it anew that often.
 _SECONDS = 60

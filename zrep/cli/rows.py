@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from zrep.ops.list import Row
+    from zrep.ops.rows import Row
 
 COLOURS = ("auto", "always", "never")
 _GAP = "  "

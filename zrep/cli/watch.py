@@ -23,7 +23,7 @@ from zrep.host.parallel import start
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from zrep.ops.list import Row
+    from zrep.ops.rows import Row
 
 _MOST_SECONDS = 3600
 # Seconds until what is being asked while somebody quits has ended.

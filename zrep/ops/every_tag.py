@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from zrep.core.requests import ReadTags
-from zrep.ops.list import Row
 from zrep.ops.read import find_roles
+from zrep.ops.rows import Row
 from zrep.ops.session import Session
 
 
