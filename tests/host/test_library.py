@@ -15,7 +15,9 @@ import pytest
 from zrep.core.pair import End
 from zrep.core.requests import CarryOut
 from zrep.core.steps import (
+    Bookmark,
     CloseTransactionGroup,
+    DestroyBookmark,
     DestroyClone,
     DestroySnapshots,
     Hold,
@@ -32,7 +34,19 @@ from zrep.host.library import Library
 from zrep.host.local import LocalHost
 from zrep.zfs.errors import StuckError
 
-CALLS = ("snapshot", "hold", "release", "holds", "identify", "own", "destroy", "set", "sync")
+CALLS = (
+    "snapshot",
+    "hold",
+    "release",
+    "holds",
+    "identify",
+    "own",
+    "destroy",
+    "set",
+    "sync",
+    "bookmark",
+    "destroy_bookmarks",
+)
 
 
 class Calls:
@@ -83,6 +97,32 @@ ROLE = (("zrep:inprogress", "{a=b: c}"), ("zrep:master", "yes"))
 def test_it_carries_out(calls: Calls, step: Step, asked: tuple[object, ...]) -> None:
     assert Library().carry_out(step, 9)
     assert calls.asked == [asked]
+
+
+@pytest.mark.parametrize(
+    ("batch", "asked"),
+    [
+        (
+            (DestroySnapshots(END, "tank/a", ("x", "y")), DestroySnapshots(END, "tank/b", ("x",))),
+            [("destroy", ["tank/a@x", "tank/a@y", "tank/b@x"])],
+        ),
+        (
+            (DestroyBookmark(END, "tank/a#x"), DestroyBookmark(END, "tank/b#x")),
+            [("destroy_bookmarks", ["tank/a#x", "tank/b#x"])],
+        ),
+        ((Bookmark(END, A, "tank/a#x"),), [("bookmark", [Bookmark(END, A, "tank/a#x")])]),
+        # Two pools, and two kinds: one by one.
+        ((DestroySnapshots(END, "tank/a", ("x",)), DestroySnapshots(END, "other/b", ("x",))), []),
+        ((DestroySnapshots(END, "tank/a", ("x",)), DestroyBookmark(END, "tank/a#x")), []),
+        ((Hold(END, "zrep", (A,)), Hold(END, "zrep", (B,))), []),
+    ],
+    ids=["snapshots", "bookmarks", "new bookmarks", "two pools", "two kinds", "holds"],
+)
+def test_it_carries_out_at_once_what_is_of_one_kind(
+    calls: Calls, batch: tuple[Step, ...], asked: list[tuple[object, ...]]
+) -> None:
+    assert Library().carry_out_together(batch, 9) == bool(asked)
+    assert calls.asked == asked
 
 
 @pytest.mark.parametrize(

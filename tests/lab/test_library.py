@@ -26,7 +26,7 @@ from zrep.core.steps import (
 )
 from zrep.zfs import commands, parse
 
-# A step is carried out; anything else is a call of the library, by name, with its arguments.
+# Steps are carried out; anything else is a call of the library, by name, with its arguments.
 CALL = """
 import sys
 from msgspec import json
@@ -34,8 +34,8 @@ from zrep.core.requests import CarryOut
 from zrep.host.library import Library
 asked = json.decode(sys.argv[1])
 if isinstance(asked, dict):
-    [step] = json.decode(sys.argv[1], type=CarryOut).steps
-    answer = Library().carry_out(step, 30)
+    steps = json.decode(sys.argv[1], type=CarryOut).steps
+    answer = Library().carry_out(*steps, 30) if len(steps) == 1 else Library().carry_out_together(steps, 30)
 else:
     name, *arguments = asked
     answer = getattr(Library(), name)(*arguments, 30)
@@ -66,9 +66,9 @@ def call(host: Host, asked: bytes, user: str = "root") -> Any:
     return msgspec.json.decode(said)
 
 
-def carry_out(host: Host, step: Change, user: str = "root") -> bool:
-    """Whether the library carried a step out; if not, it leaves it to the program."""
-    done: bool = call(host, msgspec.json.encode(CarryOut((step,))), user)
+def carry_out(host: Host, *steps: Change, user: str = "root") -> bool:
+    """Whether the library carried a step out, or several at once; if not, it leaves them to the program."""
+    done: bool = call(host, msgspec.json.encode(CarryOut(steps)), user)
     return done
 
 
@@ -211,17 +211,28 @@ def test_many_are_one_transaction_group(alpha: Host) -> None:
     snapshots = tuple(f"tank/x/{number}@zrep_000001" for number in range(1, 51))
     alpha.run("zpool sync; echo 600 > /sys/module/zfs/parameters/zfs_txg_timeout")
     try:
-        for step in (
-            TakeSnapshot(END, "zrep", snapshots),
-            Hold(END, "zrep", snapshots),
-            SetProperties(END, snapshots, (("zrep:sent", "1"),)),
-            Release(END, "zrep", snapshots),
+        for steps in (
+            (TakeSnapshot(END, "zrep", snapshots),),
+            (Hold(END, "zrep", snapshots),),
+            (SetProperties(END, snapshots, (("zrep:sent", "1"),)),),
+            (Release(END, "zrep", snapshots),),
+            tuple(DestroySnapshots(END, f"tank/x/{number}", ("zrep_000001",)) for number in range(1, 51)),
         ):
             before = int(alpha.run("tail -n 1 /proc/spl/kstat/zfs/tank/txgs").out.split()[0])
-            assert carry_out(alpha, step)
-            assert int(alpha.run("tail -n 1 /proc/spl/kstat/zfs/tank/txgs").out.split()[0]) - before <= 2, step
+            assert carry_out(alpha, *steps)
+            assert int(alpha.run("tail -n 1 /proc/spl/kstat/zfs/tank/txgs").out.split()[0]) - before <= 2, steps[0]
+        assert "@" not in alpha.run("zfs list -H -o name -t snapshot -r tank/x/1 tank/x/50").out
     finally:
         alpha.run("echo 5 > /sys/module/zfs/parameters/zfs_txg_timeout")
+
+
+def test_of_what_expires_together_nothing_goes_where_one_is_held(alpha: Host) -> None:
+    """The command goes through them one by one then, and says which."""
+    fresh(alpha)
+    before = alpha.run(PICTURE).out
+    free, held = DestroySnapshots(END, NAMES[1], ("old",)), DestroySnapshots(END, NAMES[0], ("old", "zrep_000001"))
+    assert not carry_out(alpha, free, held)
+    assert alpha.run(PICTURE).out == before
 
 
 def test_a_pool_is_settled_in_one_group_that_leaves_no_line_in_its_history(alpha: Host) -> None:

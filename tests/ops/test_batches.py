@@ -16,14 +16,15 @@ from tests.ops import pairs
 from tests.ops.hosts import Ended, Hosts, Mode, name_of
 from tests.ops.pairs import SYNC_ALL, B, good
 from tests.ops.test_counts import many
-from zrep.core import plan_sessions
-from zrep.core.errors import UnreachableError
+from zrep.core import plan_sessions, steps
+from zrep.core.errors import UnreachableError, ZrepError
 from zrep.host import parallel as threads
 from zrep.host.local import Host
-from zrep.ops import advance_all, locking
+from zrep.ops import advance_all, execute, locking
 from zrep.ops import pairs as reading
 from zrep.ops import session as running
 from zrep.ops.changeconfig import Config
+from zrep.ops.execute import Executor
 from zrep.ops.init_way import Request
 from zrep.ops.memory import recall
 from zrep.ops.outcome import Outcome
@@ -112,6 +113,25 @@ def test_what_arrives_together_is_held_and_marked_in_one_command_each(three: Bat
     assert len(three.commands("zfs", "release")) == 2
     with three.hosts.session("alpha") as run:
         assert all(isinstance(recall(run, name)[name].get("synced"), int) for name in three.names)
+
+
+def test_what_expires_of_all_goes_in_one_request_a_side(three: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In portions, so that none keeps others waiting long for its transaction group."""
+    asked: list[list[str]] = []
+    carried = Executor._carried
+
+    def noted(own: Executor, batch: Sequence[steps.Change]) -> tuple[int, ZrepError | None]:
+        asked.append([name for step in batch if isinstance(step, steps.DestroySnapshots) for name in step.full])
+        return carried(own, batch)
+
+    monkeypatch.setattr(Executor, "_carried", noted)
+    good(three.run())
+    gone = [f"{name}@zrep_000001" for name in three.names]
+    assert [sorted(names) for names in asked if names] == [gone, gone]
+    asked.clear()
+    monkeypatch.setattr(execute, "_MOST_DESTROYED", 2)
+    good(three.run())
+    assert [len(names) for names in asked if names] == [2, 1, 2, 1]
 
 
 @pytest.mark.thorough

@@ -350,19 +350,19 @@ def stages(steps: Sequence[Step]) -> tuple[tuple[tuple[Step, ...], ...], ...]:
     released = {(step.end, name) for step in releases for name in step.snapshots}
     marks: dict[End, list[Step]] = {end: [] for end in End}
     kept: dict[tuple[type[Step], End], list[Step]] = {(x, end): [] for x in (Bookmark, DestroyBookmark) for end in End}
-    expired: list[Step] = []
-    freed: list[Step] = []
+    expired: dict[End, list[Step]] = {end: [] for end in End}
+    freed: dict[End, list[Step]] = {end: [] for end in End}
     for step in steps:
         if isinstance(step, DestroySnapshots):
             waits = any((step.end, name) in released for name in step.full)
-            (freed if waits else expired).append(step)
+            (freed if waits else expired)[step.end].append(step)
         elif isinstance(step, Bookmark | DestroyBookmark):
             kept[type(step), step.end].append(step)
         elif not isinstance(step, Hold | Release):
             marks[step.end].append(step)
-    alone: list[list[Step]] = [[step] for step in (*releases, *expired)]
+    alone: list[list[Step]] = [[step] for step in releases]
     alike = (kept[kind, end] for kind in (Bookmark, DestroyBookmark) for end in End)
-    found = [[holds], [*marks.values(), *alone, *alike], [[step] for step in freed]]
+    found = [[holds], [*marks.values(), *alone, *expired.values(), *alike], [*freed.values()]]
     return tuple(parts for stage in found if (parts := tuple(tuple(part) for part in stage if part)))
 
 

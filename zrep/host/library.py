@@ -92,6 +92,7 @@ _FORCE_NEW_KEY = 4
 _FORCE_INHERIT = 5
 
 Answer = TypeVar("Answer")
+Kind = TypeVar("Kind", bound=steps.Step)
 
 
 class Library:
@@ -117,13 +118,8 @@ class Library:
 
     def carry_out_together(self, batch: Sequence[steps.Step], seconds: float) -> bool:
         """Carry out several steps of one kind in one transaction group, where that can be."""
-        made = [step for step in batch if isinstance(step, steps.Bookmark)]
-        gone = [step.bookmark for step in batch if isinstance(step, steps.DestroyBookmark)]
-        if len(batch) == len(made):
-            return self._call(lambda calls: calls.bookmark(made), seconds) is True
-        if len(batch) == len(gone):
-            return self._call(lambda calls: calls.destroy_bookmarks(gone), seconds) is True
-        return False
+        work = _changes(batch)
+        return work is not None and self._call(work, seconds) is True
 
     def sync(self, pool: str, seconds: float) -> bool:
         """Close a pool's transaction group; False: not known to be done."""
@@ -203,6 +199,23 @@ def _change(step: steps.Step) -> Callable[[_Calls], bool] | None:
         case steps.PlaceKey(dataset=dataset, own=own):
             return lambda calls: calls.place_key(dataset, own)
     return None
+
+
+def _changes(batch: Sequence[steps.Step]) -> Callable[[_Calls], bool] | None:
+    """How to carry out several steps of one kind at once; None where they are of none of these kinds."""
+    if made := _all_of(batch, steps.Bookmark):
+        return lambda calls: calls.bookmark(made)
+    if gone := _all_of(batch, steps.DestroyBookmark):
+        return lambda calls: calls.destroy_bookmarks([step.bookmark for step in gone])
+    expired = _all_of(batch, steps.DestroySnapshots)
+    names = [name for step in expired for name in step.full]
+    return (lambda calls: calls.destroy(names)) if _only_pool(names) else None
+
+
+def _all_of(batch: Sequence[steps.Step], kind: type[Kind]) -> list[Kind]:
+    """The steps where all are of one kind; else none."""
+    found = [step for step in batch if isinstance(step, kind)]
+    return found if len(found) == len(batch) else []
 
 
 def _setting(properties: Sequence[tuple[str, str]], targets: Sequence[str]) -> Callable[[_Calls], bool] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from msgspec import Struct
@@ -24,6 +24,8 @@ from zrep.zfs import commands
 from zrep.zfs import errors as zfs_errors
 from zrep.zfs.commands import Argv, Completed
 
+# Snapshots that one request destroys: all of them in one transaction group, which others wait for.
+_MOST_DESTROYED = 256
 # The exit status of an ssh that lost its connection, or never had one.
 SSH_FAILED = 255
 
@@ -89,6 +91,18 @@ class _Clock:
             )
             for number, seen in self._seen.items()
         }
+
+
+def _portions(plan: Iterable[steps.DestroySnapshots]) -> Iterator[list[steps.DestroySnapshots]]:
+    """Divide what goes among requests."""
+    portion: list[steps.DestroySnapshots] = []
+    for step in plan:
+        if portion and sum(len(each.names) for each in (*portion, step)) > _MOST_DESTROYED:
+            yield portion
+            portion = []
+        portion.append(step)
+    if portion:
+        yield portion
 
 
 class Executor:
@@ -187,22 +201,45 @@ class Executor:
 
     def carry_out(self, batch: Sequence[steps.Change]) -> None:
         """Steps at one end, in one request; the typed error of the first that fails."""
+        _, error = self._carried(batch)
+        if error is not None:
+            raise error
+
+    def _carried(self, batch: Sequence[steps.Change]) -> tuple[int, ZrepError | None]:
+        """How many steps at one end were done, in one request, and why the next one failed."""
         host = self.host(batch[0].end)
         carried = host.ask(CarryOut(tuple(batch)))
-        if carried.failure is not None:
-            raise zfs_errors.placed(zfs_errors.as_error(carried.failure), host.name)
+        if carried.failure is None:
+            return carried.done, None
+        return carried.done, zfs_errors.placed(zfs_errors.as_error(carried.failure), host.name)
 
-    def tidy(self, step: steps.DestroySnapshots) -> None:
-        """Let snapshots go that nobody needs. One that somebody uses stays, and is told of: the next run tries again.
-        That is no reason to call what was done before it a failure. zfs destroys all of several, or none."""
-        error = self.try_do(step)
-        if isinstance(error, UnreachableError):
-            raise error
-        if error is not None and len(step.names) > 1:
-            for name in step.names:
-                self.tidy(replace(step, names=(name,)))
-        elif error is not None:
-            self.leave(step.full[0], error)
+    def tidy(self, plan: Sequence[steps.DestroySnapshots]) -> None:
+        """Let snapshots at one end go that nobody needs. One that somebody uses stays, and is told of: the next run
+        tries again. That is no reason to call what was done before it a failure."""
+        for portion in _portions(plan):
+            self._tidy(portion)
+
+    def _tidy(self, portion: Sequence[steps.DestroySnapshots]) -> None:
+        """The same in one request, and in more around what stays. zfs destroys all snapshots of a step, or none."""
+        left = list(portion)
+        while left:
+            try:
+                done, error = self._carried(left)
+            except UnreachableError:
+                raise
+            except ZrepError as refused:
+                if len(left) > 1:  # for one of them
+                    for step in left:
+                        self._tidy([step])
+                    return
+                done, error = 0, refused
+            if error is None:
+                return
+            stays, left = left[done], left[done + 1 :]
+            if len(stays.names) > 1:
+                self._tidy([replace(stays, names=(name,)) for name in stays.names])
+            else:
+                self.leave(stays.full[0], error)
 
     def take_role(self, step: steps.TakeRole) -> str:
         """Ask an end to take the role, in one guarded request; "" when it has, else what was said: then only what is

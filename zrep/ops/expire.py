@@ -107,8 +107,8 @@ def _let_go(
     that does those too."""
     before = len(session.untidied)
     plan = [step for expiry in expiries for step in expiry.steps(agreed=many)]
-    for step in plan:
-        executor.tidy(step)
+    for end in End:
+        executor.tidy([step for step in plan if step.end is end])
     count = sum(len(step.names) for step in plan) - (len(session.untidied) - before)
     gone = f"expired {count} snapshot{'' if count == 1 else 's'}"
     return Outcome(

@@ -23,7 +23,7 @@ from zrep.host.parallel import together
 from zrep.ops.finding import NO_LINK, find_link, link_of
 from zrep.ops.locking import LOCK_SECONDS, busy, lock, lock_targets, role_changed
 from zrep.ops.outcome import Outcome
-from zrep.ops.read import find_roles, observe_trees, read_snapshots
+from zrep.ops.read import find_roles, observe, observe_trees, read_snapshots
 from zrep.ops.session import Session
 from zrep.ops.view import Link, View
 from zrep.zfs.errors import PoolAbsentError
@@ -229,6 +229,14 @@ def read_again(session: Session, view: View, *ends: End, sync_txg: bool = False)
             raise tree.about(view.name)
         view = view.with_tree(end, tree)
     return view._with_borrowed_roles(before)
+
+
+def read_members(
+    view: View, names: Mapping[End, Sequence[str]], *, sync_txg: bool = False
+) -> dict[End, dict[str, Member]]:
+    """Read datasets of both sides of a pair, at the same time; one that is gone is not in the answer."""
+    reads = [partial(observe, view.executor.host(end), view.tag, own, sync_txg=sync_txg) for end, own in names.items()]
+    return dict(zip(names, together(*reads), strict=True))
 
 
 def read_turned(session: Session, view: View) -> View:

@@ -15,8 +15,8 @@ from zrep.core.steps import Rename, SetProperties, Step, Unmount
 from zrep.core.tree import next_change
 from zrep.ops.locking import lock
 from zrep.ops.outcome import Outcome
-from zrep.ops.pairs import read_again
-from zrep.ops.read import observe, read_below
+from zrep.ops.pairs import read_again, read_members
+from zrep.ops.read import read_below
 from zrep.ops.session import Session
 from zrep.ops.view import View
 
@@ -114,11 +114,12 @@ def read_moved(session: Session, view: View, moved: Collection[str], *, sync_txg
     lanes = [lane for lane in view.lanes if lane.name in moved]
     if len(lanes) < len(moved) or any(lane.lane.target.arriving for lane in lanes):
         return read_again(session, view, sync_txg=sync_txg)
-    for end in End:
-        # The root has the role by which what only looks written to is known.
-        names = list(dict.fromkeys([view.pair.at(end).name, *(lane.pair.at(end).name for lane in lanes)]))
-        found = observe(view.executor.host(end), view.tag, names, sync_txg=sync_txg)
-        if len(found) < len(names):
+    # The root has the role by which what only looks written to is known.
+    names = {
+        end: list(dict.fromkeys([view.pair.at(end).name, *(lane.pair.at(end).name for lane in lanes)])) for end in End
+    }
+    for end, found in read_members(view, names, sync_txg=sync_txg).items():
+        if len(found) < len(names[end]):
             return read_again(session, view, sync_txg=sync_txg)
         for member in found.values():
             view = view.with_tree(end, view.pair.at(end).with_member(member))

@@ -172,8 +172,8 @@ class View(Struct, frozen=True):
             self.executor.side_by_side([partial(self._converge, part) for part in stage])
 
     def _converge(self, part: Sequence[Step]) -> None:
-        match part:
-            case [DestroySnapshots() as step]:
-                self.executor.tidy(step)
-            case _:
-                self.do(part)
+        expired = [step for step in part if isinstance(step, DestroySnapshots)]
+        if expired:
+            self.executor.tidy(expired)
+        else:
+            self.do(part)
