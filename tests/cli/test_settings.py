@@ -34,6 +34,23 @@ def test_settings_are_for_names_the_environment_does_not_have(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("empty")
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("SSH=${SSH:-ssh -4}", "ssh -4"),
+        ('SSH="${SSH:-ssh -4}"', "ssh -4"),
+        ("SSH=${SSH-'ssh -4'}", "ssh -4"),
+        ("export SSH=${SSH:-}", ""),
+        ("SSH=${OTHER:-ssh}", "${OTHER:-ssh}"),
+        ("SSH=${SSH:-$(id)}", "${SSH:-$(id)}"),
+    ],
+)
+def test_a_default_as_the_file_of_the_shell_zrep_says_it(tmp_path: Path, line: str, value: str) -> None:
+    assert load(tmp_path, f"{line}\nZREP_JOBS=${{ZREP_JOBS:-8}}\n") == Defaults()
+    assert (os.environ["SSH"], os.environ["ZREP_JOBS"]) == (value, "2")
+
+
+@pytest.mark.usefixtures("empty")
 def test_no_file_is_no_settings(tmp_path: Path) -> None:
     assert load_defaults(str(tmp_path / "none")) == Defaults()
 
@@ -87,6 +104,11 @@ def test_everything_it_may_say_is_read() -> None:
         *("alpha", "/run", "/hooks", False, 30.5, "bob", "ssh -4", "/opt/zrep", "off", False, "2", "off beta", "9"),
         *("alpha.lan", "", "pigz", "pigz -d", False, "/filters", (), False, 90, True, True),
     )
+
+
+@pytest.mark.parametrize("name", ["ZREP_CREATE_FLAGS", "ZREP_INIT_REMOTE_PROPERTIES"])
+def test_what_gave_a_replica_its_properties_is_known_not_to_be_read(name: str) -> None:
+    assert read_settings({name: "-o compression=on"}).not_read == name
 
 
 @pytest.mark.parametrize("said", [{"ZREP_STALL": "soon"}, {"ZREPTAG": "a b"}])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+from msgspec.structs import replace
 
 from tests.ops import pairs
 from tests.ops.hosts import Hosts
@@ -160,6 +161,23 @@ def test_changeconfig_passes_on_all_that_it_takes(monkeypatch: pytest.MonkeyPatc
     assert parser.invoke(["changeconfig", *given, *more, "tank/a", "beta", "tank/b"], DEFAULT_SETTINGS) == 0
     [config] = seen
     assert [name for name in config.__struct_fields__ if getattr(config, name) == getattr(Config(), name)] == []
+
+
+def test_what_the_shell_zrep_gave_a_replica_is_not_left_out_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its settings for an init name what says so now; where that is said, and where a replica is there, all is well."""
+    import zrep.ops.init as module
+
+    settings = replace(DEFAULT_SETTINGS, not_read="ZREP_CREATE_FLAGS")
+    seen: list[str] = []
+    monkeypatch.setattr(module, "init", lambda session, request: seen.append(request.props))
+    monkeypatch.setattr(running, "run", lambda session, work, name: work() or 0)
+    pair = ["tank/a", "beta", "tank/b"]
+    with pytest.raises(UsageError, match="ZREP_CREATE_FLAGS is not read any more") as refused:
+        parser.invoke(["init", *pair], settings)
+    assert "zrep init -o NAME=VALUE" in refused.value.line()
+    for options in (["-o", "compression=zstd"], ["-x", "atime"], ["--adopt"]):
+        parser.invoke(["init", *options, *pair], settings)
+    assert seen == ["compression=zstd", "atime", ""]
 
 
 def test_slashes_at_the_end_are_of_the_shell() -> None:

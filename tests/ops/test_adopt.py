@@ -75,6 +75,27 @@ def test_it_goes_on_from_the_newest_common_snapshot(by_hand: Hosts) -> None:
     assert files(by_hand, "beta", B) == files(by_hand, "alpha", A)
 
 
+@pytest.mark.parametrize(
+    ("host", "request_", "named"),
+    [
+        ("alpha", Request(A, "beta", B), "zrep init --adopt tank/a beta tank/b"),
+        ("alpha", Request(A, "beta", B, recursive=True), "zrep init -r --adopt tank/a beta tank/b"),
+        ("beta", Request(A, "alpha", B, pull=True), "zrep init --pull --adopt alpha tank/a tank/b"),
+    ],
+)
+def test_an_init_of_what_is_there_names_the_one_that_sends_nothing_again(
+    by_hand: Hosts, host: str, request_: Request, named: str
+) -> None:
+    refused(
+        by_hand.run(host, pairs.initialising(request_)),
+        "@autosnap_1 in common",
+        f"without sending that again: {named};",
+    )
+    by_hand["alpha"].sh("zfs create tank/other")
+    told = by_hand.run("alpha", pairs.initialising(Request("tank/other", "beta", B)))
+    assert (told.code, "--adopt" in told.text) == (3, False), told.text
+
+
 def test_what_others_made_never_expires(by_hand: Hosts) -> None:
     good(by_hand.run("alpha", ADOPT))
     for host, name in (("alpha", A), ("beta", B)):

@@ -42,6 +42,21 @@ def test_snaponly_then_synconly(hosts: Hosts) -> None:
     assert own(hosts, "beta", B)[-1] == "zrep_000003"
 
 
+def test_snaponly_all_is_of_every_master_here(hosts: Hosts) -> None:
+    """Not of what is received, nor of what only passes that on; where nothing is, that is no success."""
+    assert hosts.run("alpha", lambda session: snap_only(session, [])).code == 3
+    pairs.linked(hosts)
+    hosts["alpha"].sh("zfs create tank/other")
+    good(hosts.run("alpha", pairs.initialising(Request("tank/other", "beta", "tank/other"))))
+    good(hosts.run("beta", pairs.initialising(Request(B, "alpha", "tank/third")), tag="third"))
+    good(hosts.run("alpha", lambda session: snap_only(session, [])))
+    assert [own(hosts, "alpha", name)[-1] for name in (A, "tank/other")] == ["zrep_000002"] * 2
+    before = own(hosts, "beta", B)
+    for tag in ("zrep", "third"):
+        good(hosts.run("beta", lambda session: snap_only(session, []), tag=tag))
+    assert own(hosts, "beta", B) == before
+
+
 def test_snaponly_of_a_tree_is_of_one_moment(hosts: Hosts) -> None:
     hosts["alpha"].sh(f"zfs create {A}")
     hosts["alpha"].sh(f"zfs create {A}/x")

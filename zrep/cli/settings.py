@@ -33,7 +33,11 @@ OF_SHELL = {
     "RENAME_UNSENT": "zrep changeconfig --unsent drop",
     "VERBOSE": "zrep -v",
 }
+# Of these, what gave a replica properties of its own: an init without would make another one than was asked for.
+OF_SHELL_INIT = ("ZREP_CREATE_FLAGS", "ZREP_INIT_REMOTE_PROPERTIES")
 _LINE = re.compile(r"(?:export\s+)?([A-Z][A-Z0-9_]*)=(.*)")
+# As the shell zrep's own file had it: what the environment says comes first, as here it does anyway.
+_UNLESS_SET = re.compile(r"\$\{([A-Z][A-Z0-9_]*):?-([^$`\\{}]*)\}")
 
 
 class Defaults(Struct, frozen=True):
@@ -70,8 +74,9 @@ def load_defaults(path: str = DEFAULTS) -> Defaults:
         if not match:
             raise UsageError(f"{path} line {number} is not NAME=value", evidence=stripped[:60])
         name, value = match.groups()
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-            value = value[1:-1]
+        if (otherwise := _UNLESS_SET.fullmatch(_unquoted(value))) and otherwise[1] == name:
+            value = otherwise[2]
+        value = _unquoted(value)
         os.environ.setdefault(name, value)
         if name in ("ZREP_OUTFILTER", "ZREP_INFILTER"):
             filters.append(value)
@@ -81,6 +86,10 @@ def load_defaults(path: str = DEFAULTS) -> Defaults:
         elif re.match(r"ZREP.*", name) and name not in SETTINGS and of_shell not in OF_SHELL:
             unknown.append(f"{path} line {number}: {name} is no setting of zrep, see ENVIRONMENT in zrep(8)")
     return Defaults(tuple(unknown), tuple(filters))
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def read_settings(environment: Mapping[str, str] | None = None, allowed: Sequence[str] = ()) -> Settings:
@@ -116,6 +125,7 @@ def read_settings(environment: Mapping[str, str] | None = None, allowed: Sequenc
         filters=text("ZREP_FILTERS", default.filters),
         recursive=bool(text("ZREP_R")),
         all_snapshots=text("ZREP_INC_FLAG") == "-I",
+        not_read=next((name for name in OF_SHELL_INIT if text(name)), ""),
         allowed=tuple(allowed),
     )
 

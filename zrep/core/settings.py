@@ -28,7 +28,8 @@ class Settings(Struct, frozen=True):
     first (ZREP_FENCE_CMD). For init: savecount, as written (ZREP_SAVE_COUNT), the name by which the peer reaches this
     host (ZREP_SRC_HOST), the flags of every send, None for those that fit (ZREP_SEND_FLAGS), and the filters of the
     stream at both ends (ZREP_OUTFILTER, ZREP_INFILTER); recursive: everything below goes with it (ZREP_R),
-    all_snapshots: those of others travel too (ZREP_INC_FLAG=-I).
+    all_snapshots: those of others travel too (ZREP_INC_FLAG=-I); not_read: the name of what the shell zrep took from
+    here and -o says now, "" for none.
 
     filters: the file in which root allows filters, a line each (ZREP_FILTERS). allowed: those that the file of settings
     itself names, whatever the environment says.
@@ -58,6 +59,7 @@ class Settings(Struct, frozen=True):
     after: int = 0
     recursive: bool = False
     all_snapshots: bool = False
+    not_read: str = ""
     more_tags: tuple[str, ...] = ()
 
     def of(self, tag: str) -> Settings:

@@ -20,7 +20,7 @@ from zrep.core.requests import IsUnmodified, ReadUsers
 from zrep.core.tags import replica_under
 from zrep.core.tree import matching
 from zrep.ops.children import refused_change
-from zrep.ops.init_check import Ground, adopt_with_all_below, check, nothing_in_common, refuse_half
+from zrep.ops.init_check import Ground, adopting, check, nothing_in_common, refuse_half
 from zrep.ops.init_way import Way
 from zrep.ops.outcome import Outcome
 from zrep.ops.read import observe, observe_children, observe_tree
@@ -68,7 +68,7 @@ def _with_all_below(way: Way) -> str:
     request = way.request
     if request.recursive or request.instead or not observe_children(way.source, request.filesystem):
         return ""
-    return f"with all that is below it: {adopt_with_all_below(request)}; or "
+    return f"with all that is below it: {adopting(request, recursive=True)}; or "
 
 
 def _below(session: Session, way: Way, ground: Ground) -> tuple[Lane, ...]:

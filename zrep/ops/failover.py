@@ -23,7 +23,7 @@ def failover(session: Session, name: str, change: RoleChange) -> Outcome:
         raise RefusedError(
             "it is the replica here",
             filesystem=name,
-            evidence=f"epoch {link.role.epoch}, master is {link.peer_host}",
+            evidence=f"epoch {link.role.epoch or 0}, master is {link.peer_host}",
             advice=f"to make this side the master: zrep takeover {quote(name)}",
         )
     return attempt(session, "failover", name, lambda: move_role(session, name, change, become_master=False))

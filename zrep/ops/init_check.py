@@ -188,11 +188,15 @@ def _check_target(session: Session, way: Way, source: Member, target: Member) ->
         )
     if is_begun(source) and (target.token or any(snapshot.guid in ours for snapshot in target.snapshots)):
         return
+    base = None if target.role.paired or "/" not in target.name else newest_base(source, target)
+    common = f", @{base.name} in common" if base else ""
+    go_on = f"to go on with it, without sending that again: {adopting(request)}; or " if base else ""
     raise RefusedError(
         f"{request.target} already exists on {way.there}",
         filesystem=request.filesystem,
-        evidence=f"{len(target.snapshots)} snapshots, {size(target.number('used'))}; zrep destroys only what it made",
-        advice=f"choose another target; or, to keep what it is, on {way.there}: {aside(request.target)}",
+        evidence=f"{len(target.snapshots)} snapshots{common}, {size(target.number('used'))}; zrep destroys only what "
+        "it made",
+        advice=f"{go_on}choose another target; or, to keep what it is, on {way.there}: {aside(request.target)}",
     )
 
 
@@ -240,15 +244,17 @@ def _refuse_root_alone(way: Way, source: Member, target: Member) -> None:
             "it is the root of a tree",
             filesystem=request.name,
             evidence=f"{name} on {host} says so",
-            advice=adopt_with_all_below(request),
+            advice=adopting(request, recursive=True),
         )
 
 
-def adopt_with_all_below(request: Request) -> str:
-    """The command that takes up a target with all that is below it."""
+def adopting(request: Request, *, recursive: bool = False) -> str:
+    """The command that takes up what is at a target; recursive: with all that is below it, also where nobody has asked
+    for that."""
     names = (request.host, request.filesystem) if request.pull else (request.filesystem, request.host)
     pull = ("--pull",) if request.pull else ()
-    return command("", "init", *pull, "-r", "--adopt", *names, request.target)
+    below = ("-r",) if recursive or request.recursive else ()
+    return command("", "init", *pull, *below, "--adopt", *names, request.target)
 
 
 def refuse_half(way: Way, target: Member) -> None:

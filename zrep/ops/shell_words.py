@@ -13,7 +13,7 @@ from zrep.core.quantities import size
 from zrep.core.requests import Moment, TakeSnapshots
 from zrep.core.steps import Hold
 from zrep.core.tags import replica_under
-from zrep.ops.finding import find_link, roles_here
+from zrep.ops.finding import find_link, lost_here, nothing_here, roles_here
 from zrep.ops.hooks import about
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome, each
@@ -24,8 +24,17 @@ from zrep.zfs.errors import as_error
 
 
 def snap_only(session: Session, names: Sequence[str]) -> list[Outcome]:
-    """A snapshot of masters, held, that the next sync sends; the peer is not asked."""
-    return each(names, lambda name: _snap_only(session, name))
+    """A snapshot of masters, held, that the next sync sends; the peer is not asked. No names: of every master here that
+    passes on nothing."""
+    if names:
+        return each(names, lambda name: _snap_only(session, name))
+    roles = roles_here(session)
+    lost = [Outcome(pool, error=error) for pool, error in lost_here(session).items()]
+    if not roles and not lost and not session.options.may_be_empty:
+        raise nothing_here(session)
+    masters = [name for name, role in roles.items() if role.master]
+    relays = {name for name in masters if replica_under(other_roles(session.local, session.tag, name))}
+    return lost + each([name for name in masters if name not in relays], lambda name: _snap_only(session, name))
 
 
 def _snap_only(session: Session, name: str) -> Outcome:

@@ -92,6 +92,10 @@ def init(
         bwlimit=_rate(bwlimit),
         all_snapshots=all_snapshots or context.obj.all_snapshots,
     )
+    if (unread := context.obj.not_read) and not (adopt or props):
+        raise UsageError(
+            f"{unread} is not read any more", filesystem=request.name, advice="zrep init -o NAME=VALUE, or unset it"
+        )
     session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
     return running.run(session, lambda: init(session, request), request.name)
 

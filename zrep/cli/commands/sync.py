@@ -40,7 +40,7 @@ def sync(
     if no_send:
         from zrep.ops.shell_words import snap_only
 
-        session = running.begin(context.obj, dry_run=dry_run, verbose=verbose, json=json)
+        session = running.begin(context.obj, may_be_empty=may_be_empty, dry_run=dry_run, verbose=verbose, json=json)
         return running.run(session, lambda: snap_only(session, names))
     return running.sync(
         context.obj,
