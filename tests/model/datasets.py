@@ -467,6 +467,10 @@ def _rename_head(machine: Machine, top: Dataset, target: str, keep_mounted: bool
     if too_long(target + max(full, key=len).removeprefix(source)):
         mounting.remount_tree(machine, mounted)
         raise RefusalError(f"cannot rename '{source}': dataset name is too long")
+    above = machine.host.datasets[target.rpartition("/")[0]]
+    if top.encryption_root not in (None, "", source, above.encryption_root):
+        mounting.remount_tree(machine, mounted)
+        raise RefusalError(f"cannot rename '{source}': cannot move encrypted child outside of its encryption root")
     machine.wait_txg(machine.pool(top))
     for member in tree:
         del machine.host.datasets[member.name]

@@ -41,6 +41,28 @@ def test_left_out_its_copy_is_set_aside_and_taken_in_again_it_is_not_sent_again(
     assert members(tree, "beta") == [B, f"{B}/vol", f"{B}/x", f"{B}/x/deep"]
 
 
+@pytest.mark.parametrize("with_its_parent", [False, True])
+def test_what_leaves_what_was_set_aside_is_taken_back_and_not_sent_again(tree: Hosts, with_its_parent: bool) -> None:
+    """It lies in the copy of what is still left out: that keeps all in it out of the tree, and it was sent in full."""
+    alpha, deep, moved = tree["alpha"], f"{X}/deep", f"{A}/y"
+    if with_its_parent:  # two levels, of which the upper one comes back
+        alpha.sh(f"zfs create {deep}/low")
+        good(tree.run("alpha", SYNC_ALL))
+    guid = pairs.value(tree, "beta", f"{B}/x/deep", "guid")
+    good(tree.run("alpha", EXCLUDE))
+    good(tree.run("alpha", SYNC_ALL))
+    alpha.sh(f"zfs rename {deep} {moved}")
+    alpha.write(moved, "later", b"1")
+    tree.wire.log.clear()
+    good(tree.run("alpha", SYNC_ALL))
+    assert [c.argv for c in tree.wire.log if c.stream and "-i" not in c.argv] == []
+    assert pairs.value(tree, "beta", f"{B}/y", "guid") == guid
+    low = [f"{B}/y/low"] if with_its_parent else []
+    assert members(tree, "beta") == [B, f"{B}/vol", f"{B}/x", f"{B}/y", *low]
+    assert lines(tree, "beta", f"zfs get -H -r -s local -o name zrep:gone {B}") == [f"{B}/x"]
+    assert contents(tree, "beta", f"{B}/y")["later"] == b"1"
+
+
 def test_only_what_is_in_a_tree_whose_master_is_here_is_left_out(tree: Hosts) -> None:
     refused = tree.run("beta", pairs.changing(f"{B}/x", Config(exclude=True)))
     assert (refused.code, f"on alpha: zrep changeconfig --exclude {X}" in refused.text) == (3, True), refused.text

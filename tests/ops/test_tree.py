@@ -232,6 +232,30 @@ def test_what_its_master_keeps_read_only_stays_so_wherever_the_role_goes(tree: H
     assert values(tree, "alpha", "readonly") == ["off"] * 4
 
 
+@pytest.mark.parametrize("work", ["failover", "stale"])
+def test_many_members_with_a_readonly_of_their_own_are_recorded_and_restored(hosts: Hosts, work: str) -> None:
+    """What is to be restored of them was longer than a property may be: no role change began, and a stale master went
+    on taking writes."""
+    alpha, names = hosts["alpha"], [f"{A}/{'a' * 60}{number}" for number in range(150)]
+    alpha.sh(f"zfs create {A}")
+    for name in names:
+        alpha.sh(f"zfs create -o readonly=off {name}")
+    good(hosts.run("alpha", trees.INIT))
+    if work == "failover":
+        alpha.map_file(names[7])
+        refused = hosts.run("alpha", pairs.failing_over(A))
+        assert (refused.code, "is being written on alpha" in refused.text) == (3, True), refused.text
+        assert set(values(hosts, "alpha", "readonly")) == {"off"}
+        alpha.map_file(names[7], -1)
+        good(hosts.run("alpha", pairs.failing_over(A)))
+    else:
+        hosts.wire.cut = True
+        good(hosts.run("beta", promoting([])))
+        hosts.wire.cut = False
+        assert hosts.run("alpha", SYNC_ALL).code == 3
+    assert set(values(hosts, "alpha", "readonly")) == {"on"}
+
+
 def test_what_is_new_or_renamed_goes_along_with_a_role_change(tree: Hosts) -> None:
     alpha = tree["alpha"]
     alpha.sh(f"zfs create {A}/new")

@@ -80,6 +80,24 @@ def test_one_gets_a_key_of_its_own_and_gives_it_up(tree: Hosts) -> None:
     opened(tree)
 
 
+def test_one_that_got_a_key_of_its_own_is_moved_out_of_what_it_had_it_from(tree: Hosts) -> None:
+    """In one minute; ZFS moves nothing out of its encryption root, and no member of the tree was synced any more."""
+    tree["alpha"].sh(f"zfs change-key -o keyformat=passphrase -o keylocation=file:///other {A}/own/in")
+    tree["alpha"].sh(f"zfs rename {A}/own/in {A}/x/in")
+    tree["alpha"].write(f"{A}/x", "later", b"1")
+    tree.wire.log.clear()
+    good(tree.run("alpha", SYNC_ALL))
+    assert roots(tree) == {"": "", "/own": "/own", "/x": "", "/x/deep": "", "/x/in": "/x/in"}
+    assert sent_whole(tree) == []
+    unchanged(tree)
+    tree["alpha"].sh(f"zfs change-key -i {A}/x/in")
+    tree["alpha"].sh(f"zfs rename {A}/x/in {A}/in")
+    good(tree.run("alpha", SYNC_ALL))
+    assert roots(tree) == {"": "", "/in": "", "/own": "/own", "/x": "", "/x/deep": ""}
+    unchanged(tree)
+    opened(tree)
+
+
 def test_n_shows_it_and_changes_nothing(tree: Hosts) -> None:
     tree["alpha"].sh(f"zfs create {A}/x/new")
     before = tree.world.view()

@@ -20,6 +20,11 @@ LEGACY = "0" * 16
 # may have 8191.
 ANCESTORS_KEPT = 64
 
+# A value of a property has at most so many bytes. A record that is longer is packed, and comes unpacked to at most so
+# many: whoever may set properties has written it.
+_LONGEST = 8191
+_UNPACKED = 1 << 20
+
 # How the mark of a clone begins that a rejoin has prepared; the name of the dataset whose place it is to take follows.
 PREPARED = "made for the rejoin of"
 
@@ -64,7 +69,11 @@ class Intent(Struct, frozen=True):
             record["detail"] = dict(self.detail)
         if self.role:
             record["role"] = dict(self.role)
-        return json.dumps(record, separators=(",", ":"), sort_keys=True)
+        text = json.dumps(record, separators=(",", ":"), sort_keys=True)
+        if len(text) > _LONGEST and self.detail:  # of a tree, of whose members many have a readonly of their own
+            record["packed"] = _packed(json.dumps(record.pop("detail"), separators=(",", ":"), sort_keys=True))
+            text = json.dumps(record, separators=(",", ":"), sort_keys=True)
+        return text
 
     @classmethod
     def parse(cls, text: str) -> Intent | None:
@@ -74,6 +83,8 @@ class Intent(Struct, frozen=True):
             return None
         try:
             record = json.loads(text)
+            if "packed" in record:
+                record["detail"] = json.loads(_unpacked(record["packed"]))
             if any("\ud800" <= letter <= "\udbff" for letter in json.dumps(record, ensure_ascii=False)):
                 raise ValueError  # half a character, which beside a stray byte is another when it is written again
             if record["op"] == "rejoin":
@@ -88,6 +99,28 @@ class Intent(Struct, frozen=True):
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return cls(UNKNOWN, text[:80])
+
+
+def _packed(text: str) -> str:
+    import zlib  # seldom needed, as is what follows
+    from base64 import b64encode
+
+    return b64encode(zlib.compress(text.encode())).decode()
+
+
+def _unpacked(text: str) -> bytes:
+    """ValueError when it is not what _packed makes."""
+    import zlib
+    from base64 import b64decode
+
+    unpacking = zlib.decompressobj()
+    try:
+        found = unpacking.decompress(b64decode(text, validate=True), _UNPACKED)
+    except zlib.error as error:
+        raise ValueError("not packed") from error
+    if not unpacking.eof:
+        raise ValueError("not whole")
+    return found
 
 
 def _check_rejoin(detail: Mapping[str, object]) -> None:

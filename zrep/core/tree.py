@@ -18,7 +18,7 @@ from zrep.core.dataset import Member, Snapshot
 from zrep.core.names import ancestors, beside, sequence_of
 from zrep.core.pair import End, Pair, Tree, is_bare
 from zrep.core.role import Role
-from zrep.core.steps import InheritProperty, PromoteClone, Rename, SetProperties, Step
+from zrep.core.steps import InheritProperty, PlaceKey, PromoteClone, Rename, SetProperties, Step
 
 
 def tree_of(root: Member, below: Iterable[Member]) -> Tree:
@@ -128,7 +128,7 @@ def next_change(pair: Pair, now: int) -> Change | None:
             taken.append(place)
             continue
         if place not in there:
-            return _renamed(there[has], place, "renamed with its source")
+            return _renamed(pair, there[has], place, "renamed with its source")
         if there[place].snapshots and (away := _moving(pair, there[place])):
             return away
     lost = [m for m in pair.target.members[1:] if m.name not in kept and (m.ours(pair.tag) or _left_bare(pair, m))]
@@ -151,6 +151,11 @@ def _taken_back(pair: Pair) -> Change | None:
     guids = {snapshot.guid for source in lonely for snapshot in source.beginnings}
     for member in pair.target.aside:
         if any(snapshot.guid in guids for snapshot in member.snapshots):
+            around = [each for each in pair.target.aside if member.name.startswith(f"{each.name}/")]
+            if around:  # what stays set aside keeps out of the tree whatever is below it
+                if out := _out_of(pair, around[0], member):
+                    return out
+                continue
             step = InheritProperty(End.TARGET, (member.name,), f"{pair.tag}:gone")
             return Change(step, f"taken back, its source is in the tree again: {member.name}")
     return None
@@ -240,10 +245,26 @@ def _moving(pair: Pair, member: Member) -> Change | None:
 def _out_of_the_way(pair: Pair, member: Member, ending: str) -> Change | None:
     """Give a member of the target another name beside its own, the end of that left out where it would be too long for
     what is below it; None where even that would not help."""
+    new = _name_beside(pair, member.name, ending, member)
+    return _renamed(pair, member, new, "makes room") if new else None
+
+
+def _out_of(pair: Pair, aside: Member, member: Member) -> Change | None:
+    """The same beside what was set aside and lies around it: from there it goes to its place as any other."""
+    new = _name_beside(pair, aside.name, f"moving_{member.snapshots[-1].guid[-8:]}", member)
+    return _renamed(pair, member, new, "its source has left what was set aside") if new else None
+
+
+def _name_beside(pair: Pair, name: str, ending: str, member: Member) -> str:
     room = len(max(pair.target.below(member.name), key=len))
-    new = beside(member.name, f"_{pair.tag}_{ending}", room)
-    return _renamed(member, new, "makes room") if new else None
+    return beside(name, f"_{pair.tag}_{ending}", room)
 
 
-def _renamed(member: Member, new: str, why: str) -> Change:
+def _renamed(pair: Pair, member: Member, new: str, why: str) -> Change:
+    """ZFS moves nothing out of what it has its key from (dsl_dir_rename_crypt_check() in dsl_crypt.c): it gets a key of
+    its own before, as it has on the source. Nobody needs the key for that."""
+    known = {each.name: each.get("encryptionroot") for each in (*pair.target.members, *pair.target.aside)}
+    root = member.get("encryptionroot")
+    if root not in ("-", member.name, known.get(new.rpartition("/")[0], root)):
+        return Change(PlaceKey(End.TARGET, member.name, own=True), f"{member.name} has a key of its own: it moves")
     return Change(Rename(End.TARGET, member.name, new, member.volume), f"{member.name} is {new} now: {why}")

@@ -137,7 +137,7 @@ def read_members(request: ReadMembers, machine: Machine) -> Found:
     if request.sync_txg:
         failed |= _sync(names, request.seconds, machine)
     left = [name for name in names if name not in failed]
-    read, others = _charged(left, partial(_members, request, machine))
+    read, others = _charged(left, partial(_steady, request, machine))
     allowed = machine.allowed_filters() if read else ()
     programs = machine.stream_programs(allowed) if read else ()
     asked = set(request.datasets) if allowed or programs else set()
@@ -172,6 +172,14 @@ def _charged(
         found |= members
         failed |= errors
     return found, failed
+
+
+def _steady(request: ReadMembers, machine: Machine, names: Sequence[str]) -> dict[str, Member]:
+    """As _members, once more where something was renamed or destroyed between two commands."""
+    try:
+        return _members(request, machine, names)
+    except zfs_errors.AbsentError:
+        return _members(request, machine, names)
 
 
 def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> dict[str, Member]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain
@@ -19,17 +19,16 @@ from zrep.core.plan_data import (
 )
 from zrep.core.plan_expire import expire_converged
 from zrep.core.quantities import floor_bytes, size
-from zrep.core.requests import Moment, TakeSnapshots
+from zrep.core.requests import TakeSnapshots
 from zrep.core.steps import Hold, Step
 from zrep.ops import hooks
-from zrep.ops.execute import Executor
 from zrep.ops.kept_back import note_kept_back
 from zrep.ops.pairs import after_snapshots, after_streams, read_again
-from zrep.ops.read import read_pool_space
+from zrep.ops.read import observe, read_pool_space
 from zrep.ops.session import Session
 from zrep.ops.streams import bring, in_sessions, pools, ready, stream_pending
 from zrep.ops.view import View
-from zrep.zfs.errors import as_error
+from zrep.zfs.errors import AbsentError, as_error
 
 # What must stay free in the master's pool unless zrep:minfree says otherwise: a snapshot pins space that the master's
 # writers would need more.
@@ -63,8 +62,49 @@ def take_snapshots(session: Session, views: list[View], pool_space: Mapping[str,
 
 
 def _taken_at_rest(session: Session, views: list[View]) -> dict[str, ZrepError]:
-    """One snapshot command for all, or where that fails one for each, while the administrator's programs keep at rest
-    what writes to them; then the holds. The error of those that have none; where a program said no there is none."""
+    """The snapshots of all, while the administrator's programs keep at rest what writes to them; then the holds. The
+    error of those that have none; where a program said no there is none."""
+    errors = _without_gone(views, partial(_take, session))
+    held = [view for view in views if view.name not in errors]
+    return errors | _without_gone(held, partial(_hold, session))
+
+
+def _without_gone(
+    views: Sequence[View], work: Callable[[Sequence[View]], dict[str, ZrepError]]
+) -> dict[str, ZrepError]:
+    """Do it for all; of a tree once more without what was renamed or destroyed since it was read, which keeps ZFS from
+    doing it for any: that stops only itself, and the next run knows what was renamed by its snapshots. The errors, by
+    filesystem here."""
+    errors = work(views) if views else {}
+    for lanes in _moments(views):
+        if len(lanes) == 1 or not isinstance(errors.get(lanes[0].name), AbsentError):
+            continue
+        now = observe(lanes[0].executor.source, lanes[0].tag, [lane.pair.source.name for lane in lanes])
+        there = {lane.name for lane in lanes if _is_still(lane.lane.source, now.get(lane.pair.source.name))}
+        if 0 < len(there) < len(lanes):
+            errors = {name: error for name, error in errors.items() if name not in there}
+            errors |= {lane.name: _gone(lane) for lane in lanes if lane.name not in there}
+            errors |= work([lane for lane in lanes if lane.name in there])
+    return errors
+
+
+def _is_still(before: Member, now: Member | None) -> bool:
+    """Whether what has a name now is what had it."""
+    return now is not None and now.get("guid") == before.get("guid")
+
+
+def _gone(view: View) -> FailedError:
+    name = view.pair.source.name
+    return FailedError(
+        "it was renamed or destroyed meanwhile",
+        filesystem=view.name,
+        evidence=f"{name} on {view.executor.source.name} is no more what it was when it was read",
+        advice="run this again",
+    )
+
+
+def _take(session: Session, views: Sequence[View]) -> dict[str, ZrepError]:
+    """One snapshot command for all, or where that fails one for each moment. The errors, by filesystem here."""
     lanes = {made.dataset: (made, group) for group in _moments(views) for made in [hooks.moment(session, group)]}
     executor = views[0].executor
     moments = tuple(made for made, _ in lanes.values())
@@ -83,18 +123,19 @@ def _taken_at_rest(session: Session, views: list[View]) -> dict[str, ZrepError]:
     for name, lines in taken.after.items():
         for line in lines:
             session.warn(f"{name}: an after-snapshot hook on {host} failed ({line})")
-    made = [name for name in lanes if name not in errors]
-    if made and (failed := _hold(session, executor, [lanes[name][0] for name in made])):
-        errors |= {name: copy.copy(failed) for name in made} if len(made) == 1 else {}
-        for name in made if len(made) > 1 else ():
-            if alone := _hold(session, executor, [lanes[name][0]]):
-                errors[name] = alone
     return {view.name: copy.copy(error) for name, error in errors.items() for view in lanes[name][1]}
 
 
-def _hold(session: Session, executor: Executor, made: Sequence[Moment]) -> ZrepError | None:
-    names = tuple(name for moment in made for name in moment.snapshots)
-    return executor.try_do(Hold(End.SOURCE, session.tag, names))
+def _hold(session: Session, views: Sequence[View]) -> dict[str, ZrepError]:
+    """One command for all, or where that fails one for each moment. The errors, by filesystem here."""
+    names = tuple(view.lane.next_snapshot for view in views)
+    error = views[0].executor.try_do(Hold(End.SOURCE, session.tag, names))
+    groups = _moments(views)
+    if error is None:
+        return {}
+    if len(groups) == 1:
+        return {view.name: copy.copy(error) for view in views}
+    return dict(chain.from_iterable(_hold(session, group).items() for group in groups))
 
 
 def _moments(views: Sequence[View]) -> list[list[View]]:

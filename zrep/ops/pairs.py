@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import Member, Snapshot
 from zrep.core.diagnosis import diagnose
-from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.pair import End, Pair, Tree, plain_tree
 from zrep.core.pair_state import ELSEWHERE, Diagnosis, State
 from zrep.core.plan_first_stream import data_alone, member_stream
@@ -224,7 +224,8 @@ def read_again(session: Session, view: View, *ends: End, sync_txg: bool = False)
         if tree is None and root.arriving:
             tree = plain_tree(Member(name, {}, root.role, filters=root.filters, programs=root.programs))
         if tree is None:
-            raise RefusedError(f"{name} vanished from {host.name} while zrep was working on it")
+            # Renamed or destroyed: the next run says what became of it, or knows it under its new name.
+            raise FailedError(f"{name} vanished from {host.name} while zrep was working on it", advice="run this again")
         if isinstance(tree, ZrepError):
             raise tree.about(view.name)
         view = view.with_tree(end, tree)

@@ -261,6 +261,36 @@ ENCRYPTION = [
         """,
     ),
     case(
+        "encrypted_tree_member_moved",
+        "What inherits its key is moved nowhere else, but with a key of its own; its next stream brings that.",
+        """
+        phrase k
+        phrase l
+        zfs create -o encryption=on -o keyformat=passphrase -o keylocation=file:///tmp/zrep-contract-k tank/c/a
+        zfs create tank/c/a/x
+        write tank/c/a/x f one
+        zfs snapshot tank/c/a@1 tank/c/a/x@1
+        zfs create tank/c/t
+        zfs send -w -p tank/c/a@1 > s1
+        zfs receive -u tank/c/t/b < s1
+        zfs send -w -p tank/c/a/x@1 > x1
+        zfs receive -u tank/c/t/b/x < x1
+        placekey tank/c/t/b/x inherit
+        zfs rename -u tank/c/t/b/x tank/c/t/x
+        placekey tank/c/t/b/x own
+        zfs rename -u tank/c/t/b/x tank/c/t/x
+        zfs get -H -p -o name,property,value encryptionroot,keystatus tank/c/t/x
+        zfs change-key -o keyformat=passphrase -o keylocation=file:///tmp/zrep-contract-l tank/c/a/x
+        zfs rename tank/c/a/x tank/c/x
+        zfs snapshot tank/c/x@2
+        zfs send -w -i @1 tank/c/x@2 > x2
+        zfs receive -u tank/c/t/x < x2
+        zfs load-key -L file:///tmp/zrep-contract-l tank/c/t/x
+        zfs mount tank/c/t/x
+        show tank/c/t/x
+        """,
+    ),
+    case(
         "encrypted_tree_key_changed",
         "Fact 9: a changed key is nothing that was written; it comes with the next stream of each member, an empty one "
         "does. pbkdf2salt tells of a passphrase.",

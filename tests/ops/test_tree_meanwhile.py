@@ -1,0 +1,80 @@
+"""Administrators who rename, swap or destroy members of a tree while a sync of it is at work: what they take from it
+stops only itself, and the next run goes on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.ops import trees
+from tests.ops.hosts import Hosts
+from tests.ops.pairs import SYNC_ALL, A, B, good
+from tests.ops.trees import contents
+
+NAMES = (A, f"{A}/vol", f"{A}/x", f"{A}/x/deep")
+
+
+def renamed(hosts: Hosts) -> None:
+    hosts["alpha"].sh(f"zfs rename {A}/x {A}/z")
+
+
+def swapped(hosts: Hosts) -> None:
+    for old, new in ((f"{A}/x", f"{A}/t"), (f"{A}/vol", f"{A}/x"), (f"{A}/t", f"{A}/vol")):
+        hosts["alpha"].sh(f"zfs rename {old} {new}")
+
+
+def destroyed(hosts: Hosts) -> None:
+    trees.destroy(hosts, f"{A}/x")
+
+
+def made_again(hosts: Hosts) -> None:
+    destroyed(hosts)
+    hosts["alpha"].sh(f"zfs create {A}/x")
+    hosts["alpha"].write(f"{A}/x", "file", b"another")
+
+
+# What is done, and the members that it does not touch.
+MEANWHILE: dict[str, tuple[Callable[[Hosts], None], tuple[str, ...]]] = {
+    "renamed": (renamed, (A, f"{A}/vol")),
+    "swapped": (swapped, (A,)),
+    "destroyed": (destroyed, (A, f"{A}/vol")),
+    "made again": (made_again, (A, f"{A}/vol")),
+}
+
+
+def at(hosts: Hosts, number: int, do: Callable[[Hosts], None]) -> None:
+    """Do it before a command of the next run, by its number."""
+
+    def before() -> None:
+        if len(hosts.wire.log) == number:
+            hosts.wire.before = lambda: None
+            do(hosts)
+
+    hosts.wire.before = before
+
+
+@pytest.mark.parametrize(
+    "what", ["renamed", "destroyed", *(pytest.param(x, marks=pytest.mark.thorough) for x in ("swapped", "made again"))]
+)
+def test_what_is_taken_from_a_sync_stops_only_itself_and_the_next_one_goes_on(hosts: Hosts, what: str) -> None:
+    do, others = MEANWHILE[what]
+    trees.grown(hosts)
+    for name in NAMES:
+        hosts["alpha"].write(name, "later", name.encode())
+    dumped = hosts.world.dump()
+    good(hosts.run("alpha", SYNC_ALL))
+    commands = len(hosts.wire.log)
+    for number in range(commands):
+        hosts.load(dumped)
+        at(hosts, number, do)
+        ended = hosts.run("alpha", SYNC_ALL)
+        assert ended.code in (0, 1, 3), (number, ended.text)
+        for name in others:
+            there = contents(hosts, "beta", B + name.removeprefix(A))
+            assert there.get("later") == name.encode(), (number, name, ended.text)
+        hosts.wire.reset()
+        good(hosts.run("alpha", SYNC_ALL))
+        for name in trees.members(hosts, "alpha"):
+            there = contents(hosts, "beta", B + name.removeprefix(A))
+            assert there == hosts["alpha"].read(name), (number, name)
