@@ -314,7 +314,7 @@ MUTATIONS = {
         (
             (
                 TREE,
-                '            return _renamed(there[has], place, "renamed with its source")\n',
+                '            return _renamed(pair, there[has], place, "renamed with its source")\n',
                 "            continue\n",
             ),
         ),
