@@ -181,6 +181,29 @@ def test_an_init_leaves_what_somebody_else_is_receiving(hosts: Hosts, begun: boo
     good(hosts.run("alpha", INIT))
 
 
+def test_what_another_program_has_begun_to_send_of_the_same_is_ended_by_the_commands_that_are_named(
+    hosts: Hosts,
+) -> None:
+    """What has arrived is not sent again."""
+    pairs.source(hosts)
+    hosts["alpha"].sh(f"zfs snapshot {A}@zrep_000000")
+    sent = hosts["alpha"].run(["zfs", "send", f"{A}@zrep_000000"]).out
+    start = sent.find(b"\n") + 1
+    hosts["beta"].run(["zfs", "receive", "-s", "-u", B], sent[: start + (len(sent) - start) // 2])
+    told = hosts.run("alpha", INIT)
+    named = (
+        f"to send the rest of it: zfs send -t $(ssh beta zfs get -H -o value receive_resume_token {B}) | "
+        f"ssh beta zfs receive -s -u {B}, then zrep init --adopt {A} beta {B}; or "
+    )
+    assert (told.code, "of @zrep_000000, which zrep did not make" in told.text, named in told.text) == (3, True, True)
+    rest = hosts["alpha"].run(["zfs", "send", "-t", token(hosts)]).out
+    assert len(rest) < len(sent)
+    hosts["beta"].run(["zfs", "receive", "-s", "-u", B], rest)
+    hosts.wire.reset()
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B, adopt=True))))
+    assert [command for command in hosts.wire.log if command.stream] == []
+
+
 def test_clear_leaves_it_too(hosts: Hosts) -> None:
     pairs.source(hosts)
     hit(hosts, "alpha", INIT, Mode.CUT, "zfs", "send")

@@ -9,7 +9,9 @@ from tests.ops.hosts import Hosts
 from tests.ops.judge import base, find, held
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from zrep.ops.init_way import Request
+from zrep.ops.list import listing
 from zrep.ops.shell_words import last_sent, snap_only, up_to_date
+from zrep.ops.status import status
 from zrep.ops.sync import sync
 
 
@@ -129,3 +131,44 @@ def test_what_the_shell_zrep_replicated_goes_on(hosts: Hosts, flag: bool) -> Non
     assert here is not None
     assert there is not None
     assert here.data == there.data
+
+
+@pytest.mark.parametrize("arrived", [False, True])
+@pytest.mark.parametrize("there", [A, B])
+def test_an_init_of_the_shell_zrep_that_was_cut_is_told_as_that(hosts: Hosts, there: str, arrived: bool) -> None:
+    """It writes the links first, and that it is the master last: of one whose replica has the same name it looks as if
+    it were that. What has arrived is not sent again."""
+    pairs.source(hosts)
+    links = f"zrep:src-host=alpha zrep:src-fs={A} zrep:dest-host=beta zrep:dest-fs={there} zrep:savecount=5"
+    hosts["alpha"].sh(f"zfs set {links} {A}")
+    hosts["alpha"].sh(f"zfs snapshot {A}@zrep_000000")
+    if arrived:
+        sent = hosts["alpha"].run(["zfs", "send", "-p", f"{A}@zrep_000000"]).out
+        hosts["beta"].run(["zfs", "receive", "-u", "-o", "readonly=on", there], sent)
+    before = hosts.world.view()
+    init = Request(A, "beta", there)
+    works = (SYNC_ALL, pairs.syncing(A), pairs.failing_over(A), pairs.taking_over(A), pairs.forcing(A))
+    for work in (*works, pairs.initialising(init)):
+        told = hosts.run("alpha", work)
+        assert (told.code, "its init by the shell zrep was interrupted" in told.text) == (3, True), told.text
+        assert f"next: zrep clear -L {A}, then zrep init {A} beta {there}," in told.text
+    shown = [
+        *hosts.run("alpha", lambda session: status(session, [])).rows,
+        *hosts.run("alpha", lambda session: listing(session, False)).rows,
+    ]
+    assert [row.state for row in shown] == ["init unfinished"] * 2
+    assert hosts.world.view() == before
+    good(hosts.run("alpha", pairs.clearing(A, here_only=True)))
+    if arrived:
+        told = hosts.run("alpha", pairs.initialising(init))
+        assert (told.code, f"zrep init --adopt {A} beta {there}" in told.text) == (3, True), told.text
+        init = Request(A, "beta", there, adopt=True)
+        hosts.wire.reset()
+    good(hosts.run("alpha", pairs.initialising(init)))
+    pairs.written(hosts)
+    good(hosts.run("alpha", SYNC_ALL))
+    assert not (arrived and [command for command in hosts.wire.log if command.stream and "-i" not in command.argv])
+    here, other = find(hosts, "alpha", A), find(hosts, "beta", there)
+    assert here is not None
+    assert other is not None
+    assert here.data == other.data

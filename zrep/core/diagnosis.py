@@ -9,7 +9,7 @@ from shlex import quote
 
 from zrep.core.advice import command, init_again, of_half, of_pair, rejoin_again
 from zrep.core.by_hand import demoted, generation_lost, its_own_peer
-from zrep.core.dataset import Member
+from zrep.core.dataset import Member, only_received
 from zrep.core.diagnosis_data import diagnose_data
 from zrep.core.errors import ZrepError
 from zrep.core.pair import newest_common
@@ -99,6 +99,8 @@ def _diagnose_roles(
     moving: bool = False,
 ) -> Diagnosis:
     """The same without a look at the data: what decides whether two sides may work together at all."""
+    if begun := begun_by_the_shell(tag, mine):
+        return begun
     own = diagnose_alone(mine.name, mine.role)
     # A role that was changed by hand looks like one that was renamed; nothing else that is decided is that.
     by_hand = own.state is State.RENAMED or own.state not in _DECIDED
@@ -173,6 +175,25 @@ def _decided(name: str, role: Role, host: str, own: str = "") -> Diagnosis | Non
             init_again(host, role, name, *peer),
         )
     return None
+
+
+def begun_by_the_shell(tag: str, mine: Member) -> Diagnosis | None:
+    """The source of an init of the shell zrep that was cut: that writes the links first, and that it is the master once
+    the stream has arrived. Its links say that it is what they begin at, it can be written to, and nothing is known to
+    have been sent. Of names that are alike on both sides its role says that it is the replica."""
+    role = mine.role
+    source = role.src_fs == mine.name and not only_received(tag, role, mine.properties)
+    if not (role.paired and role.master is False and not role.gen and role.intent is None and source):
+        return None
+    if mine.readonly or mine.marked:
+        return None
+    return Diagnosis(
+        State.INIT_UNFINISHED,
+        "its init by the shell zrep was interrupted",
+        f"{tag}:master is not set, and nothing of it is known to be on {role.dest_host}",
+        f"{command('', 'clear', '-L', mine.name)}, then "
+        f"{command('', 'init', mine.name, role.dest_host, role.dest_fs)}, which says how to go on with what is there",
+    )
 
 
 def _by_its_intent(name: str, role: Role) -> Diagnosis:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from shlex import quote
 
-from zrep.core.diagnosis import diagnose_alone
+from zrep.core.diagnosis import begun_by_the_shell, diagnose_alone
 from zrep.core.errors import RefusedError, ZrepError, tagged
 from zrep.core.names import spoken
 from zrep.core.pair_state import State
 from zrep.core.requests import ReadTags
 from zrep.core.role import Role
-from zrep.ops.read import find_role, find_roles, lost_pools
+from zrep.ops.read import find_role, find_roles, lost_pools, observe
 from zrep.ops.session import Session
 from zrep.ops.view import Link
 
@@ -70,6 +70,8 @@ def check_driving(session: Session, name: str, role: Role, there: str) -> None:
 
 def link_of(session: Session, name: str, role: Role, *, strict: bool = True) -> Link:
     """Make the link of a dataset here that has this role. RefusedError as find_link."""
+    if strict and role.src_fs == name and role.master is False and not role.gen:  # seldom, and never of a pair of ours
+        _refuse_begun_by_the_shell(session, name)
     found = diagnose_alone(name, role)
     if found.state is State.SPLIT_COPY or (strict and found.state in NO_LINK):
         raise found.error(name)
@@ -81,3 +83,9 @@ def link_of(session: Session, name: str, role: Role, *, strict: bool = True) -> 
             advice=f"zrep init {quote(name)} HOST DEST_FS",
         )
     return Link(session.tag, name, role)
+
+
+def _refuse_begun_by_the_shell(session: Session, name: str) -> None:
+    member = observe(session.local, session.tag, [name]).get(name)
+    if member is not None and (found := begun_by_the_shell(session.tag, member)):
+        raise found.error(name)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from zrep.core.advice import aside, command
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot
+from zrep.core.diagnosis import begun_by_the_shell
 from zrep.core.diagnosis_data import diagnose_filters, diagnose_programs
 from zrep.core.errors import FailedError, RefusedError
 from zrep.core.long_names import said, too_long
@@ -56,6 +57,8 @@ def check(session: Session, way: Way) -> Ground:
     if source is None:
         where = f"on {request.host}" if request.pull else "here"
         raise RefusedError(f"no such filesystem {where}", filesystem=name, advice=f"{way.start or 'see: '}zfs list")
+    if begun := begun_by_the_shell(tag, source):
+        raise begun.error(name)
     parents = ancestors(target_name)
     found = _observe_target(way, tag, [target_name, *parents])
     role = settled_role(session, way, source, found.get(target_name) if request.adopt else None)
@@ -179,16 +182,20 @@ def _check_target(session: Session, way: Way, source: Member, target: Member) ->
     ours = begun_with(source, session.tag)
     half = read_token(way.source, target.token) if target.token else NO_TOKEN
     if target.token and not of_init(source, session.tag, half):
+        ending = source.by_guid(half.to_guid) if half.sendable else None
+        of = f"@{ending.name}, which zrep did not make" if ending else f"no snapshot that zrep made of {source.name}"
         raise RefusedError(
             f"something else is half received into {request.target} on {way.there}",
             filesystem=request.filesystem,
-            evidence=f"{size(half.received)}, of no snapshot that zrep made of {source.name}",
-            advice=f"choose another target; or, if nobody needs it, on {way.there}: "
-            f"zfs receive -A {quote(request.target)}",
+            evidence=f"{size(half.received)}, of {of}",
+            advice=f"{_sending_the_rest(request) if ending else ''}choose another target; or, if nobody needs it, on "
+            f"{way.there}: zfs receive -A {quote(request.target)}",
         )
     if is_begun(source) and (target.token or any(snapshot.guid in ours for snapshot in target.snapshots)):
         return
-    base = None if target.role.paired or "/" not in target.name else newest_base(source, target)
+    role = target.role
+    another = role.paired and (role.master or role.links != way.role.links)
+    base = None if another or "/" not in target.name else newest_base(source, target)
     common = f", @{base.name} in common" if base else ""
     go_on = f"to go on with it, without sending that again: {adopting(request)}; or " if base else ""
     raise RefusedError(
@@ -198,6 +205,15 @@ def _check_target(session: Session, way: Way, source: Member, target: Member) ->
         "it made",
         advice=f"{go_on}choose another target; or, to keep what it is, on {way.there}: {aside(request.target)}",
     )
+
+
+def _sending_the_rest(request: Request) -> str:
+    """The commands that end what another program has begun to send, and take that up, as the beginning of an advice."""
+    there, target = f"ssh {request.host} ", quote(request.target)
+    source, receiver = (there, "") if request.pull else ("", there)
+    token = f"$({receiver}zfs get -H -o value receive_resume_token {target})"
+    rest = f"{source}zfs send -t {token} | {receiver}zfs receive -s -u {target}"
+    return f"to send the rest of it: {rest}, then {adopting(request)}; or "
 
 
 def _check_adopted(

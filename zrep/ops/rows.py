@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from zrep.core.age import NOT_SYNCED, judge_age, last_of
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.diagnosis import diagnose_alone, unread
+from zrep.core.diagnosis import begun_by_the_shell, diagnose_alone, unread
 from zrep.core.moving import Moving, say, together
 from zrep.core.neighbours import LeftOut, left_out
 from zrep.core.pair_state import Diagnosis, State
@@ -165,7 +165,8 @@ def known_here(
     """What is known of one filesystem without asking its peer. moving: the stream of it that is under way; root,
     tree_moving: of a member of a tree, as of aged; known: when all of its tree was on both sides."""
     known = [*known, *moments(member.snapshots, recalled, "synced")]
-    found = row(session, member, diagnose_alone(member.name, member.role), last_of(known, session.now))
+    diagnosis = begun_by_the_shell(session.tag, member) or diagnose_alone(member.name, member.role)
+    found = row(session, member, diagnosis, last_of(known, session.now))
     found = with_remembered(session, found, moving, recalled)
     role = member.role
     if role.master is False:  # what its master last said
