@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab.faults import CRON, again, big, digest, ended, in_stream, may_write, tells, text, whole
 from tests.lab.hosts import Host, Lab
 from tests.lab.plugin import started
-from tests.lab.test_faults import CRON, again, big, digest, ended, in_stream, may_write, tells, text, whole
 from tests.lab.zrep_on import REFUSED, UNREACHABLE, alone, content, local, made, silent, still
 
 A = "tank/a"
