@@ -69,59 +69,13 @@ class Config(Struct, frozen=True):
 
 def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     """Change where this side finds its peer, or its own limits; a dataset that was renamed learns its
-    own name. Only this side is changed."""
+    own name. Only this side is changed, but where a Config says that both sides have to know."""
     if config.exclude is not None:
         return _exclude(session, name, config)
-    link = find_link(session, name, strict=False)
-    found = diagnose_alone(name, link.role)
-    if found.state in (State.UNREADABLE, State.REJOIN_UNFINISHED):
-        raise found.error(name)
-    if link.role.intent is not None and link.role.intent.role:
-        raise RefusedError(
-            "a role change is unfinished, and its record would undo this",
-            filesystem=name,
-            advice=f"finish it first: zrep sync {quote(name)}",
-        )
-    if config.peer_host and config.peer_fs and link.role.master is False:
-        from zrep.ops.follow_another import follow_another, is_another  # seldom needed
-
-        if is_another(session, config.peer_host, config.peer_fs):
-            if config != Config(config.peer_host, config.peer_fs, config.own_host):
-                raise UsageError("another master goes with no other change", filesystem=name)
-            role = replace(link.role, dest_host=config.own_host or link.role.dest_host)
-            done = follow_another(session, name, role, config.peer_host, config.peer_fs)
-            if link.role.recursive:
-                _change_tree(session, name, recursive=True)
-            return done
-    changes: dict[str, str] = {}
-    ours, theirs = ("src", "dest") if link.is_master else ("dest", "src")
-    if config.peer_host:
-        changes[f"{theirs}-host"] = check_host(config.peer_host)
-    if config.peer_fs:
-        changes[f"{theirs}-fs"] = check_dataset(config.peer_fs)
-    if link.role.own_fs != name:
-        changes[f"{ours}-fs"] = name
-    if config.own_host:
-        changes[f"{ours}-host"] = check_host(config.own_host)
-    if config.savecount:
-        changes["savecount"] = str(config.savecount)
-    if config.lease is not None:
-        changes["lease"] = str(config.lease)
-    if config.minfree:
-        changes["minfree"] = config.minfree
-        if floor_bytes(config.minfree, 0) is None:
-            raise UsageError(f"{config.minfree!r} is no floor", filesystem=name, evidence="expected 2% or 10G")
-        if config.minfree.isdigit() and 0 < int(config.minfree) < _LEAST_BYTES:  # 0: no floor
-            number = config.minfree
-            raise UsageError(
-                f"{number} is {number} bytes", filesystem=name, advice=f"--minfree {number}%, or --minfree {number}G"
-            )
-    changes |= {key: _time(name, text) for key, text in (("maxlag", config.max_lag), ("after", config.after)) if text}
-    if config.moved:
-        changes["places"] = _moved(session, name)
-    if config.all_snapshots is not None:
-        changes["allsnaps"] = "on" if config.all_snapshots else "off"
-    changes |= _rules(name, config) | _shape(name, config)
+    link = _changeable(session, name)
+    if done := _followed(session, name, link.role, config):
+        return done
+    changes = _changes(session, name, link, config)
     if config.recursive is not None:
         _change_tree(session, name, recursive=config.recursive)
         if not changes:
@@ -142,6 +96,84 @@ def changeconfig(session: Session, name: str, config: Config) -> Outcome:
     elif config.peer_host and not link.role.only_dialled:
         _look_for(session, name, link.role, config.peer_host)
     return done
+
+
+def _changeable(session: Session, name: str) -> Link:
+    """Find the link of a dataset that may be changed. RefusedError where something unfinished has to be ended first."""
+    link = find_link(session, name, strict=False)
+    found = diagnose_alone(name, link.role)
+    if found.state in (State.UNREADABLE, State.REJOIN_UNFINISHED):
+        raise found.error(name)
+    if link.role.intent is not None and link.role.intent.role:
+        raise RefusedError(
+            "a role change is unfinished, and its record would undo this",
+            filesystem=name,
+            advice=f"finish it first: zrep sync {quote(name)}",
+        )
+    return link
+
+
+def _followed(session: Session, name: str, role: Role, config: Config) -> Outcome | None:
+    """Have a replica follow another master, where that is what its new peer is; None where it is not."""
+    if not (config.peer_host and config.peer_fs and role.master is False):
+        return None
+    from zrep.ops.follow_another import follow_another, is_another  # seldom needed
+
+    if not is_another(session, config.peer_host, config.peer_fs):
+        return None
+    if config != Config(config.peer_host, config.peer_fs, config.own_host):
+        raise UsageError("another master goes with no other change", filesystem=name)
+    told = replace(role, dest_host=config.own_host or role.dest_host)
+    done = follow_another(session, name, told, config.peer_host, config.peer_fs)
+    if role.recursive:
+        _change_tree(session, name, recursive=True)
+    return done
+
+
+def _changes(session: Session, name: str, link: Link, config: Config) -> dict[str, str]:
+    """The properties of this side that are to be changed, by their names without the tag, in the order in which they
+    are told. UsageError for what makes no sense."""
+    changes = _names(name, link, config) | _limits(name, config)
+    if config.moved:
+        changes["places"] = _moved(session, name)
+    if config.all_snapshots is not None:
+        changes["allsnaps"] = "on" if config.all_snapshots else "off"
+    return changes | _rules(name, config) | _shape(name, config)
+
+
+def _names(name: str, link: Link, config: Config) -> dict[str, str]:
+    """The properties that say where the two halves are."""
+    changes: dict[str, str] = {}
+    ours, theirs = ("src", "dest") if link.is_master else ("dest", "src")
+    if config.peer_host:
+        changes[f"{theirs}-host"] = check_host(config.peer_host)
+    if config.peer_fs:
+        changes[f"{theirs}-fs"] = check_dataset(config.peer_fs)
+    if link.role.own_fs != name:
+        changes[f"{ours}-fs"] = name
+    if config.own_host:
+        changes[f"{ours}-host"] = check_host(config.own_host)
+    return changes
+
+
+def _limits(name: str, config: Config) -> dict[str, str]:
+    """The properties that are numbers and times. UsageError for what makes no sense."""
+    changes: dict[str, str] = {}
+    if config.savecount:
+        changes["savecount"] = str(config.savecount)
+    if config.lease is not None:
+        changes["lease"] = str(config.lease)
+    if config.minfree:
+        changes["minfree"] = config.minfree
+        if floor_bytes(config.minfree, 0) is None:
+            raise UsageError(f"{config.minfree!r} is no floor", filesystem=name, evidence="expected 2% or 10G")
+        if config.minfree.isdigit() and 0 < int(config.minfree) < _LEAST_BYTES:  # 0: no floor
+            number = config.minfree
+            raise UsageError(
+                f"{number} is {number} bytes", filesystem=name, advice=f"--minfree {number}%, or --minfree {number}G"
+            )
+    times = (("maxlag", config.max_lag), ("after", config.after))
+    return changes | {key: _time(name, text) for key, text in times if text}
 
 
 def _time(name: str, text: str) -> str:
