@@ -26,7 +26,7 @@ ENVIRONMENT = "$ZREP_FS $ZREP_TAG $ZREP_EPOCH $ZREP_PEER $ZREP_PEER_FS"
         ("exit 2", 3, "could not tell whether alpha is down"),
         ("exit 3", 1, "counts as not fenced; nothing was changed (exit status 3)"),
         ("/no/such/program", 1, "counts as not fenced"),
-        ("kill -9 $$", 1, "counts as not fenced; nothing was changed (exit status -9)"),
+        ("kill -9 $$", 1, "counts as not fenced; nothing was changed (ended by signal 9)"),
     ],
 )  # fmt: skip
 def test_only_a_fenced_peer_is_replaced(hosts: Hosts, command: str, code: int, says: str) -> None:

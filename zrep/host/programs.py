@@ -34,11 +34,13 @@ def bounded(argv: Sequence[str], extra: Mapping[str, str], seconds: float) -> tu
         return _waited_for(child, said, seconds)
 
 
-def ending(status: int | None, said: str) -> str:
-    """An answer of bounded in words, for the evidence of an error."""
+def ending(status: int | None, said: str = "") -> str:
+    """An answer of bounded in words, for the evidence of an error. A negative status is that of a
+    signal."""
     if status is None:
         return said
-    return f"exit status {status}" + (f": {said}" if said else "")
+    how = f"exit status {status}" if status >= 0 else f"ended by signal {-status}"
+    return how + (f": {said}" if said else "")
 
 
 class Afterwards:

@@ -23,6 +23,7 @@ from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.names import beside, sequence_of
 from zrep.core.pair import End, Tree
 from zrep.core.steps import Clone, DestroyClone, Mount, Step, Unmount
+from zrep.host.programs import ending
 from zrep.ops.failures import attempt
 from zrep.ops.finding import find_link
 from zrep.ops.outcome import Outcome
@@ -80,7 +81,7 @@ def _rehearse(session: Session, link: Link, command: Sequence[str], *, suid_dev:
     about = f"@{job.root.snapshot.name}{members}, made {age} s ago"
     if status:
         raise FailedError(
-            f"the check failed on a clone of {about}", filesystem=name, evidence=f"{command[0]}: exit status {status}"
+            f"the check failed on a clone of {about}", filesystem=name, evidence=f"{command[0]}: {ending(status)}"
         )
     done = f"{command[0]} succeeded in {time.monotonic() - started:.0f} s" if command else "it could be made available"
     return Outcome(name, message=f"{done}, on a clone of {about}")
