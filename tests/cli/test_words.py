@@ -265,7 +265,7 @@ def test_the_peer_may_be_one_word(given: tuple[str, str], host: str, target: str
         (("", ""), "", ""),
     ],
 )
-def test_so_may_a_new_one(given: tuple[str, str], host: str, target: str) -> None:
+def test_the_new_peer_of_changeconfig_may_be_one_word(given: tuple[str, str], host: str, target: str) -> None:
     """Of changeconfig, where the dataset stays as it is when none is given."""
     assert words.new_peer(*given) == (host, target)
 
@@ -291,7 +291,7 @@ def test_help_shows_whole_sentences_in_80_columns() -> None:
 
 
 @pytest.mark.parametrize("command", PROGRAM.commands)
-def test_so_does_the_help_of_each_command(
+def test_the_help_of_each_command_fits_80_columns(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")

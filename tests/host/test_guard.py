@@ -75,7 +75,7 @@ def test_streams_come_one_after_the_other_out_of_their_wrappings(guarded: Guarde
         guarded.locks.revoke(name, 0.0)
 
 
-def test_those_on_the_way_to_one_come_each_on_top_of_the_other(guarded: Guarded) -> None:
+def test_streams_on_the_way_to_a_snapshot_come_each_on_top_of_the_other(guarded: Guarded) -> None:
     asked = guarded.incoming(A, Wanted("one", 4, 2, between=True))
     stream = wrapping() + increment(2, 3, name="x@daily") + increment(3, 4, name="x@one") + record(END)
     done = guarded.take(MARK + stream, asked)
@@ -104,7 +104,7 @@ def test_what_was_not_asked_for_is_not_received(guarded: Guarded, stream: bytes,
     assert (done.status, said in done.err, guarded.ran) == (status, True, []), done
 
 
-def test_and_nothing_after_it(guarded: Guarded) -> None:
+def test_nothing_is_received_after_the_stream_that_was_asked_for(guarded: Guarded) -> None:
     two = guarded.incoming(A, Wanted("one", 1)), guarded.incoming(B, Wanted("one", 1))
     done = guarded.take(MARK + wrapping() + FIRST + increment(0, 666) + record(END) + FIRST, *two)
     assert (done.status, done.err, guarded.ran) == (RECEIVE_UNWANTED, "more than one stream came\n", [f"{TAKEN} {A}"])

@@ -94,7 +94,7 @@ ROLE = (("zrep:inprogress", "{a=b: c}"), ("zrep:master", "yes"))
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_it_carries_out(calls: Calls, step: Step, asked: tuple[object, ...]) -> None:
+def test_the_library_carries_steps_out(calls: Calls, step: Step, asked: tuple[object, ...]) -> None:
     assert Library().carry_out(step, 9)
     assert calls.asked == [asked]
 
@@ -146,7 +146,7 @@ def test_it_leaves_everything_else_to_the_program(calls: Calls, step: Step) -> N
     assert not calls.asked
 
 
-def test_it_reads(calls: Calls) -> None:
+def test_the_library_reads_holds_snapshots_and_properties(calls: Calls) -> None:
     library = Library()
     library.read_holds([A, B], 9)
     library.read_snapshots([A, B], 9)

@@ -63,7 +63,7 @@ def carried_out(tmp_path: Path, way: str, runner: Recorder, source: str = A, kno
 
 
 @pytest.mark.parametrize("way", ["ro", "rw"])
-def test_by_an_open_directory_with_the_flags_that_the_mount_has(tmp_path: Path, way: str) -> None:
+def test_a_remount_goes_by_an_open_directory_with_the_flags_that_the_mount_has(tmp_path: Path, way: str) -> None:
     runner = Recorder()
     assert carried_out(tmp_path, way, runner) is None
     assert runner.ran == [("mount", "-i", "-c", "-o", f"remount,{way},nosuid,noatime")]
@@ -88,7 +88,7 @@ def test_a_writer_is_told_of_by_the_name_of_the_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["mount(8) knows no such path", "nobody tells the id"])
-def test_by_the_path_where_there_is_no_other_way(tmp_path: Path, known: bool) -> None:
+def test_a_remount_goes_by_the_path_where_there_is_no_other_way(tmp_path: Path, known: bool) -> None:
     runner = Recorder(UNKNOWN, ("mount", "-i"))
     assert carried_out(tmp_path, "ro", runner, known=known) is None
     assert (runner.ran[-1], runner.led[-1]) == (("mount", "-o", "remount,ro"), str(tmp_path))

@@ -24,32 +24,32 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_root_alone(file: Path) -> None:
+def test_what_root_alone_may_write_is_trusted(file: Path) -> None:
     assert others_may_write(str(file)) == ""
     assert others_may_write(str(file.parent / "none")) == ""
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646])
-def test_the_file(file: Path, mode: int) -> None:
+def test_a_file_that_others_may_write_is_named(file: Path, mode: int) -> None:
     file.chmod(mode)
     assert others_may_write(str(file)) == f"{file} has mode {mode:o}: others may write to it"
 
 
 @pytest.mark.parametrize("mode", [0o775, 0o757])
-def test_its_directory(file: Path, mode: int) -> None:
+def test_a_directory_that_others_may_write_is_named(file: Path, mode: int) -> None:
     file.parent.chmod(mode)
     assert others_may_write(str(file)) == f"{file.parent} has mode {mode:o}: others may write to it"
     assert others_may_write(str(file.parent / "none"))
 
 
-def test_a_directory_like_tmp(file: Path) -> None:
+def test_a_directory_with_the_sticky_bit_is_trusted(file: Path) -> None:
     file.parent.chmod(0o1777)
     assert others_may_write(str(file)) == ""
 
 
 @root_only
 @pytest.mark.parametrize("name", ["filters", ""])
-def test_another_owner(file: Path, name: str) -> None:
+def test_what_somebody_else_owns_is_named(file: Path, name: str) -> None:
     path = file.parent / name
     os.chown(path, SOMEBODY, -1)
     assert others_may_write(str(file)) == f"{path} belongs to the user {SOMEBODY}"

@@ -37,6 +37,6 @@ def test_it_is_said_why_there_may_be_others(
     assert unseen(hidden) == why
 
 
-def test_and_where_there_is_nothing_to_see_them_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_is_nothing_to_see_users_in_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os.path, "isdir", lambda path: False)
     assert unseen(()) == "there is no /proc"

@@ -56,7 +56,7 @@ class TestAdopt:
         assert "zfs send" not in shown.out
         goes_on(lab, "tank/a", "tank/b")
 
-    def test_and_after_a_clear_again(self, lab: Lab) -> None:
+    def test_a_pair_that_was_cleared_is_adopted_again(self, lab: Lab) -> None:
         silent(lab.alpha, "zrep clear --keep-base tank/a")
         goes_on(lab, "tank/a", "tank/b")
         # Of the last that both had, the master has a bookmark alone.

@@ -225,7 +225,7 @@ class TestOperations:
         beta.run(f"echo 12345678 | zfs load-key {B} && zfs mount {B}")
         assert beta.run(f"cat /{B}/file").out == "more\n"
 
-    def test_nor_does_it_leave_decrypted(self, lab: Lab) -> None:
+    def test_an_encrypted_one_does_not_leave_decrypted(self, lab: Lab) -> None:
         """beta pulls, and asks for more than the gate of alpha says."""
         lab.reset()
         alpha, beta = lab.alpha, lab.beta

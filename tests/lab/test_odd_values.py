@@ -57,7 +57,7 @@ class TestOneOddValue:
         assert in_step(alpha, C, beta, C)
         silent(alpha, f"zrep failover {C}")
 
-    def test_nor_does_what_is_only_odd(self, hosts: Hosts) -> None:
+    def test_what_is_only_odd_costs_nothing_else(self, hosts: Hosts) -> None:
         """A number that the peer's shell zrep had, and a process here has; a tag of a hold that is no text; a snapshot
         with the last number there is."""
         alpha, beta = both(hosts)

@@ -153,7 +153,7 @@ class TestDishonestMaster:
         silent(beta, "zrep sync all")
         assert (content(beta, B), in_step(alpha, A, beta, B)) == ("second", True)
 
-    def test_nor_what_comes_beside_it(self, lying: Lab) -> None:
+    def test_what_comes_beside_the_stream_is_not_received(self, lying: Lab) -> None:
         alpha, beta = lying.alpha, lying.beta
         for lie, code in ((BESIDE, REFUSED), (BARE, OK)):
             written(lying, "second")

@@ -165,7 +165,7 @@ class TestDelegated:
             assert f"(zrep runs as operator there, and only root may); next: sudo zrep {command}\n" in done.err, done
 
     @pytest.mark.thorough
-    def test_and_to_pull(self, hosts: Hosts) -> None:
+    def test_what_allow_sets_is_enough_to_pull(self, hosts: Hosts) -> None:
         """The same where the host of the replica drives, and alone dials."""
         alpha, beta = hosts
         made(alpha, A)

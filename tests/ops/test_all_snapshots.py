@@ -119,7 +119,7 @@ def test_an_old_master_rejoins(all_of_them: Hosts) -> None:
 @pytest.mark.parametrize(
     "create", ["-V 1G", "-o encryption=on -o keyformat=raw -o keylocation=file:///key"], ids=["volume", "raw"]
 )
-def test_of_volumes_and_raw(hosts: Hosts, create: str) -> None:
+def test_all_snapshots_of_volumes_and_raw_ones_travel(hosts: Hosts, create: str) -> None:
     hosts["alpha"].sh(f"zfs create {create} {A}")
     taken(hosts, "daily", "weekly")
     good(hosts.run("alpha", ALL))

@@ -54,7 +54,7 @@ class TestLease:
         left_alone(hosts, "beta")
         assert value(hosts, "beta", B, "readonly") == "off"
 
-    def test_and_has_its_lease_again_once_it_has_met_its_peer(self, hosts: Hosts) -> None:
+    def test_a_side_that_was_promoted_alone_has_its_lease_again_once_it_has_met_its_peer(self, hosts: Hosts) -> None:
         leased(hosts, 5 * MINUTE)
         good(hosts.run("beta", pairs.changing(B, LEASE)))
         hosts.wire.cut = True
@@ -380,7 +380,9 @@ class TestToken:
         assert [argv for argv in sends if "-nvP" not in argv] == []
 
     @pytest.mark.parametrize("raw", [True, False])
-    def test_nor_in_the_clear_what_goes_raw(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, raw: bool) -> None:
+    def test_a_token_sends_nothing_in_the_clear_that_goes_raw(
+        self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, raw: bool
+    ) -> None:
         """The half of a raw stream, and a token of the same that says nothing of raw."""
         hosts["alpha"].sh(f"zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///key {A}")
         good(hosts.run("alpha", pairs.INIT))

@@ -66,7 +66,7 @@ def test_a_peer_that_does_not_answer_is_waited_for_and_then_it_stays_read_only(h
     assert readonly(hosts)[0] == "off"
 
 
-def test_or_it_is_opened_where_that_was_asked_for(hosts: Hosts) -> None:
+def test_without_an_answer_it_is_opened_where_that_was_asked_for(hosts: Hosts) -> None:
     pairs.linked(hosts)
     was = readonly(hosts)
     good(held(hosts))

@@ -76,7 +76,7 @@ def test_what_was_not_asked_for_is_not_received(hosts: Hosts, forge: Forge, begu
     assert files(hosts, "beta", B) == files(hosts, "alpha", A)
 
 
-def test_nor_what_comes_beside_it(hosts: Hosts) -> None:
+def test_what_comes_beside_the_stream_is_not_received(hosts: Hosts) -> None:
     pairs.source(hosts)
     lying(hosts, with_another)
     ended = hosts.run("beta", pairs.PULL)
@@ -99,7 +99,7 @@ def test_properties_do_not_come_with_it(hosts: Hosts) -> None:
     assert value(hosts, "beta", B, "compression") == "zstd"
 
 
-def test_nor_are_others_than_those_that_follow_taken_from_a_role_of_his(hosts: Hosts) -> None:
+def test_only_properties_that_follow_are_taken_from_a_role_of_his(hosts: Hosts) -> None:
     pairs.source(hosts)
     good(hosts.run("beta", pairs.PULL))
     hosts["alpha"].sh(f"zfs set zrep:props=sharenfs=on {A}")

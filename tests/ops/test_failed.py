@@ -171,7 +171,7 @@ def test_what_was_typed_where_it_has_no_meaning_is_no_run_over_the_pair(hosts: H
 
 
 @pytest.mark.parametrize("what", ["a dry run", "one that is paused", "one that is worked on"])
-def test_these_are_no_failures(hosts: Hosts, what: str) -> None:
+def test_a_run_that_had_nothing_to_do_is_no_failure(hosts: Hosts, what: str) -> None:
     pairs.linked(hosts)
     pairs.written(hosts)
     if what == "a dry run":

@@ -69,7 +69,7 @@ def test_status_says_the_same_on_both_hosts(hosts: Hosts) -> None:
         assert (row.state, row.code) == ("filter not allowed", 3)
 
 
-def test_nor_is_it_in_a_paused_pair(hosts: Hosts) -> None:
+def test_no_filter_that_is_not_allowed_runs_in_a_paused_pair(hosts: Hosts) -> None:
     pairs.linked(hosts)
     pairs.written(hosts)
     good(hosts.run("alpha", pairs.pausing(A)))

@@ -76,13 +76,15 @@ def at_each(hosts: Hosts, layout: str, mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", [Mode.TORN, Mode.TORN_CUT], ids=name_of)
 @pytest.mark.parametrize("layout", list(LAYOUTS))
-def test_once_nothing_is_recorded_it_is_held(hosts: Hosts, layout: str, mode: Mode) -> None:
+def test_once_nothing_is_recorded_the_final_snapshot_is_held(hosts: Hosts, layout: str, mode: Mode) -> None:
     at_each(hosts, layout, mode)
 
 
 @pytest.mark.parametrize("mode", thorough(Mode.FAIL, Mode.KILL_AFTER, Mode.LOST), ids=name_of)
 @pytest.mark.parametrize("layout", list(LAYOUTS))
-def test_so_it_is_wherever_it_was_cut(hosts: Hosts, layout: str, mode: Mode) -> None:
+def test_wherever_it_was_cut_the_final_snapshot_is_held_once_nothing_is_recorded(
+    hosts: Hosts, layout: str, mode: Mode
+) -> None:
     at_each(hosts, layout, mode)
 
 

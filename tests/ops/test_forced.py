@@ -84,40 +84,40 @@ class TestAskedFirst:
         hosts.world.load(before)
         good(hosts.run("beta", pairs.forcing(B)))
 
-    def test_nobody_is_asked_to_agree_to_that(self, hosts: Hosts) -> None:
+    def test_nobody_is_asked_to_agree_to_the_replacement_of_a_master_that_answers(self, hosts: Hosts) -> None:
         pairs.linked(hosts)
         assert "this needs a yes" not in hosts.run("beta", pairs.forcing(B, agreed=False, insist=False)).text
 
-    def test_a_dry_run_says_so_too(self, hosts: Hosts) -> None:
+    def test_a_dry_run_says_that_the_master_answers(self, hosts: Hosts) -> None:
         pairs.linked(hosts)
         ended = hosts.run("beta", pairs.forcing(B, insist=False), dry_run=True)
         assert (ended.code, ended.lines) == (3, ())
 
-    def test_one_that_does_not_answer_is(self, hosts: Hosts) -> None:
+    def test_a_master_that_does_not_answer_is_replaced(self, hosts: Hosts) -> None:
         pairs.linked(hosts)
         hosts.wire.cut = True
         ended = good(hosts.run("beta", pairs.forcing(B, insist=False)))
         [outcome] = ended.outcomes
         assert (outcome.important, "is lost to this side" in outcome.message) == (True, True)
 
-    def test_one_that_has_lost_its_half_is(self, hosts: Hosts) -> None:
+    def test_a_master_that_has_lost_its_half_is_replaced(self, hosts: Hosts) -> None:
         pairs.linked(hosts)
         hosts["alpha"].sh(f"zfs release zrep {A}@zrep_000001")
         hosts["alpha"].sh(f"zfs destroy -r {A}")
         good(hosts.run("beta", pairs.forcing(B, insist=False)))
 
-    def test_a_master_that_was_renamed_is_not(self, hosts: Hosts) -> None:
+    def test_a_master_that_was_renamed_is_not_replaced(self, hosts: Hosts) -> None:
         pairs.linked(hosts)
         hosts["alpha"].sh("zfs rename tank/a tank/n")
         self.renamed(hosts, "tank/n")
 
-    def test_nor_is_one_whose_name_another_has_by_now(self, hosts: Hosts) -> None:
+    def test_a_master_whose_name_another_has_by_now_is_not_replaced(self, hosts: Hosts) -> None:
         pairs.linked(hosts)
         hosts["alpha"].sh("zfs rename tank/a tank/n")
         hosts["alpha"].sh("zfs create tank/a")
         self.renamed(hosts, "tank/n")
 
-    def test_nor_is_one_whose_pool_was_renamed(self, hosts: Hosts) -> None:
+    def test_a_master_whose_pool_was_renamed_is_not_replaced(self, hosts: Hosts) -> None:
         pairs.linked(hosts)
         hosts["alpha"].export_pool("tank")
         hosts["alpha"].import_pool("tank", "pond")
@@ -134,7 +134,7 @@ class TestAskedFirst:
         good(hosts.run("beta", pairs.changing(B, Config("alpha", name))))
         good(hosts.run("beta", pairs.taking_over(B)))
 
-    def test_one_that_refuses_to_say_is_not(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_master_that_refuses_to_say_is_not_replaced(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
         def another(name: str) -> LocalHost:
             raise RefusedError(f"zrep on {name} is another version", advice="install the same zrep on both hosts")
 
@@ -146,7 +146,7 @@ class TestAskedFirst:
         assert "next: install the same zrep on both hosts; or, to have two masters if it is one, -f" in ended.text
         good(hosts.run("beta", pairs.forcing(B)))
 
-    def test_one_that_hangs_is(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_master_that_hangs_is_replaced(self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
         pairs.linked(hosts)
         monkeypatch.setattr(ask_first, "in_time", lambda work, seconds: [])
         good(hosts.run("beta", pairs.forcing(B, insist=False)))

@@ -331,7 +331,7 @@ def test_a_plain_source_below_an_encrypted_parent_is_encrypted_there(vault: Host
     good(vault.run("alpha", pairs.taking_over(A)))
 
 
-def test_so_it_is_when_its_first_stream_was_torn(vault: Hosts) -> None:
+def test_a_plain_source_whose_first_stream_was_torn_is_encrypted_there(vault: Hosts) -> None:
     hit(vault, "alpha", INSIDE, Mode.TORN, "zfs", "send")
     good(vault.run("alpha", INSIDE))
     assert pairs.value(vault, "beta", "tank/vault/a", "encryptionroot") == "tank/vault"
@@ -402,7 +402,7 @@ def test_members_are_encrypted_as_their_tree_and_those_of_an_own_key_stay_so(wal
     assert roots(walled, "beta", "tank/vault/a")["/x/new"] == "tank/vault"
 
 
-def test_so_is_a_member_whose_first_stream_was_torn(walled: Hosts) -> None:
+def test_a_member_whose_first_stream_was_torn_is_encrypted_as_its_tree(walled: Hosts) -> None:
     walled["alpha"].sh(f"zfs create {A}/new")
     walled["alpha"].write(f"{A}/new", "file", b"1")
     hit(walled, "alpha", SYNC_ALL, Mode.TORN, "zfs", "send")
@@ -451,7 +451,7 @@ def test_a_replica_that_the_loaded_key_does_not_open_is_not_promoted(rekeyed: Ho
     assert not any(command.argv[1] in ("set", "snapshot") for command in rekeyed.wire.log)
 
 
-def test_nor_by_a_forced_takeover(rekeyed: Hosts) -> None:
+def test_a_forced_takeover_does_not_promote_what_the_loaded_key_does_not_open(rekeyed: Hosts) -> None:
     ended = rekeyed.run("beta", pairs.forcing(B))
     assert (ended.code, OUTDATED in ended.text) == (3, True)
 

@@ -116,7 +116,7 @@ def test_the_epoch_does_not_go_back_on_the_side_that_gives_up(hosts: Hosts) -> N
     assert _epoch(hosts, "alpha", A) >= 4
 
 
-def test_nor_when_the_side_that_is_kept_was_killed_before_it_was_opened(hosts: Hosts) -> None:
+def test_the_epoch_does_not_go_back_when_the_side_that_is_kept_was_killed_before_it_was_opened(hosts: Hosts) -> None:
     """alpha is at epoch 5, beta at 4 with the record of its promotion, which has the epoch too."""
     pairs.linked(hosts)
     good(hosts.run("alpha", pairs.failing_over(A)))

@@ -61,7 +61,9 @@ def test_no_snapshot_is_made_for_a_stream_that_is_not_let_in(
     good(hosts.run("alpha", SYNC_ALL))
 
 
-def test_nor_of_any_member_of_a_tree(hosts: Hosts, gated: list[Gate]) -> None:
+def test_no_snapshot_is_made_of_any_member_of_a_tree_whose_streams_are_not_let_in(
+    hosts: Hosts, gated: list[Gate]
+) -> None:
     hosts["alpha"].sh(f"zfs create {A}")
     hosts["alpha"].sh(f"zfs create {A}/x")
     good(hosts.run("alpha", trees.INIT))

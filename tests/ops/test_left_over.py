@@ -151,7 +151,7 @@ NOT_ITS_OWN = {
 
 
 @pytest.mark.parametrize("how", list(NOT_ITS_OWN))
-def test_no_other_is_touched(hosts: Hosts, how: str) -> None:
+def test_what_is_not_left_over_is_not_touched(hosts: Hosts, how: str) -> None:
     linked(hosts, ENCRYPTED)
     for command in NOT_ITS_OWN[how].format(b=B).split("; "):
         hosts["beta"].sh(command)

@@ -133,7 +133,7 @@ def test_an_init_whose_stream_moves_needs_no_person(hosts: Hosts, monkeypatch: p
 
 
 @pytest.mark.parametrize("host", ["alpha", "beta"])
-def test_nor_does_a_role_change_that_sends_what_is_left(
+def test_a_role_change_that_sends_what_is_left_needs_no_person(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     """Whoever looks on while the master is read-only is not told that it is about to be undone."""

@@ -271,7 +271,7 @@ def test_what_is_mounted_over_an_old_master_is_not_unmounted_when_it_rejoins(hos
     good(hosts.run("alpha", pairs.rejoining(A)))
 
 
-def test_nor_is_it_when_a_failover_insists(hosts: Hosts) -> None:
+def test_what_is_mounted_over_a_master_is_not_unmounted_when_a_failover_insists(hosts: Hosts) -> None:
     pairs.linked(hosts)
     hosts["alpha"].map_file(A)
 

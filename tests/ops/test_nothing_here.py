@@ -41,7 +41,7 @@ def test_what_has_no_such_option_does_not_name_it(hosts: Hosts) -> None:
 
 
 @ALL
-def test_it_may_be_meant(hosts: Hosts, work: Work) -> None:
+def test_that_nothing_is_here_may_be_meant(hosts: Hosts, work: Work) -> None:
     good(hosts.run("beta", work, may_be_empty=True))
 
 

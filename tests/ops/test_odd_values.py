@@ -86,14 +86,14 @@ def test_a_property_of_one_is_no_matter_to_another(two: Hosts, host: str, name: 
 @pytest.mark.parametrize("prop", PROPERTIES)
 @pytest.mark.parametrize("odd", FORGED)
 @SIDES
-def test_nor_is_any_property(two: Hosts, host: str, name: str, prop: str, odd: str) -> None:
+def test_no_property_of_one_is_a_matter_to_another(two: Hosts, host: str, name: str, prop: str, odd: str) -> None:
     two[host].run(["zfs", "set", f"zrep:{prop}={FORGED[odd]}", name])
     the_other_is_as_if_nothing_were(two)
 
 
 @pytest.mark.parametrize(("odd", "of"), list(zip(FORGED, cycle(("@zrep_000001", "")))))
 @SIDES
-def test_nor_is_a_mark(two: Hosts, host: str, name: str, of: str, odd: str) -> None:
+def test_a_mark_of_one_is_no_matter_to_another(two: Hosts, host: str, name: str, of: str, odd: str) -> None:
     two[host].run(["zfs", "set", f"zrep:sent={FORGED[odd]}", f"{name}{of}"])
     the_other_is_as_if_nothing_were(two)
 
@@ -103,13 +103,13 @@ def test_nor_is_a_mark(two: Hosts, host: str, name: str, of: str, odd: str) -> N
     ["a\tb", "a\nb", "\udcff", f"k\tSat Nov 28 05:16 2026\n{C}@zrep_000001\tk"],
 )
 @SIDES
-def test_nor_is_the_tag_of_a_hold(two: Hosts, host: str, name: str, tag: str) -> None:
+def test_the_tag_of_a_hold_on_one_is_no_matter_to_another(two: Hosts, host: str, name: str, tag: str) -> None:
     assert two[host].run(["zfs", "hold", tag, f"{name}@zrep_000001"]).rc == 0
     assert not the_other_is_as_if_nothing_were(two).code
     assert two["beta"].read(f"{B}@zrep_000002")["new"] == b"new"
 
 
-def test_and_what_is_odd_is_told_of_its_own(two: Hosts) -> None:
+def test_what_is_odd_is_told_of_its_own_pair(two: Hosts) -> None:
     two["alpha"].run(["zfs", "set", "zrep:savecount=5\n", A])
     ended = the_other_is_as_if_nothing_were(two)
     assert (ended.code, "has properties that this zrep did not write" in ended.text) == (3, True), ended.text
@@ -177,7 +177,7 @@ RECORDED = {
 
 @pytest.mark.parametrize("name", ["tank/x", A])
 @pytest.mark.parametrize(("prop", "op"), list(zip(RECORDED, cycle(("follow", "promote", "init", "cancelled")))))
-def test_nor_does_a_record_of_a_role(two: Hosts, prop: str, op: str, name: str) -> None:
+def test_a_record_of_a_role_of_one_is_no_matter_to_another(two: Hosts, prop: str, op: str, name: str) -> None:
     """Of what is in no pair too: all of them are looked at."""
     two["alpha"].sh("zfs create tank/x")
     record = {"op": op, "id": "1", "role": {prop: RECORDED[prop]}}

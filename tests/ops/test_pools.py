@@ -108,7 +108,7 @@ def test_a_pool_here_that_is_suspended_does_not_vanish_without_a_word(two: Hosts
     assert two.run("alpha", pairs.expiring()).code == 1
 
 
-def test_nor_does_it_where_it_is_the_only_one(two: Hosts) -> None:
+def test_the_only_pool_here_does_not_vanish_without_a_word_when_it_is_suspended(two: Hosts) -> None:
     suspend(two, "alpha")
     two["alpha"].export_pool("tank")
     ended = two.run("alpha", SYNC_ALL)

@@ -64,7 +64,7 @@ def test_nobody_needs_it_where_nothing_is_mounted(hosts: Hosts, unmounted: tuple
     good(hosts.run("alpha", pairs.failing_over(A)))
 
 
-def test_nor_for_volumes(hosts: Hosts) -> None:
+def test_nobody_needs_it_for_volumes(hosts: Hosts) -> None:
     pairs.linked(hosts, volume=True)
     hosts.wire.users |= {"alpha": "operator", "beta": "operator"}
     good(hosts.run("alpha", pairs.failing_over(A)))

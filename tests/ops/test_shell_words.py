@@ -74,7 +74,7 @@ def test_a_replica_gets_none(hosts: Hosts) -> None:
     assert hosts.run("beta", lambda session: snap_only(session, [B])).code == 3
 
 
-def test_nor_does_one_that_passes_on_what_it_receives(hosts: Hosts) -> None:
+def test_a_relay_gets_none(hosts: Hosts) -> None:
     pairs.linked(hosts)
     good(hosts.run("beta", pairs.initialising(Request(B, "alpha", "tank/third")), tag="third"))
     before = own(hosts, "beta", B)

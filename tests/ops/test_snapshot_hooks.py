@@ -127,7 +127,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("signal", [9, 15])
-def test_even_when_zrep_itself_is_killed(hosts: Hosts, log: Path, signal: int) -> None:
+def test_they_hear_of_its_end_even_when_zrep_itself_is_killed(hosts: Hosts, log: Path, signal: int) -> None:
     install(log)
     path = str(log.parent / "hooks.d/snapshot.d/50-database")
     with subprocess.Popen([sys.executable, "-c", PROGRAM, path], stdout=subprocess.PIPE) as child:

@@ -71,7 +71,7 @@ class TestNothingTravels:
     def test_no_property_of_any_tag(self, both: Hosts) -> None:
         assert {name for name in properties(both, "gamma", G) if not name.startswith("offsite:")} == set()
 
-    def test_nor_what_was_received(self, relayed: Hosts) -> None:
+    def test_no_received_property_of_any_tag(self, relayed: Hosts) -> None:
         """A copy of a copy: beta's half under zrep, sent on under a third tag."""
         good(relayed.run("beta", pairs.initialising(Request(B, "gamma", "tank/h")), tag="third"))
         assert {name for name in properties(relayed, "gamma", "tank/h") if not name.startswith("third:")} == set()
@@ -92,7 +92,7 @@ class TestNothingTravels:
         assert value(three, "gamma", G, "zrep:dest-fs") == G
         refused(three.run("gamma", pairs.forcing(G)), "it is not replicated by zrep here")
 
-    def test_nor_where_the_shell_zrep_made_the_pair_that_travelled(self, three: Hosts) -> None:
+    def test_a_takeover_without_the_tag_finds_no_pair_that_the_shell_zrep_made(self, three: Hosts) -> None:
         three["alpha"].sh(f"zfs create {A}")
         links = f"zrep:src-host=alpha zrep:src-fs={A} zrep:dest-host=beta zrep:dest-fs={G} zrep:savecount=5"
         three["alpha"].sh(f"zfs set {links} {A}")
@@ -197,7 +197,7 @@ class TestReplicaUnderTwoTags:
         gamma.sh(f"zfs set readonly=off {G}")
         return both
 
-    def test_neither_makes_it_writable(self, torn: Hosts) -> None:
+    def test_a_takeover_under_either_tag_is_refused(self, torn: Hosts) -> None:
         for tag, other in (("zrep", OFFSITE), (OFFSITE, "zrep")):
             says = f"is a replica under the tag {other} too: it would become writable"
             refused(torn.run("alpha", pairs.taking_over(A), tag=tag), says)

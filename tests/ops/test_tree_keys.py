@@ -48,7 +48,7 @@ def test_what_inherits_its_key_on_the_master_does_on_the_replica(tree: Hosts) ->
     opened(tree)
 
 
-def test_so_does_what_came_later_a_clone_too(tree: Hosts) -> None:
+def test_what_came_later_and_a_clone_inherit_their_key_on_the_replica(tree: Hosts) -> None:
     tree["alpha"].sh(f"zfs create {A}/x/new")
     tree["alpha"].sh(f"zfs snapshot {A}/x@mine")
     tree["alpha"].sh(f"zfs clone {A}/x@mine {A}/own/clone")

@@ -54,11 +54,11 @@ TREE = Gate(("tank/data",), receive=True)
         ("", None),
     ],
 )
-def test_its_words(words: str, found: Gate | None) -> None:
+def test_the_words_of_a_gate(words: str, found: Gate | None) -> None:
     assert gate.gate_of(words.split()) == found
 
 
-def test_its_trees_are_names() -> None:
+def test_the_trees_of_a_gate_are_names() -> None:
     with pytest.raises(UsageError):
         gate.gate_of(["--tree", "/tank", "--receive"])
 
@@ -247,7 +247,7 @@ def test_one_that_never_began_is_told_as_zfs_tells_it(behind: Behind, sent: byte
     assert (status, said, ran) == (1, f"{NO_STREAM}\n", [])
 
 
-def test_those_on_the_way_come_each_on_top_of_the_other(behind: Behind) -> None:
+def test_streams_on_the_way_to_a_snapshot_come_each_on_top_of_the_other(behind: Behind) -> None:
     """As --all-snapshots has them; of a pair that is still to be made here."""
     two = wrapping() + increment(1, 2) + increment(2, 3) + record(END) + record(BEGIN)
     status, _, ran = behind.run(ssh.Receiver(False, tuple(map(behind.admitted, (A, B)))), two)
@@ -271,7 +271,7 @@ def on(name: str, source: str = "local") -> dict[str, Value]:
         ({A: ["zrep:src-fs"]}, {A: {"zrep:allsnaps": Value("-", "-")}}, False),
     ],
 )
-def test_and_only_where_the_pair_says_so(
+def test_streams_on_the_way_come_only_where_the_pair_says_so(
     monkeypatch: pytest.MonkeyPatch,
     own: dict[str, list[str]],
     marks: dict[str, dict[str, Value]],

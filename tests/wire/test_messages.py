@@ -257,7 +257,7 @@ class TestLines:
         assert self.read(b"x" * 10 + b"\n") == [b"x" * 10]
 
     @pytest.mark.parametrize("data", [b"x" * 11 + b"\n", b"x" * 11, b"a\n" + b"x" * 5000])
-    def test_and_no_longer(self, data: bytes) -> None:
+    def test_a_line_longer_than_the_bound_is_refused(self, data: bytes) -> None:
         with pytest.raises(MalformedError, match="too long"):
             self.read(data)
 

@@ -135,7 +135,7 @@ def test_what_is_put_in_front_of_the_programs_output_ends_with_the_mark() -> Non
     ],
     ids=lambda line: line[-40:],
 )
-def test_no_other_line_is_one(line: str) -> None:
+def test_a_line_that_zrep_does_not_build_is_refused(line: str) -> None:
     with pytest.raises(RefusedError, match="no command line of zrep") as caught:
         ssh.parse(line)
     assert len(caught.value.line()) < 300

@@ -38,5 +38,5 @@ def test_what_a_stream_says_has_changed(case: str) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 311, 312, 400, 623])
-def test_one_that_is_cut_says_nothing(cut: int) -> None:
+def test_a_stream_that_is_cut_says_nothing(cut: int) -> None:
     assert read_change((record(BEGIN) + record(END))[:cut]) is Change.ANY
