@@ -522,6 +522,50 @@ class TestShellPair:
         silent(beta, "zrep sync all")
         assert content(alpha, "tank/a") == "fourth"
 
+    def test_after_a_failover_of_its_own(self, shell: Hosts) -> None:
+        """Both halves have all of it themselves then, but for savecount; nothing is sent again."""
+        alpha, beta = shell
+        links = "zrep:src-host=beta zrep:src-fs=tank/b zrep:dest-host=alpha zrep:dest-fs=tank/a"
+        alpha.run(
+            "zfs set readonly=on tank/a && zfs snapshot tank/a@zrep_000001 && zfs send -I @zrep_000000 "
+            "tank/a@zrep_000001 | ssh beta zfs receive tank/b && sent=zrep:sent=$(date +%s) && ssh beta zfs set $sent "
+            f"tank/b@zrep_000001 && zfs set $sent tank/a@zrep_000001 && zfs set {links} tank/a && "
+            "zfs inherit zrep:master tank/a"
+        )
+        beta.run(f"zfs inherit readonly tank/b && zfs set {links} zrep:master=yes tank/b && zfs mount tank/b")
+        born = alpha.run("zfs get -Hp -o value guid,createtxg tank/a").out
+        beta.run("echo second > /tank/b/file")
+        assert [state(host) for host in shell] == ["ok", "ok"]
+        silent(beta, "zrep sync all")
+        assert content(alpha, "tank/a") == "second"
+        silent(alpha, "zrep takeover tank/a")
+        assert alpha.run("cat /tank/a/file; echo third > /tank/a/file").out == "second\n"
+        silent(alpha, "zrep sync all")
+        assert content(beta, "tank/b") == "third"
+        assert alpha.run("zfs get -Hp -o value guid,createtxg tank/a").out == born
+
+    def test_what_it_sent_with_all_that_is_below_it_becomes_a_tree(self, hosts: Hosts) -> None:
+        """Its -R brings the role of the master along with each increment, received."""
+        alpha, beta = hosts
+        for name in ("tank/a", "tank/a/x"):
+            made(alpha, name)
+        alpha.run(
+            f"zfs set {SHELL_ROLE} tank/a && zfs snapshot -r tank/a@zrep_000000 && "
+            "zfs send -R -p tank/a@zrep_000000 | ssh beta zfs receive -u -o readonly=on -F tank/b && "
+            "zfs set zrep:sent=$(date +%s) tank/a@zrep_000000 && zfs set zrep:master=yes tank/a && "
+            "echo second > /tank/a/x/file && zfs snapshot -r tank/a@zrep_000001 && "
+            "zfs send -R -I @zrep_000000 tank/a@zrep_000001 | ssh beta zfs receive tank/b && "
+            "sent=zrep:sent=$(date +%s) && ssh beta zfs set $sent tank/b@zrep_000001 && "
+            "zfs set $sent tank/a@zrep_000001"
+        )
+        assert beta.run("zfs get -H -o value,source zrep:master tank/b").out == "yes\treceived\n"
+        born = beta.run("zfs get -Hp -o value guid,createtxg tank/b tank/b/x").out
+        alpha.run("echo third > /tank/a/x/file")
+        silent(alpha, "zrep changeconfig -r tank/a && zrep sync all")
+        assert content(beta, "tank/b/x") == "third"
+        assert beta.run("zfs get -Hp -o value guid,createtxg tank/b tank/b/x").out == born
+        assert state(alpha) == "ok"
+
     def test_takeover_after_a_disaster_first(self, shell: Hosts) -> None:
         alpha, beta = shell
         alpha.run("zpool sync")
