@@ -114,6 +114,51 @@ class TestNothingTravels:
         assert value(three, "beta", B, "zrep:master") == "no"
 
 
+class TestBroughtAlong:
+    """The shell zrep sends a master's properties of all tags with a first stream, and with -I the snapshots of all."""
+
+    @pytest.fixture
+    def brought(self, three: Hosts) -> Hosts:
+        """Two pairs of its, all three halves of one name: beta's looks as if it were gamma's, too."""
+        alpha = three["alpha"]
+        alpha.sh(f"zfs create {A}")
+        for tag, host in ((OFFSITE, "gamma"), ("zrep", "beta")):
+            links = (("src-host", "alpha"), ("src-fs", A), ("dest-host", host), ("dest-fs", A), ("savecount", "5"))
+            alpha.sh(f"zfs set {' '.join(f'{tag}:{name}={is_}' for name, is_ in links)} {A}")
+            alpha.sh(f"zfs snapshot {A}@{tag}_000000")
+            self.send(three, host, "-p", f"{A}@{tag}_000000")
+            alpha.sh(f"zfs set {tag}:sent=1700000000 {A}@{tag}_000000")
+            alpha.sh(f"zfs set {tag}:master=yes {A}")
+        alpha.sh(f"zfs snapshot {A}@offsite_000001")
+        alpha.sh(f"zfs snapshot {A}@zrep_000001")
+        self.send(three, "beta", "-I", f"{A}@zrep_000000", f"{A}@zrep_000001")
+        alpha.sh(f"zfs set zrep:sent=1700000000 {A}@zrep_000001")
+        pairs.written(three)
+        return three
+
+    def send(self, three: Hosts, host: str, *words: str) -> None:
+        sent = three["alpha"].run(["zfs", "send", *words]).out
+        done = three[host].run(["zfs", "receive", "-u", "-o", "readonly=on", A], sent)
+        assert done.rc == 0, done.err
+
+    @pytest.mark.parametrize("first", ["sync", "failover", "adopt"])
+    def test_a_replica_follows_the_master_of_its_own_pair_alone(self, brought: Hosts, first: str) -> None:
+        if first == "sync":
+            good(brought.run("alpha", SYNC_ALL))
+        elif first == "adopt":
+            for host in ("alpha", "beta"):
+                for name in ("src-host", "src-fs", "dest-host", "dest-fs", "master"):
+                    brought[host].sh(f"zfs inherit zrep:{name} {A}")
+            good(brought.run("alpha", pairs.initialising(Request(A, "beta", A, adopt=True))))
+        good(brought.run("alpha", pairs.failing_over(A)))
+        refused(brought.run("beta", pairs.forcing(A), tag=OFFSITE), "it is not replicated by zrep here")
+        good(brought.run("beta", pairs.failing_over(A)))
+        pairs.written(brought, key="after")
+        for tag, host in (("zrep", "beta"), (OFFSITE, "gamma")):
+            good(brought.run("alpha", SYNC_ALL, tag=tag))
+            assert data(brought, host, A) == data(brought, "alpha", A)
+
+
 class TestRelay:
     def test_it_gives_no_role_away(self, relayed: Hosts) -> None:
         says = ("only passes on what it receives under the tag zrep", "on alpha: zrep -t zrep takeover tank/a")

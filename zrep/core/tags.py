@@ -10,8 +10,11 @@ from collections.abc import Iterable, Mapping
 from shlex import quote
 from types import MappingProxyType
 
+from zrep.core.dataset import Value, only_received, role_of
 from zrep.core.errors import RefusedError
+from zrep.core.pair import End
 from zrep.core.role import Intent, Role
+from zrep.core.steps import InheritProperty
 
 Roles = Mapping[str, Role]
 NO_ROLES: Roles = MappingProxyType({})
@@ -137,3 +140,17 @@ def refuse_undecided(name: str, host: str, others: Roles) -> RefusedError | None
         evidence=f"{what} there; {role.peer_host} is the one to ask",
         advice=f"on {host}: {command(other, 'sync', _holder(name, role))}",
     )
+
+
+def plan_forget_received(end: End, tag: str, name: str, properties: Mapping[str, Value]) -> tuple[InheritProperty, ...]:
+    """Take from what becomes a replica the roles that a stream has brought along, under other tags than its own. The
+    shell zrep sends a master's properties of all tags with a first stream, and snapshots of all of them with those of
+    its usual one. They would say, where both replicas have one name, that it follows a second master. properties: all
+    that it has."""
+    steps: list[InheritProperty] = []
+    for other in tags_of(properties):
+        role = role_of(other, name, properties)
+        if other != tag and only_received(other, role, properties):
+            links = (f"{other}:{link}" for link in sorted(LINKS))
+            steps += (InheritProperty(end, (name,), link) for link in links if link in properties)
+    return tuple(steps)

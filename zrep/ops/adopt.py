@@ -25,7 +25,7 @@ from zrep.ops.init_way import Way
 from zrep.ops.outcome import Outcome
 from zrep.ops.read import observe, observe_children, observe_tree
 from zrep.ops.session import Session
-from zrep.ops.tags import other_roles
+from zrep.ops.tags import forget_received, other_roles
 
 # A dataset that is taken up, and the snapshot that it goes on from, as its source knows it.
 _Taken = tuple[Member, Snapshot]
@@ -123,6 +123,7 @@ def adopt(session: Session, way: Way, ground: Ground) -> Outcome:
     request, executor, base, target = way.request, way.executor, ground.base, ground.target
     assert base is not None
     assert target is not None
+    forget_received(executor, session.tag, target.name)
     left = size(ground.source.written_since(base))
     both = f"of #{base.name} the other side has the snapshot" if base.bookmark else f"both sides have @{base.name}"
     if not is_announced(ground.source):

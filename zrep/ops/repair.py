@@ -27,7 +27,7 @@ from zrep.ops.children import keep
 from zrep.ops.execute import Executor
 from zrep.ops.pairs import read_again, read_turned
 from zrep.ops.session import Session
-from zrep.ops.tags import roles_at
+from zrep.ops.tags import forget_received, roles_at
 from zrep.ops.view import View
 from zrep.zfs import commands
 
@@ -164,6 +164,7 @@ def adopt(session: Session, view: View) -> View:
         view = read_again(session, view)
     if view.pair.source.role.gen and view.pair.target.role.gen:
         return view
+    forget_received(view.executor, view.tag, view.pair.target.name)
     view.do(plan_adopt(view.pair, session.new_identity()))
     return read_again(session, view)
 

@@ -8,9 +8,10 @@ from msgspec.structs import replace
 
 from zrep.core.errors import RefusedError
 from zrep.core.pair import End, Tree
-from zrep.core.tags import Roles, refuse_following, refuse_giving, refuse_taking, replica_under
+from zrep.core.tags import Roles, plan_forget_received, refuse_following, refuse_giving, refuse_taking, replica_under
 from zrep.host.local import Host
-from zrep.ops.read import read_other_roles
+from zrep.ops.execute import Executor
+from zrep.ops.read import read_all_properties, read_other_roles
 from zrep.ops.session import Session
 from zrep.ops.view import View
 
@@ -76,3 +77,12 @@ def relaying(view: View) -> View:
 def roles_at(view: View, end: End) -> Roles:
     """The roles of the dataset at one end under its other tags."""
     return other_roles(view.executor.host(end), view.tag, view.pair.at(end).name)
+
+
+def forget_received(executor: Executor, tag: str, target: str) -> None:
+    """Take from what becomes the replica of a pair of this tag the roles under others that a stream has brought along:
+    before its own, so that a run that is cut does it again. What a gate does not let be done stops no stream."""
+    host = executor.host(End.TARGET)
+    if other_roles(host, tag, target):  # seldom: only then all its properties are asked for
+        for step in plan_forget_received(End.TARGET, tag, target, read_all_properties(host, target)):
+            executor.try_do(step)
