@@ -136,6 +136,39 @@ def test_what_a_resume_token_is_of_is_held_before_zfs_looks(
 
 
 @pytest.mark.parametrize(
+    ("sending", "says"),
+    [
+        (Sending("tank/data/a@1"), ""),
+        (Sending("tank/data/a@1", outfilter="tee /root/loot"), "a filter is not one that root of"),
+        (Sending("tank/data/a@1", outfilter="squeeze"), ""),
+        (Sending("tank/data/a@1", base="tank/other@1"), "anything of 'tank/other@1'"),
+        (Sending("tank/data/a@1", options=("-R",)), "zfs send -R"),
+        (Sending("tank/data/key@1"), "an encrypted dataset other than raw"),
+        (Sending("tank/data/key@1", options=("-w",)), ""),
+        (Sending(token=tokens.token(toguid=7, toname="tank/data/a@1")), "cannot be held here"),
+        (Sending(token=tokens.token(toguid=8, toname="tank/data/a@1")), "of no snapshot here"),
+    ],
+)
+def test_what_leaves_is_looked_at_before_zfs_is_started(
+    monkeypatch: pytest.MonkeyPatch, sending: Sending, says: str
+) -> None:
+    def output(self: LocalHost, argv: commands.Argv) -> str:
+        if argv == commands.list_guids("tank/data"):
+            return NAMED
+        return "aes-256-gcm\n" if "tank/data/key@1" in argv else "off\n"
+
+    monkeypatch.setattr(LocalHost, "output", output)
+    host = gate.GatedHost(SENDS, Settings(library=False, allowed=("squeeze",)), "10.0.0.1")
+    monkeypatch.setattr(host.library, "hold_for_this_process", lambda tag, snapshot, seconds: False)
+    said = ""
+    try:
+        gate._check_send(SENDS, host, sending)
+    except RefusedError as error:
+        said = error.line()
+    assert (bool(said), says in said) == (bool(says), True), said
+
+
+@pytest.mark.parametrize(
     ("line", "says"),
     [
         ("", "no command line of zrep"),
