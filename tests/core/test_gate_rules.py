@@ -122,6 +122,8 @@ STEPS: list[tuple[steps.Change, str]] = [
     )),
     (steps.SetProperties(T, (A,), (("zrep:foreign", "*"),)), ""),
     (steps.SetProperties(T, (A,), (("zrep:src-host", "a\tb"),)), ""),
+    # What has no form, with what would make rows of others of it.
+    *((steps.SetProperties(T, (A,), ((f"zrep:{name}", "a\tb\nc"),)), "") for name in ("coming", "set", "gen")),
     *((steps.SetProperties(T, (A,), ((f"zrep:{name}", value),)), "") for name, value in (
         ("src-fs", ""), ("dest-host", ""), ("src-fs", "-F"), ("src-host", "-oProxyCommand=x"), ("places", "x"),
         ("props", "mountpoint=/etc"), ("canmount", "x"),

@@ -16,6 +16,7 @@ import pytest
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.requests import Lock, Unlock
 from zrep.core.settings import Settings
+from zrep.host.guard import receive_lock
 from zrep.host.local import LocalHost
 from zrep.host.locks import Locks
 from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, Admission, under_locks
@@ -227,3 +228,17 @@ def test_another_user_has_locks_of_his_own_beside_those_of_root() -> None:
         assert (root.directory, his.directory) == (f"{folder}/zrep", str(own))
         his.drop_all()
         root.drop_all()
+
+
+def test_no_stream_is_let_in_by_a_link_in_the_place_of_a_receive_lock(tmp_path: Path) -> None:
+    """Even where it leads to one that is granted."""
+    locks = Locks(str(tmp_path))
+    locks.take("tank/a", 0.0)
+    path, token = locks.grant("tank/a")
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    assert receive_lock(str(link), token) == (-1, RECEIVE_NOT_ADMITTED)
+    lock, status = receive_lock(path, token)
+    assert status == 0
+    os.close(lock)
+    locks.drop_all()

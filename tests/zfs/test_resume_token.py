@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 from random import Random
 
@@ -74,3 +75,14 @@ def test_what_is_not_quite_one_is_refused(text: str) -> None:
 def test_whatever_comes_is_read_or_refused() -> None:
     random = Random(1)
     assert {fuzz.resume_token(random) for _ in range(2000)} == {True, False}
+
+
+def test_what_is_squeezed_into_one_takes_no_memory() -> None:
+    """As long as a command line may be: sixty megabytes of it are a thousandth of that in the token."""
+    bomb = f"1-1-1-{zlib.compress(bytes(60 << 20)).hex()}"
+    tracemalloc.start()
+    with pytest.raises(RefusedError):
+        read(bomb)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1 << 20
