@@ -468,7 +468,8 @@ def _rename_head(machine: Machine, top: Dataset, target: str, keep_mounted: bool
         mounting.remount_tree(machine, mounted)
         raise RefusalError(f"cannot rename '{source}': dataset name is too long")
     above = machine.host.datasets[target.rpartition("/")[0]]
-    if top.encryption_root not in (None, "", source, above.encryption_root):
+    moved = above.name != source.rpartition("/")[0]
+    if moved and top.encryption_root not in (None, "", source, above.encryption_root):
         mounting.remount_tree(machine, mounted)
         raise RefusalError(f"cannot rename '{source}': cannot move encrypted child outside of its encryption root")
     machine.wait_txg(machine.pool(top))

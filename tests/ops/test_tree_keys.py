@@ -98,6 +98,17 @@ def test_one_that_got_a_key_of_its_own_is_moved_out_of_what_it_had_it_from(tree:
     opened(tree)
 
 
+def test_a_clone_of_what_has_its_own_key_is_renamed_where_it_is(tree: Hosts) -> None:
+    tree["alpha"].sh(f"zfs snapshot {A}/own@mine")
+    tree["alpha"].sh(f"zfs clone {A}/own@mine {A}/clone")
+    good(tree.run("alpha", SYNC_ALL))
+    assert roots(tree)["/clone"] == "/own"
+    tree["alpha"].sh(f"zfs rename {A}/clone {A}/other")
+    good(tree.run("alpha", SYNC_ALL))
+    assert roots(tree)["/other"] == "/own"
+    unchanged(tree)
+
+
 def test_n_shows_it_and_changes_nothing(tree: Hosts) -> None:
     tree["alpha"].sh(f"zfs create {A}/x/new")
     before = tree.world.view()

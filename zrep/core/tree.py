@@ -264,7 +264,8 @@ def _renamed(pair: Pair, member: Member, new: str, why: str) -> Change:
     """ZFS moves nothing out of what it has its key from (dsl_dir_rename_crypt_check() in dsl_crypt.c): it gets a key of
     its own before, as it has on the source. Nobody needs the key for that."""
     known = {each.name: each.get("encryptionroot") for each in (*pair.target.members, *pair.target.aside)}
-    root = member.get("encryptionroot")
-    if root not in ("-", member.name, known.get(new.rpartition("/")[0], root)):
+    root, above = member.get("encryptionroot"), new.rpartition("/")[0]
+    moved = above != member.name.rpartition("/")[0]  # a clone beside its origin has its key from that
+    if moved and root not in ("-", member.name, known.get(above, root)):
         return Change(PlaceKey(End.TARGET, member.name, own=True), f"{member.name} has a key of its own: it moves")
     return Change(Rename(End.TARGET, member.name, new, member.volume), f"{member.name} is {new} now: {why}")

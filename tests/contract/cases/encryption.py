@@ -262,7 +262,8 @@ ENCRYPTION = [
     ),
     case(
         "encrypted_tree_member_moved",
-        "What inherits its key is moved nowhere else, but with a key of its own; its next stream brings that.",
+        "What inherits its key is moved nowhere else, but with a key of its own; its next stream brings that. "
+        "A clone of an encryption root is renamed where it is.",
         """
         phrase k
         phrase l
@@ -276,6 +277,9 @@ ENCRYPTION = [
         zfs send -w -p tank/c/a/x@1 > x1
         zfs receive -u tank/c/t/b/x < x1
         placekey tank/c/t/b/x inherit
+        zfs clone -o canmount=noauto tank/c/t/b@1 tank/c/t/k
+        zfs rename -u tank/c/t/k tank/c/t/l
+        zfs destroy tank/c/t/l
         zfs rename -u tank/c/t/b/x tank/c/t/x
         placekey tank/c/t/b/x own
         zfs rename -u tank/c/t/b/x tank/c/t/x
