@@ -213,7 +213,10 @@ def test_a_role_that_is_moved_while_a_run_waits_for_its_lock_is_no_news_under_al
     assert (ended.code, said in ended.text) == (4 if said else 0, True)
 
 
-@pytest.mark.parametrize(("host", "work"), [("alpha", pairs.failing_over(A)), ("beta", pairs.taking_over(pairs.B))])
+@pytest.mark.parametrize(
+    ("host", "work"),
+    [("alpha", pairs.failing_over(A)), ("beta", pairs.taking_over(pairs.B)), ("alpha", pairs.rejoining(A))],
+)
 def test_a_role_change_waits_half_a_minute_for_the_run_of_cron(
     hosts: Hosts, monkeypatch: pytest.MonkeyPatch, host: str, work: Work
 ) -> None:

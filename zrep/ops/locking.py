@@ -14,6 +14,8 @@ from zrep.ops.session import Session
 from zrep.ops.view import Link, View
 
 LOCK_SECONDS = 5.0
+# The same for a person who moves a role: what has the lock is nearly always the run of cron's minute.
+ROLE_SECONDS = 30.0
 # A receive that nobody is left for, and into which nothing has come for so long, is ended.
 _QUIET_SECONDS = 10.0
 

@@ -35,7 +35,7 @@ from zrep.ops import hooks
 from zrep.ops.advance import converge_all
 from zrep.ops.children import refused_rejoin
 from zrep.ops.finding import find_link
-from zrep.ops.locking import busy, lock
+from zrep.ops.locking import ROLE_SECONDS, busy, lock
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import open_pair, read_again, read_view
 from zrep.ops.preflight import by_hand, cannot_mount, covered, find_open, is_open
@@ -73,7 +73,7 @@ def rejoin(session: Session, name: str) -> Outcome:
         _tidy(session, unfinished)
         if role is not None and role.master:
             return Outcome(name, message=f"{_kept(unfinished)}; it has become master since, nothing is left to do")
-    view = open_pair(session, name)
+    view = open_pair(session, name, wait=ROLE_SECONDS)
     if view.diagnosis.state.action is Action.REPAIR and not isinstance(view.relation, Linked):
         finish(session, view)
         return Outcome(name, message="finished the role change: the pair is linked")
@@ -365,7 +365,7 @@ def _linked_again(session: Session, name: str, message: str) -> Outcome:
 
 def _tidy(session: Session, split: Split) -> None:
     """Take the record of a rejoin that has come to its end from the copy."""
-    if session.local.ask(Lock((split.name,), 5.0, session.tag)):
+    if session.local.ask(Lock((split.name,), ROLE_SECONDS, session.tag)):
         raise busy(split.name)
     try:
         copy = observe(session.local, split.tag, [split.copy])[split.copy]
@@ -381,7 +381,7 @@ def _kept(split: Split) -> str:
 def _resume(session: Session, split: Split) -> Outcome:
     detail = split.intent.detail
     link = Link(split.tag, split.name, Role(src_host=detail["host"], src_fs=detail["peer"], master=False))
-    if lock(session, [link]):
+    if lock(session, [link], ROLE_SECONDS):
         raise busy(split.name)
     peer = session.host(link.peer_host)
     role = find_role(peer, split.tag, link.peer_name)

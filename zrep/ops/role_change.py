@@ -32,7 +32,7 @@ from zrep.core.steps import RemountReadOnly, ReplayLog, Step, TakeRole
 from zrep.host.local import Host
 from zrep.ops import hooks
 from zrep.ops.advance import converge_all, send_final, sync_view
-from zrep.ops.locking import busy
+from zrep.ops.locking import ROLE_SECONDS, busy
 from zrep.ops.memory import remember_synced
 from zrep.ops.outcome import Outcome
 from zrep.ops.pairs import after_snapshots, open_pair, read_again, read_turned
@@ -52,8 +52,6 @@ from zrep.ops.tree import lock_lanes, record_set
 from zrep.ops.view import View
 from zrep.zfs import errors as zfs_errors
 
-# Seconds for which a person waits who moves a role: what has the lock is nearly always the run of cron's minute.
-_LOCK_SECONDS = 30.0
 # The read-only window opens when what is left to send is at most this, or after as many rounds.
 _SMALL_DELTA = 16 * 1024 * 1024
 _PRESYNC_ROUNDS = 4
@@ -75,7 +73,7 @@ def move_role(session: Session, name: str, change: RoleChange, *, become_master:
     # before-demote has stopped what they would bring to rest, and would find gone.
     session.quiesces = False
     try:
-        view = prepare(session, open_pair(session, name, wait=_LOCK_SECONDS))
+        view = prepare(session, open_pair(session, name, wait=ROLE_SECONDS))
     except UnreachableError as error:
         # One that answers, if only to refuse, is not gone: the disaster's command would make a second master.
         if become_master and not re.search("denied|verification|refused", error.evidence):
