@@ -39,3 +39,14 @@ def test_another_wish_is_refused_with_the_command_that_goes_on(cut: Hosts, reque
 @pytest.mark.parametrize("request_", [BEGUN, Request(A, "beta", B), replace(BEGUN, flags=" -p  -L ")])
 def test_the_same_wish_or_none_goes_on(cut: Hosts, request_: Request) -> None:
     good(cut.run("alpha", pairs.initialising(request_)))
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+@pytest.mark.parametrize("shell", [False, True])
+def test_an_init_of_the_very_pair_names_the_sync_first(hosts: Hosts, shell: bool, adopt: bool) -> None:
+    """One of the shell zrep, too: it is taken up as it stands, and a clear would cost a full stream."""
+    (pairs.shell_pair if shell else pairs.linked)(hosts)
+    told = hosts.run("alpha", pairs.initialising(Request(A, "beta", B, adopt=adopt)))
+    assert (told.code, f"next: this very pair goes on by: zrep sync {A}; " in told.text) == (3, True), told.text
+    other = hosts.run("alpha", pairs.initialising(Request(A, "beta", "tank/other")))
+    assert (other.code, "goes on by" in other.text) == (3, False), other.text

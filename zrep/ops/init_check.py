@@ -68,11 +68,13 @@ def check(session: Session, way: Way) -> Ground:
     goes_on = is_begun(source) or lost_its_role(request, source, target)
     if source.role.paired and not (same_pair(source.role, role) and goes_on):
         kind = "master" if source.role.master else "replica"
+        this = f"this very pair goes on by: zrep sync {quote(request.name)}; " if same_pair(source.role, role) else ""
         raise RefusedError(
             f"it is already {kind} in a pair under the tag {tag!r}",
             filesystem=name,
             evidence=f"{source.role.src_host}:{source.role.src_fs} to {source.role.dest_host}:{source.role.dest_fs}",
-            advice=f"another destination: zrep -t OTHERTAG init …; to start over: {way.start}zrep clear {quote(name)}",
+            advice=f"{this}another destination: zrep -t OTHERTAG init …; to start over: "
+            f"{way.start}zrep clear {quote(name)}",
         )
     _refuse_split_copy(source, way.start)
     _refuse_inside(way, tag)
