@@ -398,6 +398,23 @@ class TestToken:
         sends = [command.argv for command in hosts.wire.log if "send" in command.argv and "-nvP" not in command.argv]
         assert any("-t" in argv for argv in sends) is raw, sends
 
+    @pytest.mark.parametrize("raw", [True, False])
+    def test_an_init_names_no_command_that_sends_in_the_clear_what_goes_raw(
+        self, hosts: Hosts, monkeypatch: pytest.MonkeyPatch, raw: bool
+    ) -> None:
+        """What is half received is judged by its token, and goes on with that: another one could be said later."""
+        hosts["alpha"].sh(f"zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///key {A}")
+        hosts["alpha"].sh(f"zfs snapshot {A}@theirs")
+        hosts["beta"].sh(f"zfs create {B}")
+        flags = {"rawok": True} if raw else {}
+        guid = int(value(hosts, "alpha", f"{A}@theirs", "guid"))
+        half = tokens.token(object=1, offset=0, bytes=0, toguid=guid, toname=f"{A}@theirs", **flags)
+        answering(monkeypatch, half)
+        ended = hosts.run("alpha", pairs.INIT)
+        assert ended.code == 3
+        assert (f"zfs send -t {half} | ssh beta zfs receive -s -u {B}" in ended.text) is raw, ended.text
+        assert "receive_resume_token" not in ended.text
+
 
 def test_what_a_peer_grants_that_no_shell_would_take_is_refused(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs.linked(hosts)

@@ -192,7 +192,7 @@ def test_what_another_program_has_begun_to_send_of_the_same_is_ended_by_the_comm
     hosts["beta"].run(["zfs", "receive", "-s", "-u", B], sent[: start + (len(sent) - start) // 2])
     told = hosts.run("alpha", INIT)
     named = (
-        f"to send the rest of it: zfs send -t $(ssh beta zfs get -H -o value receive_resume_token {B}) | "
+        f"to send the rest of it: zfs send -t {token(hosts)} | "
         f"ssh beta zfs receive -s -u {B}, then zrep init --adopt {A} beta {B}; or "
     )
     assert (told.code, "of @zrep_000000, which zrep did not make" in told.text, named in told.text) == (3, True, True)

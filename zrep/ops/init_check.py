@@ -184,14 +184,16 @@ def _check_target(session: Session, way: Way, source: Member, target: Member) ->
     ours = begun_with(source, session.tag)
     half = read_token(way.source, target.token) if target.token else NO_TOKEN
     if target.token and not of_init(source, session.tag, half):
-        ending = source.by_guid(half.to_guid) if half.sendable else None
+        in_the_clear = source.sent_raw and not half.raw
+        ending = source.by_guid(half.to_guid) if half.sendable and not in_the_clear else None
         of = f"@{ending.name}, which zrep did not make" if ending else f"no snapshot that zrep made of {source.name}"
+        go_on = _sending_the_rest(request, target.token) if ending else ""
         raise RefusedError(
             f"something else is half received into {request.target} on {way.there}",
             filesystem=request.filesystem,
             evidence=f"{size(half.received)}, of {of}",
-            advice=f"{_sending_the_rest(request) if ending else ''}choose another target; or, if nobody needs it, on "
-            f"{way.there}: zfs receive -A {quote(request.target)}",
+            advice=f"{go_on}choose another target; or, if nobody needs it, on {way.there}: "
+            f"zfs receive -A {quote(request.target)}",
         )
     if is_begun(source) and (target.token or any(snapshot.guid in ours for snapshot in target.snapshots)):
         return
@@ -209,12 +211,12 @@ def _check_target(session: Session, way: Way, source: Member, target: Member) ->
     )
 
 
-def _sending_the_rest(request: Request) -> str:
-    """The commands that end what another program has begun to send, and take that up, as the beginning of an advice."""
-    there, target = f"ssh {request.host} ", quote(request.target)
+def _sending_the_rest(request: Request, token: str) -> str:
+    """The commands that end what another program has begun to send, and take that up, as the beginning of an advice.
+    token: as it was judged; asked for once more, the host that has the target could say another, for something else."""
+    there = f"ssh {quote(request.host)} "
     source, receiver = (there, "") if request.pull else ("", there)
-    token = f"$({receiver}zfs get -H -o value receive_resume_token {target})"
-    rest = f"{source}zfs send -t {token} | {receiver}zfs receive -s -u {target}"
+    rest = f"{source}zfs send -t {quote(token)} | {receiver}zfs receive -s -u {quote(request.target)}"
     return f"to send the rest of it: {rest}, then {adopting(request)}; or "
 
 
