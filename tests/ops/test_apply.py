@@ -70,11 +70,11 @@ class Witness:
 def witnessed(hosts: Hosts) -> Iterator[Witness]:
     """Everything that is carried out meanwhile is looked at."""
     witness = Witness(hosts)
-    plain_carry_out, plain_take_role, plain_stream = Executor.carry_out, Executor.take_role, Executor.stream
+    plain_carried, plain_take_role, plain_stream = Executor._carried, Executor.take_role, Executor.stream
     plain_take_snapshots = Executor.take_snapshots
 
-    def carry_out(executor: Executor, batch: Sequence[Change]) -> None:
-        witness.carried_out(executor.host(batch[0].end), batch, lambda: plain_carry_out(executor, batch))
+    def carried(executor: Executor, batch: Sequence[Change]) -> tuple[int, ZrepError | None]:
+        return witness.carried_out(executor.host(batch[0].end), batch, lambda: plain_carried(executor, batch))
 
     def take_role(executor: Executor, step: TakeRole) -> str:
         return witness.carried_out(executor.host(step.end), [step], lambda: plain_take_role(executor, step))
@@ -88,7 +88,7 @@ def witnessed(hosts: Hosts) -> Iterator[Witness]:
         return witness.streamed(executor, streams, lambda: plain_stream(executor, streams))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Executor, "carry_out", carry_out)
+        patch.setattr(Executor, "_carried", carried)
         patch.setattr(Executor, "take_role", take_role)
         patch.setattr(Executor, "take_snapshots", take_snapshots)
         patch.setattr(Executor, "stream", stream)
