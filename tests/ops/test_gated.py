@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
@@ -10,14 +11,15 @@ from tests.core.knows import Knows
 from tests.ops import pairs, trees
 from tests.ops.hosts import Hosts, ModelHost, Wire
 from tests.ops.pairs import SYNC_ALL, A, B, good
-from zrep.core.errors import RefusedError
+from zrep.core.errors import NotAdmittedError, RefusedError
 from zrep.core.gate import Gate
 from zrep.core.gate_rules import refusal
-from zrep.core.requests import Answer, Grant, Request
+from zrep.core.requests import Answer, Carried, CarryOut, Grant, Request
 from zrep.ops.doctor import doctor
 from zrep.ops.init_way import Request as Init
 from zrep.ops.status import status
 from zrep.zfs.commands import Completed
+from zrep.zfs.errors import as_failure
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def gated(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> list[Gate]:
     def ask(self: ModelHost, request: Request[Answer]) -> Answer:
         for gate in gates if self.name == "beta" and isinstance(request, Grant) else ():
             if reason := refusal(gate, request, Knows()):
-                raise RefusedError(f"the gate of beta does not admit {reason}")
+                raise NotAdmittedError(f"the gate of beta does not admit {reason}")
         return asked(self, request)
 
     monkeypatch.setattr(ModelHost, "ask", ask)
@@ -102,7 +104,7 @@ def test_what_is_outside_of_a_gate_costs_nothing_else(hosts: Hosts, monkeypatch:
 
     def ask(self: ModelHost, request: Request[Answer]) -> Answer:
         if self.name == there and (reason := refusal(gate, request, Knows())):
-            raise RefusedError(f"the gate of {there} does not admit {reason}")
+            raise NotAdmittedError(f"the gate of {there} does not admit {reason}")
         return asked(self, request)
 
     monkeypatch.setattr(ModelHost, "ask", ask)
@@ -127,7 +129,7 @@ def received(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Hosts:
     def ask(self: ModelHost, request: Request[Answer]) -> Answer:
         known = Knows({B: ("zrep",)}, linked={"src-host": ("alpha",), "master": ("no",)})
         if self.name == "beta" and (reason := refusal(Gate((B,), receive=True), request, known)):
-            raise RefusedError(f"the gate of beta does not admit {reason}")
+            raise NotAdmittedError(f"the gate of beta does not admit {reason}")
         return asked(self, request)
 
     monkeypatch.setattr(ModelHost, "ask", ask)
@@ -147,6 +149,23 @@ def test_each_half_is_ended_where_it_is(received: Hosts) -> None:
     assert ended.code == 3
     assert f"next: end each half where it is: zrep clear -L {A}; on beta: zrep clear -L {B}" in ended.text
     assert received.world.view() == before
+
+
+def test_what_else_keeps_the_other_half_from_being_cleared_says_what_to_do_itself(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs.linked(hosts)
+    asked = ModelHost.ask
+
+    def ask(self: ModelHost, request: Request[Answer]) -> Answer:
+        if self.name == "beta" and isinstance(request, CarryOut):
+            covered = RefusedError(f"tank is mounted on /tank, over {B}", advice="on beta: zfs unmount tank")
+            return cast(Answer, Carried(0, as_failure(covered)))
+        return asked(self, request)
+
+    monkeypatch.setattr(ModelHost, "ask", ask)
+    ended = hosts.run("alpha", pairs.clearing(A))
+    assert (ended.code, "next: on beta: zfs unmount tank" in ended.text) == (3, True), ended.text
 
 
 SAID = {

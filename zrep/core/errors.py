@@ -91,6 +91,10 @@ class RefusedError(ZrepError):
     word = "refused"
 
 
+class NotAdmittedError(RefusedError):
+    """The gate of the host that was asked does not let this be done."""
+
+
 class BusyError(ZrepError):
     """Another zrep (or its stream) is at work on this filesystem."""
 

@@ -7,7 +7,7 @@ from shlex import quote
 
 from zrep.core.dataset import NO_TOKEN, Member, Snapshot, TokenContents
 from zrep.core.diagnosis import diagnose_alone, met_elsewhere, misplaced
-from zrep.core.errors import RefusedError, UnreachableError, UsageError
+from zrep.core.errors import NotAdmittedError, RefusedError, UnreachableError, UsageError
 from zrep.core.names import ancestors, sequence_of
 from zrep.core.pair import Tree, newest_common, plain_tree
 from zrep.core.plan_clear import plan_clear, plan_clear_below, without_exclude
@@ -165,7 +165,7 @@ def _clear_peer(session: Session, link: Link, mine: Member, *, keep_base: bool) 
     last = plan_clear(member, link.tag, ours, half=half, others=others, tree=tree, keep=base.guid if base else "")
     try:
         session.alone(peer).do_all((*plan_clear_below(tree, link.tag), *last))
-    except RefusedError as error:  # by its gate, which lets nobody else end a half
+    except NotAdmittedError as error:  # nobody but its own host ends a half
         here, there = quote(link.name), quote(link.peer_name)
         error.advice = f"end each half where it is: zrep clear -L {here}; on {link.peer_host}: zrep clear -L {there}"
         raise

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from zrep.core import delegation
 from zrep.core.dataset import Member
-from zrep.core.errors import FailedError, RefusedError, ZrepError
+from zrep.core.errors import FailedError, NotAdmittedError, ZrepError
 from zrep.core.mounts import in_the_way
 from zrep.core.names import ancestors, pool_of, spoken
 from zrep.core.pair import End
@@ -79,7 +79,7 @@ def _found(what: str, evidence: str = "", advice: str = "", fix: tuple[Step, ...
 
 def _role_change(view: View) -> Iterator[Finding]:
     found: tuple[ZrepError, ...] = ()
-    with suppress(RefusedError):  # by its gate, through which no role moves
+    with suppress(NotAdmittedError):  # no role moves through it
         found = blockers(view)
     for error in found:
         yield _found("a role change would be refused", error.line().partition("; next: ")[0], error.advice)
@@ -206,7 +206,7 @@ def _left_out(session: Session, view: View) -> Iterator[Finding]:
 def not_replicated(host: Host, members: Iterable[Member]) -> Iterator[Finding]:
     """What is mounted in a master and is no dataset: whoever writes there may take it for replicated."""
     placed = [member for member in members if member.placed]
-    with suppress(RefusedError):  # by its gate
+    with suppress(NotAdmittedError):
         table = read_mounts(host) if placed else []
         inside = {
             entry.point: (entry, member)
@@ -295,7 +295,7 @@ def _noise(peer: Host) -> Iterator[Finding]:
 def few_sessions(peer: Host) -> Iterator[Finding]:
     """What sshd of a peer lets a run have."""
     limit = _SESSIONS
-    with suppress(RefusedError):  # by its gate
+    with suppress(NotAdmittedError):
         limit = limit if peer.local else peer.ask(ReadSessionLimit())
     if limit < _SESSIONS:
         yield _found(
@@ -311,7 +311,7 @@ def _schedule(session: Session, link: Link) -> Iterator[Finding]:
     for host in dict.fromkeys((session.local, *(() if link.role.driver else (peer,)))):
         try:
             scheduled = host.ask(ReadSchedule(session.tag))
-        except RefusedError:  # by its gate
+        except NotAdmittedError:
             continue
         if not scheduled:
             yield _unscheduled(plain_host(host.name), spoken(session.tag))

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from zrep.core import shape
 from zrep.core.dataset import NO_TOKEN
-from zrep.core.errors import RefusedError, ZrepError, one_line
+from zrep.core.errors import NotAdmittedError, RefusedError, ZrepError, one_line
 from zrep.core.gate import DIALLED, WITHOUT, Gate
 from zrep.core.gate_rules import refusal, refused_receive, refused_send, trimmed
 from zrep.core.incoming import Beginning
@@ -234,11 +234,11 @@ def _refuse(host: LocalHost, reason: str) -> None:
         raise _not_admitted(host, reason)
 
 
-def _not_admitted(host: LocalHost, reason: str, evidence: str = "", advice: str = "") -> RefusedError:
+def _not_admitted(host: LocalHost, reason: str, evidence: str = "", advice: str = "") -> NotAdmittedError:
     line = f"the zrep gate line in authorized_keys on {host.name}"
     lacks = reason.removeprefix(WITHOUT).replace(" and ", " ") if reason.startswith(WITHOUT) else ""
     usual = f"add {lacks} to {line}, if its peer may do that: see" if lacks else f"see {line}, and"
-    return RefusedError(
+    return NotAdmittedError(
         f"the gate of {host.name} does not admit {reason}",
         evidence=evidence,
         advice=advice or f"{usual} FORCED COMMAND in zrep(8)",
