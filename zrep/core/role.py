@@ -69,10 +69,10 @@ class Intent(Struct, frozen=True):
             record["detail"] = dict(self.detail)
         if self.role:
             record["role"] = dict(self.role)
-        text = json.dumps(record, separators=(",", ":"), sort_keys=True)
+        text = _written(record)
         if len(text) > _LONGEST and self.detail:  # of a tree, of whose members many have a readonly of their own
-            record["packed"] = _packed(json.dumps(record.pop("detail"), separators=(",", ":"), sort_keys=True))
-            text = json.dumps(record, separators=(",", ":"), sort_keys=True)
+            record["packed"] = _packed(_written(record.pop("detail")))
+            text = _written(record)
         return text
 
     @classmethod
@@ -99,6 +99,10 @@ class Intent(Struct, frozen=True):
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return cls(UNKNOWN, text[:80])
+
+
+def _written(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
 def _packed(text: str) -> str:

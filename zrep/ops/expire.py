@@ -14,7 +14,7 @@ from zrep.core.quantities import duration, size
 from zrep.core.relation import Linked
 from zrep.ops.execute import Executor
 from zrep.ops.failures import attempt
-from zrep.ops.finding import find_link, lost_here, nothing_here, roles_here
+from zrep.ops.finding import all_here, find_link
 from zrep.ops.kept_back import dated_ahead, too_many
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome, each
@@ -34,11 +34,8 @@ def expire(
     No names: every filesystem of a pair here, masters on both sides, replicas on this one.
     """
     everything = not names
-    chosen = list(names) or list(roles_here(session))
-    lost = [Outcome(pool, error=error) for pool, error in lost_here(session).items()] if everything else []
-    if not chosen and not lost and not session.options.may_be_empty:
-        raise nothing_here(session)
-    return lost + each(chosen, lambda name: _expire(session, name, here_only, everything, gone, many=many))
+    roles, lost = all_here(session) if everything else ({}, [])
+    return lost + each(names or roles, lambda name: _expire(session, name, here_only, everything, gone, many=many))
 
 
 def _expire(session: Session, name: str, here_only: bool, everything: bool, gone: int | None, *, many: bool) -> Outcome:

@@ -10,6 +10,7 @@ from zrep.core.names import spoken
 from zrep.core.pair_state import State
 from zrep.core.requests import ReadTags
 from zrep.core.role import Role
+from zrep.ops.outcome import Outcome
 from zrep.ops.read import find_role, find_roles, lost_pools, observe
 from zrep.ops.session import Session
 from zrep.ops.view import Link
@@ -29,6 +30,16 @@ def lost_here(session: Session) -> dict[str, ZrepError]:
     """Find the pools here that answer nothing, with the reason: a list of what is here leaves out what is in them, and
     a filesystem that is not in it is not one that is well."""
     return lost_pools(session.local)
+
+
+def all_here(session: Session) -> tuple[dict[str, Role], list[Outcome]]:
+    """Find what a command over all pairs is about: the roles here, and what becomes of each pool that answers nothing.
+    RefusedError where there is neither, and no run may be empty."""
+    roles = roles_here(session)
+    lost = [Outcome(pool, error=error) for pool, error in lost_here(session).items()]
+    if not roles and not lost and not session.options.may_be_empty:
+        raise nothing_here(session)
+    return roles, lost
 
 
 def nothing_here(session: Session, *, may_be: bool = True) -> RefusedError:

@@ -13,7 +13,7 @@ from zrep.core.quantities import size
 from zrep.core.requests import Moment, TakeSnapshots
 from zrep.core.steps import Hold
 from zrep.core.tags import replica_under
-from zrep.ops.finding import find_link, lost_here, nothing_here, roles_here
+from zrep.ops.finding import all_here, find_link, roles_here
 from zrep.ops.hooks import about
 from zrep.ops.one_side import lock_here
 from zrep.ops.outcome import Outcome, each
@@ -28,10 +28,7 @@ def snap_only(session: Session, names: Sequence[str]) -> list[Outcome]:
     passes on nothing."""
     if names:
         return each(names, lambda name: _snap_only(session, name))
-    roles = roles_here(session)
-    lost = [Outcome(pool, error=error) for pool, error in lost_here(session).items()]
-    if not roles and not lost and not session.options.may_be_empty:
-        raise nothing_here(session)
+    roles, lost = all_here(session)
     masters = [name for name, role in roles.items() if role.master]
     relays = {name for name in masters if replica_under(other_roles(session.local, session.tag, name))}
     return lost + each([name for name in masters if name not in relays], lambda name: _snap_only(session, name))

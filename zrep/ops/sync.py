@@ -25,7 +25,7 @@ from zrep.ops.advance import (
 from zrep.ops.advance_all import Limits, advance_all, each_failed, share
 from zrep.ops.children import find_left_out
 from zrep.ops.failures import failed_among, remember_failed
-from zrep.ops.finding import find_link, link_of, lost_here, nothing_here, roles_here
+from zrep.ops.finding import all_here, find_link, link_of
 from zrep.ops.lease import not_reached, reached
 from zrep.ops.locking import busy, unlock
 from zrep.ops.memory import busy_for_long, since_synced
@@ -54,10 +54,7 @@ def sync(session: Session, names: Sequence[str], *, pull: bool = False) -> list[
     driven_elsewhere: list[Link] = []
     unusable: list[str] = []
     if everything:
-        roles = roles_here(session)
-        outcomes += [Outcome(pool, error=error) for pool, error in lost_here(session).items()]
-        if not roles and not outcomes and not session.options.may_be_empty:
-            raise nothing_here(session)
+        roles, outcomes = all_here(session)
         for name, role in roles.items():
             try:
                 link = link_of(session, name, role)

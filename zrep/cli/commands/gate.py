@@ -10,11 +10,13 @@ from zrep.core.errors import UsageError
 
 
 def gate(
-    tree: Annotated[list[str], typer.Option("--tree", metavar="FS", help="What the peer may work in; several.")] = [],  # noqa: ARG001, B006  # typer copies it
-    send: Annotated[bool, typer.Option("--send", help="The peer may take streams from here.")] = False,  # noqa: ARG001
-    receive: Annotated[bool, typer.Option("--receive", help="The peer may bring streams here.")] = False,  # noqa: ARG001
-    keep: Annotated[bool, typer.Option("--keep", help="What has arrived stays, whatever the peer asks.")] = False,  # noqa: ARG001
+    tree: Annotated[
+        list[str] | None, typer.Option("--tree", metavar="FS", help="What the peer may work in; several.")
+    ] = None,
+    send: Annotated[bool, typer.Option("--send", help="The peer may take streams from here.")] = False,
+    receive: Annotated[bool, typer.Option("--receive", help="The peer may bring streams here.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="What has arrived stays, whatever the peer asks.")] = False,
 ) -> int:
     """For authorized_keys: all that a peer may do, and with what."""
-    # With a --tree and a direction it is answered before any command line is parsed: see cli/main.
+    del tree, send, receive, keep  # with a --tree and a direction it is answered before any is parsed: see cli/main
     raise UsageError("a gate needs a --tree, and --send, --receive or both", advice="see FORCED COMMAND in zrep(8)")
