@@ -433,7 +433,7 @@ class TestTree:
         alpha.run("zfs create tank/t/y && echo again > /tank/t/y/file")
         alpha.run("zfs snapshot tank/other@mine && zfs clone tank/other@mine tank/t/clone; zpool sync")
         said = alpha.run("zrep sync -v tank/t").out
-        assert "tank/t/clone: it is a clone of tank/other@mine, of which the replica has nothing, and was sent" in said
+        assert "tank/t/clone: it is a clone of tank/other@mine, which is outside the tree, and was sent" in said
         assert beta.run("zfs get -H -o value origin tank/t/clone").out == "-\n"
         [aside] = beta.run("zfs get -H -r -s local -t filesystem -o name zrep:gone tank/t").lines
         assert (aside.startswith("tank/t/y_zrep_gone_"), beta.run(f"zfs list -H -o guid {aside}").lines) == (

@@ -9,6 +9,8 @@ from tests.ops.hosts import Hosts
 from tests.ops.pairs import SYNC_ALL, A, B, good, value
 from tests.ops.test_tree import sent_whole, streams
 from tests.ops.trees import contents, members, snapshots
+from zrep.ops.changeconfig import Config
+from zrep.ops.status import status
 
 X, K, DEEP = f"{A}/x", f"{A}/k", f"{A}/x/deep"
 
@@ -76,7 +78,7 @@ def test_one_of_what_is_not_in_the_tree_is_sent_in_full_and_that_is_said(tree: H
     tree["alpha"].sh("zfs create tank/other")
     cloned(tree, "tank/other")
     [said] = notes(tree)
-    assert f"{K}: it is a clone of tank/other@mine, of which the replica has nothing, and was sent in full" in said
+    assert f"{K}: it is a clone of tank/other@mine, which is outside the tree, and was sent in full" in said
     assert origin(tree, f"{B}/k") == "-"
     alike(tree)
     assert notes(tree) == ()
@@ -197,3 +199,57 @@ def test_a_clone_of_a_pair_that_is_no_tree_is_named_where_it_has_the_base(hosts:
     )
     hosts["alpha"].sh(f"zfs promote {A}")
     good(hosts.run("alpha", SYNC_ALL))
+
+
+# --- a clone that is outside of the tree, promoted over a member, which keeps its place and has no base any more ---
+
+
+def chained(hosts: Hosts, outside: str) -> None:
+    """And a clone of that which was promoted over it in its turn."""
+    hosts["alpha"].sh(f"zfs snapshot {outside}@again")
+    hosts["alpha"].sh(f"zfs clone {outside}@again tank/k2")
+    hosts["alpha"].sh("zfs promote tank/k2")
+
+
+@pytest.mark.parametrize(("outside", "twice"), [("tank/k", False), ("tank/k", True), (f"{A}/tmp", False)])
+def test_a_member_whose_base_a_clone_outside_has_taken_is_not_sent_again(
+    tree: Hosts, outside: str, twice: bool
+) -> None:
+    guid = value(tree, "beta", f"{B}/x", "guid")
+    cloned(tree, X, outside)
+    tree["alpha"].sh(f"zfs set zrep:exclude=on {outside}")
+    tree["alpha"].sh(f"zfs promote {outside}")
+    if twice:
+        chained(tree, outside)
+    for name in (A, X, DEEP):
+        tree["alpha"].write(name, "later", name.encode())
+    tree.wire.log.clear()
+    ended = tree.run("alpha", SYNC_ALL)
+    has = "tank/k2" if twice else outside
+    assert (ended.code, f"{X}: its base belongs to {has} now" in ended.text) == (3, True), ended.text
+    assert f"zfs promote {X}; or leave it out, zrep changeconfig --exclude {X}" in ended.text
+    assert sent_whole(tree) == []
+    assert "later" in contents(tree, "beta", B)
+    assert "later" in contents(tree, "beta", f"{B}/x/deep")
+    assert value(tree, "beta", f"{B}/x", "zrep:gone") == "-"
+    with tree.session("alpha") as session:
+        [row] = status(session, [])
+    assert (row.code, row.detail) == (3, f"{X}: a clone was promoted over it: it is one of {has}@mine since")
+    refused = tree.run("alpha", pairs.failing_over(A))
+    assert (refused.code, value(tree, "alpha", A, "readonly")) == (3, "off"), refused.text
+    tree["alpha"].sh(f"zfs promote {X}")
+    good(tree.run("alpha", SYNC_ALL))
+    assert sent_whole(tree) == []
+    assert (value(tree, "beta", f"{B}/x", "guid"), "later" in contents(tree, "beta", f"{B}/x")) == (guid, True)
+
+
+def test_left_out_and_taken_in_again_it_is_sent_in_full_beside_what_it_was(tree: Hosts) -> None:
+    cloned(tree, X, "tank/k")
+    tree["alpha"].sh("zfs promote tank/k")
+    for exclude in (True, False):
+        good(tree.run("alpha", pairs.changing(X, Config(exclude=exclude))))
+        said = notes(tree)
+    assert f"{X}: it is a clone of tank/k@mine, which is outside the tree, and was sent in full" in said[0]
+    aside = [name for name in members(tree, "beta") if "_gone_" in name]
+    assert len(aside) == 1
+    assert contents(tree, "beta", f"{B}/x") == tree["alpha"].read(X)

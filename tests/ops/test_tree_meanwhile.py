@@ -54,6 +54,30 @@ def at(hosts: Hosts, number: int, do: Callable[[Hosts], None]) -> None:
     hosts.wire.before = before
 
 
+@pytest.mark.parametrize("what", ["renamed", "destroyed"])
+def test_what_goes_when_its_set_is_recorded_is_no_failure_of_the_run(hosts: Hosts, what: str) -> None:
+    """All has arrived by then: what was held of the set before is let go of by the next run."""
+    do, _ = MEANWHILE[what]
+    trees.grown(hosts)
+    for name in NAMES:
+        hosts["alpha"].write(name, "later", name.encode())
+    dumped = hosts.world.dump()
+    hosts.wire.reset()
+    good(hosts.run("alpha", SYNC_ALL))
+    recorded = [n for n, command in enumerate(hosts.wire.log) if any("zrep:set=" in word for word in command.argv)]
+    commands = len(hosts.wire.log)
+    for number in range(recorded[-1], commands):
+        hosts.load(dumped)
+        at(hosts, number, do)
+        ended = good(hosts.run("alpha", SYNC_ALL))
+        assert [outcome.message for outcome in ended.outcomes] == ["sent 4 of its 4 members to beta:tank/b"]
+        hosts.wire.reset()
+        good(hosts.run("alpha", SYNC_ALL))
+        before = hosts.world.view()
+        good(hosts.run("alpha", SYNC_ALL))
+        assert hosts.world.view() == before
+
+
 @pytest.mark.parametrize(
     "what", ["renamed", "destroyed", *(pytest.param(x, marks=pytest.mark.thorough) for x in ("swapped", "made again"))]
 )

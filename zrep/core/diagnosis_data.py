@@ -34,6 +34,8 @@ def diagnose_data(tag: str, mine: Member, theirs: Member) -> Diagnosis | None:
         return None
     base = newest_base(master, replica)
     if base is None:
+        if master.role.base_with:
+            return _base_elsewhere(mine, master, replica)
         if master.role.within:
             return _taken(mine, master, replica)
         return _nothing_common(mine, theirs, master)
@@ -210,6 +212,18 @@ def _taken(mine: Member, master: Member, replica: Member) -> Diagnosis:
         f"{replica.name} is in its place on the replica, and is no copy of it",
         f"{len(replica.snapshots)} snapshots there, none in common{_with_it(replica)}",
         _making_room(mine, master, replica, replica.name),
+    )
+
+
+def _base_elsewhere(mine: Member, master: Member, replica: Member) -> Diagnosis:
+    """A member of a tree over which a clone outside of it was promoted, that has its base since."""
+    clone, host = master.role.base_with, "" if master is mine else mine.role.peer_host
+    return Diagnosis(
+        State.NO_COMMON_SNAPSHOT,
+        f"its base belongs to {clone} now, which is not in the tree",
+        f"a clone was promoted over it: it is one of {master.get('origin')} since",
+        f"to take its snapshots back: {on(host, f'zfs promote {quote(master.name)}')}; or leave it out, "
+        + command(host, "changeconfig", "--exclude", master.name),
     )
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
 from msgspec import Struct
@@ -32,12 +32,14 @@ class Tree(Struct, frozen=True):
     """A dataset that has a role, and its descendants where its pair is recursive: the root first. A plain filesystem or
     volume is a tree of one member. aside: what lies below the root and was set aside; excluded: what is left out of the
     tree there, and what lies below that. apart: the names of what else lies below the root, and is no member: pairs of
-    their own, copies that rejoin keeps, and what lies below those."""
+    their own, copies that rejoin keeps, and what lies below those. origins: of what is neither, whatever members that
+    have nothing which was ever sent are clones of (see unknown_origins)."""
 
     members: tuple[Member, ...]
     aside: tuple[Member, ...] = ()
     excluded: tuple[Member, ...] = ()
     apart: tuple[str, ...] = ()
+    origins: tuple[Member, ...] = ()
 
     @property
     def name(self) -> str:
@@ -175,9 +177,24 @@ class Pair(Struct, frozen=True):
         taken = set(found.values())
         places = {m.name for m in self.target.members if not m.ours(self.tag) and not is_bare(m)} - taken
         for source in self.source.members[1:]:
-            if source.name not in found and self.place(source) in places:
-                found[source.name] = self.place(source)
+            place = self.place(source)
+            if source.name not in found and (place in places or (place not in taken and self._base_with(source))):
+                found[source.name] = place
         return found
+
+    def _base_with(self, source: Member) -> str:
+        """What outside of the tree has the snapshots of a member that the target's in its place knows: a clone that was
+        promoted over it. "" for nothing."""
+        place, owner = self.place(source), source.get("origin").partition("@")[0]
+        if owner == "-" or any(member.name == owner for member in self.source.members):
+            return ""
+        there = next((member for member in self.target.members if member.name == place), None)
+        if there is None or newest_base(source, there):
+            return ""
+        guids = {snapshot.guid for snapshot in there.snapshots}
+        outside = (*self.source.excluded, *self.source.origins)
+        has = (full for full, snapshot in _before(outside, source) if snapshot.guid in guids)
+        return next(has, "").partition("@")[0]
 
     def place(self, source: Member) -> str:
         """Where a member of the source's tree belongs on the target."""
@@ -220,6 +237,7 @@ class Pair(Struct, frozen=True):
         if not self.source.role.master:
             links = {"src_fs": there.name, "dest_fs": source.name}
         links["overlong"] = self.overlong(source, there)
+        links["base_with"] = "" if there.arriving else self._base_with(source)
         source_root, target_root = self.source.members[0], self.target.members[0]
         ends = _in_lane(source, source_root, links), _in_lane(there, target_root, links)
         lane = Lane(self.tag, *ends, taken, self.upstream)
@@ -230,7 +248,7 @@ class Pair(Struct, frozen=True):
         there = {x.guid: f"{member.name}@{x.name}" for member in self.target.members for x in member.snapshots}
         found = (
             Origin(full, snapshot.guid, there[snapshot.guid])
-            for full, snapshot in _before(self.source, source)
+            for full, snapshot in _before(self.source.members, source)
             if snapshot.guid in there
         )
         return next(found, None)
@@ -241,10 +259,10 @@ class Pair(Struct, frozen=True):
         return next((s.guid for s in source.snapshots if f"{source.name}@{s.name}" in cloned), "")
 
 
-def _before(tree: Tree, clone: Member) -> Iterator[tuple[str, Snapshot]]:
-    """The snapshots of other members, in full too, from which a clone has what it began with, the newest first: that
-    which it was made of, the older ones of its dataset, and so on where that is a clone itself."""
-    members = {member.name: member for member in tree.members}
+def _before(others: Iterable[Member], clone: Member) -> Iterator[tuple[str, Snapshot]]:
+    """The snapshots of others, in full too, from which a clone has what it began with, the newest first: that which it
+    was made of, the older ones of its dataset, and so on where that is a clone itself."""
+    members = {member.name: member for member in others}
     for _ in members:
         name, _, origin = clone.get("origin").partition("@")
         owner = members.get(name)

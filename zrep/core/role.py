@@ -158,7 +158,8 @@ class Role(Struct, frozen=True):
     the root of a tree, for one of its members; within_encrypted: that root is encrypted; roots: of a lane of that tree,
     the names of both roots, its own side's first: the commands that are named take the tree, never a member; overlong:
     what the target of such a lane cannot be called although it should, see Pair.overlong; taken: the same where
-    somebody else's dataset has that name."""
+    somebody else's dataset has that name; base_with: the dataset outside of the tree that has the base of a lane's
+    source since it was promoted over that."""
 
     src_host: str = ""
     src_fs: str = ""
@@ -204,6 +205,7 @@ class Role(Struct, frozen=True):
     roots: tuple[str, str] | None = None
     overlong: str = ""
     taken: str = ""
+    base_with: str = ""
 
     def __post_init__(self) -> None:
         """ValueError for patterns that zrep never writes: those of another host are looked for in names here, and some

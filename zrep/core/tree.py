@@ -44,6 +44,15 @@ def tree_of(root: Member, below: Iterable[Member]) -> Tree:
     return Tree(tuple(members), tuple(aside), tuple(excluded), tuple(apart))
 
 
+def unknown_origins(tree: Tree) -> list[str]:
+    """The datasets outside of a master's tree that have still to be read to know what its members are, by name: what
+    those are clones of that have nothing which was ever sent. It may be all that they had, when a clone outside of the
+    tree was promoted over them."""
+    known = {"-", *(each.name for each in (*tree.members, *tree.excluded, *tree.origins))}
+    bare = [member for member in tree.members[1:] if not member.marked] if tree.role.master else []
+    return sorted({each.get("origin").partition("@")[0] for each in (*bare, *tree.origins)} - known)
+
+
 def matching(root: str, names: Iterable[str], pattern: str) -> list[str]:
     """Those of the datasets below a root that a pattern of the shell's kind matches, the outermost of each branch: by
     what follows the root's name; one without a slash by the last part, wherever it is."""

@@ -358,7 +358,8 @@ def _copied(view: View, due: _Due) -> tuple[str, ...]:
     origin = view.lane.source.get("origin")
     if due.advance.base is not None or origin == "-" or due.view.lane.origin:
         return ()
-    why = "of which the replica has nothing"
+    inside = f"{origin.partition('@')[0]}/".startswith(f"{_root(view)}/")
+    why = "of which the replica's tree has nothing" if inside else "which is outside the tree"
     return (f"{view.name}: it is a clone of {origin}, {why}, and was sent in full: it shares no space there",)
 
 

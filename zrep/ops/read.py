@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -33,7 +34,7 @@ from zrep.core.requests import (
 )
 from zrep.core.role import Role
 from zrep.core.steps import SendStream
-from zrep.core.tree import tree_of
+from zrep.core.tree import tree_of, unknown_origins
 from zrep.host import reads
 from zrep.host.local import Host, LocalHost
 from zrep.zfs.errors import as_error
@@ -97,10 +98,21 @@ def observe_trees(
             for root in set(ancestors(name)) & set(deep):
                 below.setdefault(root, []).append(member)
     return {
-        name: tree_of(member, below.get(name, ())) if isinstance(member, Member) else member
+        name: _with_origins(host, tag, tree_of(member, below.get(name, ()))) if isinstance(member, Member) else member
         for name, member in found.items()
         if name in names
     }
+
+
+def _with_origins(host: Host, tag: str, tree: Tree) -> Tree:
+    """The same with what its members have to be known by. What a gate lets nobody see stays unknown."""
+    with suppress(RefusedError):
+        while names := unknown_origins(tree):
+            found = [x for x in observe_each(host, tag, names).values() if isinstance(x, Member)]
+            if not found:
+                break
+            tree = replace(tree, origins=(*tree.origins, *found))
+    return tree
 
 
 def observe_tree(host: Host, tag: str, name: str, *, recursive: bool, sync_txg: bool = False) -> Tree:

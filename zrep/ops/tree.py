@@ -19,6 +19,7 @@ from zrep.ops.pairs import read_again, read_members
 from zrep.ops.read import read_below
 from zrep.ops.session import Session
 from zrep.ops.view import View
+from zrep.zfs.errors import AbsentError
 
 
 class Arrival:
@@ -139,17 +140,20 @@ def place_keys(session: Session, view: View) -> View:
 
 def record_set(session: Session, view: View) -> None:
     """Record on the replica of which moment it has every member: that of the newest snapshot that any has. What was
-    held of the set before is let go of then; should that not come about, the next run does."""
+    held of the set before is let go of then; should that not come about, the next run does: as of a member that was
+    renamed or destroyed since it was read, with which nothing else is wrong."""
     bases = [(lane, base) for lane in view.pair.lanes if (base := lane.base) is not None]
     numbered = [(sequence_of(view.tag, base.name) or 0, base.name) for _, base in bases]
     newest = max(numbered, default=(0, ""))[1]
     if not newest or newest == view.pair.target.role.complete:
         return
-    steps: list[Step] = [SetProperties(End.TARGET, (view.pair.target.name,), ((f"{view.tag}:set", newest),))]
+    view.do([SetProperties(End.TARGET, (view.pair.target.name,), ((f"{view.tag}:set", newest),))])
     for end in End:
         known = [(lane.at(end), lane.at(end).by_guid(base.guid)) for lane, base in bases]
-        steps += release_others(end, [(member, base) for member, base in known if base], view.tag)
-    view.do(steps)
+        for step in release_others(end, [(member, base) for member, base in known if base], view.tag):
+            error = view.executor.try_do(step)
+            if error is not None and not isinstance(error, AbsentError):
+                raise error
 
 
 def folded(view: View, outcomes: Iterable[Outcome]) -> list[Outcome]:
