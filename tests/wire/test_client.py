@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import shlex
 import threading
 import time
@@ -16,7 +17,7 @@ from zrep.core.requests import Identify, Lock, ReadChildren, Request, RunHooks
 from zrep.core.settings import Settings
 from zrep.wire import client
 from zrep.wire.client import RemoteHost
-from zrep.wire.messages import GREETING, PROTOCOL, encode, encode_answer
+from zrep.wire.messages import GREETING, PROTOCOL, Answered, Failed, encode, encode_answer
 
 HELLO = encode(GREETING)
 LOCK = Lock(("tank/a",), 0)
@@ -92,6 +93,22 @@ def test_a_line_without_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(client, "ANSWER_BYTES", 100_000)
     error = refused(peer(tmp_path, HELLO, more="exec cat /dev/zero"), LOCK)
     assert "a line that is too long" in error.line()
+
+
+def test_an_answer_that_would_take_too_much_memory_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lock, "most_weight", 100_000)
+    error = refused(peer(tmp_path, HELLO, encode_answer(1, ["a"] * 1500)), LOCK)
+    assert "an answer to Lock that is too long: more than 100000 bytes" in error.line()
+
+
+def test_of_a_second_answer_nothing_is_kept() -> None:
+    """It could come before the first was looked at, as often as the peer likes."""
+    host = RemoteHost("beta")
+    waiting: client._Waiting[Answered | Failed] = queue.SimpleQueue()
+    host._waiting[1] = (LOCK, waiting)
+    for _ in range(50):
+        host._pass_on(encode_answer(1, []).removesuffix(b"\n"))
+    assert waiting.qsize() == 1
 
 
 def test_what_is_said_on_stderr_without_end_is_not_kept(tmp_path: Path) -> None:

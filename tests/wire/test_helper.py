@@ -164,13 +164,26 @@ def test_a_line_without_end_takes_no_memory_without_end(helper: Helper, piece: b
     assert peak < 4 * REQUEST_BYTES + 40 * MIB
 
 
-@pytest.mark.parametrize(("names", "lines"), [(REQUEST_BYTES // 4 - 100, 1), (200_000, 6)], ids=["one", "several"])
-def test_what_is_made_of_requests_takes_no_more_memory_than_they_may(helper: Helper, names: int, lines: int) -> None:
+RECALL = b'{"type":"Recall","keys":[%b]}'
+REMEMBER = b'{"type":"Remember","records":{%b}}'
+
+
+@pytest.mark.parametrize(
+    ("request_", "lines"),
+    [
+        (RECALL % b",".join([b'"a"'] * (REQUEST_BYTES // 4 - 100)), 1),
+        (RECALL % b",".join([b'"a"'] * 200_000), 6),
+        (REMEMBER % b",".join(b'"%x":{}' % number for number in range(800_000)), 1),
+    ],
+    ids=["one", "several", "records"],
+)
+def test_what_is_made_of_requests_takes_no_more_memory_than_they_may(
+    helper: Helper, request_: bytes, lines: int
+) -> None:
     """A letter between quotes takes twenty times as much once it is read; of several that are under way all count."""
-    keys = b",".join([b'"a"'] * names)
     for number in range(1, lines + 1):
         with suppress(OSError):
-            helper.send(b'{"type":"Ask","number":%d,"request":{"type":"Recall","keys":[%b]}}\n' % (number, keys))
+            helper.send(b'{"type":"Ask","number":%d,"request":%b}\n' % (number, request_))
     said = helper.say()
     while said and said["number"]:
         said = helper.say()

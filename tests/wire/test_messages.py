@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import tracemalloc
 import typing
 from collections.abc import Callable
 from random import Random
@@ -13,17 +15,20 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from tests.ops.plugin import one_in
 from tests.wire import fuzz, samples
 from tests.wire.mutate import mutated
 from zrep.core import steps
+from zrep.core.dataset import NO_HOLDS, Member, Snapshot, Value
 from zrep.core.errors import BusyError, FailedError, RefusedError, UsageError, ZrepError
 from zrep.core.requests import (
     Carried,
     CarryOut,
     Failure,
+    FindOpenVolumes,
     FindRoles,
     Found,
     Grant,
@@ -38,12 +43,14 @@ from zrep.core.requests import (
     Recall,
     Request,
     RunHooks,
+    TakeSnapshots,
     answer_type,
 )
 from zrep.host import local  # noqa: F401  # registers what carries requests out
 from zrep.host.machine import carry_out
 from zrep.wire import messages
 from zrep.wire.messages import Answered, Ask, Beat, Failed, Lines, MalformedError, UnfinishedError
+from zrep.zfs.commands import NATIVE_PROPERTIES
 from zrep.zfs.errors import ModifiedError, as_error, as_failure
 
 LINES = [messages.encode(Ask(7, request)).removesuffix(b"\n") for request, _ in samples.EXCHANGES]
@@ -193,17 +200,65 @@ def test_an_error_arrives_as_what_it_was(error: ZrepError) -> None:
     assert arrived.line() == error.line()
 
 
-def test_an_answer_is_no_longer_than_what_is_asked_can_be() -> None:
+def test_what_all_honest_pairs_with_one_peer_answer_is_not_too_long() -> None:
+    """Of ten thousand filesystems with a hundred snapshots each, twice over."""
+    snapshots = tuple(
+        Snapshot(f"zrep_{n:06x}", str(2**64 - n), 2**22 + n, 1764500000, 9**6, 9**7, NO_HOLDS, 1764500000, made=True)
+        for n in range(200)
+    )
+    properties = {name: Value("tank/customers/0000001", "inherited from tank/customers") for name in NATIVE_PROPERTIES}
+    member = Member("tank/customers/0000001", properties, samples.ROLE, snapshots)
+    line = messages.encode_answer(1, Found({member.name: member}))
+    assert 10_000 * messages.weight(line) < ReadMembers.most_weight
+    assert 10_000 * len(line) < messages.ANSWER_BYTES
+    roles = messages.encode_answer(1, {member.name: replace(samples.ROLE, keep="24h 14d 8w 12m 5y")})
+    assert 20_000 * messages.weight(roles) < FindRoles.most_weight
+
+
+def many(start: str, each: str, end: str) -> bytes:
+    """A text of as many things as half a mebibyte has: start, each of them with another number, end."""
+    number = itertools.count()
+    things = iter(lambda: each.replace("#", f"{next(number):x}"), None)
+    return (start + ",".join(itertools.islice(things, (1 << 19) // (len(each) + 4))) + end).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        (FindRoles, many("{", '"#":{}', "}")),
+        (ReadMembers, many('{"members":{', '"#":{"name":"#","properties":{},"role":{}}', "}}")),
+        (ReadMembers, many('{"members":{"a":{"name":"a","role":{},"properties":{', '"#":["",""]', "}}}}")),
+        (ReadMembers, many('{"members":{"a":{"name":"a","role":{},"properties":{},"filters":[', '"#"', "]}}}")),
+        (
+            ReadMembers,
+            many(
+                '{"members":{"a":{"name":"a","role":{},"properties":{},"snapshots":[', '["","",0,0,0,0,["#"]]', "]}}}"
+            ),
+        ),
+        (ReadOwnProperties, many("{", '"#":{"":""}', "}")),
+        (Recall, many("{", '"#":{"":{"":["","",0,0]}}', "}")),
+        (FindOpenVolumes, many('{"by":{', '"#":[""]', "}}")),
+        (TakeSnapshots, many('{"after":{', '"#":[""]', "}}")),
+        (ReadChildren, many("[", '"#"', "]")),
+    ],
+)
+def test_what_is_made_of_an_answer_was_weighed_before(kind: type[Request[Any]], answer: bytes) -> None:
     """A quarter of a gigabyte of empty roles were nine in memory."""
-    asked: list[tuple[Request[Any], bytes]] = [
-        (FindRoles("zrep"), b"{}"),
-        (ReadMembers("zrep", ("tank/a",)), b'{"members":{}}'),
-    ]
-    for request, answer in asked:
-        assert messages.read_answer(request, answer.rjust(request.most_bytes)) is not None
-        with pytest.raises(MalformedError, match="too long"):
-            messages.read_answer(request, answer.rjust(request.most_bytes + 1))
-    assert {kind for kind in Request.__subclasses__() if kind.most_bytes > 32 << 20} == {
+    decoder = Decoder(answer_type(kind))
+    tracemalloc.start()
+    try:
+        made = decoder.decode(answer)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert made
+    assert peak < 4 * messages.weight(answer), peak / messages.weight(answer)
+    with pytest.raises(MalformedError, match="too long"):
+        messages.check_weight(kind, answer * (kind.most_weight // messages.weight(answer) + 1))
+
+
+def test_more_is_heard_only_in_answer_to_what_is_asked_of_all() -> None:
+    assert {kind for kind in Request.__subclasses__() if kind.most_weight > 192 << 20} == {
         ReadDifferences,
         ReadHistory,
         ReadMembers,

@@ -34,6 +34,9 @@ from zrep.core.role import Role
 
 Answer = TypeVar("Answer")
 
+# An answer may weigh so much that has something of every dataset of a host: twenty thousand roles weigh half of it.
+_OF_ALL = 192 << 20
+
 # In the place of the generation of a dataset that has no role yet.
 NO_GENERATION = "new"
 # So many differences are no more than a person would want to see counted.
@@ -48,11 +51,11 @@ SYNC_SECONDS = 120.0
 class Request(Struct, Generic[Answer], frozen=True, tag=True, forbid_unknown_fields=True):
     """Something asked of one host. Answer: what it answers with; a ZrepError says why it does not.
 
-    looks: nothing is changed by it, so that a dry run asks it of the host itself. most_bytes: of an answer, as text:
-    what is made of it may take thirty times as much, and whoever answers may be anybody."""
+    looks: nothing is changed by it, so that a dry run asks it of the host itself. most_weight: of an answer, in bytes
+    of what is made of it (see wire/messages.weight): whoever answers may be anybody."""
 
     looks: ClassVar[bool] = False
-    most_bytes: ClassVar[int] = 32 << 20
+    most_weight: ClassVar[int] = 64 << 20
 
     def fits(self, answer: Answer) -> bool:
         """Tell whether an answer of the right type can be one to this request: names are those that were asked for."""
@@ -125,6 +128,7 @@ class Recall(Request[dict[str, dict[str, Note]]], frozen=True):
     """What was remembered under each key; nothing for those it was not."""
 
     looks = True
+    most_weight = _OF_ALL
 
     keys: tuple[str, ...]
 
@@ -362,6 +366,7 @@ class FindRoles(Request[dict[str, Role]], frozen=True):
     """Every dataset with a local role under this tag."""
 
     looks = True
+    most_weight = _OF_ALL
 
     tag: Tag
 
@@ -389,7 +394,7 @@ class ReadMembers(Request[Found], frozen=True):
     take. trees: those of the datasets that are to be read with all below them."""
 
     looks = True
-    most_bytes = 256 << 20  # some two million snapshots
+    most_weight = 2300 << 20  # some two million snapshots
 
     tag: Tag
     datasets: tuple[DatasetName, ...]
@@ -433,6 +438,7 @@ class ReadBelow(Request[list[Child]], frozen=True):
     """Every filesystem and volume below datasets that exist, by name."""
 
     looks = True
+    most_weight = _OF_ALL
 
     tag: Tag
     datasets: tuple[DatasetName, ...]
@@ -446,6 +452,7 @@ class ReadOwnProperties(Request[dict[str, dict[str, str]]], frozen=True):
     """Every dataset with local properties of a tag, each with their values by full name."""
 
     looks = True
+    most_weight = _OF_ALL
 
     tag: Tag
 
@@ -470,6 +477,7 @@ class ReadMounts(Request[list[MountEntry]], frozen=True):
     """Every mount of a host, of any kind, as zrep's processes there see them; none where the kernel does not tell."""
 
     looks = True
+    most_weight = _OF_ALL
 
 
 class FindUnmakable(Request[list[str]], frozen=True):
@@ -505,6 +513,7 @@ class ReadOtherRoles(Request[dict[str, dict[str, Role]]], frozen=True):
     those without any are not in the answer."""
 
     looks = True
+    most_weight = _OF_ALL
 
     tag: TagOrNone
     datasets: tuple[DatasetName, ...]
@@ -523,7 +532,7 @@ class ReadHistory(Request[dict[str, list[Happened]]], frozen=True):
     """The commands that pools remember of datasets, each in the order of time."""
 
     looks = True
-    most_bytes = 128 << 20
+    most_weight = 512 << 20
 
     datasets: tuple[DatasetName, ...]
 
@@ -596,7 +605,7 @@ class ReadDifferences(Request[list[tuple[str, str]]], frozen=True):
     with its path: at most DIFFERENCES_KEPT, none where it cannot be told."""
 
     looks = True
-    most_bytes = 128 << 20
+    most_weight = 512 << 20
 
     snapshot: SnapshotName
     dataset: DatasetName

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from zrep.core.errors import MOST_TOLD, BusyError, RefusedError, UnreachableError, ZrepError, one_line
 from zrep.core.requests import Answer, Identify, Identity, Request
@@ -41,6 +41,7 @@ from zrep.wire.messages import (
     Lines,
     MalformedError,
     UnfinishedError,
+    check_weight,
     encode,
     read_answer,
     read_from_helper,
@@ -134,7 +135,7 @@ class RemoteHost:
         self._settings = settings
         self._child: subprocess.Popen[bytes] | None = None
         self._greeting: _Waiting[Greeting] = queue.SimpleQueue()
-        self._waiting: dict[int, _Waiting[Answered | Failed]] = {}
+        self._waiting: dict[int, tuple[Request[Any], _Waiting[Answered | Failed]]] = {}
         self._numbers = itertools.count(1)
         self._heard = 0.0
         self.noise = ""
@@ -165,7 +166,7 @@ class RemoteHost:
         number = next(self._numbers)
         line = encode(Ask(number, request))
         waiting: _Waiting[Answered | Failed] = queue.SimpleQueue()
-        self._waiting[number] = waiting
+        self._waiting[number] = (request, waiting)
         try:
             if self._ended:
                 self._fail(self._reason)
@@ -175,7 +176,7 @@ class RemoteHost:
                 self._fail(self._reason)
             answer = self._wait(waiting, REQUEST_SECONDS)
         finally:
-            del self._waiting[number]
+            self._waiting.pop(number, None)
         try:
             return result(request, answer)
         except MalformedError as error:
@@ -279,7 +280,7 @@ class RemoteHost:
         child.stdout.close()  # by nobody else: its number could be another file's before the last read
         self._ended = True
         self._greeting.put(())
-        for waiting in list(self._waiting.values()):
+        for _, waiting in list(self._waiting.values()):
             waiting.put(())
 
     def _read_errors(self, child: subprocess.Popen[bytes]) -> None:
@@ -311,7 +312,10 @@ class RemoteHost:
             return
         if isinstance(said, Failed) and not said.number:
             raise MalformedError(one_line(said.failure.what), evidence=one_line(said.failure.evidence))
-        if waiting := self._waiting.get(said.number):
+        if found := self._waiting.get(said.number):
+            request, waiting = found
+            check_weight(type(request), line)
+            self._waiting.pop(said.number, None)  # of a second one nothing is kept, however soon it comes
             waiting.put((said,))
 
     def _hear(self) -> None:

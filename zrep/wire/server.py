@@ -33,15 +33,13 @@ from zrep.wire.messages import (
     encode,
     encode_answer,
     read_for_helper,
+    weight,
 )
 from zrep.zfs.errors import as_failure
 
 # Requests under way at the same time: whoever asks has a thread for each, and far fewer of them.
 _MOST_AT_ONCE = 256
-# What is made of a line of names takes about its own length, and so many bytes more for each of them: a line of as many
-# as fit into it, of a letter each, takes twenty times as much (seen with CPython 3.11).
-_VALUE_BYTES = 64
-# What is under way may take so many times the bytes of the longest line.
+# What is under way may weigh so many times the bytes of the longest line.
 _TIMES = 4
 
 
@@ -108,25 +106,25 @@ class Server:
 
     def _accept(self, line: bytes) -> None:
         """Weighed before it is read: what is made of it stays until it has been carried out."""
-        weight, most = len(line) + _VALUE_BYTES * line.count(b","), _TIMES * self._most_bytes
-        if self._weight + weight > most:
+        weighs, most = weight(line), _TIMES * self._most_bytes
+        if self._weight + weighs > most:
             raise MalformedError("too much was asked at once", evidence=f"more than {most} bytes")
         message = read_for_helper(line)
         if isinstance(message, Beat):
             return
         with self._counting:
             self._under_way += 1
-            self._weight += weight
+            self._weight += weighs
         if self._under_way > self._most_at_once:
             raise MalformedError("too much was asked at once", evidence=f"more than {self._most_at_once} requests")
-        self._asked.put((message, weight))
+        self._asked.put((message, weighs))
 
-    def _carry_out(self, ask: Ask, weight: int) -> None:
+    def _carry_out(self, ask: Ask, weighs: int) -> None:
         with self._working:
             line = answer(self._host, ask)
             with self._counting:
                 self._under_way -= 1
-                self._weight -= weight
+                self._weight -= weighs
             self._say(line)
 
     def _say(self, line: bytes) -> None:
