@@ -22,7 +22,7 @@ ALLOWED = {
 }
 STARTS_PROCESSES = {"host/process.py", "host/programs.py"}
 # These talk to a child that process.start made for them: the constants and types, never a start.
-MAY_NAME_SUBPROCESS = STARTS_PROCESSES | {"host/guard.py", "wire/client.py", "wire/gate.py"}
+MAY_NAME_SUBPROCESS = STARTS_PROCESSES | {"host/guard.py", "wire/client.py", "wire/dial.py", "wire/gate.py"}
 
 
 def modules() -> list[Path]:

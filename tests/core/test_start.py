@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from zrep.core.names import DEFAULT_TAG, memory_key
+from zrep.core.settings import Settings
+from zrep.host import memory
+from zrep.host.locks import Locks
+
 # No zfs is found, so that a run ends where it would start its first command.
 PROGRAM = """
 import atexit, sys
@@ -105,6 +110,39 @@ def test_locks_are_loaded_while_the_first_command_is_under_way(tmp_path: Path) -
     zfs.write_text("#!/bin/sh\n/bin/sleep 2\n")
     zfs.chmod(0o755)
     assert "filelock" in loaded(tmp_path, "sync", "all")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "dials"),
+    [
+        (("sync", "all"), ["beta"]),
+        (("-S", "all"), ["beta"]),
+        (("sync", "-q", "60", "all"), ["beta"]),
+        (("refresh", "all"), ["gamma"]),
+        (("-t", "other", "sync", "all"), []),
+        (("sync", "-n", "all"), []),
+        (("sync", "tank/a"), []),
+        (("status",), []),
+        (("list", "-H"), []),
+    ],
+    ids=str,
+)
+def test_only_what_asks_all_peers_dials_before_its_first_command(
+    tmp_path: Path, arguments: tuple[str, ...], dials: list[str]
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f'#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done; echo "$2" >> {tmp_path}/dialled\n')
+    ssh.chmod(0o755)
+    zfs = tmp_path / "zfs"
+    until = f"[ -e {tmp_path}/dialled ]" if dials else "true"
+    zfs.write_text(f"#!/bin/sh\nn=0; until {until} || [ $n = 300 ]; do /bin/sleep 0.1; n=$((n + 1)); done; exit 1\n")
+    zfs.chmod(0o755)
+    directory = Locks(settings=Settings(run_directory=str(tmp_path))).directory
+    for command, host in (("sync", "beta"), ("refresh", "gamma")):
+        memory.write(directory, memory_key(DEFAULT_TAG, f":dialled by {command}"), {"hosts": [host]})
+    loaded(tmp_path, *arguments)
+    found = tmp_path / "dialled"
+    assert (found.read_text().split() if found.exists() else []) == dials
 
 
 def test_a_version_is_printed_without_any_library(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from zrep.cli.progress import StreamLines
@@ -15,6 +15,7 @@ from zrep.cli.words import dataset
 from zrep.core.errors import UsageError, ZrepError, printable
 from zrep.core.names import spoken
 from zrep.core.quantities import seconds
+from zrep.wire.ahead import last_reached
 
 # sshd allows 10 sessions of a connection.
 MOST_JOBS = 8
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from zrep.core.settings import Settings
     from zrep.ops.outcome import Outcome
     from zrep.ops.session import Session
+    from zrep.wire.ahead import Ahead
 
 
 def filesystems(words: Sequence[str]) -> list[str]:
@@ -52,18 +54,21 @@ def sync(
 ) -> int:
     """zrep sync, of all pairs driven from here when no names are given, with pull zrep refresh; the exit code. after:
     in place of ZREP_AFTER, as written."""
-    from zrep.ops.sync import sync
-
     if after:
         settings = _patient(settings, after, names)
 
     jobs = jobs or number("ZREP_JOBS", settings.jobs, 1, MOST_JOBS) or 0
     options = {"quiet": quiet, "force": force, "may_be_empty": may_be_empty, "json": json}
     options |= {"crash_consistent": crash_consistent, "take": take}
-    session = begin(settings, jobs=jobs, dry_run=dry_run, verbose=verbose, **options)
+    options |= {"jobs": jobs, "dry_run": dry_run, "verbose": verbose}
     # A person wants to hear it again, cron does not.
     cron = not (names or verbose or dry_run or json or sys.stderr.isatty())
-    return run(session, lambda: sync(session, names, pull=pull), only_changes=cron)
+    everything = not names and not dry_run
+    with last_reached("refresh" if pull else "sync", settings) if everything else nullcontext() as ahead:
+        from zrep.ops.sync import sync
+
+        session = begin(settings, ahead, **options)
+        return run(session, lambda: sync(session, names, pull=pull), only_changes=cron)
 
 
 def _patient(settings: Settings, after: str, names: Sequence[str]) -> Settings:
@@ -78,13 +83,14 @@ def _patient(settings: Settings, after: str, names: Sequence[str]) -> Settings:
     return replace(settings, after=found)
 
 
-def begin(settings: Settings, **options: Any) -> Session:
-    """A session for the pairs of a tag, that talks as its terminal lets it; options: see session.Options."""
+def begin(settings: Settings, ahead: Ahead | None = None, **options: Any) -> Session:
+    """A session for the pairs of a tag, that talks as its terminal lets it; ahead: see Session, options: see
+    session.Options."""
     from zrep.ops.session import Options, Session
 
     lines = StreamLines() if sys.stderr.isatty() and not options.get("json") else None
     chosen = Options(tag=settings.tag, expire=settings.expire, **options)
-    session = Session(chosen, settings, progress=lines, watch=lines.asking if lines else None)
+    session = Session(chosen, settings, progress=lines, watch=lines.asking if lines else None, ahead=ahead)
     # What is said on the way by a run that changes nothing is what a real one would say.
     would = "-n: " if session.options.dry_run else ""
     if session.options.json:

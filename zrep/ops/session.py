@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from shlex import quote
 from typing import TypeVar
 
@@ -26,6 +25,7 @@ from zrep.ops.execute import Executor, Line
 from zrep.ops.outcome import Outcome
 from zrep.ops.stream_progress import Follower
 from zrep.ops.view import Link
+from zrep.wire.ahead import Ahead
 from zrep.wire.client import RemoteHost
 
 Answer = TypeVar("Answer")
@@ -71,7 +71,9 @@ class Session:
         warn: Callable[[str], None] = lambda text: None,
         progress: Callable[[str, Progress | None], None] | None = None,
         watch: Watch | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
+        """connect: what dials a host, RemoteHost unless given. ahead: the connections that were begun already."""
         self.options = options or Options()
         self.settings = settings
         self.driver = local or LocalHost(settings)
@@ -91,9 +93,8 @@ class Session:
         self.local: OwnHost = self.driver
         if self.options.dry_run:
             self.local = DryRunOwnHost(self.driver, self.tag, self.lines.append)
-        self.connect: Callable[[str], Host] = connect or partial(
-            RemoteHost, settings=settings, moving=self.driver.runner.runs, watch=watch
-        )
+        self.ahead = ahead or Ahead()
+        self.connect: Callable[[str], Host] = connect or self._dial
         self.driver.watch = watch
         self.clock = clock
         self.sleep = sleep
@@ -125,6 +126,10 @@ class Session:
             self._remotes[name] = DryRunHost(remote, self.tag, self.lines.append) if self.options.dry_run else remote
         return self._remotes[name]
 
+    def _dial(self, name: str) -> RemoteHost:
+        begun = self.ahead.take(name)
+        return RemoteHost(name, self.settings, self.driver.runner.runs, self.driver.watch, begun)
+
     def cancel(self) -> None:
         """Interrupted: end what runs in other threads, so that they end."""
         self.driver.stop()
@@ -139,6 +144,7 @@ class Session:
         return at_once(works, limit, self.cancel)
 
     def close(self) -> None:
+        self.ahead.reached = frozenset(name for name, remote in self._remotes.items() if remote.answered)
         for remote in self._remotes.values():
             remote.close()
         self.local.close()

@@ -9,7 +9,6 @@ import queue
 import re
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +23,9 @@ from zrep.core.steps import SendStream
 from zrep.host import parallel, process
 from zrep.host.local import Watch
 from zrep.host.streams import STREAM_MARK
-from zrep.host.trust import others_may_write
 from zrep.wire import ssh
+from zrep.wire.dial import CONNECT_SECONDS, Dialled, through
+from zrep.wire.dial import start as dial_host
 from zrep.wire.messages import (
     ANSWER_BYTES,
     BEAT_SECONDS,
@@ -50,7 +50,6 @@ from zrep.wire.messages import (
 from zrep.zfs.commands import Argv
 from zrep.zfs.errors import as_error
 
-CONNECT_SECONDS = 10
 # The helper beats every 3 s while it works; ssh itself gives a dead connection up after 4 x 5 s.
 SILENCE_SECONDS = 25.0
 REQUEST_SECONDS = 900.0
@@ -76,39 +75,6 @@ _TELLING = re.compile(
     r"Timeout, server|Bad (?:configuration|owner)|Too many authentication|Received disconnect|No route)|"
     r": Permission denied \(|: (?:command )?not found$|Could not resolve"
 )
-# Of a Unix socket's name (sun_path in unix(7)): ssh appends its hash of the connection (40), and a suffix (17) while it
-# makes the socket.
-_LONGEST_DIRECTORY = 107 - len("/") - 40 - 17
-
-
-def _private_directory() -> str:
-    """Make the directory of this run's connection: where temporary files are, or where else there is room for it, under
-    a name that a socket can have. RefusedError where there is none."""
-    said = ""
-    for folder in (os.environ.get("TMPDIR") or "/tmp", "/tmp", "/dev/shm", "/run", "/var/tmp"):
-        if len(folder.encode()) + len("/zrep-12345678") > _LONGEST_DIRECTORY:
-            continue
-        try:
-            return tempfile.mkdtemp(prefix="zrep-", dir=folder)
-        except OSError as error:
-            said = said or f"{folder}: {error.strerror or error}"
-    raise RefusedError(
-        f"there is no place for the ssh connection on {os.uname().nodename}",
-        evidence=said,
-        advice="make room in /tmp, or set TMPDIR to a directory with a short name",
-    )
-
-
-def _check_program(name: str) -> None:
-    """RefusedError for a program that others than root could have put there: it gets to see every stream, and starts
-    as who runs zrep."""
-    path = process.find(name)
-    if path and (found := others_may_write(path)):
-        raise RefusedError(
-            f"{path} could be from others than root",
-            evidence=found,
-            advice="let SSH name a program that only root may write, in directories that only root may write",
-        )
 
 
 class RemoteHost:
@@ -126,10 +92,12 @@ class RemoteHost:
         settings: Settings = DEFAULT_SETTINGS,
         moving: Callable[[], int] = lambda: 0,
         watch: Watch | None = None,
+        dialled: Dialled | None = None,
     ) -> None:
         """moving: a number that changes while streams of this run move: then nobody has fallen silent, whose beats wait
-        behind them. watch: who looks on, if anybody."""
+        behind them. watch: who looks on, if anybody. dialled: the connection to it, where that was begun already."""
         self.name = host
+        self._dialled = dialled
         self._watch = watch
         self._moving = moving
         self._settings = settings
@@ -192,10 +160,13 @@ class RemoteHost:
     def _session(self, line: str) -> Argv:
         """The command that carries a command line out there, over the connection."""
         self._connect()
-        return (*self._ssh(), "--", self.name, line)
+        return (*through(self._directory, self._settings), "--", self.name, line)
 
     def close(self) -> None:
         """End the helper (it sees its input close) and the connection with it."""
+        dialled, self._dialled = self._dialled, None
+        if dialled is not None:
+            dialled.end()
         child, self._child = self._child, None
         if child is not None:
             if not self._greeted:  # nobody is there yet who would end by himself
@@ -220,29 +191,14 @@ class RemoteHost:
 
     # --- one connection ---
 
-    def _ssh(self) -> list[str]:
-        return [
-            *ssh.ssh_words(self._settings.ssh),
-            *("-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"),
-            *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4"),
-            *("-o", "ControlMaster=auto", "-o", f"ControlPath={self._directory}/%C", "-o", "ControlPersist=no"),
-        ]
-
     def _connect(self) -> None:
         with self._connecting:
             if self._failure is not None:
                 raise copy.copy(self._failure)
             if self._child is not None:
                 return
-            _check_program(ssh.ssh_words(self._settings.ssh)[0])
-            # In a private directory of this run: nobody else's connection is used, and nobody else uses this one.
-            self._directory = _private_directory()
-            self._child = process.start(
-                [*self._ssh(), "--", self.name, ssh.helper(self._settings.program)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
+            dialled, self._dialled = self._dialled or dial_host(self.name, self._settings), None
+            self._directory, self._child = dialled.directory, dialled.child
             # A pipe that nobody reads could fill and stop ssh.
             self._listening = parallel.start(partial(self._read_errors, self._child))
             self._heard = time.monotonic()
