@@ -20,9 +20,15 @@ ALLOWED = {
     "wire": {"core", "zfs", "host", "wire"},
     "ops": {"core", "zfs", "host", "wire", "ops"},
 }
-STARTS_PROCESSES = {"host/process.py", "host/programs.py"}
-# These talk to a child that process.start made for them: the constants and types, never a start.
-MAY_NAME_SUBPROCESS = STARTS_PROCESSES | {"host/guard.py", "wire/client.py", "wire/dial.py", "wire/gate.py"}
+STARTS_PROCESSES = {"host/child.py", "host/programs.py"}
+# These talk to a child that child.start made for them: the constants and types, never a start.
+MAY_NAME_SUBPROCESS = STARTS_PROCESSES | {
+    "host/guard.py",
+    "host/process.py",
+    "wire/client.py",
+    "wire/dial.py",
+    "wire/gate.py",
+}
 
 
 def modules() -> list[Path]:

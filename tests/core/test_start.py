@@ -11,7 +11,7 @@ import pytest
 
 from zrep.core.names import DEFAULT_TAG, memory_key
 from zrep.core.settings import Settings
-from zrep.host import memory
+from zrep.host import notes
 from zrep.host.locks import Locks
 
 # No zfs is found, so that a run ends where it would start its first command.
@@ -21,10 +21,8 @@ atexit.register(lambda: print("\\n".join(sys.modules), file=open(sys.argv[1], "w
 from zrep.cli.main import run
 sys.exit(run(sys.argv[2:]))
 """
-UNLOCKED = "import zrep.host.locks; zrep.host.locks.load = lambda: None"
 HEAVY = {"typer", "rich", "ctypes", "hypothesis", "pydantic", "asyncio", "unittest", "email", "http"}
-# Of the standard library: what would add most to what cron's command and the helper load. msgspec loads inspect, and
-# filelock several of these; but filelock is loaded while something else is waited for, and here not at all.
+# Of the standard library: what would add most to what cron's command and the helper load. msgspec loads inspect.
 SLOW = {"dataclasses", "logging", "concurrent.futures", "socket", "secrets"}
 OPS = {
     "init",
@@ -47,12 +45,12 @@ OPS = {
 }
 
 
-def loaded(tmp_path: Path, *arguments: str, before: str = "", **environment: str) -> set[str]:
+def loaded(tmp_path: Path, *arguments: str, **environment: str) -> set[str]:
     found = tmp_path / "modules"
     env = {**os.environ, "PATH": str(tmp_path), "ZREP_RUNDIR": str(tmp_path), "ZREP_LIBRARY": "", **environment}
     env.pop("ZREPTAG", None)
     subprocess.run(
-        [sys.executable, "-c", f"{before}\n{PROGRAM}", str(found), *arguments],
+        [sys.executable, "-c", PROGRAM, str(found), *arguments],
         env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     return set(found.read_text().split("\n"))
@@ -90,26 +88,11 @@ def test_nothing_is_loaded_that_is_not_used(
 
 @pytest.mark.parametrize("arguments", [("peer",), ("sync", "all")], ids=" ".join)
 def test_what_starts_every_minute_loads_nothing_slow(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    assert not SLOW & loaded(tmp_path, *arguments, before=UNLOCKED)
+    assert not SLOW & loaded(tmp_path, *arguments)
 
 
 def test_settings_of_sync_need_no_parser(tmp_path: Path) -> None:
     assert "typer" not in loaded(tmp_path, "sync", "all", ZREP_JOBS="2", ZREPTAG="other")
-
-
-@pytest.mark.parametrize("arguments", [("version",), ("sync", "all"), ("list", "-H")], ids=" ".join)
-def test_locks_are_no_part_of_what_is_loaded_before_the_first_command(
-    tmp_path: Path, arguments: tuple[str, ...]
-) -> None:
-    assert "filelock" not in loaded(tmp_path, *arguments)
-
-
-@pytest.mark.thorough
-def test_locks_are_loaded_while_the_first_command_is_under_way(tmp_path: Path) -> None:
-    zfs = tmp_path / "zfs"
-    zfs.write_text("#!/bin/sh\n/bin/sleep 2\n")
-    zfs.chmod(0o755)
-    assert "filelock" in loaded(tmp_path, "sync", "all")
 
 
 @pytest.mark.parametrize(
@@ -139,11 +122,11 @@ def test_only_what_asks_all_peers_dials_before_its_first_command(
     zfs.chmod(0o755)
     directory = Locks(settings=Settings(run_directory=str(tmp_path))).directory
     for command, host in (("sync", "beta"), ("refresh", "gamma")):
-        memory.write(directory, memory_key(DEFAULT_TAG, f":dialled by {command}"), {"hosts": [host]})
+        notes.write(directory, memory_key(DEFAULT_TAG, f":dialled by {command}"), {"hosts": [host]})
     loaded(tmp_path, *arguments)
     found = tmp_path / "dialled"
     assert (found.read_text().split() if found.exists() else []) == dials
 
 
 def test_a_version_is_printed_without_any_library(tmp_path: Path) -> None:
-    assert not {"msgspec", "filelock", "typer", "rich"} & loaded(tmp_path, "version")
+    assert not {"msgspec", "typer", "rich"} & loaded(tmp_path, "version")

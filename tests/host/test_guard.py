@@ -12,12 +12,13 @@ from msgspec.structs import replace
 from tests.host.test_wrapping import END, increment, record, wrapping
 from zrep.core.errors import FailedError
 from zrep.core.incoming import Incoming, Wanted
+from zrep.core.names import STREAM_MARK
 from zrep.core.pair import End
 from zrep.core.steps import SendStream
 from zrep.host.guard import Guard
 from zrep.host.locks import Locks
 from zrep.host.process import Processes
-from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, RECEIVE_UNWANTED, STREAM_END, STREAM_MARK
+from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED, RECEIVE_UNWANTED, STREAM_END
 from zrep.zfs.commands import Completed
 
 A, B = "tank/a", "tank/b"

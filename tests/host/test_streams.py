@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from zrep.core.names import STREAM_MARK
 from zrep.host.locks import Locks
 from zrep.host.process import Processes, Progress
-from zrep.host.streams import STREAM_END, STREAM_MARK, Admission, in_turn, parts, under_locks
+from zrep.host.streams import STREAM_END, Admission, in_turn, parts, under_locks
 from zrep.zfs.commands import Completed
 
 NAMES = ("tank/a", "tank/b c", "tank/d")

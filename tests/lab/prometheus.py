@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
 from tests.lab import build
 from tests.lab.slot import Slot
 
@@ -23,7 +21,7 @@ def programs() -> Path:
     cache = build.cache_dir()
     target = cache / "prometheus"
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / "prometheus.lock"):
+    with build.one_at_a_time(cache / "prometheus.lock", "the fetching of Prometheus"):
         if not (target / "ready").exists():
             log = cache / "prometheus.log"
             apt = build.Apt(cache / "apt-prometheus")

@@ -13,7 +13,8 @@ from tests.ops.hosts import Hosts, Mode, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from tests.ops.test_counts import many
 from zrep.core.names import memory_key
-from zrep.core.requests import Note, Remember
+from zrep.core.notes import Note
+from zrep.core.requests import Remember
 from zrep.ops.across import rejoin_here, rejoin_there
 from zrep.ops.list import listing
 from zrep.ops.pairs import open_pair

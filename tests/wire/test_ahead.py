@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from tests.waiting import wait_for
 from zrep.core.names import memory_key
+from zrep.core.notes import Record
 from zrep.core.requests import Lock
 from zrep.core.settings import Settings
-from zrep.host import memory
+from zrep.host import notes
 from zrep.host.locks import Locks
-from zrep.host.memory import Record
 from zrep.ops.session import Session
 from zrep.wire.ahead import Ahead, last_reached
 from zrep.wire.messages import GREETING, encode, encode_answer
@@ -108,7 +108,7 @@ def test_what_is_no_list_of_hosts_dials_nobody(settings: Settings, record: Recor
     key = memory_key(settings.tag, ":dialled by sync")
     run(settings, "beta")
     directory = Locks(settings=settings).directory
-    memory.write(directory, key, {"hosts": None, **record})
+    notes.write(directory, key, {"hosts": None, **record})
     assert run(settings, waits=False) == []
 
 

@@ -30,6 +30,7 @@ from zrep.host.local import LocalHost
 from zrep.host.locks import Locks
 from zrep.host.streams import RECEIVE_BUSY, RECEIVE_NOT_ADMITTED
 from zrep.wire import gate, ssh
+from zrep.wire.line import helper
 from zrep.wire.messages import Ask
 from zrep.wire.server import Server
 from zrep.zfs import commands, resume_token
@@ -442,7 +443,7 @@ def test_so_many_requests_are_carried_out_side_by_side(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(LocalHost, "ask", ask)
     monkeypatch.setattr(Server, "serve", serve)
-    gate.serve(TREE, Settings(run_directory=str(tmp_path)), {"SSH_ORIGINAL_COMMAND": ssh.helper("zrep")})
+    gate.serve(TREE, Settings(run_directory=str(tmp_path)), {"SSH_ORIGINAL_COMMAND": helper("zrep")})
     monkeypatch.setattr(Server, "_say", lambda self, line: time.sleep(0.05))  # as long as its answer is not read
     threads = [threading.Thread(target=made[0]._carry_out, args=(Ask(1, Identify()), 0)) for _ in range(20)]
     for thread in threads:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from tests.wire.mutate import mutated
 from zrep.core import shape
 from zrep.core.errors import RefusedError, UsageError
+from zrep.core.names import STREAM_MARK
 from zrep.core.pair import End
 from zrep.core.steps import SendStream
-from zrep.host.streams import STREAM_MARK
 from zrep.wire import ssh
+from zrep.wire.line import helper, ssh_words
 from zrep.wire.ssh import Admitted, Helper, Line, Receiver, Sender
 from zrep.zfs.stream_words import Receiving, Sending
 
@@ -45,8 +46,8 @@ def received(marked: bool, *receiving: Receiving) -> Receiver:
 
 
 LINES: list[tuple[str, Line]] = [
-    (ssh.helper("zrep"), Helper("zrep")),
-    (ssh.helper("/opt/z rep/bin/zrep"), Helper("/opt/z rep/bin/zrep")),
+    (helper("zrep"), Helper("zrep")),
+    (helper("/opt/z rep/bin/zrep"), Helper("/opt/z rep/bin/zrep")),
     (ssh.sender([step()]), Sender((BARE,))),
     (ssh.sender([FULL]), Sender((Sending("tank/a@zrep_000002", None, None, ("-p", "-L", "-e", "-c")),))),
     (ssh.sender([INCREMENT]), Sender((SENT,))),
@@ -104,12 +105,12 @@ def test_what_is_put_in_front_of_the_programs_output_ends_with_the_mark() -> Non
         "",
         "reboot",
         "sh -c 'reboot'",
-        ssh.helper("zrep") + "; reboot",
-        ssh.helper("zrep") + "\n",
-        ssh.helper("zrep").replace("'peer'", "'peer' 'x'"),
-        ssh.helper("zrep").replace("'peer'", "'sync' 'all'"),
-        ssh.helper("zrep").replace("sh -c ", "sh  -c "),
-        ssh.helper("zrep").replace("'peer'", "peer"),
+        helper("zrep") + "; reboot",
+        helper("zrep") + "\n",
+        helper("zrep").replace("'peer'", "'peer' 'x'"),
+        helper("zrep").replace("'peer'", "'sync' 'all'"),
+        helper("zrep").replace("sh -c ", "sh  -c "),
+        helper("zrep").replace("'peer'", "peer"),
         ssh.sender([INCREMENT]).replace("'zfs'", "'zpool'"),
         ssh.sender([INCREMENT]).replace("'-w'", "'-w' '$(reboot)'"),
         ssh.sender([INCREMENT]).replace("'send'", "'destroy'"),
@@ -144,14 +145,14 @@ def test_a_line_that_zrep_does_not_build_is_refused(line: str) -> None:
 @pytest.mark.parametrize("text", ["o'clock", "wow!", "a\\b", "a\nb"])
 def test_what_a_shell_would_not_pass_on_is_not_built(text: str) -> None:
     with pytest.raises(RefusedError):
-        ssh.helper(text)
+        helper(text)
 
 
 def test_the_words_that_start_ssh() -> None:
-    assert ssh.ssh_words("") == ["ssh"]
-    assert ssh.ssh_words("ssh -p 22 -i '/a b'") == ["ssh", "-p", "22", "-i", "/a b"]
+    assert ssh_words("") == ["ssh"]
+    assert ssh_words("ssh -p 22 -i '/a b'") == ["ssh", "-p", "22", "-i", "/a b"]
     with pytest.raises(UsageError):
-        ssh.ssh_words("ssh 'x")
+        ssh_words("ssh 'x")
 
 
 NAMES = st.from_regex(r"\A[A-Za-z][A-Za-z0-9_.: /-]{0,20}\Z")

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError, one_line
+from zrep.core.notes import Told
 from zrep.core.quantities import duration
-from zrep.core.requests import Recall, Remember, RunHooks, Told
+from zrep.core.requests import Recall, Remember, RunHooks
 from zrep.core.role import Role
 from zrep.ops.finding import roles_here
 from zrep.ops.outcome import Outcome

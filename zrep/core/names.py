@@ -124,6 +124,8 @@ _LONGEST_FILE = 220
 _BEGINNING = 180
 # In a pair's life: one a second for 30000 years.
 _MOST_SNAPSHOTS = 1 << 40
+# The line after which the stdout of a command on another host is its own.
+STREAM_MARK = "zrep-stream"
 # ssh's own idea of a host, restricted to what cannot be taken for an option or a second word.
 _HOST = re.compile(r"\A(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:\[][A-Za-z0-9_.:%\[\]-]*\Z")
 # zfsprops(7): a user property name may hold lowercase letters, digits, and ":+._-"; ours ends in ":src-host".

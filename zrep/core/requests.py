@@ -28,6 +28,7 @@ from zrep.core.names import (
     is_dataset,
 )
 from zrep.core.neighbours import Child
+from zrep.core.notes import Note, Record
 from zrep.core.quantities import Whole
 from zrep.core.rights import Rights
 from zrep.core.role import Role
@@ -111,12 +112,6 @@ class RunHooks(Request[list[str]], frozen=True):
     about: Mapping[str, str]
 
 
-# What was reported: what, the advice, since when, and when it was told last (seconds since 1970).
-Told = tuple[str, str, Whole, Whole]
-# What may be remembered: a number, names, or what was reported, by its subject.
-Note = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None | list[str] | dict[str, Told]
-
-
 class Remember(Request[None], frozen=True):
     """Keep volatile bookkeeping by key: what is new is added to what is remembered already, None forgets. Losing it
     changes nothing, so failing to keep it is no error."""
@@ -124,7 +119,7 @@ class Remember(Request[None], frozen=True):
     records: Mapping[str, Mapping[str, Note]]
 
 
-class Recall(Request[dict[str, dict[str, Note]]], frozen=True):
+class Recall(Request[dict[str, Record]], frozen=True):
     """What was remembered under each key; nothing for those it was not."""
 
     looks = True

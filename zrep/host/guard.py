@@ -7,7 +7,6 @@ which reads the one stream to its last record, and looks at what begins next.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -19,13 +18,14 @@ from typing import IO
 from zrep.core import shape
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.incoming import Beginning, Incoming, improper, unwanted
-from zrep.host.process import Start
+from zrep.core.names import STREAM_MARK
+from zrep.host.child import Start
+from zrep.host.locks import lock_at_once
 from zrep.host.streams import (
     RECEIVE_BUSY,
     RECEIVE_NOT_ADMITTED,
     RECEIVE_UNWANTED,
     STREAM_END,
-    STREAM_MARK,
 )
 from zrep.host.wrapping import EndedError, UnwantedError, streams
 from zrep.zfs import commands
@@ -189,12 +189,10 @@ def receive_lock(path: str, token: str) -> tuple[int, int]:
         lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return -1, RECEIVE_NOT_ADMITTED
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    status = RECEIVE_BUSY
+    if lock_at_once(lock):
         found = os.pread(lock, 100, 0).decode(errors="replace").partition("\n")[0]
         status = 0 if found == token and _lives(int(token.partition(".")[0])) else RECEIVE_NOT_ADMITTED
-    except BlockingIOError:
-        status = RECEIVE_BUSY
     if status:
         os.close(lock)
         return -1, status

@@ -6,13 +6,14 @@ count as busy although no zrep is left. A zrep has both, and lends the second on
 The kernel frees both when the last process that has them open ends, so nothing can go stale, kill -9 and power loss
 included.
 
-filelock locks the descriptor; opening, inheriting and closing it stays here, because it is what children inherit and
-what must not be closed too early.
+The descriptor is what children inherit and what must not be closed too early, so opening, locking and closing it all
+stand here; the lock itself is the one call of the standard library.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import stat
@@ -212,16 +213,18 @@ class Locks:
         and would find it closed, or find another file in its place."""
         descriptor = self._held.pop(path, None)
         if descriptor is not None:
-            from filelock import unlock_descriptor  # loaded already: see load
-
-            unlock_descriptor(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             self._unlocked.append(descriptor)
 
 
-def load() -> None:
-    """Load filelock: a fifth of what a run loads, so it is done while the first command, or the first request, is
-    waited for. Whoever needs it earlier waits for the rest."""
-    import filelock  # noqa: F401  # for whoever imports of it later
+def lock_at_once(descriptor: int) -> bool:
+    """Lock what a descriptor has open, as flock(1) does; whether that was possible without waiting. OSError where there
+    are no such locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _allow_descriptors() -> None:
@@ -233,15 +236,14 @@ def _allow_descriptors() -> None:
 
 def _is_locked(path: str) -> bool:
     """Whether somebody else has a file locked; it is not made where it is not there."""
-    from filelock import lock_descriptor, unlock_descriptor  # loaded already: see load
-
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
-        if lock_descriptor(descriptor, blocking=False):
-            unlock_descriptor(descriptor)
+        if lock_at_once(descriptor):
+            # Closing it is not enough: another thread may be starting a process, which has a copy until it is another.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             return False
         return True
     except OSError:
@@ -270,14 +272,12 @@ def _check_own(found: os.stat_result) -> None:
 
 def _try_lock(path: str) -> int | None:
     """The descriptor of a file that is locked now; None while somebody else has it."""
-    from filelock import lock_descriptor  # loaded already: see load
-
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
         try:
             _check_own(os.fstat(descriptor))
             _narrow(descriptor, os.fstat(descriptor), _FILE_MODE)
-            locked = lock_descriptor(descriptor, blocking=False)
+            locked = lock_at_once(descriptor)
         except OSError:
             os.close(descriptor)
             raise

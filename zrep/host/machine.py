@@ -14,7 +14,8 @@ from zrep.core.errors import BugError, RefusedError, one_line
 from zrep.core.requests import Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.shape import PROGRAMS, begun
-from zrep.host import locks, process
+from zrep.host import process
+from zrep.host.child import find
 from zrep.host.library import Library
 from zrep.host.locks import Locks
 from zrep.host.process import COMMAND_SECONDS, Runner
@@ -57,7 +58,7 @@ class Machine:
     ) -> None:
         self.settings = settings
         self.name = name or short_name(settings)
-        self.runner: Runner = runner or process.Processes(settings.stall, meanwhile=locks.load)
+        self.runner: Runner = runner or process.Processes(settings.stall)
         # Where another runner stands in for the programs, nothing goes past it.
         self.library = Library(settings.library and runner is None)
         self.locks = Locks(directory, settings)
@@ -160,7 +161,7 @@ class Machine:
         """Those that are installed here of the programs that zrep itself may pass streams through, and of those that
         these filters begin."""
         wanted = dict.fromkeys((*PROGRAMS, *(name for text in filters for name in begun(text))))
-        return tuple(name for name in wanted if process.find(name))
+        return tuple(name for name in wanted if find(name))
 
     def check_filter(self, text: str, dataset: str) -> None:
         """The last look before a filter becomes a shell command, wherever its text is from. RefusedError for one that

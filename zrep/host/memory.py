@@ -1,43 +1,21 @@
-"""Volatile bookkeeping: a small file for each key, in the directory of the locks. Losing it changes nothing."""
+"""Volatile bookkeeping, as requests ask for it: see notes."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from contextlib import suppress
 
-from msgspec import MsgspecError, json
-
 from zrep.core.errors import RefusedError
-from zrep.core.names import file_name
-from zrep.core.requests import Note, Recall, Remember
+from zrep.core.notes import Record
+from zrep.core.requests import Recall, Remember
+from zrep.host import notes
 from zrep.host.machine import Machine, carry_out
-
-Record = dict[str, Note]
-# A few numbers and names; whoever adds to them for ever is no zrep.
-_MOST_BYTES = 128 << 10
 
 
 @carry_out.register(Remember)
 def remember(request: Remember, machine: Machine) -> None:
     with suppress(RefusedError):
         for key, news in request.records.items():
-            write(machine.directory, key, news)
-
-
-def write(directory: str, key: str, news: Mapping[str, Note]) -> None:
-    """Keep what is new under a key beside what is there, in the directory of the locks; where that cannot be, nothing
-    is said."""
-    path = _path(directory, key)
-    text = _text({**read(directory, key), **news})
-    if len(text) > _MOST_BYTES:
-        text = _text(news)
-    temporary = f"{path}.{os.getpid()}"
-    with suppress(OSError):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(text)
-        os.replace(temporary, path)
+            notes.write(machine.directory, key, news)
 
 
 @carry_out.register(Recall)
@@ -45,31 +23,5 @@ def recall(request: Recall, machine: Machine) -> dict[str, Record]:
     folder = ""
     with suppress(RefusedError):
         folder = machine.directory
-    found = {key: read(folder, key) for key in request.keys} if folder else {}
+    found = {key: notes.read(folder, key) for key in request.keys} if folder else {}
     return {key: record for key, record in found.items() if record}
-
-
-def path_of(machine: Machine, key: str) -> str:
-    """The file of a key."""
-    return _path(machine.directory, key)
-
-
-def _path(directory: str, key: str) -> str:
-    return f"{directory}/state/{file_name(key)}"
-
-
-def read(directory: str, key: str) -> Record:
-    """What is kept under a key in the directory of the locks; nothing where that is not what zrep writes."""
-    with suppress(OSError, MsgspecError, UnicodeError, RecursionError), open(_path(directory, key), "rb") as file:
-        record = json.decode(file.read(), type=Record)
-        return {name: note for name, note in record.items() if _sane(note)}
-    return {}
-
-
-def _text(record: Mapping[str, Note]) -> bytes:
-    return json.encode({name: note for name, note in record.items() if note is not None})
-
-
-def _sane(note: Note) -> bool:
-    """Not a number that no clock and no disk could give: whoever wrote that was not zrep."""
-    return not isinstance(note, int) or abs(note) < 2**63

@@ -1,4 +1,4 @@
-"""The one place that starts processes. Everything above it is tested by standing something else in for Runner."""
+"""Commands, and pipes of two. Everything above it is tested by standing something else in for Runner."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ import re
 import selectors
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Protocol
 
 from msgspec import Struct
 
-from zrep.core.errors import FailedError, RefusedError
+from zrep.core.errors import FailedError
 from zrep.core.quantities import whole_number
 from zrep.core.settings import DEFAULT_SETTINGS
-from zrep.host import parallel
+from zrep.host.child import Child, Start, end, start
 from zrep.zfs.commands import Completed
 from zrep.zfs.errors import StuckError
 
 COMMAND_SECONDS = 600.0
-GRACE_SECONDS = 5.0
-
-# cron's PATH is /usr/bin:/bin, and so may be that of a command over ssh; zfs lives in sbin.
-_SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
 class Progress(Struct, frozen=True):
@@ -35,33 +31,6 @@ class Progress(Struct, frozen=True):
     total: int
     stream: int = 0
     begins: bool = False
-
-
-class Child(Protocol):
-    """What has been started, as subprocess.Popen has it."""
-
-    returncode: int | None
-
-    @property
-    def pid(self) -> int: ...
-
-    @property
-    def stdout(self) -> IO[bytes] | None: ...
-
-    @property
-    def stderr(self) -> IO[bytes] | None: ...
-
-    def poll(self) -> int | None: ...
-
-    def wait(self, timeout: float | None = None) -> int: ...
-
-    def terminate(self) -> None: ...
-
-    def kill(self) -> None: ...
-
-
-# Starts a program, as start does.
-Start = Callable[..., subprocess.Popen[bytes]]
 
 
 class Receiver(Protocol):
@@ -92,46 +61,11 @@ class Runner(Protocol):
     ) -> tuple[Completed, Completed]: ...
 
 
-def environment() -> Mapping[str, str]:
-    """The environment of every child: a PATH with sbin in it, and the C locale for what is parsed."""
-    path = os.environ.get("PATH", "").split(":")
-    path += [folder for folder in _SYSTEM_PATH if folder not in path]
-    return {**os.environ, "PATH": ":".join(filter(None, path)), "LC_ALL": "C"}
-
-
-def find(program: str) -> str | None:
-    """The program's full path on the children's PATH, None if there is none. As shutil.which, which would load every
-    compressor there is into a helper that starts each minute."""
-    folders = environment()["PATH"].split(":") if "/" not in program else ["."]
-    paths = [os.path.join(folder, program) for folder in folders]
-    return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
-
-
-def start(argv: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
-    """Start a process of zrep's own: the only call that does. An administrator's are in programs.
-
-    RefusedError when the program is not there."""
-    try:
-        # subprocess looks the program up on this process's own PATH, not on the one the child gets.
-        program = find(argv[0]) or argv[0]
-        words = [word.encode("utf-8", "surrogateescape") for word in (program, *argv[1:])]
-        return subprocess.Popen(words, env=environment(), **options)  # type: ignore[call-overload,no-any-return]  # options are passed through
-    except FileNotFoundError:
-        raise RefusedError(
-            f"the program {argv[0]} is not installed on {os.uname().nodename}",
-            advice="install it, or put it where this user's PATH finds it",
-        ) from None
-    except OSError as error:
-        raise FailedError(f"cannot start {argv[0]}", evidence=error.strerror or str(error)) from None
-
-
 class Processes:
-    """Runner on the real machine. stall: seconds without a byte after which a stream is ended. meanwhile: what is done,
-    once, in a thread of its own while the first command is under way."""
+    """Runner on the real machine. stall: seconds without a byte after which a stream is ended."""
 
-    def __init__(self, stall: float = DEFAULT_SETTINGS.stall, meanwhile: Callable[[], None] | None = None) -> None:
+    def __init__(self, stall: float = DEFAULT_SETTINGS.stall) -> None:
         self._stall = stall
-        self._meanwhile = meanwhile
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
@@ -151,9 +85,6 @@ class Processes:
             raise FailedError("interrupted")
         child = start(argv, **options)
         self._running.add(child)
-        meanwhile, self._meanwhile = self._meanwhile, None
-        if meanwhile is not None:
-            parallel.start(meanwhile)
         if self._stopped:
             child.terminate()
         return child
@@ -246,20 +177,6 @@ def runs(pid: int) -> int:
     except OSError:
         return 0
     return int(found.group(1)) if found else 0
-
-
-def end(child: Child) -> None:
-    """End a child of ours and wait for it: first politely, then not."""
-    if child.poll() is not None:
-        return
-    child.terminate()
-    try:
-        child.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        # A child in an uninterruptible wait, as of a suspended pool, ends later or never; it keeps its locks.
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(GRACE_SECONDS)
 
 
 # What one end of a stream says beside its progress: so much of the beginning, and of the end.

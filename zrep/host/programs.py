@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from zrep.core.errors import RefusedError
-from zrep.host.process import GRACE_SECONDS, environment, text
+from zrep.host.child import GRACE_SECONDS, environment
+from zrep.host.process import text
 
 
 def attended(argv: Sequence[str], extra: Mapping[str, str], folder: str) -> int:

@@ -8,7 +8,6 @@ happens: the programs after are started first, and wait.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time
@@ -20,6 +19,7 @@ from zrep.core.pair import End
 from zrep.core.requests import Failure, Moment, Taken, TakeSnapshots
 from zrep.core.steps import TakeSnapshot
 from zrep.host import changes, hooks, process
+from zrep.host.locks import lock_at_once
 from zrep.host.machine import Machine, carry_out
 from zrep.host.programs import Afterwards
 from zrep.zfs import errors as zfs_errors
@@ -111,7 +111,7 @@ def _turn(machine: Machine) -> Iterator[None]:
     try:
         descriptor = os.open(f"{machine.directory}/snapshots", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            while not _locked(descriptor):
+            while not lock_at_once(descriptor):
                 if time.monotonic() > give_up:
                     raise _busy()
                 time.sleep(0.05)
@@ -124,11 +124,3 @@ def _turn(machine: Machine) -> Iterator[None]:
 
 def _busy() -> BusyError:
     return BusyError("busy", evidence=f"programs around other snapshots are not done after {_TURN_SECONDS:.0f} s")
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

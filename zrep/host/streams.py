@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.errors import MOST_TOLD, BusyError, RefusedError, UsageError, ZrepError
+from zrep.core.names import STREAM_MARK
 from zrep.core.requests import NO_GENERATION, Grant, Revoke
 from zrep.core.steps import SendStream
 from zrep.host import exact
@@ -23,8 +24,6 @@ RECEIVE_NOT_ADMITTED = 76
 # What came from another host was not what was asked for; the rest of what is said tells why. See guard.
 RECEIVE_UNWANTED = 77
 _REVOKE_SECONDS = 20.0
-# The line after which the stdout of a command on another host is its own.
-STREAM_MARK = "zrep-stream"
 
 # What both scripts say on stderr after each stream that went well.
 STREAM_END = "zrep-stream-end"

@@ -17,10 +17,11 @@ from msgspec.structs import replace
 from zrep.core.dataset import PoolSpace, Snapshot
 from zrep.core.errors import RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
+from zrep.core.notes import Note
 from zrep.core.pair import End
 from zrep.core.plan_data import Advance, plan_advance, plan_roll_back
 from zrep.core.quantities import size
-from zrep.core.requests import Grant, Note, Remember
+from zrep.core.requests import Grant, Remember
 from zrep.core.steps import Step
 from zrep.host.parallel import GroupCommit
 from zrep.ops.advance import (

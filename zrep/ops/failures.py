@@ -10,7 +10,8 @@ from msgspec import Struct
 from zrep.core.age import last_of
 from zrep.core.errors import BusyError, ZrepError
 from zrep.core.names import ancestors, memory_key
-from zrep.core.requests import Note, Remember
+from zrep.core.notes import Note
+from zrep.core.requests import Remember
 from zrep.ops.memory import Memory
 from zrep.ops.outcome import Outcome
 from zrep.ops.session import Session

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from zrep.core.dataset import Member
 from zrep.core.errors import ZrepError
 from zrep.core.names import memory_key
+from zrep.core.notes import Note
 from zrep.core.quantities import duration
-from zrep.core.requests import Lock, Note, Remember
+from zrep.core.requests import Lock, Remember
 from zrep.ops.memory import moments, recall
 from zrep.ops.read import observe_tree
 from zrep.ops.repair import stop

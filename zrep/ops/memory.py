@@ -13,9 +13,10 @@ from zrep.core.dataset import Snapshot
 from zrep.core.errors import ZrepError
 from zrep.core.moving import Moving, read_moving
 from zrep.core.names import memory_key
+from zrep.core.notes import Note
 from zrep.core.pair import End, Tree
 from zrep.core.pair_state import Diagnosis
-from zrep.core.requests import Note, ReadHolders, Recall, Remember
+from zrep.core.requests import ReadHolders, Recall, Remember
 from zrep.host.local import Host
 from zrep.ops.execute import Executor
 from zrep.ops.read import observe_trees, survey

@@ -11,8 +11,9 @@ from functools import partial
 
 from zrep.core.errors import ZrepError
 from zrep.core.names import memory_key
+from zrep.core.notes import Note
 from zrep.core.pair_state import UNDRIVEN, Diagnosis
-from zrep.core.requests import Note, Remember
+from zrep.core.requests import Remember
 from zrep.ops.locking import lock, unlock
 from zrep.ops.memory import Memory, recall
 from zrep.ops.outcome import Outcome

@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 
 from zrep.core.errors import ZrepError
 from zrep.core.names import is_host, memory_key
+from zrep.core.notes import Record
 from zrep.core.settings import Settings
-from zrep.host import memory
+from zrep.host import notes
 from zrep.host.locks import Locks
 from zrep.wire import dial
 from zrep.wire.dial import Dialled
@@ -58,16 +59,16 @@ def last_reached(command: str, settings: Settings) -> Iterator[Ahead]:
     folder, known = "", frozenset[str]()
     with suppress(ZrepError):
         folder = Locks(settings=settings).directory
-        known = _hosts(memory.read(folder, key))
+        known = _hosts(notes.read(folder, key))
     try:
         ahead.dial(sorted(known), settings)
         yield ahead
     finally:
         ahead.end()
         if folder and ahead.reached != known:
-            memory.write(folder, key, {_HOSTS: sorted(ahead.reached)})
+            notes.write(folder, key, {_HOSTS: sorted(ahead.reached)})
 
 
-def _hosts(record: memory.Record) -> frozenset[str]:
+def _hosts(record: Record) -> frozenset[str]:
     hosts = record.get(_HOSTS)
     return frozenset(filter(is_host, hosts)) if isinstance(hosts, list) else frozenset()

@@ -17,12 +17,13 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from zrep.core.errors import MOST_TOLD, BusyError, RefusedError, UnreachableError, ZrepError, one_line
+from zrep.core.names import STREAM_MARK
 from zrep.core.requests import Answer, Identify, Identity, Request
 from zrep.core.settings import DEFAULT_SETTINGS, Settings
 from zrep.core.steps import SendStream
-from zrep.host import parallel, process
+from zrep.host import parallel
+from zrep.host.child import GRACE_SECONDS, end
 from zrep.host.local import Watch
-from zrep.host.streams import STREAM_MARK
 from zrep.wire import ssh
 from zrep.wire.dial import CONNECT_SECONDS, Dialled, through
 from zrep.wire.dial import start as dial_host
@@ -170,14 +171,14 @@ class RemoteHost:
         child, self._child = self._child, None
         if child is not None:
             if not self._greeted:  # nobody is there yet who would end by himself
-                process.end(child)
+                end(child)
             with suppress(OSError):
                 assert child.stdin is not None
                 child.stdin.close()
             try:
-                child.wait(process.GRACE_SECONDS)
+                child.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
-                process.end(child)
+                end(child)
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = ""
@@ -187,7 +188,7 @@ class RemoteHost:
         with self._failing:
             self._failure = self._failure or reason
         if (child := self._child) is not None:
-            process.end(child)
+            end(child)
 
     # --- one connection ---
 
@@ -247,7 +248,7 @@ class RemoteHost:
                 self._errors += chunk
                 if len(self._errors) > ERROR_BYTES:
                     self._nonsense = MalformedError("too much on stderr", evidence=f"more than {ERROR_BYTES} bytes")
-                    process.end(child)
+                    end(child)
                     return
 
     def _skip_noise(self, lines: Iterator[bytes]) -> None:
@@ -325,7 +326,7 @@ class RemoteHost:
             if self._failure is None:
                 self._failure = reason()
                 if self._child is not None:
-                    process.end(self._child)
+                    end(self._child)
                 self.close()
         raise copy.copy(self._failure)
 
@@ -334,9 +335,9 @@ class RemoteHost:
         this zrep."""
         if self._nonsense is None and self._child is not None:
             with suppress(subprocess.TimeoutExpired):
-                self._child.wait(process.GRACE_SECONDS)
+                self._child.wait(GRACE_SECONDS)
             if self._listening is not None:  # what ssh has started, as a ProxyCommand, may outlive it
-                self._listening.wait(process.GRACE_SECONDS)
+                self._listening.wait(GRACE_SECONDS)
         if self._nonsense is not None:
             return self._misunderstood(self._nonsense)
         if self._child is None:

@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from zrep.core.errors import RefusedError, ZrepError
 from zrep.core.settings import Settings
-from zrep.host import process
+from zrep.host.child import end, find
+from zrep.host.child import start as start_child
 from zrep.host.trust import others_may_write
-from zrep.wire import ssh
+from zrep.wire.line import helper, ssh_words
 
 CONNECT_SECONDS = 10
 # Of a Unix socket's name (sun_path in unix(7)): ssh appends its hash of the connection (40), and a suffix (17) while it
@@ -31,20 +32,20 @@ class Dialled(Struct, frozen=True):
 
     def end(self) -> None:
         """Give it up: nobody has asked anything over it."""
-        process.end(self.child)
+        end(self.child)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def start(host: str, settings: Settings) -> Dialled:
     """Begin a connection to a host, and wait for nothing. RefusedError when ssh is not to be trusted, or there is no
     room for it; UsageError when SSH cannot be read."""
-    _check_program(ssh.ssh_words(settings.ssh)[0])
+    _check_program(ssh_words(settings.ssh)[0])
     # In a private directory of this run: nobody else's connection is used, and nobody else uses this one.
     directory = _private_directory()
     try:
-        words = [*through(directory, settings), "--", host, ssh.helper(settings.program)]
+        words = [*through(directory, settings), "--", host, helper(settings.program)]
         pipe = subprocess.PIPE
-        return Dialled(host, directory, process.start(words, stdin=pipe, stdout=pipe, stderr=pipe))
+        return Dialled(host, directory, start_child(words, stdin=pipe, stdout=pipe, stderr=pipe))
     except ZrepError:
         shutil.rmtree(directory, ignore_errors=True)
         raise
@@ -54,7 +55,7 @@ def through(directory: str, settings: Settings) -> list[str]:
     """The words that start ssh over the connection whose socket is in a directory; the first that is started makes
     it."""
     return [
-        *ssh.ssh_words(settings.ssh),
+        *ssh_words(settings.ssh),
         *("-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}"),
         *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=4"),
         *("-o", "ControlMaster=auto", "-o", f"ControlPath={directory}/%C", "-o", "ControlPersist=no"),
@@ -82,7 +83,7 @@ def _private_directory() -> str:
 def _check_program(name: str) -> None:
     """RefusedError for a program that others than root could have put there: it gets to see every stream, and starts
     as who runs zrep."""
-    path = process.find(name)
+    path = find(name)
     if path and (found := others_may_write(path)):
         raise RefusedError(
             f"{path} could be from others than root",

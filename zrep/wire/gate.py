@@ -24,7 +24,7 @@ from zrep.core.errors import NotAdmittedError, RefusedError, ZrepError, one_line
 from zrep.core.gate import DIALLED, WITHOUT, Gate
 from zrep.core.gate_rules import refusal, refused_receive, refused_send, trimmed
 from zrep.core.incoming import Beginning
-from zrep.core.names import ancestors, check_dataset, is_host
+from zrep.core.names import STREAM_MARK, ancestors, check_dataset, is_host
 from zrep.core.requests import (
     Answer,
     Dial,
@@ -42,12 +42,14 @@ from zrep.core.requests import (
 from zrep.core.role import Intent
 from zrep.core.settings import Settings
 from zrep.core.steps import RAW
-from zrep.host import exact, memory, process, room
+from zrep.host import exact, notes, process, room
+from zrep.host.child import start
 from zrep.host.guard import NO_STREAM, receive_lock, skip_to_mark
 from zrep.host.local import LocalHost
-from zrep.host.streams import STREAM_END, STREAM_MARK
+from zrep.host.streams import STREAM_END
 from zrep.host.wrapping import EndedError, streams
 from zrep.wire import ssh
+from zrep.wire.line import ssh_words
 from zrep.wire.server import Server
 from zrep.zfs import commands, resume_token, stream_words
 
@@ -147,7 +149,7 @@ class GatedHost(LocalHost):
             case Lock(datasets=names):
                 more = {path: 0 for name in names for path in (self.locks.path(name), self.locks.receive_path(name))}
             case Remember(records=records):
-                more = {memory.path_of(self, key): len(repr(news)) for key, news in records.items()}
+                more = {notes.path_of(self.directory, key): len(repr(news)) for key, news in records.items()}
             case _:
                 return ""
         return room.lacking(self.directory, self._gate.trees, more)
@@ -177,7 +179,7 @@ def _leads_to(host: str, client: str, own: LocalHost) -> bool:
     import ipaddress  # only init asks for it
     import socket
 
-    said = own.output((*ssh.ssh_words(own.settings.ssh), "-G", "--", host))
+    said = own.output((*ssh_words(own.settings.ssh), "-G", "--", host))
     name = next((line.partition(" ")[2] for line in said.splitlines() if line.startswith("hostname ")), host)
     try:
         found = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(name, None)}
@@ -254,7 +256,7 @@ def _send(gate: Gate, host: LocalHost, streams: Sequence[stream_words.Sending]) 
         _check_send(gate, host, sending)
     _write(b"\n" + STREAM_MARK.encode() + b"\n")
     for sending in streams:
-        if status := process.start(stream_words.send(sending), stdin=subprocess.DEVNULL).wait():
+        if status := start(stream_words.send(sending), stdin=subprocess.DEVNULL).wait():
             return status
         if len(streams) > 1:
             _tell_end()
@@ -365,7 +367,7 @@ def _receive_one(gate: Gate, host: LocalHost, admitted: ssh.Admitted) -> int:
                 check_several()
             given = (*receiving.override, *_quiet(begin), *_origin(gate, host, receiving.target, begin.origin))
             words = commands.receive_alone(receiving.target, dict.fromkeys(given))
-            if status := process.start(words, stdin=source, pass_fds=(lock,)).wait():
+            if status := start(words, stdin=source, pass_fds=(lock,)).wait():
                 return status
             before = begin
         return 0
@@ -421,7 +423,7 @@ def _source(through: str) -> int:
     """Where the stream is read from: stdin, through what it passes if that is anything."""
     if not through:
         return 0
-    child = process.start(("sh", "-c", through), stdin=0, stdout=subprocess.PIPE)
+    child = start(("sh", "-c", through), stdin=0, stdout=subprocess.PIPE)
     assert child.stdout is not None
     return os.dup(child.stdout.fileno())
 

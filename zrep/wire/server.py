@@ -16,7 +16,6 @@ from contextlib import suppress
 from zrep.core.errors import BugError, UsageError, ZrepError
 from zrep.core.requests import Identity
 from zrep.core.settings import Settings
-from zrep.host import locks
 from zrep.host.local import Host, LocalHost
 from zrep.host.procfs import runs_of_receives
 from zrep.wire.messages import (
@@ -74,8 +73,7 @@ class Server:
         """Greet, and carry out what is asked until nobody is left who asks; the exit status, 1 when what came was no
         request."""
         self._say(encode(GREETING))
-        # What is asked first needs locks: filelock is loaded while that is still on its way.
-        for work in (self._listen, self._beat, self._watch_for_silence, locks.load):
+        for work in (self._listen, self._beat, self._watch_for_silence):
             threading.Thread(target=work, daemon=True).start()
         working: list[threading.Thread] = []
         while (asked := self._asked.get()) is not None:

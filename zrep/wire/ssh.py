@@ -1,34 +1,22 @@
-"""The command lines that cross ssh: built here, and read back here, as whoever admits only these has to.
-
-Whatever login shell reads them, csh and fish too: every word is in single quotes, which all of them take alike as long
-as there is no quote, exclamation mark, backslash or line break in it. zrep's own words have none; names are checked.
-"""
+"""The command lines that cross ssh: built here, and read back here, as whoever admits only these has to."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from zrep.core.errors import RefusedError, UsageError, one_line
+from zrep.core.errors import RefusedError, one_line
 from zrep.core.steps import SendStream
-from zrep.host.streams import RECEIVE_SCRIPT, SEND_SCRIPT, STREAM_MARK, Admission, in_turn, under_locks
+from zrep.host.streams import RECEIVE_SCRIPT, SEND_SCRIPT, Admission, in_turn, under_locks
+from zrep.wire.line import COMMAND, WORD, helper, line_of
 from zrep.zfs import commands, stream_words
 from zrep.zfs.commands import Argv
 from zrep.zfs.stream_words import Receiving, Sending
 
-# Any PATH. What login files printed, with or without a line break at its end, is followed by the mark on a line of its
-# own.
-_COMMAND = (
-    "PATH=/usr/local/bin:$PATH:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; "
-    f'echo; echo {STREAM_MARK}; exec "$0" "$@"'
-)
 # A receive prints nothing that anybody reads, and its script knows its way: no other shell is needed.
 _RECEIVE = f"PATH=/usr/local/bin:$PATH; {RECEIVE_SCRIPT}"
-_BEGINNING = "sh -c "
-_WORD = re.compile(r"'([^'!\\\n]*)'")
 _LINE = re.compile(r"sh -c '[^'!\\\n]*'(?: '[^'!\\\n]*')*")
 # Beyond the 128 KiB that one argument may have, nobody can have sent it.
 _LINE_LENGTH = 128 << 10
@@ -66,19 +54,6 @@ class Receiver(Struct, frozen=True):
 Line = Helper | Sender | Receiver
 
 
-def ssh_words(text: str) -> list[str]:
-    """The words that start ssh, as SSH in the environment says them; UsageError when it cannot be read."""
-    try:
-        return shlex.split(text) or ["ssh"]
-    except ValueError as error:
-        raise UsageError(f"SSH is {text!r}", evidence=str(error)) from None
-
-
-def helper(program: str) -> str:
-    """The line that starts the helper."""
-    return _line([_COMMAND, program, "peer"])
-
-
 def sender(steps: Sequence[SendStream]) -> str:
     """The line that brings streams out of their sources."""
     return _sender([commands.send(step) for step in steps])
@@ -111,10 +86,10 @@ def build(line: Line) -> str:
 
 def _parse(line: str) -> Line | None:
     """What a line seems to be; it is that if it is built so."""
-    script, *words = _WORD.findall(line)
-    if script == _COMMAND and len(words) == 2 and words[1] == "peer":
+    script, *words = WORD.findall(line)
+    if script == COMMAND and len(words) == 2 and words[1] == "peer":
         return Helper(words[0])
-    if script == _COMMAND:
+    if script == COMMAND:
         senders = list(_in_turn(words[4:], 0)) if words[:4] == ["sh", "-c", SEND_SCRIPT, "zrep"] else [words]
         sendings = [stream_words.read_send(each) for each in senders]
         return Sender(tuple(filter(None, sendings))) if sendings and all(sendings) else None
@@ -142,16 +117,9 @@ def _admitted(lock: str = "", token: str = "", *words: str) -> Admitted | None:
 
 
 def _sender(senders: Sequence[Argv]) -> str:
-    return _line([_COMMAND, *in_turn(senders)])
+    return line_of([COMMAND, *in_turn(senders)])
 
 
 def _receiver(admissions: Sequence[Admission], *, marked: bool) -> str:
     _, _, _, *arguments = under_locks(admissions, marked=marked)
-    return _line([_RECEIVE, *arguments])
-
-
-def _line(words: Sequence[str]) -> str:
-    for word in words:
-        if not _WORD.fullmatch(f"'{word}'"):
-            raise RefusedError("this cannot be passed through every shell", evidence=repr(word)[:120])
-    return _BEGINNING + " ".join(f"'{word}'" for word in words)
+    return line_of([_RECEIVE, *arguments])
