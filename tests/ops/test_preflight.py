@@ -19,6 +19,7 @@ from zrep.core.names import memory_key
 from zrep.core.requests import Identity, Remember, Users
 from zrep.host.local import LocalHost
 from zrep.ops.changeconfig import Config
+from zrep.ops.doctor import doctor
 
 
 def write_on_the_replica(hosts: Hosts) -> None:
@@ -90,16 +91,30 @@ def notes(ended: Ended) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "says", "mends"),
     [
-        ({"clock": 3690.5}, "the clock of beta is 1h 1m ahead of this one"),
-        ({"clock": -90.5}, r"the clock of beta is 1m \d+s behind this one"),
-        ({"zrep": "9.9"}, "and 9.9 on beta"),
-        ({"zfs": "2.1.5"}, "OpenZFS is 2.3.2 here and 2.1.5 on beta"),
+        (
+            {"clock": 3690.5},
+            "the clock of beta is 1h 1m ahead of this one",
+            "on alpha and on beta: timedatectl",
+        ),
+        (
+            {"clock": -90.5},
+            r"the clock of beta is 1m \d+s behind this one",
+            "on alpha and on beta: timedatectl",
+        ),
+        ({"zrep": "9.9"}, "and 9.9 on beta", r"on alpha: install the newer one .*: apt install ./zrep-zfs_"),
+        ({"zrep": "2.9"}, "and 2.9 on beta", r"on beta: install the newer one .*: apt install ./zrep-zfs_"),
+        ({"zfs": "2.1.5"}, "OpenZFS is 2.3.2 here and 2.1.5 on beta", "on beta: apt update && apt install zfs"),
+        (
+            {"zfs": "2.10.1"},
+            "OpenZFS is 2.3.2 here and 2.10.1 on beta",
+            "on alpha: apt update && apt install zfs",
+        ),
     ],
 )
 def test_clocks_and_versions_that_differ_are_said(
-    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], says: str
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], says: str, mends: str
 ) -> None:
     pairs.linked(hosts)
     real = LocalHost.ask
@@ -113,6 +128,8 @@ def test_clocks_and_versions_that_differ_are_said(
     monkeypatch.setattr(LocalHost, "ask", ask)
     [note] = notes(good(hosts.run("alpha", pairs.failing_over(A), dry_run=True)))
     assert re.search(says, note)
+    told = hosts.run("alpha", lambda session: doctor(session, []))
+    assert [re.search(f"{says}.*; next: {mends}", line) for line in told.text.splitlines() if re.search(says, line)]
 
 
 def test_a_peer_that_takes_long_to_answer_is_not_ahead(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:

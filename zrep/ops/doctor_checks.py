@@ -57,8 +57,7 @@ def findings(session: Session, link: Link, view: View) -> Iterator[Finding]:
     """All that is found of a pair that is well as it is."""
     for check in (_role_change, _canmount, _flags, _tools, _left_over, _quotas):
         yield from check(view)
-    for note in gaps(session, view):
-        yield _found(note, advice="bring both hosts to the same")
+    yield from map(Finding, gaps(view))
     yield from _back(session, link)
     yield from _left_out(session, view)
     yield from not_replicated(view.executor.source, view.pair.source.members)
@@ -200,7 +199,7 @@ def _left_out(session: Session, view: View) -> Iterator[Finding]:
     host = view.executor.source
     found = find_left_out(host, view.tag, [view.pair.source.members[0]], here=host is session.local, certain=True)
     for name, what in found.items():
-        yield _found(what.line(name).removeprefix(f"{name}: "))
+        yield Finding(what.error(name))
 
 
 def not_replicated(host: Host, members: Iterable[Member]) -> Iterator[Finding]:

@@ -75,12 +75,11 @@ def _init(session: Session, request: Request) -> Sequence[Outcome]:
     return _send_members(session, way)
 
 
-def _warn(session: Session, way: Way, ground: Ground, gaps: Sequence[str]) -> None:
+def _warn(session: Session, way: Way, ground: Ground, gaps: Sequence[FailedError]) -> None:
     """What zrep doctor would find of a pair that is still to be made: no reason not to make it."""
-    for note in gaps:
-        session.warn(f"{way.request.name}: {note}")
-    for finding in (*not_replicated(way.source, [ground.source]), *few_sessions(session.host(way.request.host))):
-        session.warn(finding.error.about(way.request.name).line())
+    found = (*not_replicated(way.source, [ground.source]), *few_sessions(session.host(way.request.host)))
+    for error in (*gaps, *(finding.error for finding in found)):
+        session.warn(error.about(way.request.name).line())
 
 
 def _goes_on(session: Session, way: Way) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from shlex import quote
 
@@ -9,7 +10,7 @@ from msgspec import Struct
 
 from zrep.core.dataset import NO_TOKEN, Member
 from zrep.core.diagnosis_data import diagnose_data, diagnose_turned
-from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.mounts import MountEntry, hidden_by, leads, mounted_by_hand, unmakable, unreachable_by_path, within
 from zrep.core.pair import End, Tree
 from zrep.core.plan_data import plan_advance, plan_stream
@@ -80,7 +81,7 @@ def preflight(session: Session, view: View, *, insist: bool) -> Preflight:
     master, host = view.pair.source.members[0], view.executor.source
     left = find_left_out(host, view.tag, [master], here=host is session.local, certain=True)
     notes += [what.line(name) for name, what in left.items()]
-    notes += gaps(session, view)
+    notes += [gap.statement() for gap in gaps(view)]
     return Preflight(found, "" if _unusable_data(view) else _amount(session, view), tuple(notes))
 
 
@@ -294,7 +295,7 @@ def cannot_insist(view: View) -> list[RefusedError]:
     return found
 
 
-def gaps(session: Session, view: View) -> list[str]:
+def gaps(view: View) -> list[FailedError]:
     """Clocks and versions that differ: neither stops anything, both are worth knowing."""
     here, there = (view.executor.host(end) for end in (view.here, view.here.other))
     return gaps_between(meet(here, there), view.link.peer_host)
@@ -318,18 +319,29 @@ def meet(mine: Host, peer: Host) -> Met:
     return Met(here, there, ahead)
 
 
-def gaps_between(met: Met, peer: str) -> list[str]:
-    here, there, notes = met.here, met.there, []
+def gaps_between(met: Met, peer: str) -> list[FailedError]:
+    """The same of two hosts, each with the command that mends it. peer: what the one there is called here."""
+    here, there, found = met.here, met.there, []
+    both = f"on {here.host} and on {plain_host(peer)}"
     if abs(met.ahead) > _CLOCK_SECONDS:
         way = "ahead of" if met.ahead > 0 else "behind"
-        notes.append(
-            f"the clock of {peer} is {duration(int(abs(met.ahead)))} {way} this one: "
-            "no order depends on it, the ages that are shown do"
-        )
+        what = f"the clock of {peer} is {duration(int(abs(met.ahead)))} {way} this one"
+        advice = f"{both}: timedatectl set-ntp true; where chrony keeps the time: chronyc makestep"
+        found.append(FailedError(f"{what}: no order depends on it, the ages that are shown do", advice=advice))
+    mends = {
+        "zrep": "install the newer one as this one was: apt install ./zrep-zfs_*.deb; or see Installation in README",
+        "OpenZFS": "apt update && apt install zfsutils-linux zfs-dkms, and boot it anew; nothing is wrong until then",
+    }
     for what, mine, theirs in (("zrep", here.zrep, there.zrep), ("OpenZFS", here.zfs, there.zfs)):
         if mine != theirs:
-            notes.append(f"{what} is {mine} here and {theirs} on {peer}")
-    return notes
+            older = here.host if _numbers(mine) < _numbers(theirs) else plain_host(peer)
+            advice = f"on {older}: {mends[what]}"
+            found.append(FailedError(f"{what} is {mine} here and {theirs} on {peer}", advice=advice))
+    return found
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", version)]
 
 
 def _left(view: View) -> int:
