@@ -12,7 +12,7 @@ from tests.core.knows import NOW, Knows
 from zrep.core import requests as asked
 from zrep.core import steps
 from zrep.core.dataset import Member, Snapshot, Value
-from zrep.core.gate import Gate
+from zrep.core.gate import Gate, Lacking
 from zrep.core.gate_rules import refusal, refused_receive, refused_send, refused_step, trimmed
 from zrep.core.history import Happened
 from zrep.core.pair import End
@@ -223,6 +223,38 @@ def test_nothing_outside_goes_through_any(name: str) -> None:
 def test_the_table_knows_every_request_and_every_step() -> None:
     assert {type(request) for request, _ in [*one(), *HOST]} == set(Request.__subclasses__())
     assert {type(step) for step, _ in STEPS} == set(steps.Change.__subclasses__())
+
+
+@pytest.mark.parametrize(
+    ("gate", "request_", "wider"),
+    [
+        (RECEIVE, asked.ReadUsers(A), f"zrep gate --tree {TREE} --send --receive"),
+        (SEND, asked.Revoke((A,)), f"zrep gate --tree {TREE} --send --receive"),
+        (KEEP, asked.RunHooks("after-demote", {"ZREP_FS": A}), f"zrep gate --tree {TREE} --send --receive --keep"),
+        (
+            Gate((TREE,), send=True, receive=True, keep=True),
+            asked.RunHooks("after-demote", {"ZREP_FS": A}),
+            f"zrep gate --tree {TREE} --send --receive",
+        ),
+        (RECEIVE, asked.ReadRole("zrep", OUT), f"zrep gate --tree {TREE} --tree {OUT} --receive"),
+        (RECEIVE, asked.ReadSnapshots(("tank/b c@x",)), f"zrep gate --tree {TREE} --tree 'tank/b c' --receive"),
+    ],
+)
+def test_what_a_gate_lacks_is_another_gate_that_admits_it(gate: Gate, request_: Request[Any], wider: str) -> None:
+    """One word of it at a time, as whoever reads it has to decide on each."""
+    reason = refusal(gate, request_, NOTHING)
+    assert isinstance(reason, Lacking)
+    assert reason.wider.command == wider
+    assert refusal(reason.wider, request_, NOTHING) in ("", "it with --keep")
+
+
+@pytest.mark.parametrize(
+    "request_", [asked.ReadRole("zrep", "tank/data/../other"), asked.CarryOut((steps.Rollback(T, AT),))]
+)
+def test_what_no_gate_admits_names_none(request_: Request[Any]) -> None:
+    reason = refusal(RECEIVE, request_, NOTHING)
+    assert reason
+    assert not isinstance(reason, Lacking)
 
 
 def test_what_is_in_a_pair_is_nothing_new() -> None:

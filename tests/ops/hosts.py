@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar, cast
 import pytest
 
 from tests.model import Host, World
+from tests.model.command import Result
 from tests.model.library import ModelLibrary
 from tests.model.stream import decode_begin, unpacked, without_properties
 from zrep.core import place
@@ -313,6 +314,10 @@ class Wire:
     def _host(self, name: str) -> Host:
         return self.world.host(name)
 
+    def _run(self, host: str, argv: Sequence[str], stdin: bytes = b"") -> Result:
+        """Run it as the user that zrep is on that host."""
+        return self._host(host).run(list(argv), stdin, self.users.get(host, "root"))
+
     def _do(self, command: Command) -> Completed:
         if command.argv[:3] == ("sh", "-c", CHANGE_SCRIPT):
             return self._change(command)
@@ -322,7 +327,7 @@ class Wire:
             return Completed(command.argv, 0, "", "dataset key must be loaded\n" if outdated else sent.err.decode())
         if command.argv[:3] == ("sh", "-c", DIFFERENCES_SCRIPT):
             return self._do(Command(command.host, ("zfs", "diff", "-H", *command.argv[4:])))
-        done = self._host(command.host).run(list(command.argv))
+        done = self._run(command.host, command.argv)
         return Completed(command.argv, done.rc, _text(done.out), _text(done.err))
 
     def _change(self, command: Command) -> Completed:
@@ -351,7 +356,7 @@ class Wire:
     def _stream(
         self, here: tuple[str, tuple[str, ...]], there: tuple[str, tuple[str, ...]], torn: bool = False
     ) -> tuple[Completed, Completed]:
-        sent = self._host(here[0]).run(_without_filter(here[1]))
+        sent = self._run(here[0], _without_filter(here[1]))
         stream = self.forge(here[0], sent.out)
         if torn:
             start = stream.find(b"\n") + 1
@@ -375,7 +380,7 @@ class Wire:
                 return Completed(argv, RECEIVE_NOT_ADMITTED, "", "")
             if self._incoming:
                 return self._guarded(host, self._incoming, stream)
-            done = self._host(host).run(_without_filter(command), stream)
+            done = self._run(host, _without_filter(command), stream)
         return Completed(argv, done.rc, _text(done.out), _text(done.err))
 
     def _guarded(self, host: str, incoming: Incoming, stream: bytes) -> Completed:
@@ -393,7 +398,7 @@ class Wire:
                 argv = words(incoming, found, before)
             except UnwantedError as error:
                 return Completed(argv, RECEIVE_UNWANTED, "", f"{error.evidence}\n")
-            done = self._host(host).run(list(argv), without_properties(each))
+            done = self._run(host, argv, without_properties(each))
             if done.rc:
                 return Completed(argv, done.rc, _text(done.out), _text(done.err))
             before = found

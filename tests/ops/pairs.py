@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.ops.hosts import Ended, Hosts, Mode, ModelHost, Work
+from zrep.core import delegation
 from zrep.core.names import DEFAULT_TAG
 from zrep.core.requests import Answer, ReadMembers
 from zrep.core.requests import Request as Asked
@@ -76,6 +77,14 @@ def pausing(name: str, reason: str = "") -> Work:
 
 def unpausing(name: str) -> Work:
     return lambda session: pause.unpause(session, [name])
+
+
+def run_as_operator(hosts: Hosts, *names: str) -> None:
+    """zrep is operator on these hosts from now on, to whom zrep allow has given what the direction needs."""
+    for name in names or ("alpha", "beta"):
+        given = delegation.SEND if name == "alpha" else delegation.RECEIVE
+        hosts[name].sh(f"zfs allow -u operator {','.join(given)} tank")
+        hosts.wire.users[name] = "operator"
 
 
 def good(ended: Ended) -> Ended:

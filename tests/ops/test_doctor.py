@@ -265,9 +265,9 @@ def test_what_a_user_lacks(linked: Hosts) -> None:
     linked.wire.users["beta"] = "operator"
     linked["beta"].sh(f"zfs allow -u operator canmount,create,hold,mount,readonly,receive,release,rename {B}")
     ended = found(linked)
-    assert "operator lacks permissions on tank/b on beta (destroy, userprop)" in ended.text
+    assert "operator lacks permissions on tank/b on beta (destroy, promote, userprop)" in ended.text
     assert "next: as root on beta: zrep allow operator tank/b --receive --apply" in ended.text
-    linked["beta"].sh("zfs allow -u operator destroy,userprop tank")
+    linked["beta"].sh("zfs allow -u operator destroy,promote,userprop tank")
     assert "lacks permissions" not in found(linked).text
 
 

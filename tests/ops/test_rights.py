@@ -9,6 +9,7 @@ import pytest
 from tests.ops import pairs
 from tests.ops.hosts import Hosts, Work
 from tests.ops.pairs import SYNC_ALL, A, B, good
+from zrep.core import delegation
 from zrep.core.errors import RefusedError
 from zrep.host.machine import Machine
 from zrep.ops.doctor import doctor
@@ -60,20 +61,22 @@ def test_nobody_needs_it_where_nothing_is_mounted(hosts: Hosts, unmounted: tuple
     host, commands = unmounted
     for command in commands.split("; "):
         hosts[host].sh(command)
-    hosts.wire.users[host] = "operator"
+    pairs.run_as_operator(hosts, host)
     good(hosts.run("alpha", pairs.failing_over(A)))
 
 
 def test_nobody_needs_it_for_volumes(hosts: Hosts) -> None:
     pairs.linked(hosts, volume=True)
-    hosts.wire.users |= {"alpha": "operator", "beta": "operator"}
+    pairs.run_as_operator(hosts)
     good(hosts.run("alpha", pairs.failing_over(A)))
+    hosts["alpha"].sh(f"zfs allow -u operator {','.join(delegation.RECEIVE)} tank")
+    hosts["beta"].sh(f"zfs allow -u operator {','.join(delegation.SEND)} tank")
     good(hosts.run("alpha", pairs.taking_over(A)))
 
 
 def test_data_moves_all_the_same(hosts: Hosts) -> None:
     pairs.linked(hosts)
-    hosts.wire.users |= {"alpha": "operator", "beta": "operator"}
+    pairs.run_as_operator(hosts)
     hosts["alpha"].write(A, "more", b"x")
     good(hosts.run("alpha", SYNC_ALL))
 

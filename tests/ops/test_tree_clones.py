@@ -124,6 +124,16 @@ def test_what_is_promoted_on_the_master_is_promoted_there_and_nothing_is_sent_ag
     assert value(tree, "beta", f"{B}/x", "mounted") == "yes"
 
 
+def test_by_a_user_to_whom_allow_gave_what_he_needs_it_is_promoted_too(tree: Hosts) -> None:
+    pairs.run_as_operator(tree)
+    cloned(tree)
+    good(tree.run("alpha", SYNC_ALL))
+    tree["alpha"].sh(f"zfs promote {K}")
+    tree["alpha"].write(K, "own", b"3")
+    good(tree.run("alpha", SYNC_ALL))
+    assert (origin(tree, f"{B}/k"), origin(tree, f"{B}/x")) == ("-", f"{B}/k")
+
+
 def test_promoted_and_back(tree: Hosts) -> None:
     cloned(tree)
     for name in (K, X):

@@ -73,6 +73,7 @@ def receive(*receivings: Receiving, lock: str = "/var/run/zrep/x.receive") -> st
 
 
 INSIDE = Receiving("tank/data/a")
+LINE = 'on beta, if its peer may do that: in the authorized_keys of root: restrict,command="zrep gate'
 SENDS = Gate(("tank/data",), send=True)
 
 
@@ -174,12 +175,15 @@ def test_what_leaves_is_looked_at_before_zfs_is_started(
     [
         ("", "no command line of zrep"),
         ("zfs destroy -r tank", "no command line of zrep"),
-        (send(Sending("tank/data/a@1")), "it without --send; next: add --send to the zrep gate line in "),
-        (receive(Receiving("tank/other")), "anything of 'tank/other'"),
+        (send(Sending("tank/data/a@1")), f'it without --send; next: {LINE} --tree tank/data --send --receive"'),
+        (
+            receive(Receiving("tank/other")),
+            f"anything of 'tank/other'; next: {LINE} --tree tank/data --tree tank/other --receive\"",
+        ),
         (receive(INSIDE, Receiving("tank/other")), "such a lock"),
         (receive(Receiving("tank/data/a", (), (("mountpoint", "/etc"),))), "a stream with"),
         (receive(Receiving("tank/data/a", infilter="tee /loot")), "a filter is not one"),
-        (receive(INSIDE), "such a lock"),
+        (receive(INSIDE), "; next: do it on beta itself"),
     ],
 )
 def test_a_line_that_is_not_admitted_is_refused_and_logged(
@@ -189,7 +193,7 @@ def test_a_line_that_is_not_admitted_is_refused_and_logged(
     monkeypatch.setattr(gate, "log", lambda client, reason: logged.append(f"{client}: {reason}"))
     environment: Mapping[str, str] = {"SSH_ORIGINAL_COMMAND": line, "SSH_CONNECTION": "10.0.0.1 22 10.0.0.2 22"}
     with pytest.raises(ZrepError) as refused:
-        gate.serve(TREE, Settings(run_directory=str(tmp_path)), environment)
+        gate.serve(TREE, Settings(run_directory=str(tmp_path), host="beta"), environment)
     assert says in refused.value.line()
     assert logged == [f"10.0.0.1: {refused.value.line()}"]
 
@@ -337,7 +341,7 @@ def test_a_clone_of_what_is_outside_is_refused(behind: Behind, stream: bytes, ta
     status, said, ran = behind.run(ssh.Receiver(False, (behind.admitted("tank/data/copies/a"),)), stream)
     assert (status == 0) is bool(taken), said
     assert [words for words in ran if "receive" in words] == ([taken] if taken else [])
-    assert taken or "does not admit a clone of what is outside of tank/data; next: see the zrep gate line in " in said
+    assert taken or "does not admit a clone of what is outside of tank/data; next: on " in said
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,21 @@ from zrep.core.errors import UsageError
 # bookmark, the role is kept
 # in user properties, and a side that is not the right one is made read-only.
 SEND = ("bookmark", "destroy", "hold", "mount", "readonly", "release", "rename", "send", "snapshot", "userprop")
-# Of the replica and what is above it: it is made (which ZFS wants create and mount for), received into, and its old
-# snapshots go.
-RECEIVE = ("canmount", "create", "destroy", "hold", "mount", "readonly", "receive", "release", "rename", "userprop")
+# Of the replica and what is above it: it is made (which ZFS wants create and mount for), received into, its old
+# snapshots go, and a clone in a tree is promoted as on the master.
+RECEIVE = (
+    "canmount",
+    "create",
+    "destroy",
+    "hold",
+    "mount",
+    "promote",
+    "readonly",
+    "receive",
+    "release",
+    "rename",
+    "userprop",
+)
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}\Z")
 

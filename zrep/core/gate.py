@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from shlex import quote
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from zrep.core.names import ancestors, is_dataset, pool_of
 
-# How the reason begins of what the words of a gate lack.
-WITHOUT = "it without "
 # What says whom this host dials for a pair.
 DIALLED = ("master", "src-host", "dest-host", "driver")
+
+
+class Lacking(str):
+    """Why something is refused, in words, where a gate with other words would admit it: that gate."""
+
+    wider: Gate
+
+    @classmethod
+    def of(cls, reason: str, wider: Gate) -> Lacking:
+        made = cls(reason)
+        made.wider = wider
+        return made
 
 
 class Gate(Struct, frozen=True):
@@ -28,6 +40,12 @@ class Gate(Struct, frozen=True):
     def moves(self) -> bool:
         """Whether roles move through it. What is kept stays a replica."""
         return self.send and self.receive and not self.keep
+
+    @property
+    def command(self) -> str:
+        """The forced command that is this gate."""
+        flags = [f"--{name}" for name in ("send", "receive", "keep") if getattr(self, name)]
+        return " ".join(("zrep gate", *(f"--tree {quote(tree)}" for tree in self.trees), *flags))
 
     @property
     def pools(self) -> frozenset[str]:
@@ -52,15 +70,24 @@ class Gate(Struct, frozen=True):
     def needs(self, *directions: str) -> str:
         """Refuse what goes in directions that it does not have."""
         missing = [f"--{name}" for name in directions if not getattr(self, name)]
-        return f"{WITHOUT}{' and '.join(missing)}" if missing else ""
+        if not missing:
+            return ""
+        return Lacking.of(f"it without {' and '.join(missing)}", replace(self, **dict.fromkeys(directions, True)))
 
     def needs_moves(self) -> str:
         """Refuse what belongs to a move of roles where none move through it."""
-        return self.needs("send", "receive") or ("" if self.moves else "it with --keep")
+        return self.needs("send", "receive") or (
+            "" if self.moves else Lacking.of("it with --keep", replace(self, keep=False))
+        )
 
     def outside(self, names: Iterable[str]) -> str:
         """Refuse datasets, or snapshots of them, that are in none of its trees."""
-        return next((f"anything of {name!r:.100}" for name in names if not self.has(name)), "")
+        for name in names:
+            if not self.has(name):
+                reason, dataset = f"anything of {name!r:.100}", name.partition("@")[0].partition("#")[0]
+                wider = replace(self, trees=(*self.trees, dataset))
+                return Lacking.of(reason, wider) if is_dataset(dataset) else reason
+        return ""
 
     def other_pool(self, pool: str) -> str:
         """Refuse a pool that has none of its trees."""

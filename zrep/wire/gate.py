@@ -21,7 +21,7 @@ from typing import Any, cast
 from zrep.core import shape
 from zrep.core.dataset import NO_TOKEN
 from zrep.core.errors import NotAdmittedError, RefusedError, ZrepError, one_line
-from zrep.core.gate import DIALLED, WITHOUT, Gate
+from zrep.core.gate import DIALLED, Gate, Lacking
 from zrep.core.gate_rules import refusal, refused_receive, refused_send, trimmed
 from zrep.core.incoming import Beginning
 from zrep.core.names import STREAM_MARK, ancestors, check_dataset, is_host
@@ -237,13 +237,12 @@ def _refuse(host: LocalHost, reason: str) -> None:
 
 
 def _not_admitted(host: LocalHost, reason: str, evidence: str = "", advice: str = "") -> NotAdmittedError:
-    line = f"the zrep gate line in authorized_keys on {host.name}"
-    lacks = reason.removeprefix(WITHOUT).replace(" and ", " ") if reason.startswith(WITHOUT) else ""
-    usual = f"add {lacks} to {line}, if its peer may do that: see" if lacks else f"see {line}, and"
+    usual = f"do it on {host.name} itself, which needs no gate: see FORCED COMMAND in zrep(8)"
+    if isinstance(reason, Lacking):
+        file = f"the authorized_keys of {host.settings.user or 'root'}"
+        usual = f'on {host.name}, if its peer may do that: in {file}: restrict,command="{reason.wider.command}"'
     return NotAdmittedError(
-        f"the gate of {host.name} does not admit {reason}",
-        evidence=evidence,
-        advice=advice or f"{usual} FORCED COMMAND in zrep(8)",
+        f"the gate of {host.name} does not admit {reason}", evidence=evidence, advice=advice or usual
     )
 
 
@@ -409,7 +408,9 @@ def _origin(gate: Gate, host: LocalHost, target: str, guid: int) -> tuple[tuple[
     trees = gate.around(target)
     found = _named(host, trees, str(guid))
     if not found:
-        _refuse(host, f"a clone of what is outside of {' and '.join(trees)}")
+        reason = f"a clone of what is outside of {' and '.join(trees)}"
+        wider = f'restrict,command="{gate.command} --tree …", with the tree that its origin is in'
+        raise _not_admitted(host, reason, advice=f"on {host.name}, if its peer may have that: {wider}")
     return (("origin", max(found, key=lambda name: _shared(name, target))),)
 
 

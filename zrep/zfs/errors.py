@@ -88,7 +88,7 @@ _ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
 
 
 _ADVICE: dict[type[ZrepError], str] = {
-    DeniedError: "run it as root, or let this user do it: zfs allow",
+    DeniedError: "run it as root, or let this user do it: zrep doctor names what he lacks, and the command",
     PoolError: "see: zpool status -x",
     NoSpaceError: "make room: destroy snapshots or raise the quota",
     UnknownFeatureError: "bring OpenZFS there up to the sender's, or copy the files into a filesystem that lacks it",
