@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from tests.lab.hosts import Host
@@ -21,6 +23,14 @@ zfs set org.freenas:description="$(printf 'a\tb\nc')" org:bytes="$(printf '\377\
 for n in 1 2 3; do zfs set org:long$n="$(head -c 8000 /dev/zero | tr '\0' $n)" tank/a; done
 zfs set quota=10M refquota=10M reservation=1M tank/a
 zfs set quota=none refquota=none atime=off 'mountpoint=/srv/a	b' tank/a
+"""
+# Uses up the numbers of processes until one is passed: with threads, which have such numbers too and are there at once.
+PASSED = """
+import sys, threading
+while int(open("/proc/loadavg").read().split()[4]) <= int(sys.argv[1]):
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
 """
 SET = "zfs get -Hp -s local,received -o property,value all tank/a | grep -v -e ^zrep: -e ^readonly -e ^canmount | sort"
 
@@ -65,8 +75,8 @@ class TestOneOddValue:
             working = alpha.popen("echo $$; exec sleep 600")
             assert working.stdout is not None
             pid = working.stdout.readline().strip()
-            passed = f"until [ $(cut -d ' ' -f 5 /proc/loadavg) -gt {pid} ]; do :; done"
-            if beta.run(f"{passed}; test -e /proc/{pid}", check=False).rc != 0:
+            beta.run(f"python3 -c {shlex.quote(PASSED)} {pid}")
+            if beta.run(f"test -e /proc/{pid}", check=False).rc != 0:
                 break
         beta.run(f"zfs set zrep:lock-pid={pid} zrep:lock-time=20260101000000 {A}")
         alpha.run(f"zfs hold \"$(printf 'a\\377b')\" {A}@zrep_000001; zfs snapshot {A}@zrep_fffffffffffffff")
