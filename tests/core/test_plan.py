@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import pytest
@@ -460,7 +461,6 @@ def test_writable_and_mounted() -> None:
         ({"mounted": "no -"}, ["target: zfs mount tank/b"]),
         ({}, ["target: mount -o remount,rw /tank/b"]),
         ({"mounted": "no -", "canmount": "off"}, []),
-        ({"mounted": "no -", "canmount": "noauto"}, []),
         ({"mounted": "no -", "mountpoint": "none"}, []),
         ({"mounted": "no -", "mountpoint": "legacy"}, []),
         ({"mounted": "no -", "sharenfs": "on"}, ["target: zfs mount tank/b", "target: zfs share tank/b"]),
@@ -468,6 +468,65 @@ def test_writable_and_mounted() -> None:
     ]:
         unit = Tree((member("tank/b", role, "", 0, **properties),))
         assert lines(rolechange.plan_mounted(End.TARGET, unit, TAG)) == [*expected, ended]
+
+
+def _tree(role: Role, **properties: str) -> Tree:
+    """A root, two below it and one below these."""
+    names = ("tank/b/x", "tank/b/y", "tank/b/y/z")
+    inside = replace(role, within=True)
+    below = {**properties, "readonly": f"{properties['readonly']} inherited from tank/b"}
+    return Tree((member("tank/b", role, "", 0, **properties), *(member(n, inside, "", 0, **below) for n in names)))
+
+
+def test_what_is_not_mounted_has_its_log_replayed_while_the_rest_takes_writes_still() -> None:
+    """A process for each: 150 of them took 40 seconds in which nothing could be written to the root."""
+    members = [
+        member("tank/a", MASTER),
+        *(member(f"tank/a/{n}", MASTER, mounted="no -", mountpoint="none") for n in "xy"),
+    ]
+    tree = replace(pair().source, members=tuple(members))
+    found = lines(rolechange.plan_quiesce(pair().with_tree(End.SOURCE, tree), NEW))
+    commands = [line.split()[1] for line in found]
+    assert commands == ["zfs", "unshare", "unshare", "mount", "zfs", "zpool"]
+
+
+def test_canmount_of_a_tree_takes_a_command_for_each_value_and_comes_after_the_mounts() -> None:
+    new = _tree(REPLICA, readonly="on", mounted="no -", canmount="noauto")
+    assert lines(rolechange.plan_open(End.TARGET, new, TAG)) == [
+        "target: zfs set readonly=off canmount=on tank/b",
+        *(f"target: zfs mount {name}" for name in ("tank/b", "tank/b/x", "tank/b/y", "tank/b/y/z")),
+        "target: zfs set canmount=on tank/b/x tank/b/y tank/b/y/z",
+        "target: zfs inherit zrep:canmount tank/b tank/b/x tank/b/y tank/b/y/z",
+        "target: zfs set zrep:inprogress= tank/b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("canmount", "remembered", "mounted", "expected"),
+    [
+        ("off", "on", "no", ["set readonly=off", "set canmount=on", "mount"]),
+        ("noauto", "off", "yes", ["set readonly=off", "set canmount=off"]),
+        ("noauto", "noauto", "no", ["set readonly=off"]),
+    ],
+    ids=["off by hand", "mounted by hand", "noauto on the master too"],
+)
+def test_off_is_set_before_what_is_mounted(canmount: str, remembered: str, mounted: str, expected: list[str]) -> None:
+    root = member("tank/b", replace(REPLICA, canmount=""), readonly="on", mountpoint="none", canmount="on")
+    role = replace(REPLICA, canmount=remembered, within=True)
+    below = member("tank/b/x", role, readonly="on inherited from tank/b", mounted=f"{mounted} -", canmount=canmount)
+    found = lines(rolechange.plan_open(End.TARGET, Tree((root, below)), TAG))
+    words = [line.removeprefix("target: zfs ") for line in found if "zrep:" not in line]
+    assert [re.sub(r" canmount=on tank/b$| tank/b.*", "", word) for word in words] == expected
+
+
+def test_the_inner_ones_of_a_tree_stop_mounting_by_themselves_first_in_a_command_for_each_level() -> None:
+    """zfs set takes datasets in the order of their names."""
+    assert lines(rolechange.plan_closed(End.SOURCE, _tree(MASTER, readonly="off"), TAG)) == [
+        "source: zfs set zrep:canmount=on tank/b tank/b/x tank/b/y tank/b/y/z",
+        "source: zfs set canmount=noauto tank/b/y/z",
+        "source: zfs set canmount=noauto tank/b/x tank/b/y",
+        "source: zfs set canmount=noauto tank/b",
+    ]
 
 
 def test_a_volume_has_no_canmount() -> None:

@@ -5,7 +5,7 @@ Up to the commit everything can be undone; after it the old master stays read-on
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from zrep.core.apply import tree_after
 from zrep.core.dataset import Member
@@ -88,20 +88,21 @@ def plan_stop(end: End, tree: Tree, tag: str, others: Roles = NO_ROLES) -> tuple
 
 
 def plan_quiesce(pair: Pair, generation: str) -> tuple[Step, ...]:
-    """Stop writes on the master: intent first (it says what to restore), then remount (refuses while a writer has a
-    file open or mapped; after readonly=on it would prove nothing), or replay the intent log of what is not mounted
-    (which likewise fails under a writer elsewhere), then readonly on the root and on every member that does not inherit
-    it, then the transaction group, so that what was written is in the next snapshot."""
+    """Stop writes on the master: intent first (it says what to restore), then replay the intent log of what is not
+    mounted (which fails under a writer elsewhere; nobody waits for it yet, however many they are), then remount what is
+    (refuses while a writer has a file open or mapped; after readonly=on it would prove nothing), then readonly on the
+    root and on every member that does not inherit it, then the transaction group, so that what was written is in the
+    next snapshot."""
     own = own_readonly(pair.source)
     detail = {member.name: _source_of(member, "readonly") for member in own}
     intent = Intent("failover", generation, "prepare", next_epoch(pair.source.role, pair.target.role), detail)
     steps: list[Step] = [SetProperties(End.SOURCE, (pair.source.name,), (intent_property(pair.tag, intent),))]
+    steps += filter(None, (replaying(End.SOURCE, member) for member in pair.source.members))
     steps += [
         RemountReadOnly(End.SOURCE, member.name, member.get("mountpoint"))
         for member in pair.source.members
         if member.placed
     ]
-    steps += filter(None, (replaying(End.SOURCE, member) for member in pair.source.members))
     steps += plan_keep_excluded(End.SOURCE, pair.source, "on")
     steps.append(SetProperties(End.SOURCE, tuple(member.name for member in own), (("readonly", "on"),)))
     steps.append(CloseTransactionGroup(End.SOURCE, pool_of(pair.source.name)))
@@ -185,8 +186,8 @@ def plan_go_on_alone(master: Member, tag: str, generation: str) -> SetProperties
 
 
 def plan_writable(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
-    """First half of opening a new master: writable, but for what its master kept read-only, and canmount back to what a
-    master here has."""
+    """First half of opening a new master: writable, but for what its master kept read-only. canmount goes back to what
+    a master here has where that takes no command of its own, or decides whether it can be mounted."""
     steps: list[Step] = [*plan_complete_role(end, tree, tag), *plan_keep_excluded(end, tree, "off")]
     own, frozen = own_readonly(tree), _frozen(tree)
     # What is below one of them inherits it, and what has it of its own keeps it.
@@ -195,12 +196,23 @@ def plan_writable(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     )
     if given:
         steps.append(SetProperties(end, given, (("readonly", "on"),)))
-    for member in tree.members:
+    opened = tuple(member for member in own if member.name not in frozen)
+    for member in opened:
         mounts = () if member.volume else (("canmount", while_master(member)),)
-        writable = (("readonly", "off"),) if member in own and member.name not in frozen else ()
-        if mounts or writable:
-            steps.append(SetProperties(end, (member.name,), (*writable, *mounts)))
+        steps.append(SetProperties(end, (member.name,), (("readonly", "off"), *mounts)))
+    # off unmounts, and keeps from being mounted.
+    first = (m for m in tree.members if m not in opened and "off" in (m.get("canmount"), while_master(m)))
+    steps += _canmount_back(end, first)
     return tuple(steps)
+
+
+def _canmount_back(end: End, members: Iterable[Member]) -> tuple[SetProperties, ...]:
+    """Give filesystems the canmount that a master here has, in a command for each value."""
+    wanted: dict[str, list[str]] = {}
+    for member in members:
+        if not member.volume and member.get("canmount") != while_master(member):
+            wanted.setdefault(while_master(member), []).append(member.name)
+    return tuple(SetProperties(end, tuple(names), (("canmount", value),)) for value, names in wanted.items())
 
 
 def _frozen(tree: Tree) -> set[str]:
@@ -226,16 +238,24 @@ def plan_closed(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
             steps.append(SetProperties(end, more, ((f"{tag}:frozen", "on"),)))
         if less := tuple(sorted(known - kept)):
             steps.append(InheritProperty(end, less, f"{tag}:frozen"))
-    for member in reversed(tree.members):
-        if not member.volume and not (member.role.canmount and member.get("canmount") == "noauto"):
-            steps.append(SetProperties(end, (member.name,), ((f"{tag}:canmount", member.get("canmount", "on")),)))
-            steps.append(SetProperties(end, (member.name,), (("canmount", "noauto"),)))
+    open_ones = [m for m in tree.members if not (m.volume or (m.role.canmount and m.get("canmount") == "noauto"))]
+    remembered: dict[str, list[str]] = {}
+    levels: dict[int, list[str]] = {}
+    for member in open_ones:
+        remembered.setdefault(member.get("canmount", "on"), []).append(member.name)
+        levels.setdefault(member.name.count("/"), []).append(member.name)
+    steps += [SetProperties(end, tuple(own), ((f"{tag}:canmount", value),)) for value, own in remembered.items()]
+    # zfs set takes its datasets in the order of their names, whatever that of its arguments.
+    steps += [
+        SetProperties(end, tuple(levels[deep]), (("canmount", "noauto"),)) for deep in sorted(levels, reverse=True)
+    ]
     return tuple(steps)
 
 
 def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
-    """Second half, planned over what the first has made: mounted and shared where the properties say so. What only
-    tidies up comes after that: writes may resume."""
+    """Second half, planned over what the first has made: mounted and shared where the properties say so (zfs mounts
+    what is canmount=noauto when it is told to). What only tidies up, or is for the next boot, comes after that: writes
+    may resume, and none of it grows by a command for each member before."""
     inside, frozen = hidden_excluded(tree), _frozen(tree)
     steps: list[Step] = [Unmount(end, member.name) for member in reversed(inside)]
     for member in by_mountpoint(tree):
@@ -245,11 +265,12 @@ def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
             # Mounted since it was master: the kernel's mount keeps the ro that the role change gave it.
             if member.name not in frozen:
                 steps.append(RemountWritable(end, member.name, member.get("mountpoint")))
-        elif member.get("canmount") == "on":
+        elif while_master(member) == "on":
             steps.append(Mount(end, member.name, member.get("mountpoint")))
         if member.get("sharenfs", "off") not in ("off", "-") or member.get("sharesmb", "off") not in ("off", "-"):
             steps.append(Share(end, member.name))
     steps += [Mount(end, member.name, member.get("mountpoint")) for member in inside]
+    steps += _canmount_back(end, tree.members)
     remembering = tuple(member.name for member in tree.members if member.role.canmount)
     if remembering:
         steps.append(InheritProperty(end, remembering, f"{tag}:canmount"))
