@@ -567,3 +567,37 @@ def test_what_an_earlier_run_had_left_counts_as_sent(tree: Hosts) -> None:
     tree["beta"].set_pool("tank", full=False)
     assert "sent 2 of its 4 members" in good(tree.run("alpha", SYNC_ALL)).text
     assert "nothing written to its 4 members" in good(tree.run("alpha", SYNC_ALL)).text
+
+
+@pytest.mark.parametrize(
+    ("old", "moves", "made"),
+    [
+        (f"{A}/vol", [(f"{A}/vol", f"{A}/t"), (f"{A}/t", f"{A}/vol/below")], [f"{A}/vol"]),
+        (f"{A}/x", [(f"{A}/x", f"{A}/t"), (f"{A}/t", f"{A}/x/below")], [f"{A}/x"]),
+        (f"{A}/x", [(f"{A}/x", f"{A}/t"), (f"{A}/t", f"{A}/new/below")], [f"{A}/new", f"{A}/x"]),
+        (
+            f"{A}/vol",
+            [(f"{A}/vol", f"{A}/t"), (f"{A}/x/deep", f"{A}/vol/deep"), (f"{A}/t", f"{A}/x/vol")],
+            [f"{A}/vol"],
+        ),
+    ],
+    ids=["a volume, below it", "below it", "below another new one", "a volume, and another goes below it"],
+)
+def test_a_new_member_has_the_name_of_one_that_goes_elsewhere(
+    tree: Hosts, old: str, moves: list[tuple[str, str]], made: list[str]
+) -> None:
+    alpha, guids = tree["alpha"], values(tree, "beta", "guid")
+    (first, last) = moves[0], moves[1:]
+    alpha.sh(f"zfs rename {first[0]} {first[1]}")
+    for name in made:
+        alpha.sh(f"zfs create {name}")
+    for before, after in last:
+        alpha.sh(f"zfs rename {before} {after}")
+    tree.wire.log.clear()
+    good(tree.run("alpha", SYNC_ALL))
+    assert there(tree) == [B + name.removeprefix(A) for name in trees.members(tree, "alpha")]
+    assert {name.partition("@")[0] for name in sent_whole(tree)} == set(made)
+    assert set(guids) < set(values(tree, "beta", "guid"))
+    view = tree.world.view()
+    good(tree.run("alpha", SYNC_ALL))
+    assert tree.world.view() == view

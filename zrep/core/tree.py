@@ -8,7 +8,7 @@ aside.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
@@ -121,7 +121,9 @@ def next_change(pair: Pair, now: int) -> Change | None:
         has, place = partner.get(source.name), wanted[source.name]
         old = there.get(place) if has is None else None
         # With what is below it, which goes back below what arrives in its place.
-        leaves = old is not None and (_left_bare(pair, old) or _lost_around(pair, old, kept))
+        leaves = old is not None and (
+            _left_bare(pair, old) or _lost_around(pair, old, kept) or _cannot_go_on(pair, old, partner)
+        )
         if old and leaves and (away := _out_of_the_way(pair, old, f"moving_{old.get('guid')[-8:]}")):
             return away
         if has is None or has == place:
@@ -131,7 +133,7 @@ def next_change(pair: Pair, now: int) -> Change | None:
             if has in wanted.values() and (away := _moving(pair, there[has])):
                 return away
             continue
-        if place.rpartition("/")[0] not in there or place.startswith(tuple(f"{name}/" for name in taken)):
+        if not _parent_placed(pair, source, partner) or place.startswith(tuple(f"{name}/" for name in taken)):
             continue  # its parent has still to come, or is not in its place
         if pair.taken_by(place, there, partner):
             taken.append(place)
@@ -192,6 +194,20 @@ def _lost_around(pair: Pair, member: Member, kept: Collection[str]) -> bool:
     it has not: it cannot be set aside before that has left it. kept: those that have a source, by name."""
     around = any(name.startswith(f"{member.name}/") for name in kept)
     return around and member.name not in kept and bool(member.ours(pair.tag))
+
+
+def _parent_placed(pair: Pair, source: Member, partner: Mapping[str, str]) -> bool:
+    """Whether what a member of the source's tree lies below is on the target in its place: what has that name there may
+    be another one, even a volume. partner: as Pair.partners."""
+    above = source.name.rpartition("/")[0]
+    return partner.get(above) == pair.place(source).rpartition("/")[0]
+
+
+def _cannot_go_on(pair: Pair, member: Member, partner: Mapping[str, str]) -> bool:
+    """Whether a member of the target's tree is not to stay where it is, and its own place is below what has still to
+    arrive, or to get there."""
+    sources = (source for source in pair.source.members if partner.get(source.name) == member.name)
+    return any(not _parent_placed(pair, source, partner) for source in sources)
 
 
 def _left_bare(pair: Pair, member: Member) -> bool:
