@@ -126,3 +126,32 @@ def test_where_it_cannot_be_done_status_says_what_to_load(tree: Hosts, monkeypat
     said = f"libzfs_core has not placed the keys on beta of {B}/x/new; when promoted: zfs load-key -r {B}"
     assert said in row.detail
     good(tree.run("alpha", SYNC_ALL))
+
+
+@pytest.mark.parametrize("how", ["destroyed", "left out"])
+def test_what_is_set_aside_keeps_the_key_that_it_has(tree: Hosts, how: str) -> None:
+    """It had that of the tree's root, and no key opened it any more once that was changed on the master."""
+    if how == "destroyed":
+        trees.destroy(tree, f"{A}/x")
+    else:
+        tree["alpha"].sh(f"zfs set zrep:exclude=on {A}/x")
+    tree["alpha"].sh(f"zfs change-key -o keylocation=file:///other {A}")
+    good(tree.run("alpha", SYNC_ALL))
+    assert roots(tree) == {"": "", "/own": "/own", "/own/in": "/own", "/x": "/x", "/x/deep": "/x"}
+    unchanged(tree)
+
+
+def test_what_is_in_a_split_copy_alone_keeps_the_key_that_it_has(tree: Hosts) -> None:
+    alpha = tree["alpha"]
+    alpha.sh(f"zfs create {A}/x/new")
+    alpha.sh(f"zfs create {A}/x/new/in")
+    alpha.write(f"{A}/x/new/in", "alone", b"1")
+    tree.wire.cut = True
+    for root in (B, f"{B}/own"):
+        tree["beta"].load_key(root)
+    good(tree.run("beta", pairs.forcing(B)))
+    tree.wire.cut = False
+    good(tree.run("alpha", pairs.rejoining(A)))
+    [copy] = trees.lines(tree, "alpha", "zfs get -H -r -s local -t filesystem -o name zrep:split tank")
+    new = f"{copy}/x/new"
+    assert [value(tree, "alpha", name, "encryptionroot") for name in (new, f"{new}/in")] == [new, new]

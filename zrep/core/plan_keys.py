@@ -6,7 +6,10 @@ that was changed on the master comes with the next stream of each member, and no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from zrep.core.dataset import Member
+from zrep.core.names import ancestors
 from zrep.core.pair import End, Pair
 from zrep.core.steps import PlaceKey
 
@@ -18,6 +21,24 @@ def key_changed(source: Member, target: Member) -> bool:
     tells of another kind of key."""
     salts = source.get("pbkdf2salt"), target.get("pbkdf2salt")
     return source.sent_raw and salts[0] != salts[1] and not set(salts) & set(_NO_SALT)
+
+
+def plan_kept_keys(end: End, left: Iterable[Member]) -> tuple[PlaceKey, ...]:
+    """Work out which of the datasets that have left a tree, and follow no master any more, have their key from one in
+    the tree: the next stream of that may bring it another key, which would never open them. They get one of their own,
+    the one that they have; what lies below one of them and inherits it goes along.
+
+    A clone has what its origin has, and has it after a change too; what has clones would take them along."""
+    outer_first = sorted(left, key=lambda member: member.name.split("/"))
+    names = {member.name for member in outer_first}
+    placed: dict[str, str] = {}
+    for member in outer_first:
+        root = member.get("encryptionroot")
+        goes_along = any(placed.get(name) == root for name in ancestors(member.name))
+        related = member.get("origin") != "-" or any(snapshot.clones for snapshot in member.snapshots)
+        if member.encrypted and root not in names and not (goes_along or related):
+            placed[member.name] = root
+    return tuple(PlaceKey(end, name, own=True) for name in placed)
 
 
 def plan_keys(pair: Pair) -> tuple[PlaceKey, ...]:

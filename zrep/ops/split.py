@@ -15,6 +15,7 @@ from zrep.core.dataset import Member, Snapshot, Value
 from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.names import LIMITS, ancestors, fits, is_rejoin
 from zrep.core.pair import End, Tree
+from zrep.core.plan_keys import plan_kept_keys
 from zrep.core.plan_rejoin import plan_finish
 from zrep.core.plan_split import (
     Part,
@@ -334,6 +335,7 @@ def exchange(session: Session, split: Split, parts: Sequence[Part], master: Role
         _prepare(session, split, missing)
         there = look(session, split)
     executor.do_all(plan_exchange(split, parts, there))
+    _keep_keys(session, split, [part for part in parts if part.base is None])
     live = observe(session.local, split.tag, [part.name for part in parts])
     _limit(session, split, live)
     if below := tuple(name for name in live if name != split.name):
@@ -343,6 +345,18 @@ def exchange(session: Session, split: Split, parts: Sequence[Part], master: Role
     if any(part.name == split.name for part in parts):
         copy = observe(session.local, split.tag, [split.copy])[split.copy]
     executor.do_all(plan_finish(split, tree, copy, master, other_tags(session, split)))
+
+
+def _keep_keys(session: Session, split: Split, parts: Sequence[Part]) -> None:
+    """What leaves whole, as the other side has nothing of it, keeps the key that it has: a stream may bring another one
+    to the tree, which would never open it. What cannot be given one is told of."""
+    found = observe(session.local, split.tag, [part.copy for part in parts]) if parts else {}
+    for step in plan_kept_keys(End.TARGET, found.values()):
+        if session.alone().try_do(step):
+            session.warn(
+                f"{step.dataset}: it opens with the key of {split.name} alone, and no more once that is changed on the "
+                f"new master; before: zfs load-key -r {quote(split.name)}; zfs change-key {quote(step.dataset)}"
+            )
 
 
 def other_tags(session: Session, split: Split) -> tuple[Step, ...]:

@@ -10,7 +10,7 @@ from zrep.core.mounts import within
 from zrep.core.names import ancestors, sequence_of
 from zrep.core.pair import End
 from zrep.core.plan_data import plan_advance, release_others
-from zrep.core.plan_keys import plan_keys
+from zrep.core.plan_keys import plan_kept_keys, plan_keys
 from zrep.core.steps import Rename, SetProperties, Step, Unmount
 from zrep.core.tree import next_change
 from zrep.ops.locking import lock
@@ -48,12 +48,22 @@ def shaped(session: Session, view: View) -> View:
     for _ in range(3 * len(view.pair.target.members) + 3):
         change = next_change(view.pair, session.now)
         if change is None:
-            return view
+            return _with_kept_keys(session, view)
         _unmount_moved(view, change.step)
         view.do([change.step])
         session.say(f"{view.name}: on {view.executor.target.name}: {change.text}")
         view = read_again(session, view)
     raise FailedError("the replica's tree does not come into the shape of the master's", filesystem=view.name)
+
+
+def _with_kept_keys(session: Session, view: View) -> View:
+    """What was set aside keeps the key that it has, before a stream brings another one to what it has that from. Where
+    that cannot be done, the next run tries again."""
+    steps = plan_kept_keys(End.TARGET, view.pair.target.aside)
+    placed = [step.dataset for step in steps if view.executor.try_do(step) is None]
+    for name in placed:
+        session.say(f"{view.name}: on {view.executor.target.name}: {name} was set aside, and keeps the key that it has")
+    return read_again(session, view) if placed else view
 
 
 def _unmount_moved(view: View, step: Step) -> None:
