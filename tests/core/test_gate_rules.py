@@ -17,7 +17,7 @@ from zrep.core.gate_rules import refusal, refused_receive, refused_send, refused
 from zrep.core.history import Happened
 from zrep.core.pair import End
 from zrep.core.requests import NO_GENERATION, Request
-from zrep.core.role import PEER, Intent, Role, intent_property
+from zrep.core.role import HERE, PEER, Intent, Role, intent_property
 
 TREE = "tank/data"
 A, B, OUT = "tank/data/a", "tank/data/b", "tank/other"
@@ -255,6 +255,61 @@ def test_what_no_gate_admits_names_none(request_: Request[Any]) -> None:
     reason = refusal(RECEIVE, request_, NOTHING)
     assert reason
     assert not isinstance(reason, Lacking)
+
+
+def moment(about: Mapping[str, str]) -> asked.TakeSnapshots:
+    return asked.TakeSnapshots("zrep", (asked.Moment(A, (AT,), about),))
+
+
+@pytest.mark.parametrize(
+    ("request_", "admitted", "refused"),
+    [
+        (
+            asked.ReadMembers("zrep", ("tank",)),
+            asked.ReadMembers("zrep", (A,), trees=(A,)),
+            asked.ReadMembers("zrep", ("tank",), trees=("tank",)),
+        ),
+        (
+            moment({"ZREP_FS": A}),
+            moment({"ZREP_FS": A, "ZREP_TAG": "zrep"}),
+            moment({"ZREP_FS": A, "LD_PRELOAD": "/tmp/x.so"}),
+        ),
+        (
+            asked.Grant("zrep", {A: "1" * 16}, {A: A}),
+            asked.Grant("zrep", {A: "1" * 16}, {A: TREE}),
+            asked.Grant("zrep", {A: "1" * 16}, {A: OUT}),
+        ),
+        (
+            asked.Grant("zrep", {A: "1" * 16}, {}),
+            asked.Grant("zrep", {A: "1" * 16}, {B: B}),
+            asked.Grant("zrep", {A: "1" * 16}, {OUT: A}),
+        ),
+    ],
+    ids=["a tree around", "words for hooks", "a root outside", "a member outside"],
+)
+def test_each_name_in_a_request_is_looked_at(
+    request_: Request[Any], admitted: Request[Any], refused: Request[Any]
+) -> None:
+    gate = SEND if isinstance(request_, asked.TakeSnapshots) else RECEIVE
+    assert [bool(refusal(gate, each, PAIRED)) for each in (request_, admitted, refused)] == [False, False, True]
+
+
+def test_of_pools_that_are_lost_only_those_of_the_trees_are_told() -> None:
+    lost = {"tank": asked.Failure("PoolError", "x"), "secret": asked.Failure("PoolError", "y")}
+    assert trimmed(RECEIVE, asked.ReadLostPools(), lost) == {"tank": lost["tank"]}
+
+
+def test_what_is_called_as_no_tag_can_be_is_no_property_of_zrep() -> None:
+    for name, why in (("com.sun:gen", ""), ("Com.Sun:gen", "to set Com.Sun:gen"), (f"{'x' * 65}:gen", "to set x")):
+        said = refused_step(BOTH, steps.SetProperties(T, (A,), ((name, "1" * 16),)), NOTHING)
+        assert (said, said[: len(why)]) == (said if why else "", why)
+
+
+def test_who_drives_by_a_record_alone_is_still_who_drives_here() -> None:
+    known = Knows({A: ("zrep",)}, begun=True, linked={"driver": (HERE,), "master": ("no",), "src-host": ("alpha",)})
+    record = intent_property("zrep", Intent("follow", "1", role={"src-host": "gamma", "driver": PEER}))
+    said = refused_step(BOTH, steps.SetProperties(T, (A,), (record,)), known)
+    assert said == f"that this host dials gamma for {A}"
 
 
 def test_what_is_in_a_pair_is_nothing_new() -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from tests.zfs import tokens
 from zrep.core.dataset import Value
 from zrep.core.errors import RefusedError, UsageError, ZrepError
 from zrep.core.gate import Gate
+from zrep.core.incoming import Beginning
 from zrep.core.pair import End
 from zrep.core.requests import CarryOut, Dial, FindUnmakable, Identify, Lock, ReadTags, Recall, Remember
 from zrep.core.settings import Settings
@@ -361,6 +363,52 @@ def test_what_is_new_is_not_mounted_at_the_next_boot_whatever_the_peer_says(
     admitted = replace(behind.admitted(A), receiving=Receiving(A, (), given))
     status, said, ran = behind.run(ssh.Receiver(False, (admitted,)), stream)
     assert (status, ran[-1]) == (0, f"receive -s -u {quiet} {A}".replace("  ", " ")), said
+
+
+def test_each_stream_on_the_way_waits_for_what_the_pair_says(behind: Behind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before zfs has the second one."""
+    begun = [Beginning(f"{A}@1", 1), Beginning(f"{A}@2", 2, 1)]
+    ran: list[str] = []
+
+    def start(words: commands.Argv, **options: object) -> SimpleNamespace:
+        ran.append(" ".join(words))
+        return SimpleNamespace(wait=lambda: 0)
+
+    def refuse(*about: object) -> None:
+        raise RefusedError("not of this pair")
+
+    monkeypatch.setattr(gate, "streams", lambda source: iter(begun))
+    monkeypatch.setattr(gate, "start", start)
+    monkeypatch.setattr(gate, "_check_several", refuse)
+    monkeypatch.setattr(gate, "receive_lock", lambda path, token: (os.open(os.devnull, os.O_RDONLY), 0))
+    with pytest.raises(RefusedError, match="not of this pair"):
+        gate._receive_one(TREE, LocalHost(Settings(library=False)), behind.admitted(A))
+    assert len(ran) == 1
+
+
+@pytest.mark.parametrize(("alone", "says"), [(True, ""), (False, "a filter for one of several streams")])
+@pytest.mark.parametrize("through", [{"infilter": "squeeze"}, {"compress": "zstd"}])
+def test_what_a_stream_passes_through_is_of_one_alone(
+    behind: Behind, tmp_path: Path, through: dict[str, str], alone: bool, says: str
+) -> None:
+    """It would read into the next one."""
+    admitted = behind.admitted(A)
+    admitted = replace(admitted, receiving=replace(admitted.receiving, **through))
+    host = LocalHost(Settings(library=False, run_directory=str(tmp_path), allowed=("squeeze",)))
+    admitted = replace(admitted, lock=host.locks.receive_path(A))
+    said = ""
+    try:
+        gate._check_receive(TREE, host, admitted, alone=alone)
+    except RefusedError as error:
+        said = error.line()
+    assert (bool(said), says in said) == (bool(says), True), said
+
+
+def test_what_is_no_name_of_a_host_is_no_word_of_ssh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(LocalHost, "output", lambda self, argv: pytest.fail(f"{argv}"))
+    monkeypatch.setattr(LocalHost, "ask", lambda self, request: pytest.fail(f"{request}"))
+    for name in ("-oProxyCommand=reboot", "a b", "x\n", ""):
+        assert not gated(tmp_path, receive=True).dials("zrep", name)
 
 
 def test_a_token_lets_one_stream_in_and_a_lock_keeps_it_out(behind: Behind) -> None:
