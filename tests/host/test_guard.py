@@ -111,6 +111,36 @@ def test_nothing_is_received_after_the_stream_that_was_asked_for(guarded: Guarde
     assert (done.status, done.err, guarded.ran) == (RECEIVE_UNWANTED, "more than one stream came\n", [f"{TAKEN} {A}"])
 
 
+def test_what_ends_before_the_snapshot_that_was_asked_for_is_not_all(guarded: Guarded) -> None:
+    """The last stream of those on the way may be missing: the run must not take it for there."""
+    asked = guarded.incoming(A, Wanted("one", 4, 2, between=True))
+    done = guarded.take(MARK + wrapping() + increment(2, 3, name="x@daily") + record(END), asked)
+    assert (done.status, done.err) == (RECEIVE_UNWANTED, "it ended before that\n")
+
+
+def test_nothing_arrives_with_a_property_that_zrep_gives_none(guarded: Guarded) -> None:
+    asked = guarded.incoming(A, Wanted("one", 1), override=(*GIVEN, ("com.sun:x", "y")))
+    done = guarded.take(MARK + FIRST, asked)
+    assert (done.status, done.err, guarded.ran) == (RECEIVE_UNWANTED, "it would get com.sun:x\n", [])
+
+
+def test_a_token_of_a_process_that_has_ended_lets_nothing_in(guarded: Guarded) -> None:
+    """As after a crash: what is written in the file stays there."""
+    asked = guarded.incoming(A, Wanted("one", 1))
+    with subprocess.Popen(("true",)) as ended:
+        pass
+    left = replace(asked, token=f"{ended.pid}.0123456789abcdef")
+    Path(asked.lock).write_text(f"{left.token}\n")
+    done = guarded.take(MARK + FIRST, left)
+    assert (done.status, guarded.ran) == (RECEIVE_NOT_ADMITTED, [])
+
+
+@pytest.mark.parametrize("noise", [b"x" * 70_000 + b"\n", b"\n" * 70_000], ids=["one line", "many"])
+def test_what_comes_before_a_stream_has_a_bound(guarded: Guarded, noise: bytes) -> None:
+    done = guarded.take(noise + MARK + FIRST, guarded.incoming(A, Wanted("one", 1)))
+    assert (done.status, "no beginning" in done.err, guarded.ran) == (1, True, [])
+
+
 def test_the_first_that_fails_is_the_last(guarded: Guarded) -> None:
     two = guarded.incoming("tank/bad", Wanted("one", 1)), guarded.incoming(B, Wanted("one", 1))
     done = guarded.take(MARK + FIRST + FIRST, *two)
