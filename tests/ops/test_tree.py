@@ -384,7 +384,39 @@ def test_expire_counts_each_member_for_itself(tree: Hosts) -> None:
         tree["alpha"].write(f"{A}/x", "file", str(number).encode())
         good(tree.run("alpha", SYNC_ALL))
     assert [len(snapshots(tree, host, f"{fs}/x")) for host, fs in (("alpha", A), ("beta", B))] == [5, 5]
-    assert good(tree.run("alpha", pairs.expiring(A))).code == 0
+
+
+def test_what_a_sync_has_left_of_a_tree_expire_removes_of_each_member(tree: Hosts) -> None:
+    def counted() -> list[int]:
+        names = ("", "/x", "/x/deep")
+        return [len(snapshots(tree, host, root + name)) for host, root in trees.ROOT.items() for name in names]
+
+    for number in range(8):
+        tree["alpha"].write(f"{A}/x", "file", str(number).encode())
+        good(tree.run("alpha", SYNC_ALL, expire=False))
+    left = counted()
+    assert left[1] == left[4] >= 8
+    good(tree.run("alpha", pairs.expiring(A)))
+    assert counted() == [left[0], 5, left[2], left[3], 5, left[5]]
+    good(tree.run("alpha", SYNC_ALL))
+
+
+def test_the_stream_of_one_member_that_was_torn_goes_on_and_no_other_is_sent_again(tree: Hosts) -> None:
+    for name in (A, f"{A}/x", f"{A}/x/deep"):
+        tree["alpha"].write(name, "later", name.encode() * 50)
+    before = tree.world.dump()
+    tree.wire.reset()
+    good(tree.run("alpha", SYNC_ALL))
+    torn = max(at for at, command in enumerate(tree.wire.log) if command.stream)
+    tree.load(before)
+    tree.wire.reset(Mode.TORN, torn)
+    assert tree.run("alpha", SYNC_ALL).code == 1
+    tree.wire.reset()
+    good(tree.run("alpha", SYNC_ALL))
+    [sent] = [command.argv for command in tree.wire.log if command.stream]
+    assert "-t" in sent
+    for name in (A, f"{A}/x", f"{A}/x/deep"):
+        assert "later" in contents(tree, "beta", B + name.removeprefix(A))
 
 
 def test_clear_takes_all_that_is_zreps_from_every_member(tree: Hosts) -> None:

@@ -54,6 +54,42 @@ def at(hosts: Hosts, number: int, do: Callable[[Hosts], None]) -> None:
     hosts.wire.before = before
 
 
+def test_what_is_renamed_while_its_tree_is_read_is_not_taken_for_one_that_is_gone(hosts: Hosts) -> None:
+    """It has neither name in all that is read: it is read anew, some times."""
+    trees.grown(hosts)
+    dumped = hosts.world.dump()
+    hosts.wire.reset()
+    good(hosts.run("alpha", SYNC_ALL))
+    for number in range(len(hosts.wire.log)):
+        hosts.load(dumped)
+        hosts.said.clear()
+        at(hosts, number, renamed)
+        good(hosts.run("alpha", SYNC_ALL))
+        assert "set aside" not in " ".join(hosts.said), number
+
+
+def test_a_tree_that_never_stands_still_fails_that_run_and_says_so(hosts: Hosts) -> None:
+    trees.grown(hosts)
+    names = [f"{A}/x", f"{A}/z"]
+
+    def back_and_forth() -> None:
+        before, hosts.wire.before = hosts.wire.before, lambda: None
+        if hosts.wire.log and hosts.wire.log[-1].argv[:4] == ("zfs", "list", "-H", "-r"):
+            hosts["alpha"].sh(f"zfs rename {names[0]} {names[1]}")
+            names.reverse()
+        hosts.wire.before = before
+
+    hosts.wire.reset()
+    hosts.wire.before = back_and_forth
+    ended = hosts.run("alpha", SYNC_ALL)
+    assert (ended.code, "what is below it is renamed or destroyed as often as it is read" in ended.text) == (1, True), (
+        ended.text
+    )
+    assert "run this again" in ended.text
+    hosts.wire.before = lambda: None
+    good(hosts.run("alpha", SYNC_ALL))
+
+
 @pytest.mark.parametrize("what", ["renamed", "destroyed"])
 def test_what_goes_when_its_set_is_recorded_is_no_failure_of_the_run(hosts: Hosts, what: str) -> None:
     """All has arrived by then: what was held of the set before is let go of by the next run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
@@ -19,7 +20,7 @@ from zrep.core.dataset import (
     only_received,
     role_of,
 )
-from zrep.core.errors import RefusedError, ZrepError
+from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.mounts import MountEntry
 from zrep.core.names import FOLLOWED, ancestors, pool_of
 from zrep.core.neighbours import Child
@@ -65,6 +66,8 @@ from zrep.zfs.parse import AmbiguousError
 from zrep.zfs.records import Change, read_change
 
 _DIFFERENCES_SECONDS = 120.0
+# So often a tree is read at most whose members are renamed or destroyed meanwhile.
+_READINGS = 5
 
 
 # --- roles ---
@@ -175,17 +178,29 @@ def _charged(
 
 
 def _steady(request: ReadMembers, machine: Machine, names: Sequence[str]) -> dict[str, Member]:
-    """As _members, once more where something was renamed or destroyed between two commands."""
+    """As _members, some times more where something was renamed or destroyed between two commands. FailedError for a
+    tree of which all that was in vain: what was read of it in part would take a member that has another name for one
+    that is gone."""
+    for _ in range(_READINGS - 1):
+        with suppress(zfs_errors.AbsentError):
+            return _members(request, machine, names)
     try:
         return _members(request, machine, names)
-    except zfs_errors.AbsentError:
-        return _members(request, machine, names)
+    except zfs_errors.AbsentError as error:
+        if not set(names) & set(request.trees):
+            raise
+        raise FailedError(
+            "what is below it is renamed or destroyed as often as it is read",
+            evidence=error.evidence,
+            advice="run this again",
+        ) from error
 
 
 def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> dict[str, Member]:
-    """Those of the datasets that exist, and what is below those that are trees; the first command that fails is the
-    last of the first attempt."""
-    names = [*names, *_below(names, request.trees, machine)]
+    """Those of the datasets that exist, and what is below those that are trees, of which AbsentError is raised when any
+    is gone meanwhile; the first command that fails is the last of the first attempt."""
+    below = _below(names, request.trees, machine)
+    names = [*names, *below]
     tag, marks = request.tag, commands.snapshot_marks(request.tag)
     properties = machine.look(commands.get_properties(commands.member_properties(tag), names))
     snapshots = properties
@@ -195,6 +210,8 @@ def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> di
         found, printed = _parsed(tag, names, properties.out, machine), snapshots.out
     else:
         found = exact.properties(machine, commands.member_properties(tag), names)
+        if gone := [name for name in below if name not in found]:
+            raise zfs_errors.AbsentError("it was renamed or destroyed meanwhile", evidence=gone[0])
         printed = machine.output(commands.list_with_bookmarks(marks, list(found))) if found else ""
     kept = exact.bookmarks(machine, tag, list(found), printed)
     held = _with_holds(exact.snapshots(machine, tag, list(found), printed), machine)
