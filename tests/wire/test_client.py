@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -228,6 +229,20 @@ def test_the_connection_needs_no_usable_tmpdir(tmp_path: Path, monkeypatch: pyte
     host = peer(tmp_path, HELLO, encode_answer(1, []))
     assert host.ask(LOCK) == []
     host.close()
+
+
+def test_the_connection_is_nowhere_that_others_could_put_their_own_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a user became root by su, which keeps his TMPDIR: streams would go to whoever listens there."""
+    with TemporaryDirectory(prefix="t", dir="/tmp") as theirs:
+        Path(theirs).chmod(0o777)
+        monkeypatch.setenv("TMPDIR", theirs)
+        host = peer(tmp_path, HELLO, encode_answer(1, []))
+        assert host.ask(LOCK) == []
+        assert Path(host._directory).is_dir()
+        assert list(Path(theirs).iterdir()) == []
+        host.close()
 
 
 def test_no_room_for_the_connection_anywhere_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,10 +64,14 @@ def through(directory: str, settings: Settings) -> list[str]:
 
 def _private_directory() -> str:
     """Make the directory of this run's connection: where temporary files are, or where else there is room for it, under
-    a name that a socket can have. RefusedError where there is none."""
+    a name that a socket can have, and where others can put none of their own in its place: streams would go to whoever
+    listens there. RefusedError where there is none."""
     said = ""
     for folder in (os.environ.get("TMPDIR") or "/tmp", "/tmp", "/dev/shm", "/run", "/var/tmp"):
         if len(folder.encode()) + len("/zrep-12345678") > _LONGEST_DIRECTORY:
+            continue
+        if found := others_may_write(folder):
+            said = said or found
             continue
         try:
             return tempfile.mkdtemp(prefix="zrep-", dir=folder)
