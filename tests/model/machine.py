@@ -15,7 +15,6 @@ from .stream import token_of
 Target = tuple[Dataset, Snapshot | None]
 _MASK = (1 << 64) - 1
 VOLUME_BYTES = 57344
-STORED = "\0"
 SUSPENDED = "pool I/O is currently suspended"
 
 
@@ -172,14 +171,13 @@ class Machine:
     def stored(self, dataset: Dataset, prop: str) -> tuple[str, str, Dataset] | None:
         """The value that applies, where it comes from and the dataset that has it."""
         native = NATIVE.get(prop)
-        for ancestor in self.ancestors(dataset):
+        alone = native is not None and native.how != INHERIT
+        for ancestor in (dataset,) if alone else self.ancestors(dataset):
             setting = ancestor.props.get(prop)
             effective = setting.effective() if setting else None
             if effective:
                 value, source = effective
                 return value, source if ancestor is dataset else f"inherited from {ancestor.name}", ancestor
-            if native and native.how != INHERIT:
-                return None
         return None
 
     def value(self, dataset: Dataset, prop: str) -> str:
@@ -209,8 +207,8 @@ class Machine:
         native = NATIVE[prop]
         if (SNAPSHOT if snapshot else dataset.kind) not in native.types:
             return None
-        computed = self.computed(dataset, snapshot, prop)
-        if computed != STORED:
+        if native.how == properties.READONLY:
+            computed = self.computed(dataset, snapshot, prop)
             return (computed, "-") if computed is not None else None
         if prop == "pbkdf2salt":
             return str(dataset.salt), "-" if dataset.salt else "default"
@@ -247,7 +245,7 @@ class Machine:
         return value, f"inherited from {ancestor.name}" if snapshot is not None else source
 
     def computed(self, dataset: Dataset, snapshot: Snapshot | None, prop: str) -> str | None:
-        """Properties that are not stored: None is no value, STORED is for all the others."""
+        """A property that is not stored; None is no value."""
         item = snapshot or dataset
         match prop:
             case "type":
@@ -280,9 +278,7 @@ class Machine:
                 return dataset.encryption_root
             case "keystatus":
                 return ("available" if dataset.key_loaded else "unavailable") if dataset.encryption_root else None
-        if prop not in NATIVE or NATIVE[prop].how == properties.READONLY:
-            return self.sizes(dataset, prop)
-        return STORED
+        return self.sizes(dataset, prop)
 
     def sizes(self, dataset: Dataset, prop: str) -> str | None:
         match prop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .names import FILESYSTEM, SNAPSHOT, VOLUME
@@ -137,6 +138,7 @@ ALONE = frozenset(
         "keylocation",
     }
 )
+_USER = re.compile(r"[a-z0-9:._+-]*")
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 
 
@@ -146,7 +148,7 @@ def canonical(name: str) -> str:
 
 def is_user(name: str) -> bool:
     """A colon somewhere, and no capital letters."""
-    return ":" in name and all(c.isascii() and (c.islower() or c.isdigit() or c in ":-._+") for c in name)
+    return ":" in name and _USER.fullmatch(name) is not None
 
 
 def is_written(name: str) -> bool:

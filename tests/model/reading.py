@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from . import properties
 from .errors import RefusalError, usage
 from .machine import Machine, Target
@@ -89,7 +91,8 @@ def _by_name(target: Target) -> tuple[str, int, int]:
     return dataset.name, snapshot is not None, snapshot.createtxg if snapshot else 0
 
 
-def _properties(text: str) -> list[str]:
+@lru_cache(256)
+def _properties(text: str) -> tuple[str, ...]:
     wanted: list[str] = []
     for word in text.split(","):
         name = canonical(word)
@@ -97,7 +100,7 @@ def _properties(text: str) -> list[str]:
         if not known and not properties.is_written(name) and not properties.is_userquota(name):
             raise usage(f"bad property list: invalid property '{word}'")
         wanted.append(name)
-    return wanted
+    return tuple(wanted)
 
 
 def _all(machine: Machine, target: Target) -> list[str]:
@@ -133,13 +136,15 @@ def do_get(machine: Machine, args: list[str]) -> int:
     sources = options.last("s")
     wanted = _properties(options.rest[0])
     targets, failed = select(machine, options, options.rest[1:], _types(options, DATASETS | {BOOKMARK}))
+    kinds = sources.split(",") if sources else []
     for target in targets:
+        name = name_of(target)
         names = [n for w in wanted for n in (_all(machine, target) if w == "all" else [w])]
         for prop in names:
-            value, source = (name_of(target), "-") if prop == "name" else machine.get(target, prop) or ("-", "-")
-            if sources and _kind(source) not in sources.split(","):
+            value, source = (name, "-") if prop == "name" else machine.get(target, prop) or ("-", "-")
+            if kinds and _kind(source) not in kinds:
                 continue
-            cells = {"name": name_of(target), "property": prop, "value": value, "source": source}
+            cells = {"name": name, "property": prop, "value": value, "source": source}
             if "received" in columns:
                 cells["received"] = _received(target, prop)
             machine.out.append("\t".join(cells[column] for column in columns))

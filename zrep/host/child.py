@@ -45,15 +45,19 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 def environment() -> Mapping[str, str]:
     """The environment of every child: a PATH with sbin in it, and the C locale for what is parsed."""
+    return {**os.environ, "PATH": ":".join(_folders()), "LC_ALL": "C"}
+
+
+def _folders() -> list[str]:
+    """Where programs are looked for: this process's own PATH, with sbin in it."""
     path = os.environ.get("PATH", "").split(":")
-    path += [folder for folder in _SYSTEM_PATH if folder not in path]
-    return {**os.environ, "PATH": ":".join(filter(None, path)), "LC_ALL": "C"}
+    return [folder for folder in (*path, *(more for more in _SYSTEM_PATH if more not in path)) if folder]
 
 
 def find(program: str) -> str | None:
     """The program's full path on the children's PATH, None if there is none. As shutil.which, which would load every
     compressor there is into a helper that starts each minute."""
-    folders = environment()["PATH"].split(":") if "/" not in program else ["."]
+    folders = _folders() if "/" not in program else ["."]
     paths = [os.path.join(folder, program) for folder in folders]
     return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), None)
 
