@@ -20,7 +20,7 @@ from tests.lab.progress import LabError, say, step
 WHEELS = {"bzfs": "bzfs==1.25.*", "zfs-autobackup": "zfs-autobackup==3.3.*"}
 DEBIAN = {"syncoid": "sanoid"}
 PROGRAMS = ("bzfs", "syncoid", "zfs-autobackup")
-BARS = {"bzfs": 0.5, "syncoid": 0.25, "zfs-autobackup": 0.15}
+BARS = {"bzfs": 0.4, "syncoid": 0.2, "zfs-autobackup": 0.15}
 """What zrep may take at most, as a share of each one's time."""
 _PLACE = "/opt/bench/programs"
 
