@@ -16,6 +16,7 @@ from msgspec import Struct
 from zrep.core.dataset import Member, Value
 from zrep.core.names import FOLLOWED, UNINHERITED
 from zrep.core.pair import End, Lane
+from zrep.core.quantities import size, whole_number
 from zrep.core.steps import Change, InheritProperty, SetProperties
 
 _RECORD = "followed"
@@ -31,7 +32,14 @@ class Kept(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        return f"{self.name}={self.value} ({f'the master has {self.there}' if self.there else 'the master has none'})"
+        there = _shown(self.name, self.there) if self.there else "none"
+        return f"{self.name}={_shown(self.name, self.value)} (the master has {there})"
+
+
+def _shown(name: str, value: str) -> str:
+    """A value for a person: a limit as a size, or none."""
+    number = whole_number(value) if name in UNINHERITED else None
+    return value if number is None else size(number) if number else "none"
 
 
 def plan_copied_properties(lane: Lane) -> tuple[Change, ...]:
