@@ -501,6 +501,16 @@ def test_canmount_of_a_tree_takes_a_command_for_each_value_and_comes_after_the_m
     ]
 
 
+def test_members_that_are_read_only_by_themselves_take_one_command_too() -> None:
+    """As all are that init has received: a process for each of them, while nothing could be written."""
+    names = ("tank/b", "tank/b/x", "tank/b/y")
+    inside = replace(REPLICA, within=True)
+    new = Tree(tuple(member(n, inside if n != names[0] else REPLICA, mounted="no -", canmount="noauto") for n in names))
+    assert lines(rolechange.plan_writable(End.TARGET, new, TAG)) == [
+        f"target: zfs set readonly=off canmount=on {' '.join(names)}"
+    ]
+
+
 @pytest.mark.parametrize(
     ("canmount", "remembered", "mounted", "expected"),
     [

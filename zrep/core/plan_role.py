@@ -197,9 +197,12 @@ def plan_writable(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     if given:
         steps.append(SetProperties(end, given, (("readonly", "on"),)))
     opened = tuple(member for member in own if member.name not in frozen)
+    # What init has received has it all by itself: a command for each would be one for each member.
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for member in opened:
         mounts = () if member.volume else (("canmount", while_master(member)),)
-        steps.append(SetProperties(end, (member.name,), (("readonly", "off"), *mounts)))
+        alike.setdefault((("readonly", "off"), *mounts), []).append(member.name)
+    steps += [SetProperties(end, tuple(names), values) for values, names in alike.items()]
     # off unmounts, and keeps from being mounted.
     first = (m for m in tree.members if m not in opened and "off" in (m.get("canmount"), while_master(m)))
     steps += _canmount_back(end, first)
