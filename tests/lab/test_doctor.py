@@ -194,15 +194,17 @@ OTHERS = [
         "beta",
         f"sed -i 's/^\\(__version__ = .*\\)\"/\\1.9\"/' {VERSION}",
         r"zrep is (\S+) here and \1\.9 on beta",
-        "bring both hosts to the same",
+        "on alpha: install the newer one",
         f"sed -i '/^__version__/s/\\.9\"/\"/' {VERSION}",
     ),
-    Trouble("beta", OTHER_ZFS, r"OpenZFS is \S+ here and 2\.1\.11 on beta", "both hosts", "rm /usr/local/bin/zfs"),
+    Trouble(
+        "beta", OTHER_ZFS, r"OpenZFS is \S+ here and 2\.1\.11 on beta", "on beta: apt update", "rm /usr/local/bin/zfs"
+    ),
     Trouble(
         "beta",
         "date -s '+40 min' > /dev/null",
         "the clock of beta is (20|19)m.* ahead of this one",
-        "bring both hosts to the same",
+        "on alpha and on beta: timedatectl set-ntp true",
         "date -s '-20 min' > /dev/null",
     ),
     Trouble(
