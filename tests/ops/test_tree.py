@@ -58,6 +58,31 @@ def test_init_brings_all_members_read_only_and_unmounted(tree: Hosts) -> None:
     assert contents(tree, "beta", f"{B}/x/deep") == {"file": b"tank/a/x/deep"}
 
 
+@pytest.mark.parametrize(
+    ("size", "exclude", "says"),
+    [
+        (2_500_000, (), "not enough room on beta"),
+        (2_500_000, ("big*",), ""),
+        (900_000, ("big*",), "not enough room on beta"),
+        # What a clone shares is sent once.
+        (5_000_000, (), ""),
+    ],
+)
+def test_all_that_is_to_be_sent_has_to_find_room(hosts: Hosts, size: int, exclude: tuple[str, ...], says: str) -> None:
+    alpha = hosts["alpha"]
+    for name in (A, f"{A}/small", f"{A}/big"):
+        alpha.sh(f"zfs create {name}")
+    alpha.write(f"{A}/small", "file", bytes(1_000_000))
+    alpha.write(f"{A}/big", "file", bytes(3_000_000))
+    alpha.sh(f"zfs snapshot {A}/big@made")
+    alpha.sh(f"zfs clone {A}/big@made {A}/big-clone")
+    alpha.write(f"{A}/big-clone", "more", bytes(100_000))
+    hosts["beta"].set_pool("tank", size=size)
+    ended = hosts.run("alpha", pairs.initialising(Request(A, "beta", B, recursive=True, exclude=exclude)))
+    assert (ended.code, says in ended.text) == (1 if says else 0, True), ended.text
+    assert not says or lines(hosts, "beta", "zfs list -H -o name") == ["tank"]
+
+
 def test_only_what_was_written_to_gets_a_snapshot_and_a_stream_all_at_one_moment(tree: Hosts) -> None:
     before = {name: snapshots(tree, "alpha", name) for name in (A, f"{A}/x", f"{A}/x/deep", f"{A}/vol")}
     tree["alpha"].write(f"{A}/x", "more", b"1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 
 from msgspec import Struct
@@ -106,7 +107,7 @@ def check(session: Session, way: Way) -> Ground:
     here, there = ("here", f"on {request.host}")[:: -1 if request.pull else 1]
     if lacking := diagnose_programs(replace(source, role=role), nearest, here, there):
         raise lacking.error(name)
-    _check_space(way, source, nearest, target)
+    _check_space(way, tag, source, nearest, target)
     missing = tuple(parent for parent in parents if parent not in found)
     role = receivable(way.target, source, nearest, role, asked=asked)
     if nearest.key_missing and (missing or not role.raw):
@@ -150,14 +151,13 @@ def _refuse_long_names(way: Way, tag: str, source: Member) -> None:
     """RefusedError where a snapshot of what is to travel would have a name that ZFS does not take, on either side."""
     request, root = way.request, source.name
     below = observe_children(way.source, root) if request.recursive else []
-    out = {name for pattern in request.exclude for name in matching(root, below, pattern)}
     members: tuple[Member, ...] = (source,)
     # The snapshots of a whole tree are read only where names are long.
     if request.recursive and (
         request.all_snapshots or any(len(name) + len(request.target) > LONGEST // 2 for name in below)
     ):
         members = observe_tree(way.source, tag, root, recursive=True).members
-    for member in (member for member in members if not out & {member.name, *ancestors(member.name)}):
+    for member in _travelling(request, members):
         rest = member.name.removeprefix(root)
         for place, where in ((request.target + rest, way.there), (member.name, way.source.name)):
             if full := too_long(tag, replace(member, role=source.role), place):
@@ -315,9 +315,23 @@ def _counted(member: Member, host: str) -> str:
     return f"{len(member.snapshots)} on {host}{newest}"
 
 
-def _check_space(way: Way, source: Member, parent: Member, target: Member | None) -> None:
-    needed = source.number("referenced") - (target.number("used") if target else 0)
-    if needed > parent.number("available"):
+def _travelling(request: Request, members: Sequence[Member]) -> list[Member]:
+    """Those of the members of a tree, the root first, that no pattern leaves out."""
+    root, below = members[0].name, [member.name for member in members[1:]]
+    out = {name for pattern in request.exclude for name in matching(root, below, pattern)}
+    return [member for member in members if not out & {member.name, *ancestors(member.name)}]
+
+
+def _check_space(way: Way, tag: str, source: Member, parent: Member, target: Member | None) -> None:
+    """FailedError where what is to be sent, less what has arrived, cannot be in the room that there is. Of a clone in a
+    tree only what it shares with nobody takes room, which nobody tells before: none is counted."""
+    arrived, available = target.number("used") if target else 0, parent.number("available")
+    needed = source.number("referenced") - arrived
+    # The members are read only where all that is below might be too much, with snapshots and what is left out.
+    if way.request.recursive and needed + source.number("usedbychildren") > available:
+        members = _travelling(way.request, observe_tree(way.source, tag, source.name, recursive=True).members)
+        needed = sum(m.number("referenced") for m in members if m is members[0] or m.get("origin") == "-") - arrived
+    if needed > available:
         raise FailedError(
             f"not enough room on {way.there}",
             filesystem=way.request.filesystem,
