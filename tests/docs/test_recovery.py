@@ -101,7 +101,7 @@ def typed(hosts: Hosts, line: str, patch: pytest.MonkeyPatch) -> int:
     hosts.wire.cut = hosts.wire.cut and host == "beta"  # who types there has it back
     hosts.wire.driver = host
 
-    def begin(given: Settings, **options: Any) -> Session:
+    def begin(given: Settings, _: object = None, **options: Any) -> Session:
         chosen = Options(tag=given.tag, expire=given.expire, **options)
         return Session(
             chosen,

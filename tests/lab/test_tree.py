@@ -179,14 +179,14 @@ class TestTree:
         silent(alpha, "zrep init -r tank/t beta tank/t")
 
         # alpha goes on alone in some, one of them new, while beta is promoted.
-        for name in ("tank/t/x", "tank/t/x/mid/low"):
+        for name in ("tank/t/x", "tank/t/x/mid/low", "tank/t/secret/in"):
             alpha.run(f"echo {name} > /{name}/alone")
         alpha.run(f"{DEVICE}; echo alone | dd of=$(ls /dev/zd* | head -n 1) conv=fsync 2> /dev/null")
         alpha.run("zfs create tank/t/x/new; echo new > /tank/t/x/new/alone; zpool sync")
         beta.run("zfs load-key -L file:///root/key tank/t/secret")
         alone(beta, "tank/t")
         beta.run("echo beta > /tank/t/x/on-beta; echo beta > /tank/t/secret/in/on-beta; zpool sync")
-        tail = [alpha.run(f"cd /tank/t/{name} && {FILES}").out for name in ("x", "x/mid/low", "x/new")]
+        tail = [alpha.run(f"cd /tank/t/{name} && {FILES}").out for name in ("secret/in", "x", "x/mid/low", "x/new")]
 
         # What is left out of the tree would be unmounted with it: not under somebody.
         user = alpha.popen("cd /srv/tmp && echo ready && exec sleep 1000")
@@ -199,7 +199,7 @@ class TestTree:
         said = alpha.run("zrep rejoin -v tank/t", timeout=120).out
         assert alpha.run("grep -c ' /srv/tmp ' /proc/mounts").out == "1\n"
         copy = alpha.run("zfs get -H -r -s local -t filesystem -o name zrep:split tank").out.strip()
-        left = ("vol", "x", "x/mid/low", "x/new")
+        left = ("secret", "secret/in", "vol", "x", "x/mid/low", "x/new")
         assert f"stay in {copy}: {', '.join(f'tank/t/{name}' for name in left)}\n" in said
         assert alpha.run("zfs list -H -o name -r tank/t").out.split() == [
             "tank/t",
@@ -217,7 +217,7 @@ class TestTree:
         alpha.run("zfs load-key -a", check=False)
         both = " ".join((*filesystems, "tank/t/secret/in"))
         assert sums(alpha, both) == sums(beta, both)
-        kept = (sums(alpha, f"{copy}/{name}").partition("\n")[2] for name in ("x", "x/mid/low", "x/new"))
+        kept = (sums(alpha, f"{copy}/{name}").partition("\n")[2] for name in ("secret/in", "x", "x/mid/low", "x/new"))
         assert list(kept) == tail
         alpha.run(f"zfs list {copy}/vol")
         [row] = [line for line in alpha.run("zrep status -H").lines if line.startswith("tank/t\t")]

@@ -479,9 +479,10 @@ def _rename_head(machine: Machine, top: Dataset, target: str, keep_mounted: bool
         if member in mounted and where not in ("none", "legacy"):
             mounting.remove_directory(machine, member, where)
         member.name = target + member.name.removeprefix(source)
-        if member.encryption_root and is_under(member.encryption_root, source):
-            member.encryption_root = target + member.encryption_root.removeprefix(source)
         machine.host.datasets[member.name] = member
+    for other in machine.host.datasets.values():
+        if other.encryption_root and is_under(other.encryption_root, source):
+            other.encryption_root = target + other.encryption_root.removeprefix(source)
     mounting.remount_tree(machine, mounted)
 
 

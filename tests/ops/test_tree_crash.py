@@ -46,6 +46,13 @@ SCENARIOS = [
         pairs.rejoining(A),
         every=5,
     ),
+    Scenario("rejoin with a tail under keys of their own", trees.locked, pairs.rejoining(A)),
+    Scenario(
+        "rejoin with a tail of all, under keys of their own",
+        partial(trees.locked, written=("", *trees.LOCKED), root=trees.KEY),
+        pairs.rejoining(A),
+        every=3,
+    ),
     Scenario("clear", trees.grown, pairs.clearing(A)),
 ]
 

@@ -134,26 +134,43 @@ def test_the_plan_that_is_shown_is_the_one_that_runs(hosts: Hosts) -> None:
     assert plain(ran) == plain(planned)
 
 
-def test_an_encryption_root_in_a_tree_is_refused_before_anything_changes(hosts: Hosts) -> None:
-    """Its clone could not take its place: ZFS moves it nowhere else before it is promoted."""
-    alpha = hosts["alpha"]
-    alpha.sh(f"zfs create {A}")
-    alpha.sh(f"zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///key {A}/safe")
-    alpha.sh(f"zfs create {A}/safe/in")
-    good(hosts.run("alpha", trees.INIT))
-    alpha.write(f"{A}/safe/in", "alone", b"1")
-    alpha.sh(f"zfs snapshot {A}/safe@own")
-    alpha.sh(f"zfs hold backup {A}/safe@own")
-    for name in ("safe", "safe/in"):
-        hosts["beta"].load_key(f"{B}/{name}")
-    hosts.wire.cut = True
-    good(hosts.run("beta", pairs.forcing(B)))
-    hosts.wire.cut = False
+@pytest.mark.parametrize("root", ["", trees.KEY], ids=["plain root", "encrypted root"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        ("/safe",),
+        ("/safe/in",),
+        ("/safe/own",),
+        ("/safe/own/in",),
+        ("/safe", "/safe/own"),
+        ("/safe/in", "/safe/own/in"),
+        ("", "/x/deep"),
+        ("", "/safe/own"),
+        ("", "/x", "/safe/own/in"),
+        ("", *trees.LOCKED),
+    ],
+    ids=" ".join,
+)
+def test_encryption_roots_in_a_tree_are_split_as_the_others(hosts: Hosts, written: tuple[str, ...], root: str) -> None:
+    """Their clones can be renamed to no other place before they are promoted."""
+    trees.locked(hosts, written, root)
     before = members(hosts, "alpha")
-    refused = hosts.run("alpha", REJOIN)
-    assert (refused.code, f"{A}/safe: it is an encryption root in a tree" in refused.text) == (3, True), refused.text
-    assert f"then: zfs release backup {A}/safe@own; zfs rollback -r {A}/safe@zrep_000002, and each" in refused.text
-    assert (members(hosts, "alpha"), value(hosts, A, "zrep:master")) == (before, "yes")
+    roots = [value(hosts, name, "encryptionroot") for name in before]
+    good(hosts.run("alpha", REJOIN))
+    copy = copy_of(hosts)
+    assert members(hosts, "alpha") == before
+    assert [value(hosts, name, "encryptionroot") for name in before] == roots
+    trees.opened(hosts, "alpha", A)
+    for name in written:
+        assert hosts["alpha"].read(copy + name)["alone"] == name.encode()
+        assert "alone" not in hosts["alpha"].read(f"{A}{name}")
+    hosts.wire.reset()
+    good(hosts.run("beta", SYNC_ALL))
+    assert full_streams(hosts.wire.log) == []
+    trees.opened(hosts, "alpha", A)
+    good(hosts.run("beta", pairs.failing_over(B)))
+    assert contents(hosts, "alpha", f"{A}/safe/in")["on beta"] == b"1"
+    assert [value(hosts, name, "mounted") for name in before] == ["yes"] * len(before)
 
 
 def test_the_root_of_a_pool_keeps_the_copy_inside_and_is_refused_where_it_was_written_to_itself(hosts: Hosts) -> None:

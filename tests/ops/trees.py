@@ -104,6 +104,35 @@ def diverged(hosts: Hosts, written: tuple[str, ...] = (f"{A}/x", f"{A}/x/disk"))
     hosts["beta"].write(f"{B}/x", "on beta", b"1")
 
 
+LOCKED = ("/safe", "/safe/in", "/safe/own", "/safe/own/in")
+
+
+def locked(hosts: Hosts, written: tuple[str, ...] = LOCKED, root: str = "") -> None:
+    """A tree with encryption roots of its own in one another, and what has its key from them, that was taken over on
+    beta after these members were written to on alpha. root: how its own root is made."""
+    alpha = hosts["alpha"]
+    for name in ("", *LOCKED, "/x", "/x/deep"):
+        own = KEY if name in ("/safe", "/safe/own") else "" if name else root
+        alpha.sh(f"zfs create {own} {A}{name}")
+        alpha.write(f"{A}{name}", "file", name.encode())
+    good(hosts.run("alpha", INIT))
+    for name in written:
+        alpha.write(f"{A}{name}", "alone", name.encode())
+    opened(hosts, "beta", B)
+    hosts.wire.cut = True
+    good(hosts.run("beta", pairs.forcing(B)))
+    hosts.wire.cut = False
+    for name in ("/safe/in", "/safe/own/in"):
+        hosts["beta"].write(f"{B}{name}", "on beta", b"1")
+
+
+def opened(hosts: Hosts, host: str, top: str) -> None:
+    """Load every key of a tree there."""
+    for name in lines(hosts, host, f"zfs get -H -r -o value -t filesystem encryptionroot {top}"):
+        if name != "-":
+            hosts[host].load_key(name)
+
+
 def lines(hosts: Hosts, host: str, command: str) -> list[str]:
     return hosts[host].sh(command).decode().splitlines()
 

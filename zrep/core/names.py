@@ -281,11 +281,19 @@ def is_split(copy: str, dataset: str, epoch: int) -> bool:
 
 def is_rejoin(clone: str, dataset: str) -> bool:
     """Whether a name is one that a rejoin gives the clones that it prepares for a dataset and what is below it, of
-    whatever epoch and generation."""
-    found = re.fullmatch(r"(.*?)_?rejoin_[0-9]+_[0-9a-z]{1,8}(?:_[0-9a-f]+)?", clone)
-    if found is None:
+    whatever epoch and generation: beside the dataset, or beside what is below it, which may have left for the copy."""
+    folder, _, own = clone.rpartition("/")
+    found = re.fullmatch(r"(.*?)_?rejoin_[0-9]+_[0-9a-z]{1,8}(?:_[0-9a-f]+)?", own)
+    above, slash, name = dataset.rpartition("/")
+    if found is None or not (name.startswith(found[1]) if slash else not found[1]):
         return False
-    return found[1] == f"{dataset}/" if "/" not in dataset else "/" in found[1] and dataset.startswith(found[1])
+    return folder == (above or dataset) or any(_holds_members(each, dataset) for each in (folder, *ancestors(folder)))
+
+
+def _holds_members(name: str, dataset: str) -> bool:
+    """Whether it is a dataset, or a split copy of it of whatever epoch."""
+    epoch = name.rpartition("split_")[2].partition("_")[0]
+    return name == dataset or (epoch.isdecimal() and is_split(name, dataset, int(epoch)))
 
 
 def rejoin_dataset(dataset: str, epoch: int, generation: str, room: int = 0) -> str:

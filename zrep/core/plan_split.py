@@ -145,13 +145,43 @@ def with_key_holders(written: Collection[str], members: Iterable[Member]) -> set
     return {*written, *(root_of[name] for name in written if root_of[name] in root_of)}
 
 
+def leaving(written: Collection[str], members: Collection[Member]) -> set[str]:
+    """Those of a tree that leave it where these were written to: with what holds their keys, and with what lies between
+    two of them of which the outer one is encrypted. In a copy that is encrypted nothing can be made for what lies
+    deeper: its key is loaded no more once it is one."""
+    encrypted = {member.name for member in members if member.encrypted}
+    found: set[str] = set()
+    more = set(written)
+    while found != more:
+        found = with_key_holders(more, members)
+        above = {name for part in found for name in ancestors(part)}
+        between = (m.name for m in members if m.name in above and encrypted & found & set(ancestors(m.name)))
+        more = {*found, *between}
+    return found
+
+
 def new_parts(split: Split, members: Iterable[Member], bases: Mapping[str, Snapshot]) -> tuple[Part, ...]:
     """The parts of a split that has still to begin. bases: of each what the other side has of it, by name."""
     found = []
     for number, member in enumerate(sorted(members, key=lambda member: member.name.split("/"))):
-        clone = split.clone if member.name == split.name else f"{split.clone}_{number:x}"
+        folder = member.name.rpartition("/")[0] if _is_key_holder(member) else ""
+        clone = _clone_name(split, member.name, number, folder)
         found.append(Part(member.name, split.place(member.name), clone, bases.get(member.name)))
     return tuple(found)
+
+
+def _is_key_holder(member: Member) -> bool:
+    """Whether it is an encryption root: its clones have their key from it, and until one is promoted ZFS renames it
+    only where it is (dsl_dir_rename_crypt_check() in dsl_crypt.c)."""
+    return member.get("encryptionroot") == member.name
+
+
+def _clone_name(split: Split, name: str, number: int, folder: str) -> str:
+    """What the clone is called that is to take a name: beside the tree's root, or in the folder that is given."""
+    if name == split.name:
+        return split.clone
+    base = f"{folder}/{split.clone.rpartition('/')[2]}" if folder else split.clone
+    return f"{base}_{number:x}"
 
 
 def found_parts(
@@ -170,8 +200,11 @@ def found_parts(
     parts = []
     for number, own in enumerate(sorted(found, key=lambda name: name.split("/"))):
         copy = split.place(own)
-        clone = clones.get(own) or (split.clone if own == split.name else f"{split.clone}_{number:x}")
-        parts.append(Part(own, copy, clone, known.get(copy if copy in there else own)))
+        at = copy if copy in there else own
+        beside = own if own.rpartition("/")[0] in there else copy
+        folder = beside.rpartition("/")[0] if _is_key_holder(there[at]) else ""
+        clone = clones.get(own) or _clone_name(split, own, number, folder)
+        parts.append(Part(own, copy, clone, known.get(at) or known.get(clone)))
     return tuple(parts)
 
 
@@ -311,6 +344,7 @@ class _Plan:
         self.tag = tag
         self.there = dict(there)
         self.steps: list[Step] = []
+        self._moved: list[tuple[str, str]] = []
 
     def do(self, *steps: Step) -> None:
         for step in steps:
@@ -319,12 +353,22 @@ class _Plan:
 
     def rename(self, name: str, new: str) -> None:
         self.do(Rename(_END, name, new, self.there[name].volume))
+        self._moved.append((name, new))
+
+    def now(self, name: str) -> str:
+        """What a dataset is called by now that had a name when this began."""
+        for old, new in self._moved:
+            if f"{name}/".startswith(f"{old}/"):
+                name = new + name.removeprefix(old)
+        return name
 
 
 def plan_exchange(split: Split, parts: Iterable[Part], there: Mapping[str, Member]) -> tuple[Step, ...]:
     """From wherever it stands, the outer ones first: each part leaves for its place in the copy, with all below it; its
-    clone takes its name and history; what is below it and no part itself goes back. Nothing is unmounted by that
-    (rename -u). there: every dataset at and below the names of the tree and the copy, and the clones."""
+    clone takes its name and history; what is below it and no part itself goes back. A clone that was carried along, as
+    it lies beside an encryption root, has the history before it takes the name: it is the encryption root then, and can
+    be moved. Nothing is unmounted by that (rename -u). there: every dataset at and below the names of the tree and the
+    copy, and the clones."""
     plan = _Plan(split.tag, there)
     parts = sorted(parts, key=lambda part: part.name.split("/"))
     names = {part.name for part in parts}
@@ -332,14 +376,23 @@ def plan_exchange(split: Split, parts: Iterable[Part], there: Mapping[str, Membe
         if part.copy not in plan.there:
             _make_room(plan, split, part, contains_root=split.name in names)
             plan.rename(part.name, part.copy)
-        if part.clone in plan.there and part.name not in plan.there:
-            plan.rename(part.clone, part.name)
+        clone = plan.now(part.clone)
+        if clone in plan.there and part.name not in plan.there:
+            carried = f"{clone}/".startswith(f"{split.copy}/")
+            if carried and plan.there[clone].get("origin").startswith(f"{part.copy}@"):
+                plan.do(PromoteClone(_END, clone))
+            plan.rename(clone, part.name)
         live = plan.there.get(part.name)
         if live is not None and live.get("origin").startswith(f"{part.copy}@"):
             plan.do(PromoteClone(_END, part.name))
         for below in [name for name in plan.there if name.rpartition("/")[0] == part.copy]:
             back = part.name + below.removeprefix(part.copy)
-            if back not in names and back not in plan.there and part.name in plan.there:
+            if (
+                back not in names
+                and below not in {plan.now(each.clone) for each in parts}
+                and back not in plan.there
+                and part.name in plan.there
+            ):
                 plan.rename(below, back)
         plan.do(*_sealed(plan.there[part.copy]))
     return tuple(plan.steps)

@@ -21,6 +21,7 @@ from zrep.core.plan_split import (
     Part,
     Split,
     found_parts,
+    leaving,
     new_parts,
     new_split,
     plan_clone,
@@ -32,7 +33,6 @@ from zrep.core.plan_split import (
     prepared_for,
     received,
     room_for,
-    with_key_holders,
 )
 from zrep.core.role import Role
 from zrep.core.steps import Allow, DestroyClone, InheritProperty, SetProperties, Step
@@ -81,7 +81,7 @@ def prepare_split(
 
 def split_members(tree: Tree, written: Iterable[str]) -> list[Member]:
     """The members of a tree that leave it for a split copy, where these were written to."""
-    names = with_key_holders(set(written), tree.members)
+    names = leaving(set(written), tree.members)
     return [member for member in tree.members if member.name in names]
 
 
@@ -99,8 +99,6 @@ def refuse_split(session: Session, tree: Tree, members: Sequence[Member], bases:
                 evidence=new[0],
                 advice=f"zfs rename {quote(member.name)} to where it was before, and run this again",
             )
-        if member.name != tree.name and member.get("encryptionroot") == member.name:
-            _refuse_own_key(session, tree.name, member, bases.get(member.name))
         if "/" not in member.name:
             _refuse_pool_root(session, member, bases[member.name])
         if member.name not in bases:
@@ -124,31 +122,13 @@ def _refuse_pool_root(session: Session, member: Member, base: Snapshot) -> None:
     )
 
 
-def _refuse_own_key(session: Session, root: str, member: Member, base: Snapshot | None) -> None:
-    """A clone has its key from what it is a clone of, and ZFS lets it take no place elsewhere before it is promoted
-    (seen on OpenZFS 2.3.2: "cannot move encrypted child outside of its encryption root")."""
-    if base is None:
-        return
-    again = f"then zrep rejoin {'-f ' if session.options.force else ''}{quote(root)}"
-    back = rolling_back(member, base)
-    copied = (
-        f"copy what is wanted of it and of what has its key from it, then: {back}, and each of those to its own base"
-    )
-    raise RefusedError(
-        "it is an encryption root in a tree, and what was written to it here alone, or to what has its key from it, "
-        "cannot be split off yet",
-        filesystem=member.name,
-        evidence="its key is not loaded, so that nobody can look" if member.key_missing else f"after @{base.name}",
-        advice=f"{member.load_key if member.key_missing else copied}; {again}",
-    )
-
-
 def _refuse_children(session: Session, tree: Tree, members: Sequence[Member]) -> None:
     """A rename carries along what is below. What is left out of a tree, or was set aside, goes back at once; what is in
     a pair of its own, or in none at all, somebody may need by its name."""
     known = {member.name for member in (*tree.members, *tree.excluded, *tree.aside)}
     aside = tuple(f"{member.name}/" for member in tree.aside)
-    others = [x for x in observe_children(session.local, tree.name) if x not in known and not x.startswith(aside)]
+    below_it = (x for x in observe_children(session.local, tree.name) if not is_rejoin(x, tree.name))
+    others = [x for x in below_it if x not in known and not x.startswith(aside)]
     below = [name for name in others if any(name.startswith(f"{member.name}/") for member in members)]
     if below:
         raise RefusedError(
@@ -293,8 +273,10 @@ def give_up(session: Session, split: Split, parts: Iterable[Part]) -> None:
 
 def look(session: Session, split: Split) -> dict[str, Member]:
     """Everything at and below the names of a tree and its copy, and the clones."""
-    names = [split.name, split.copy, *_clones(session, split).values()]
-    found = observe_each(session.local, split.tag, list(dict.fromkeys(names)), trees=(split.name, split.copy))
+    trees = (split.name, split.copy)
+    clones = _clones(session, split).values()
+    beside = [clone for clone in clones if not any(f"{clone}/".startswith(f"{name}/") for name in trees)]
+    found = observe_each(session.local, split.tag, list(dict.fromkeys((*trees, *beside))), trees=trees)
     members: dict[str, Member] = {}
     for name, member in found.items():
         if isinstance(member, ZrepError):
