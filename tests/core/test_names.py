@@ -17,6 +17,13 @@ from zrep.core.errors import UsageError
         ("tank/b_rejoin_3_01234567", "tank/a", False),
         ("tank/a/b_rejoin_3_01234567", "tank/a", False),
         ("rpool/a_rejoin_3_01234567", "tank/a", False),
+        # Beside an encryption root in the tree, or carried along with what that lies in.
+        ("tank/a/x/a_rejoin_3_01234567_2", "tank/a", True),
+        ("tank/a_split_3_01234567/x/a_rejoin_3_01234567_2", "tank/a", True),
+        ("tank/x/rejoin_3_01234567_2", "tank", True),
+        ("tank/a/x/x_rejoin_3_01234567_2", "tank/a", False),
+        ("tank/b/x/a_rejoin_3_01234567_2", "tank/a", False),
+        ("tank/b_split_3_01234567/x/a_rejoin_3_01234567_2", "tank/a", False),
         ("tank/a_rejoin_3_01234567/x", "tank/a", False),
         ("tank/a_rejoin_x_01234567", "tank/a", False),
         ("tank", "tank", False),

@@ -260,7 +260,17 @@ def _clones(session: Session, split: Split) -> dict[str, str]:
     called otherwise is of somebody who may set properties there: no run makes it, and none may destroy it."""
     marked = read_marked(session.local, f"{split.tag}:split")
     taking = ((prepared_for(mark), clone) for clone, mark in marked if is_rejoin(clone, split.name))
-    return {name: clone for name, clone in taking if f"{name}/".startswith(f"{split.name}/")}
+    return {
+        name: clone
+        for name, clone in taking
+        if f"{name}/".startswith(f"{split.name}/")
+        and _folder(clone) in map(_folder, (split.name, name, split.place(name)))
+    }
+
+
+def _folder(name: str) -> str:
+    """What a dataset lies in; of a pool's root itself, in which a copy of it is."""
+    return name.rpartition("/")[0] or name
 
 
 # --- the exchange ---

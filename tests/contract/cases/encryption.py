@@ -295,6 +295,36 @@ ENCRYPTION = [
         """,
     ),
     case(
+        "encrypted_split",
+        "The clone of an encryption root, carried along by a rename of what it lies in, is moved once it is promoted: "
+        "it is the encryption root of all that had its key from its origin then, with no key loaded, so that nothing "
+        "can be made there.",
+        """
+        phrase k
+        zfs create tank/c/t
+        zfs create -o encryption=on -o keyformat=passphrase -o keylocation=file:///tmp/zrep-contract-k tank/c/t/a
+        zfs create tank/c/t/a/in
+        zfs create tank/c/t/a/other
+        write tank/c/t/a/in f one
+        zfs snapshot tank/c/t/a@1 tank/c/t/a/in@1
+        zfs clone -o canmount=noauto tank/c/t/a@1 tank/c/t/n
+        zfs clone -o canmount=noauto tank/c/t/a/in@1 tank/c/m
+        zfs create -o canmount=off tank/c/s
+        zfs rename -u tank/c/t tank/c/s/t
+        zfs create -o canmount=noauto tank/c/t
+        zfs rename -u tank/c/s/t/n tank/c/t/a
+        zfs promote tank/c/s/t/n
+        zfs rename -u tank/c/s/t/n tank/c/t/a
+        zfs rename -u tank/c/s/t/a/other tank/c/t/a/other
+        zfs rename -u tank/c/m tank/c/t/a/in
+        zfs promote tank/c/t/a/in
+        zfs get -H -p -r -t filesystem -o name,property,value encryptionroot,keystatus,origin tank/c/s tank/c/t
+        zfs create tank/c/s/t/a/new
+        zfs load-key tank/c/t/a
+        zfs get -H -p -r -t filesystem -o name,property,value keystatus tank/c/s tank/c/t
+        """,
+    ),
+    case(
         "encrypted_tree_key_changed",
         "Fact 9: a changed key is nothing that was written; it comes with the next stream of each member, an empty one "
         "does. pbkdf2salt tells of a passphrase.",
