@@ -66,7 +66,7 @@ def one(dataset: str = A) -> list[tuple[Request[Any], str]]:
         (asked.ReadUsers(dataset), "b"),
         (asked.FindOpenVolumes((dataset,)), "b"),
         (asked.IsInUse(at, dataset), "b"),
-        (asked.IsReadable(at), "b"),
+        (asked.FindUnreadable((at,)), "b"),
         (asked.RunHooks("before-promote", {"ZREP_FS": dataset, "ZREP_TAG": "zrep", "ZREP_EPOCH": "2"}), "b"),
         (asked.TakeSnapshots("zrep", (asked.Moment(dataset, (at,), {"ZREP_FS": dataset}),)), "sb"),
         (asked.TakeRole("zrep", steps.TakeRole(T, dataset, "", "1" * 16, (("zrep:master", "yes"),))), "b"),

@@ -322,13 +322,18 @@ class Wire:
         if command.argv[:3] == ("sh", "-c", CHANGE_SCRIPT):
             return self._change(command)
         if command.argv[:3] == ("sh", "-c", READABLE_SCRIPT):
-            sent = self._host(command.host).run(["zfs", "send", command.argv[-1]])
-            outdated = command.argv[-1].partition("@")[0] in self.outdated_keys
-            return Completed(command.argv, 0, "", "dataset key must be loaded\n" if outdated else sent.err.decode())
+            said = (f"{snapshot}\n{self._sent(command.host, snapshot)}" for snapshot in command.argv[4:])
+            return Completed(command.argv, 0, "", "".join(said))
         if command.argv[:3] == ("sh", "-c", DIFFERENCES_SCRIPT):
             return self._do(Command(command.host, ("zfs", "diff", "-H", *command.argv[4:])))
         done = self._run(command.host, command.argv)
         return Completed(command.argv, done.rc, _text(done.out), _text(done.err))
+
+    def _sent(self, host: str, snapshot: str) -> str:
+        """What is said where a snapshot is sent."""
+        if snapshot.partition("@")[0] in self.outdated_keys:
+            return f"warning: cannot send '{snapshot}': dataset key must be loaded\n"
+        return self._host(host).run(["zfs", "send", snapshot]).err.decode()
 
     def _change(self, command: Command) -> Completed:
         """What CHANGE_SCRIPT prints: a stream of the records that tell. Quotas are no data of the model."""

@@ -212,7 +212,13 @@ MUTATIONS = {
     ),
     "a key that opens it no more": Mutation(
         "the new master cannot be mounted: its key was changed since it was loaded",
-        ((PREFLIGHT, '    if host.ask(IsReadable(f"{member.name}@{member.snapshots[0].name}")):\n', "    if True:\n"),),
+        (
+            (
+                PREFLIGHT,
+                "    loaded = [m for m in members if m.encrypted and not m.key_missing and m.snapshots]\n",
+                "    loaded: list[Member] = []\n",
+            ),
+        ),
         tests="test_foreign.py loaded_key or final_stream",
     ),
     "a pause is looked at first": Mutation(

@@ -10,6 +10,7 @@ from tests.ops.pairs import INIT, SYNC_ALL, A, B, clearing, good, hit, linked, s
 from zrep.ops.changeconfig import Config
 from zrep.ops.init_way import Request
 from zrep.ops.status import status
+from zrep.zfs.commands import READABLE_SCRIPT
 
 # By name they could be zrep's; so could the second under the tag "daily".
 ALIKE = "zrep_20261101"
@@ -449,6 +450,23 @@ def test_a_replica_that_the_loaded_key_does_not_open_is_not_promoted(rekeyed: Ho
     assert OUTDATED in said
     assert RELOAD in said
     assert not any(command.argv[1] in ("set", "snapshot") for command in rekeyed.wire.log)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_the_keys_of_a_tree_are_tried_by_one_command_each_time(hosts: Hosts, count: int) -> None:
+    alpha = hosts["alpha"]
+    alpha.sh(f"zfs create {ENCRYPTED} {A}")
+    names = [A, *(f"{A}/{number}" for number in range(count))]
+    for name in names[1:]:
+        alpha.sh(f"zfs create {name}")
+    good(hosts.run("alpha", pairs.initialising(Request(A, "beta", B, recursive=True))))
+    hosts["beta"].sh(f"zfs load-key -L file:///key {B}")
+    hosts.wire.reset()
+    good(hosts.run("alpha", pairs.failing_over(A)))
+    tried = [command.argv[4:] for command in hosts.wire.log if READABLE_SCRIPT in command.argv]
+    # At first, once the tree is up to date, and after the final streams, which may have brought other keys.
+    expected = [B + name.removeprefix(A) for name in names]
+    assert [[snapshot.partition("@")[0] for snapshot in each] for each in tried] == [expected] * 3
 
 
 def test_a_forced_takeover_does_not_promote_what_the_loaded_key_does_not_open(rekeyed: Hosts) -> None:

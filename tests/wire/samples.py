@@ -118,6 +118,6 @@ EXCHANGES: tuple[tuple[asked.Request[Any], Any], ...] = (
     (asked.ReadStreamSize(SEND), 2**40),
     (asked.ReadStreamSize(SEND), None),
     (asked.IsUnmodified(AT, A), True),
-    (asked.IsReadable(AT), True),
+    (asked.FindUnreadable((AT,)), [AT]),
     (asked.ReadDifferences(AT, A), [("+", "/tank/a/x")]),
 )

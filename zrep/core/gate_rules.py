@@ -87,8 +87,8 @@ def refusal(gate: Gate, request: asked.Request[Any], known: Known) -> str:
             return gate.needs("send", "receive") or gate.outside([name, *_snapshot_of(request)])
         case asked.FindOpenVolumes(volumes=names):
             return gate.needs("send", "receive") or gate.outside(names)
-        case asked.IsReadable(snapshot=name):
-            return gate.needs("send", "receive") or gate.outside([name])
+        case asked.FindUnreadable(snapshots=names):
+            return gate.needs("send", "receive") or gate.outside(names)
         case asked.ReadMounts() | asked.FindUnmakable() | asked.ReadSchedule() | asked.ReadSessionLimit():
             return gate.needs("send", "receive")
         case asked.TakeSnapshots(tag=tag, moments=moments):

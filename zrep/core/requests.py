@@ -586,13 +586,16 @@ class IsUnmodified(Request[bool], frozen=True):
     dataset: DatasetName
 
 
-class IsReadable(Request[bool], frozen=True):
-    """Whether the key that counts as loaded opens an encrypted snapshot: it does not once a stream has brought a change
-    of the key that was made after it was loaded."""
+class FindUnreadable(Request[list[str]], frozen=True):
+    """Which of these encrypted snapshots the key that counts as loaded does not open: it does not once a stream has
+    brought a change of the key that was made after it was loaded."""
 
     looks = True
 
-    snapshot: SnapshotName
+    snapshots: tuple[SnapshotName, ...]
+
+    def fits(self, answer: list[str]) -> bool:
+        return set(answer) <= set(self.snapshots)
 
 
 class ReadDifferences(Request[list[tuple[str, str]]], frozen=True):

@@ -28,9 +28,9 @@ from zrep.core.requests import (
     SYNC_SECONDS,
     FindRoles,
     FindUnmakable,
+    FindUnreadable,
     Found,
     IsInUse,
-    IsReadable,
     IsUnmodified,
     ReadAllProperties,
     ReadBelow,
@@ -359,10 +359,15 @@ def is_in_use(request: IsInUse, machine: Machine) -> bool:
     return "is busy" in done.err
 
 
-@carry_out.register(IsReadable)
-def is_readable(request: IsReadable, machine: Machine) -> bool:
-    done = machine.look(commands.readable(request.snapshot))
-    return "key must be loaded" not in done.err
+@carry_out.register(FindUnreadable)
+def find_unreadable(request: FindUnreadable, machine: Machine) -> list[str]:
+    found, name = [], ""
+    for line in machine.look(commands.readable(request.snapshots)).err.splitlines():
+        if line in request.snapshots:
+            name = line
+        elif "key must be loaded" in line:
+            found.append(name)
+    return found
 
 
 @carry_out.register(ReadDifferences)

@@ -19,9 +19,9 @@ from zrep.core.quantities import duration, size
 from zrep.core.requests import (
     FindOpenVolumes,
     FindUnmakable,
+    FindUnreadable,
     Identify,
     Identity,
-    IsReadable,
     OpenVolumes,
     ReadRights,
     ReadUsers,
@@ -64,7 +64,7 @@ def blockers(view: View) -> tuple[ZrepError, ...]:
     found += covered(view.executor.source, view.pair.source.members)
     found += refused_change(view.executor.source, view.tag, view.pair.source, "on")
     found += refused_change(host, view.tag, view.pair.target, "off")
-    return (*found, *_missing_keys(host, members), *_mountpoints_taken(host, view.pair.target))
+    return (*found, *unusable_keys(host, members).values(), *_mountpoints_taken(host, view.pair.target))
 
 
 def obstacles(view: View, *, insist: bool) -> tuple[ZrepError, ...]:
@@ -154,21 +154,27 @@ def _unreplayed(host: Host, members: Sequence[Member]) -> list[ZrepError]:
     ]
 
 
-def _missing_keys(host: Host, members: Sequence[Member]) -> list[ZrepError]:
-    return [error for member in members if (error := unusable_key(host, member))]
-
-
-def unusable_key(host: Host, member: Member) -> RefusedError | None:
-    """Why an encrypted dataset could not be mounted: its key is not loaded, or the one that is opens it no more."""
-    if member.key_missing:
-        return RefusedError(
-            f"the key of {member.name} is not loaded on {host.name}", advice=f"on {host.name}: {member.load_key}"
-        )
-    if not member.encrypted or not member.snapshots:
-        return None
+def unusable_keys(host: Host, members: Sequence[Member]) -> dict[str, RefusedError]:
+    """Why encrypted datasets could not be mounted, by name: its key is not loaded, or the one that is opens it no
+    more. All are asked about at once, as nobody can write meanwhile where the role is about to move."""
     # Any snapshot tells: the key is one for all of them.
-    if host.ask(IsReadable(f"{member.name}@{member.snapshots[0].name}")):
-        return None
+    loaded = [m for m in members if m.encrypted and not m.key_missing and m.snapshots]
+    tells = {f"{m.name}@{m.snapshots[0].name}": m.name for m in loaded}
+    unreadable = {tells[snapshot] for snapshot in host.ask(FindUnreadable(tuple(tells)))} if tells else set()
+    return {
+        member.name: _key_missing(host, member) if member.key_missing else _key_changed(host, member)
+        for member in members
+        if member.key_missing or member.name in unreadable
+    }
+
+
+def _key_missing(host: Host, member: Member) -> RefusedError:
+    return RefusedError(
+        f"the key of {member.name} is not loaded on {host.name}", advice=f"on {host.name}: {member.load_key}"
+    )
+
+
+def _key_changed(host: Host, member: Member) -> RefusedError:
     unmount = f"zfs unmount {quote(member.name)}; " if member.mounted else ""
     unload = member.load_key.replace("load-key", "unload-key", 1)
     return RefusedError(

@@ -44,7 +44,7 @@ from zrep.ops.preflight import (
     obstacles,
     open_volumes,
     preflight,
-    unusable_key,
+    unusable_keys,
 )
 from zrep.ops.repair import open_master, prepare
 from zrep.ops.session import Session
@@ -215,8 +215,10 @@ def _quiesced(session: Session, view: View, change: RoleChange, generation: str)
         view, finals = send_final(session, view)
         for lane, final in zip(view.lanes, finals, strict=True):
             _check_final(lane, final)
-            # The final stream may have brought another key: found now, it can all be undone.
-            if error := unusable_key(view.executor.target, lane.lane.target):
+        # The final streams may have brought other keys: found now, it can all be undone.
+        keys = unusable_keys(view.executor.target, [lane.lane.target for lane in view.lanes])
+        for lane in view.lanes:
+            if error := keys.get(lane.lane.target.name):
                 raise error.about(lane.name)
         for blocker in cannot_insist(view) if change.insist else ():
             raise blocker.about(view.name)  # who had a file open has mapped it since

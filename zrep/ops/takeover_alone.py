@@ -35,7 +35,7 @@ from zrep.ops.finding import find_link
 from zrep.ops.locking import busy, role_changed
 from zrep.ops.memory import Memory, left_behind, recall
 from zrep.ops.outcome import Outcome
-from zrep.ops.preflight import cannot_mount, preflight_alone, unusable_key
+from zrep.ops.preflight import cannot_mount, preflight_alone, unusable_keys
 from zrep.ops.read import observe, observe_tree, read_token
 from zrep.ops.repair import open_again
 from zrep.ops.session import Session
@@ -98,9 +98,8 @@ def _promote(session: Session, link: Link, agree: Callable[[str], bool], *, insi
         raise moved.error(name)
     if tree.role.master:
         return _insist(session, executor, tree.members[0], agree, insist)
-    for member in tree.members:
-        if error := unusable_key(session.local, member):
-            raise error.about(member.name)
+    for member, unusable in unusable_keys(session.local, tree.members).items():
+        raise unusable.about(member)
     check_taking(session, tree)
     _refuse_mount(session, tree)
     loss = _loss(session, tree, newest=newest)

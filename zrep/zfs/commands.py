@@ -198,13 +198,13 @@ def sync_pool(pool: str) -> Argv:
 CHANGE_BYTES = 128 * 1024
 CHANGE_SCRIPT = f'zfs send -w -i "$1" "$2" | head -c {CHANGE_BYTES} | base64'
 
-# What cannot be decrypted is not sent.
-READABLE_SCRIPT = 'zfs send "$1" | head -c 1 > /dev/null'
+# What cannot be decrypted is not sent. One shell for all: a new master waits for it while nobody can write.
+READABLE_SCRIPT = 'for each do echo "$each" >&2; zfs send "$each" | head -c 1 > /dev/null; done'
 
 
-def readable(snapshot: str) -> Argv:
-    """Have a snapshot read as far as to know whether its key does for it."""
-    return ("sh", "-c", READABLE_SCRIPT, "zrep", snapshot)
+def readable(snapshots: Iterable[str]) -> Argv:
+    """Have snapshots read as far as to know whether their keys do for them: what is said of each, after its name."""
+    return ("sh", "-c", READABLE_SCRIPT, "zrep", *snapshots)
 
 
 # A line for each file.
