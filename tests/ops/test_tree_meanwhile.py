@@ -138,3 +138,25 @@ def test_what_is_taken_from_a_sync_stops_only_itself_and_the_next_one_goes_on(ho
         for name in trees.members(hosts, "alpha"):
             there = contents(hosts, "beta", B + name.removeprefix(A))
             assert there == hosts["alpha"].read(name), (number, name)
+
+
+@pytest.mark.parametrize("what", ["renamed", "destroyed"])
+def test_what_goes_before_its_stream_is_told_as_that(hosts: Hosts, what: str) -> None:
+    """By what the sender says, not by its echo at the receiver."""
+    do, _ = MEANWHILE[what]
+    trees.grown(hosts)
+    for name in NAMES:
+        hosts["alpha"].write(name, "later", name.encode())
+
+    def before() -> None:
+        if any(command.stream for command in hosts.wire.log):
+            hosts.wire.before = lambda: None
+            do(hosts)
+
+    hosts.wire.reset()
+    hosts.wire.before = before
+    ended = hosts.run("alpha", SYNC_ALL)
+    assert ended.code == 1
+    assert f"{A}/x: it was renamed or destroyed meanwhile (cannot open '{A}/x" in ended.text
+    assert "failed to read from stream" not in ended.text
+    assert "run this again" in ended.text

@@ -28,7 +28,7 @@ from zrep.ops.read import observe, read_pool_space
 from zrep.ops.session import Session
 from zrep.ops.streams import bring, in_sessions, pools, ready, stream_pending
 from zrep.ops.view import View
-from zrep.zfs.errors import AbsentError, as_error
+from zrep.zfs.errors import AbsentError, as_error, gone_meanwhile
 
 # What must stay free in the master's pool unless zrep:minfree says otherwise: a snapshot pins space that the master's
 # writers would need more.
@@ -95,12 +95,9 @@ def _is_still(before: Member, now: Member | None) -> bool:
 
 def _gone(view: View) -> FailedError:
     name = view.pair.source.name
-    return FailedError(
-        "it was renamed or destroyed meanwhile",
-        filesystem=view.name,
-        evidence=f"{name} on {view.executor.source.name} is no more what it was when it was read",
-        advice="run this again",
-    )
+    gone = gone_meanwhile(f"{name} on {view.executor.source.name} is no more what it was when it was read")
+    gone.filesystem = view.name
+    return gone
 
 
 def _take(session: Session, views: Sequence[View]) -> dict[str, ZrepError]:

@@ -406,5 +406,7 @@ def _judge(step: steps.SendStream, sent: Completed, received: Completed) -> Zrep
         return at_receiver
     if sent.status != 0 or ((step.outfilter or step.compress or step.bwlimit) and sent.err.strip()):
         # Behind a filter the status is the filter's; what zfs send said is its own.
-        return zfs_errors.error(sent)
+        at_sender = zfs_errors.error(sent)
+        absent = isinstance(at_sender, zfs_errors.AbsentError)
+        return zfs_errors.gone_meanwhile(at_sender.evidence) if absent else at_sender
     return at_receiver

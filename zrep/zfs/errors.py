@@ -84,6 +84,8 @@ _ERRORS: tuple[tuple[str, type[ZrepError]], ...] = (
         BrokenStreamError,
     ),
     (r"kernel modules must be upgraded|Invalid cross-device link", StaleTokenError),
+    # The last: of a stream that broke off, a line beside it may say more.
+    (r"failed to read from stream", BrokenStreamError),
 )
 
 
@@ -123,6 +125,11 @@ def _features(line: str) -> str:
     flags = re.search(r"stream has unsupported feature, feature flags = ([0-9a-f]{1,16})\b", line)
     names = [name for bit, name in _FEATURES.items() if flags and int(flags[1], 16) >> bit & 1]
     return f": {', '.join(names)}" if names else ""
+
+
+def gone_meanwhile(evidence: str) -> FailedError:
+    """A dataset of the source that is not where it was read."""
+    return FailedError("it was renamed or destroyed meanwhile", evidence=evidence, advice="run this again")
 
 
 _ABSENT = re.compile(r"cannot open '(.+)': (?:dataset|snapshot) does not exist")
