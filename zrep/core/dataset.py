@@ -9,7 +9,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core import shape
-from zrep.core.names import FOLLOWED, MADE, ROLE_PROPERTIES, SENT, is_dataset, is_host, is_of_a_tag, sequence_of
+from zrep.core.names import (
+    FOLLOWED,
+    MADE,
+    ROLE_PROPERTIES,
+    SENT,
+    is_bookmark,
+    is_dataset,
+    is_host,
+    is_of_a_tag,
+    sequence_of,
+)
 from zrep.core.place import NOWHERE, PLACES
 from zrep.core.quantities import Whole, floor_bytes, whole_number
 from zrep.core.role import HERE, PEER, UNKNOWN, Intent, Role
@@ -33,7 +43,9 @@ class Value(Struct, frozen=True, array_like=True):
 class Snapshot(Struct, frozen=True, array_like=True):
     """One snapshot of one dataset. guid is its identity, createtxg its place in order; sent and creation in seconds;
     made: it has the mark of a snapshot that zrep made, relayed: that of one which a relay has passed on. bookmark: only
-    a bookmark of it is known, by the name that this has: an increment can begin there, and nothing else."""
+    a bookmark of it is known, by the name that this has: an increment can begin there, and nothing else. of: the clone
+    in a pair of its own that may have made it, before this dataset was promoted over that (see promoted.py), "" for
+    none: it is nobody else's to let go of."""
 
     name: str
     guid: str
@@ -47,6 +59,7 @@ class Snapshot(Struct, frozen=True, array_like=True):
     made: bool = False
     relayed: bool = False
     bookmark: bool = False
+    of: str = ""
 
     def own(self, tag: str) -> bool:
         """Whether zrep has made it, under a tag: by its name and a mark. The mark of its making does not travel with an
@@ -198,6 +211,10 @@ class Member(Struct, frozen=True):
         gone = [mark for mark in self.bookmarks if mark.guid not in there]
         return reversed(sorted((*self.snapshots, *gone), key=_created) if gone else self.snapshots)
 
+    def kept_bookmarks(self, tag: str) -> list[Snapshot]:
+        """The bookmarks that its own pair keeps under a tag, oldest first."""
+        return [mark for mark in self.bookmarks if is_bookmark(tag, mark.name) and not mark.of]
+
     def after(self, base: Snapshot) -> tuple[Snapshot, ...]:
         return tuple(snapshot for snapshot in self.snapshots if snapshot.createtxg > base.createtxg)
 
@@ -210,7 +227,7 @@ class Member(Struct, frozen=True):
             snapshot
             for snapshot in self.after(base)
             if snapshot.made and snapshot.sent is None and sequence_of(tag, snapshot.name) is not None
-            if snapshot.holds <= {tag} and not snapshot.clones
+            if snapshot.holds <= {tag} and not snapshot.clones and not snapshot.of
         )
 
     def written_since(self, base: Snapshot) -> int:
@@ -222,13 +239,16 @@ class Member(Struct, frozen=True):
     def marked(self) -> tuple[Snapshot, ...]:
         """The snapshots that are marked as known to be on both sides, whoever made them, oldest first: the base that a
         replica was adopted at is another program's."""
-        return tuple(snapshot for snapshot in self.snapshots if snapshot.sent is not None)
+        return tuple(snapshot for snapshot in self.snapshots if snapshot.sent is not None and not snapshot.of)
 
     def received(self, tag: str) -> tuple[Snapshot, ...]:
         """The snapshots of a replica that are known to have come from its master, whoever made them, oldest first: what
         is marked so, else what a run that was cut has held before it marked it, else zrep's own."""
-        held = tuple(snapshot for snapshot in self.snapshots if tag in snapshot.holds)
-        return self.marked or held or self.ours(tag)
+        return self.marked or self.held(tag) or self.ours(tag)
+
+    def held(self, tag: str) -> tuple[Snapshot, ...]:
+        """The snapshots that its own pair holds under a tag, oldest first."""
+        return tuple(snapshot for snapshot in self.snapshots if tag in snapshot.holds and not snapshot.of)
 
     def ours(self, tag: str, known: Collection[str] = ()) -> tuple[Snapshot, ...]:
         """zrep's own snapshots, oldest first. known: guids of those that are its own on the other side. An
@@ -241,7 +261,7 @@ class Member(Struct, frozen=True):
         own |= {snapshot.guid for snapshot in self.snapshots if snapshot.relayed and snapshot.own(tag)}
         if self.role.paired and not self.role.gen:
             own |= _in_sequence(tag, self.snapshots, own) | _in_sequence(tag, self.snapshots[::-1], own)
-        return tuple(snapshot for snapshot in self.snapshots if snapshot.guid in own)
+        return tuple(snapshot for snapshot in self.snapshots if snapshot.guid in own and not snapshot.of)
 
 
 def _created(snapshot: Snapshot) -> int:

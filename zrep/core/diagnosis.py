@@ -63,7 +63,7 @@ def _unmounted(mine: Member, theirs: Member) -> Diagnosis | None:
     """A master that would be mounted and is not: whoever uses its path does not get what is in it."""
     master, host = (mine, "") if mine.role.master else (theirs, mine.role.peer_host)
     wanted = master.get("canmount") == "on" and master.get("mountpoint").startswith("/")
-    if master.volume or master.mounted or not wanted:
+    if master.volume or master.mounted or master.arriving or not wanted:
         return None
     where = f"on {host}: " if host else ""
     key = f"{master.load_key}; " if master.key_missing else ""

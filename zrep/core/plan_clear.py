@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zrep.core.dataset import Member, Snapshot
-from zrep.core.names import EXCLUDE, MADE, ROLE_PROPERTIES, SENT, is_bookmark
+from zrep.core.names import EXCLUDE, MADE, ROLE_PROPERTIES, SENT
 from zrep.core.pair import End, Tree, plain_tree
 from zrep.core.plan_role import plan_restore
 from zrep.core.steps import DestroyBookmark, DestroySnapshots, DiscardPartial, InheritProperty, Release, Step
@@ -53,17 +53,13 @@ def plan_clear(
         plan += () if kept_read_only(others) else plan_restore(end, tree or plain_tree(member), tag, intent)
     if member.token and (half or member.role.master is False):
         plan.append(DiscardPartial(end, name))
-    held = tuple(f"{name}@{s.name}" for s in member.snapshots if tag in s.holds)
+    held = tuple(f"{name}@{s.name}" for s in member.held(tag))
     if held:
         plan.append(Release(end, tag, held))
     free = tuple(s.name for s in ours if s.guid != keep and not s.clones and not s.holds - {tag})
     if free:
         plan.append(DestroySnapshots(end, name, free))
-    plan += (
-        DestroyBookmark(end, f"{name}#{mark.name}")
-        for mark in member.bookmarks
-        if is_bookmark(tag, mark.name) and mark.guid != keep
-    )
+    plan += (DestroyBookmark(end, f"{name}#{mark.name}") for mark in member.kept_bookmarks(tag) if mark.guid != keep)
     for key in (f"{tag}:{prop}" for prop in (*ROLE_PROPERTIES, MADE, SENT)):
         value = member.properties.get(key)
         if value is not None and (value.local or value.source == "received"):

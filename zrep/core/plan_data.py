@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from shlex import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,7 +16,8 @@ from msgspec.structs import replace
 from zrep.core.age import last_of
 from zrep.core.dataset import Member, Snapshot, TokenContents
 from zrep.core.diagnosis_data import diagnose_data
-from zrep.core.names import MADE, RELAYED, SENT, bookmark_name, fits, is_bookmark, sequence_of
+from zrep.core.errors import FailedError
+from zrep.core.names import MADE, RELAYED, SENT, bookmark_name, fits, sequence_of
 from zrep.core.pair import End, Lane, Pair
 from zrep.core.plan_expire import expire_converged
 from zrep.core.plan_first_stream import member_stream
@@ -66,6 +68,13 @@ def plan_advance(lane: Lane, here: End = End.SOURCE) -> Advance:
     """Work out what sync has to do for one lane of a linked pair. RefusedError when there is no base, or when the
     replica was changed. here: the end at which a person reads of that."""
     source, target = lane.source, lane.target
+    if source.arriving:
+        which, host = ("it", "") if here is End.SOURCE else (source.name, f"on {target.role.peer_host}: ")
+        raise FailedError(
+            f"{which} is still being received itself: no snapshot can be made of it",
+            filesystem=lane.at(here).name,
+            advice=f"let that end; or leave it out, {host}zrep changeconfig --exclude {quote(source.name)}",
+        )
     trouble = diagnose_data(lane.tag, lane.at(here), lane.at(here.other))
     if trouble is not None:
         raise trouble.error(lane.at(here).name)
@@ -159,7 +168,7 @@ def plan_roll_back(lane: Lane) -> RollBack | None:
 
 def back_to(end: End, tag: str, member: Member, snapshot: Snapshot, later: Sequence[Snapshot]) -> tuple[Step, ...]:
     """Roll a dataset back to a snapshot, after zrep's own later ones are let go of and gone, and bookmarks of such."""
-    marks = [x for x in member.bookmarks if is_bookmark(tag, x.name) and x.createtxg > snapshot.createtxg]
+    marks = [x for x in member.kept_bookmarks(tag) if x.createtxg > snapshot.createtxg]
     gone = (DestroyBookmark(end, f"{member.name}#{mark.name}") for mark in marks)
     return (*_without(end, tag, member, later), *gone, Rollback(end, f"{member.name}@{snapshot.name}"))
 
@@ -279,15 +288,15 @@ def plan_bookmarks(lane: Lane, base: Snapshot) -> tuple[Step, ...]:
     those of what the target holds for others: what has that from it can follow the source once the target is lost."""
     source, name = lane.source, bookmark_name(lane.tag, base.name)
     full = f"{source.name}#{name}"
-    own = [mark for mark in source.bookmarks if is_bookmark(lane.tag, mark.name)]
+    own = source.kept_bookmarks(lane.tag)
     passed_on = {snapshot.guid for snapshot in lane.target.snapshots if snapshot.holds - {lane.tag}} - {base.guid}
     of_base = [mark for mark in own if mark.guid == base.guid]
     kept = [*[mark for mark in own if mark.guid in passed_on][-_MOST_PASSED_ON:], *of_base]
     new = not of_base and fits(full) and all(mark.name != name for mark in source.bookmarks)
     steps: list[Step] = [Bookmark(End.SOURCE, f"{source.name}@{base.name}", full)] if new else []
     for end in End:
-        for mark in lane.at(end).bookmarks:
-            if is_bookmark(lane.tag, mark.name) and mark not in kept:
+        for mark in lane.at(end).kept_bookmarks(lane.tag):
+            if mark not in kept:
                 steps.append(DestroyBookmark(end, f"{lane.at(end).name}#{mark.name}"))
     return tuple(steps)
 
@@ -389,8 +398,8 @@ def release_others(end: End, members: Iterable[tuple[Member, Snapshot]], tag: st
     old = tuple(
         f"{member.name}@{snapshot.name}"
         for member, base in members
-        for snapshot in member.snapshots
-        if tag in snapshot.holds and snapshot.createtxg < base.createtxg and snapshot.guid != of_set
+        for snapshot in member.held(tag)
+        if snapshot.createtxg < base.createtxg and snapshot.guid != of_set
     )
     return [Release(end, tag, old)] if old else []
 

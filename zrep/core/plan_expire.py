@@ -113,17 +113,18 @@ def expire_end(
     too, None: nothing is known to be on both, and all stays; moment: the newest of which the replica of its tree has
     every member, where this is the master."""
     own = {snapshot.guid for snapshot in ours}
+    others = {snapshot.guid: f"it may be that of {snapshot.of}" for snapshot in member.snapshots if snapshot.of}
     role = member.role
     rules = Rules(role.savecount or DEFAULT_SAVECOUNT, parse_schedule(role.keep) or ())
     reasons: dict[str, str] = {}
-    judged: set[str] = set()
+    judged = {snapshot.guid for snapshot in member.snapshots if snapshot.of and is_of_a_tag(snapshot.name)}
     for series in _series(member, own):
         judged.update(snapshot.guid for snapshot in series)
         reasons.update(kept(series, rules, now))
     complete = role.complete if end is End.TARGET else moment
     needed = _needed(member, tag, base, own, complete)
     verdicts = tuple(
-        Verdict(snapshot, needed(snapshot) or reasons.get(snapshot.guid, ""))
+        Verdict(snapshot, others.get(snapshot.guid) or needed(snapshot) or reasons.get(snapshot.guid, ""))
         for snapshot in member.snapshots
         if snapshot.guid in judged
     )
@@ -171,8 +172,8 @@ def _without_hold(member: Member, tag: str, base: Snapshot) -> Member:
     own = member.by_guid(base.guid)
     if own is None:
         return member
+    held = member.held(tag)
     snapshots = tuple(
-        replace(s, holds=s.holds - {tag}) if tag in s.holds and s.createtxg < own.createtxg else s
-        for s in member.snapshots
+        replace(s, holds=s.holds - {tag}) if s in held and s.createtxg < own.createtxg else s for s in member.snapshots
     )
     return replace(member, snapshots=snapshots)

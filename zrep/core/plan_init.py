@@ -33,7 +33,7 @@ def begun_with(source: Member, tag: str) -> set[str]:
     received and holds for it; where all travel, any."""
     if source.role.all_snapshots:
         return {snapshot.guid for snapshot in source.snapshots}
-    return {snapshot.guid for snapshot in (*source.ours(tag), *(s for s in source.snapshots if tag in s.holds))}
+    return {snapshot.guid for snapshot in (*source.ours(tag), *source.held(tag))}
 
 
 def of_init(source: Member, tag: str, half: TokenContents) -> bool:

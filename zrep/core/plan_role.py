@@ -262,7 +262,7 @@ def plan_mounted(end: End, tree: Tree, tag: str) -> tuple[Step, ...]:
     inside, frozen = hidden_excluded(tree), _frozen(tree)
     steps: list[Step] = [Unmount(end, member.name) for member in reversed(inside)]
     for member in by_mountpoint(tree):
-        if member.volume or not member.get("mountpoint").startswith("/"):
+        if member.volume or member.arriving or not member.get("mountpoint").startswith("/"):
             continue
         if member.mounted:
             # Mounted since it was master: the kernel's mount keeps the ro that the role change gave it.

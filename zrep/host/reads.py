@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from zrep.core.dataset import (
     NO_TOKEN,
+    UNSET,
     Member,
     PoolSpace,
     Snapshot,
@@ -24,6 +25,8 @@ from zrep.core.errors import FailedError, RefusedError, ZrepError
 from zrep.core.mounts import MountEntry
 from zrep.core.names import FOLLOWED, ancestors, pool_of
 from zrep.core.neighbours import Child
+from zrep.core.promoted import Clone, clones_of_older, in_another_pair, with_owners
+from zrep.core.quantities import whole_number
 from zrep.core.requests import (
     SYNC_SECONDS,
     FindRoles,
@@ -197,8 +200,28 @@ def _steady(request: ReadMembers, machine: Machine, names: Sequence[str]) -> dic
 
 
 def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> dict[str, Member]:
+    """As _read, their snapshots known that may be those of other pairs: that takes more commands where something was
+    promoted, and only there."""
+    members, created = _read(request, machine, names)
+    apart = _clones_apart(request.tag, machine, members, created)
+    asked = sorted(set().union(*apart.values()))
+    if not asked:
+        return members
+    read, since = _read(replace(request, datasets=tuple(asked), trees=()), machine, asked)
+    known = {name: Clone(name, since[name], bool(clone.held(request.tag))) for name, clone in read.items()}
+    owned = {
+        name: with_owners(
+            request.tag, members[name], created[name], {clone: known[clone] for clone in clones if clone in known}
+        )
+        for name, clones in apart.items()
+    }
+    return {**members, **owned}
+
+
+def _read(request: ReadMembers, machine: Machine, names: Sequence[str]) -> tuple[dict[str, Member], dict[str, int]]:
     """Those of the datasets that exist, and what is below those that are trees, of which AbsentError is raised when any
-    is gone meanwhile; the first command that fails is the last of the first attempt."""
+    is gone meanwhile; the first command that fails is the last of the first attempt. And in which transaction group
+    each was made."""
     below = _below(names, request.trees, machine)
     names = [*names, *below]
     tag, marks = request.tag, commands.snapshot_marks(request.tag)
@@ -218,13 +241,40 @@ def _members(request: ReadMembers, machine: Machine, names: Sequence[str]) -> di
     members = {name: build_member(tag, name, _own(found[name]), held[name]) for name in names if name in found}
     replicas = {name for name, member in members.items() if member.role.master is False}
     places = {pool: machine.place(pool) for pool in {pool_of(name) for name in members}}
-    return {
+    read = {
         name: replace(
             _truly_written(member, machine) if replicas & {name, *ancestors(name)} else member,
             place=places[pool_of(name)],
             bookmarks=tuple(kept.get(name, ())),
         )
         for name, member in members.items()
+    }
+    return read, {name: whole_number(found[name].get(commands.CREATED, UNSET).value, 20) or 0 for name in read}
+
+
+def _clones_apart(
+    tag: str, machine: Machine, members: Mapping[str, Member], created: Mapping[str, int]
+) -> dict[str, set[str]]:
+    """The clones that may have been promoted over, and are in other pairs, by the member that has what was theirs."""
+
+    def root(name: str) -> str:
+        above = (each for each in (name, *ancestors(name)[::-1]) if each in members and members[each].role.paired)
+        return next(above, "")
+
+    promoted: dict[str, list[str]] = {}
+    for name, member in members.items():
+        # What is read with it, and is in one tree with it, is no other pair's.
+        if found := [
+            x
+            for x in clones_of_older(member, created[name])
+            if x not in members or not root(x) or root(x) != root(name)
+        ]:
+            promoted[name] = found
+    names = tuple(sorted({clone for found in promoted.values() for clone in found}))
+    roles = {name: own.get(tag) for name, own in read_other_roles(ReadOtherRoles("", names), machine).items()}
+    return {
+        name: {clone for clone in found if in_another_pair(members[name], clone, roles.get(clone))}
+        for name, found in promoted.items()
     }
 
 
@@ -249,7 +299,7 @@ def _own(properties: Mapping[str, Value]) -> Mapping[str, Value]:
     return {
         name: value
         for name, value in properties.items()
-        if name not in FOLLOWED or value.source in ("local", "received")
+        if name != commands.CREATED and (name not in FOLLOWED or value.source in ("local", "received"))
     }
 
 

@@ -25,7 +25,7 @@ from zrep.ops.init_way import Way
 from zrep.ops.outcome import Outcome
 from zrep.ops.read import observe, observe_children, observe_tree
 from zrep.ops.session import Session
-from zrep.ops.tags import forget_received, other_roles
+from zrep.ops.tags import check_all_below, forget_received, other_roles
 
 # A dataset that is taken up, and the snapshot that it goes on from, as its source knows it.
 _Taken = tuple[Member, Snapshot]
@@ -37,6 +37,7 @@ def check_adopted(session: Session, way: Way) -> Ground:
     ground = check(session, way)
     assert ground.target is not None
     if way.request.recursive:
+        check_all_below(way.target, session.tag, way.request.target)
         ground = replace(ground, lanes=_below(session, way, ground))
     for lane in ground.lanes:
         refuse_half(way, lane.target)

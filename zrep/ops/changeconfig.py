@@ -32,6 +32,7 @@ from zrep.ops.pairs import open_pair
 from zrep.ops.read import find_role, observe
 from zrep.ops.repair import prepare
 from zrep.ops.session import Session
+from zrep.ops.tags import check_all_below
 from zrep.ops.view import Link
 
 # No pool is so small that fewer bytes would be a floor.
@@ -275,6 +276,8 @@ def _change_tree(session: Session, name: str, *, recursive: bool) -> None:
     view = prepare(
         session, open_pair(session, name, there="changeconfig -r" if recursive else "changeconfig --no-recursive")
     )
+    if recursive:
+        check_all_below(view.executor.target, session.tag, view.pair.target.name)
     ends = (End.TARGET, End.SOURCE) if recursive else (End.SOURCE, End.TARGET)
     mark = ((f"{session.tag}:recursive", "on" if recursive else "off"),)
     view.do([SetProperties(end, (view.pair.at(end).name,), mark) for end in ends])

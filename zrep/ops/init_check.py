@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from shlex import quote
 
 from msgspec import Struct
@@ -14,7 +14,7 @@ from zrep.core.diagnosis import begun_by_the_shell
 from zrep.core.diagnosis_data import diagnose_filters, diagnose_programs
 from zrep.core.errors import FailedError, RefusedError
 from zrep.core.long_names import said, too_long
-from zrep.core.names import LONGEST, ancestors, excess, pool_of
+from zrep.core.names import EXCLUDE, LONGEST, ancestors, excess, pool_of
 from zrep.core.pair import Lane, newest_base
 from zrep.core.plan_init import (
     begun_with,
@@ -29,7 +29,7 @@ from zrep.ops.init_way import Request, Way, same_pair
 from zrep.ops.read import observe, observe_children, observe_tree, read_token
 from zrep.ops.send_flags import receivable
 from zrep.ops.session import Session
-from zrep.ops.tags import other_roles
+from zrep.ops.tags import follows_by_itself, other_roles
 from zrep.zfs.errors import PoolAbsentError
 
 _SENDS_ALL = "without --adopt init sends everything, to a name that is free"
@@ -79,6 +79,7 @@ def check(session: Session, way: Way) -> Ground:
         )
     _refuse_split_copy(source, way.start)
     _refuse_inside(way, tag)
+    _refuse_followed(way, tag, found)
     _refuse_long_names(way, tag, replace(source, role=role))
     if source.key_missing and not role.raw:
         raise RefusedError("its key is not loaded", filesystem=name, advice=f"{way.start}{source.load_key}")
@@ -145,6 +146,49 @@ def _refuse_inside(way: Way, tag: str) -> None:
             evidence=f"that is the replica of {within.peer_host}:{within.peer_fs} under the tag {tag!r}",
             advice="to pass it on: zrep -t OTHERTAG init …",
         )
+
+
+def _refuse_followed(way: Way, tag: str, found: Collection[str]) -> None:
+    """RefusedError for a target that is, or would be, in what another pair receives: renamed and promoted with that
+    tree, or in the way of it. found: what is there of the target and its parents, by name."""
+    request = way.request
+    name = request.target
+    nearest = next((each for each in (name, *ancestors(name)[::-1]) if each in found), "")
+    roles = other_roles(way.target, "", nearest) if nearest else {}
+    if nearest == name and tag in roles and not roles[tag].within:
+        return  # it is in a pair of this tag, which says more of it
+    for other, role in roles.items():
+        if not role.paired or role.master is not False:
+            continue
+        evidence = f"{role.own_fs} there is the replica of {role.peer_host}:{role.peer_fs} under the tag {other!r}"
+        if role.within or (role.recursive and nearest != name):
+            raise RefusedError(
+                f"{name} on {way.there} would be renamed and promoted with the tree {role.own_fs}",
+                filesystem=request.filesystem,
+                evidence=evidence,
+                advice=_beside_tree(way, other, role.own_fs, there=nearest == name),
+            )
+        if nearest == name and request.adopt and follows_by_itself(way.target, other, name, role):
+            raise RefusedError(
+                f"{name} on {way.there} is a replica already, and can follow only one master",
+                filesystem=request.filesystem,
+                evidence=evidence,
+                advice=f"to end that pair there, on {way.there}: zrep -t {other} clear -L {quote(name)}, and then this "
+                "again",
+            )
+
+
+def _beside_tree(way: Way, tag: str, root: str, *, there: bool) -> str:
+    """What to do about a target in a tree that is received under a tag. there: whether it exists."""
+    name = way.request.target
+    if there:
+        return f"to leave it out of that tree, on {way.there}: zfs set {tag}:{EXCLUDE}=on {quote(name)}, and then this"
+    beside = f"{root.rpartition('/')[0]}/{name.rpartition('/')[2]}"
+    holder = quote(f"{root}/others")
+    return (
+        f"choose a target that is not below it, as {quote(beside)}; or one below what is left out of that tree, made "
+        f"so on {way.there}: zfs create -u -o canmount=off -o {tag}:{EXCLUDE}=on {holder}"
+    )
 
 
 def _refuse_long_names(way: Way, tag: str, source: Member) -> None:

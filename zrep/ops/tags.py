@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from shlex import quote
 
 from msgspec.structs import replace
 
+from zrep.core.dataset import only_received
 from zrep.core.errors import RefusedError
+from zrep.core.names import EXCLUDE
 from zrep.core.pair import End, Tree
+from zrep.core.role import Role
 from zrep.core.tags import Roles, plan_forget_received, refuse_following, refuse_giving, refuse_taking, replica_under
 from zrep.host.local import Host
 from zrep.ops.execute import Executor
-from zrep.ops.read import read_all_properties, read_other_roles
+from zrep.ops.read import observe_tree, read_all_properties, read_other_roles
 from zrep.ops.session import Session
 from zrep.ops.view import View
 
@@ -47,6 +51,36 @@ def check_following(session: Session, tree: Tree) -> None:
         raise error.about(tree.name)
 
 
+def follows_by_itself(host: Host, tag: str, name: str, role: Role) -> bool:
+    """Whether a dataset is the replica that its role under a tag says, by itself: not as a member of a tree, nor by
+    what a stream has brought along (see forget_received). That takes all its properties."""
+    if not role.paired or role.master is not False or role.within:
+        return False
+    return not only_received(tag, role, read_all_properties(host, name))
+
+
+def check_all_below(host: Host, tag: str, root: str) -> None:
+    """RefusedError where something below what is to be the replica of a whole tree is a replica under another tag: the
+    tree could never be promoted, not even after a disaster."""
+    below = observe_tree(host, tag, root, recursive=True).members[1:]
+    roles = read_other_roles(host, tag, [member.name for member in below])
+    for name, others in roles.items():
+        for other, role in others.items():
+            if not follows_by_itself(host, other, name, role):
+                continue
+            raise RefusedError(
+                f"{name} on {host.name}, below {root}, is a replica under the tag {other}",
+                filesystem=root,
+                evidence=f"there it follows {role.peer_host}:{role.peer_fs}; as a part of the tree it would be "
+                "promoted with it",
+                advice=_leave_out(name, host.name, tag),
+            )
+
+
+def _leave_out(name: str, host: str, tag: str) -> str:
+    return f"to leave it out of the tree, on {host}: zfs set {tag}:{EXCLUDE}=on {quote(name)}, and then this again"
+
+
 def _refused(
     host: Host, tag: str, tree: Tree, refuse: Callable[[str, str, str, Roles], RefusedError | None]
 ) -> list[RefusedError]:
@@ -60,6 +94,9 @@ def _refused(
         if member.name != tree.name:
             others = {tag: role for tag, role in others.items() if not (role.within and tag in of_root)}
         if error := refuse(member.name, host.name, tag, others):
+            if refuse is refuse_taking and member.name != tree.name and not member.ours(tag):
+                # Nothing of the tree has ever arrived in it.
+                error.advice = _leave_out(member.name, host.name, tag)
             found.append(error)
     return found
 

@@ -13,6 +13,7 @@ from zrep.core import shape, steps
 from zrep.core.names import EXCLUDE, FOLLOWED, MADE, ROLE_PROPERTIES, SENT
 from zrep.core.requests import DIFFERENCES_KEPT
 
+CREATED = "createtxg"
 NATIVE_PROPERTIES = (
     "type",
     "guid",
@@ -84,8 +85,9 @@ def read_properties(tag: str) -> tuple[str, ...]:
 
 
 def member_properties(tag: str) -> tuple[str, ...]:
-    """What is read of a dataset whose other half is asked too: what of it is to follow, and what has."""
-    return (*read_properties(tag), *FOLLOWED)
+    """What is read of a dataset whose other half is asked too: since when it is there, what of it is to follow, and
+    what has."""
+    return (*read_properties(tag), CREATED, *FOLLOWED)
 
 
 def get_properties(properties: Sequence[str], datasets: Sequence[str]) -> Argv:
