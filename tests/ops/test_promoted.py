@@ -158,3 +158,23 @@ def test_nor_does_one_that_was_there_before_a_rejoin(hosts: Hosts) -> None:
     assert [left for left in expired(hosts, ORIGIN) if not origin.endswith(left)] == snapshots(hosts, "alpha", ORIGIN)[
         -1:
     ]
+
+
+def test_the_replica_of_one_that_was_adopted_with_the_others_base_keeps_that_too(hosts: Hosts) -> None:
+    """Both sides were cloned and promoted by hand."""
+    hosts["alpha"].sh(f"zfs create {ORIGIN}")
+    good(hosts.run("alpha", TO_O))
+    history(hosts, ORIGIN)
+    base = snapshots(hosts, "alpha", ORIGIN)[-1]
+    for host, end in (("alpha", ""), ("beta", "b")):
+        hosts[host].sh(f"zfs clone {ORIGIN}{end}@{base} {CLONE}{end}")
+        hosts[host].sh(f"zfs promote {CLONE}{end}")
+    good(hosts.run("alpha", pairs.initialising(Request(CLONE, "beta", f"{CLONE}b", adopt=True))))
+    good(hosts.run("beta", pairs.changing(f"{CLONE}b", Config(savecount=1))))
+    assert expired(hosts, CLONE)[-2] == base
+    for host, end in (("alpha", ""), ("beta", "b")):
+        hosts[host].sh(f"zfs promote {ORIGIN}{end}")
+    hosts["alpha"].write(ORIGIN, "again", b"1")
+    hosts.wire.log.clear()
+    good(hosts.run("alpha", SYNC_ALL))
+    assert [command.argv[-2] for command in hosts.wire.log if command.stream] == [f"{ORIGIN}@{base}"]
