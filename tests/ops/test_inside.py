@@ -63,6 +63,14 @@ class TestInTheReplica:
         assert three.world.view() == before
         good(three.run("gamma", to("tank/g"), tag=tag))
 
+    def test_there_is_nothing_beside_a_pools_root(self, three: Hosts) -> None:
+        three["alpha"].add_pool("small")
+        good(three.run("alpha", pairs.initialising(Request("small", "beta", "tank/s", recursive=True))))
+        good(three.run("alpha", pairs.failing_over("small")))
+        place = "zfs create -u -o canmount=off -o zrep:exclude=on small/others"
+        says = f"choose a target below what is left out of that tree, made so on alpha: {place}"
+        refused(three.run("gamma", to("small/g", "alpha")), says)
+
     @TAGS
     def test_what_is_left_out_there_is_a_place_for_one(self, three: Hosts, tag: str) -> None:
         three["beta"].sh(EXCLUDING)

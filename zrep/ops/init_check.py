@@ -183,12 +183,12 @@ def _beside_tree(way: Way, tag: str, root: str, *, there: bool) -> str:
     name = way.request.target
     if there:
         return f"to leave it out of that tree, on {way.there}: zfs set {tag}:{EXCLUDE}=on {quote(name)}, and then this"
+    place = f"zfs create -u -o canmount=off -o {tag}:{EXCLUDE}=on {quote(f'{root}/others')}"
+    inside = f"below what is left out of that tree, made so on {way.there}: {place}"
+    if root == pool_of(root):
+        return f"choose a target {inside}"
     beside = f"{root.rpartition('/')[0]}/{name.rpartition('/')[2]}"
-    holder = quote(f"{root}/others")
-    return (
-        f"choose a target that is not below it, as {quote(beside)}; or one below what is left out of that tree, made "
-        f"so on {way.there}: zfs create -u -o canmount=off -o {tag}:{EXCLUDE}=on {holder}"
-    )
+    return f"choose a target that is not below it, as {quote(beside)}; or one {inside}"
 
 
 def _refuse_long_names(way: Way, tag: str, source: Member) -> None:

@@ -124,7 +124,7 @@ DATASETS = [
     ),
     case(
         "promote",
-        "The snapshots up to the origin change sides.",
+        "The snapshots up to the origin change sides; each dataset and snapshot is as old as before.",
         """
         zfs create tank/c/a
         write tank/c/a f one
@@ -132,10 +132,12 @@ DATASETS = [
         zfs snapshot tank/c/a@2
         zfs snapshot tank/c/a@3
         zfs clone tank/c/a@2 tank/c/k
+        zfs get -H -p -o name,value createtxg tank/c/a@1 tank/c/a@2 tank/c/a tank/c/k
         zfs promote tank/c/a
         zfs promote tank/c/k
         zfs list -H -o name -t snapshot -s createtxg -r tank/c
         zfs get -H -p -o name,value origin tank/c/a tank/c/k
+        zfs get -H -p -o name,value createtxg tank/c/k@1 tank/c/k@2 tank/c/a tank/c/k
         zfs promote tank/c/k
         zfs promote tank/c/none
         zfs promote tank/c/k@1
