@@ -520,11 +520,14 @@ class ModelHost(LocalHost):
             case FindOpenVolumes():
                 return cast(Answer, self.open_volumes(request))
             case ReadRights():
-                user = self._wire.users.get(self.name, "root")
-                return cast(Answer, Rights(user, user == "root"))
+                return cast(Answer, Rights(self.user, self.user == "root"))
             case IsRunning(pid=pid):
                 return cast(Answer, (self.name, pid) in self._wire.running)
         return super().ask(request)
+
+    @property
+    def user(self) -> str:
+        return self._wire.users.get(self.name, "root")
 
     def log(self, text: str) -> None:
         self._wire.logged.append((self.name, text))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.model.machine import Machine
 from tests.ops import pairs
-from tests.ops.hosts import Ended, Hosts, ModelHost, Work
+from tests.ops.hosts import Ended, Hosts, ModelHost, Wire, Work
 from tests.ops.pairs import A, B, good
 from tests.ops.picture import look
 from zrep.core.busy import BUSY_IS_NEWS
 from zrep.core.requests import Lock, Unlock
 from zrep.host import schedule, sshd
 from zrep.ops.doctor import doctor
+from zrep.zfs.commands import Completed
 
 LINE = "* * * * * root /usr/local/bin/zrep sync all\n"
 
@@ -124,6 +126,52 @@ def test_nobody_runs_it(linked: Hosts, cron: Path) -> None:
         assert ended.text.count("runs zrep sync by itself") == 2
     cron.write_text("PATH=/usr/bin\n*/5 * * * * root /usr/local/bin/zrep -t zrep -S all\n")
     assert found(linked).code == 0
+
+
+@pytest.mark.parametrize("tag", ["zrep", "onward"])
+def test_what_a_user_is_told_to_type_fits_his_own_crontab(hosts: Hosts, cron: Path, tag: str) -> None:
+    """Its lines name no user, and he writes neither a file of cron's nor a unit of systemd."""
+    pairs.source(hosts)
+    good(hosts.run("alpha", pairs.INIT, tag=tag))
+    cron.write_text("")
+    pairs.run_as_operator(hosts, "beta")
+    ended = hosts.run("alpha", lambda session: doctor(session, []), tag=tag)
+    words = "" if tag == "zrep" else "-t onward "
+    line = f'(crontab -l; echo "* * * * * $(command -v zrep) {words}sync all") | crontab -'
+    assert f"next: on beta, as operator: {line}\n" in f"{ended.text}\n"
+    assert "echo" not in ended.text.replace(line, "").partition("nothing on beta")[2], ended.text
+    assert (
+        f"next: on alpha: {'' if words else 'systemctl enable --now zrep-sync.timer, or a line of cron: '}echo"
+        in ended.text
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "nothing on beta runs zrep sync by itself"),
+        ("* * * * * /usr/local/bin/zrep sync all\n", ""),
+        ("PATH=/none\n* * * * * zrep sync all\n", "next: on beta: in the crontab of operator, before that line: PATH="),
+    ],
+)
+def test_the_crontab_of_a_user_is_read_as_he_himself_may(
+    linked: Hosts, cron: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str
+) -> None:
+    """cron lets nobody but root look into its directory."""
+    ran = Wire.run
+
+    def run(self: Wire, host: str, argv: Sequence[str]) -> Completed:
+        if tuple(argv) != ("crontab", "-l"):
+            return ran(self, host, argv)
+        assert host == "beta"  # that of root is a file like others
+        return Completed(tuple(argv), 0 if text else 1, text, "" if text else "no crontab for operator\n")
+
+    monkeypatch.setattr(Wire, "run", run)
+    cron.write_text("")
+    pairs.run_as_operator(linked, "beta")
+    told = [line for line in found(linked).text.splitlines() if "on beta" in line and " cron" in line]
+    assert len(told) == bool(says), told
+    assert says in "".join(told)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import re
+from contextlib import suppress
 
+from zrep.core.errors import ZrepError
 from zrep.core.names import DEFAULT_TAG
 from zrep.core.requests import ReadSchedule
 from zrep.host.machine import Machine, carry_out
@@ -25,11 +27,20 @@ _BY_NAME = re.compile(r"(?!.*\bPATH=).*(?<![\w/.-])(?<!-t )(?<!--tag )zrep\s")
 
 @carry_out.register(ReadSchedule)
 def read_schedule(request: ReadSchedule, machine: Machine) -> dict[str, str]:
-    texts = {path: read(path) for pattern in CRON for path in sorted(glob.glob(pattern))}
+    texts = {path: read(path) for pattern in CRON for path in sorted(glob.glob(pattern))} | _own_crontab(machine)
     usual = _tag_in(read(DEFAULTS)) or DEFAULT_TAG
     lines = {path: _unfound(text) for path, text in texts.items() if _syncs(text, request.tag, usual)}
     timers = [path for pattern in TIMERS for path in sorted(glob.glob(pattern)) if "status" not in path]
     return lines | {path: "" for path in timers if request.tag == usual or request.tag in os.path.basename(path)}
+
+
+def _own_crontab(machine: Machine) -> dict[str, str]:
+    """The crontab of a user other than root, who is kept from its file."""
+    if machine.user == "root":
+        return {}
+    with suppress(ZrepError):  # he has none, or may have none, or there is no cron here
+        return {f"the crontab of {machine.user}": machine.output(("crontab", "-l"))}
+    return {}
 
 
 def _syncs(text: str, tag: str, usual: str) -> bool:

@@ -313,7 +313,7 @@ def _schedule(session: Session, link: Link) -> Iterator[Finding]:
         except NotAdmittedError:
             continue
         if not scheduled:
-            yield _unscheduled(plain_host(host.name), spoken(session.tag))
+            yield _unscheduled(plain_host(host.name), spoken(session.tag), host.ask(ReadRights()).user)
         for file, path in scheduled.items():
             if path:
                 yield _found(
@@ -323,14 +323,21 @@ def _schedule(session: Session, link: Link) -> Iterator[Finding]:
                 )
 
 
-def _unscheduled(host: str, tag: str) -> Finding:
-    """The timer of the package is for the usual tag, "" here; so is the file of cron that others name."""
-    words, file = (f"-t {tag} sync", f"zrep-{tag.replace('.', '-')}") if tag else ("sync", "zrep")
-    line = f'echo "* * * * * root $(command -v zrep) {words} all" > /etc/cron.d/{file}'
+def _unscheduled(host: str, tag: str, user: str) -> Finding:
+    """The timer of the package is for the usual tag, "" here; so is the file of cron that others name. Both are root's:
+    any other user has a crontab, whose lines name no user."""
+    words = f"-t {tag} sync" if tag else "sync"
+    line = f"$(command -v zrep) {words} all"
+    if user != "root":
+        advice = f'on {host}, as {user}: (crontab -l; echo "* * * * * {line}") | crontab -'
+    else:
+        timer = "" if tag else "systemctl enable --now zrep-sync.timer, or a line of cron: "
+        file = f"zrep-{tag.replace('.', '-')}" if tag else "zrep"
+        advice = f'on {host}: {timer}echo "* * * * * root {line}" > /etc/cron.d/{file}'
     return _found(
         f"nothing on {host} runs zrep {words} by itself",
         evidence=f"no line of cron has it{'' if tag else ', and no timer of zrep is enabled'}",
-        advice=f"on {host}: {'' if tag else 'systemctl enable --now zrep-sync.timer, or a line of cron: '}{line}",
+        advice=advice,
     )
 
 
