@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ import pytest
 from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.requests import Lock, Unlock
 from zrep.core.settings import Settings
+from zrep.host import quiesce, slots
 from zrep.host.guard import receive_lock
 from zrep.host.local import LocalHost
 from zrep.host.locks import Locks
@@ -202,6 +204,63 @@ def test_nothing_that_was_planted_is_followed(tmp_path: Path) -> None:
         assert victim.read_text() == "precious"
         path.unlink()
     locks.drop_all()
+
+
+def _turn(folder: Path) -> None:
+    with quiesce.turn(LocalHost(directory=str(folder))):
+        pass
+
+
+def _slot(folder: Path) -> None:
+    slots.take(f"{folder}/{SLOTS}", 1)
+
+
+def _lock(folder: Path) -> None:
+    locks = Locks(str(folder))
+    try:
+        locks.take("tank/a", 0.0)
+    finally:
+        locks.drop_all()
+
+
+SLOTS = "gate-1.slots"
+TAKEN = [(_lock, "tank%a.lock"), (_lock, "tank%a.receive"), (_slot, SLOTS), (_turn, "snapshots")]
+
+
+@pytest.mark.parametrize(("take", "name"), TAKEN, ids=[name for _, name in TAKEN])
+def test_no_lock_of_any_kind_is_a_link(tmp_path: Path, take: Callable[[Path], None], name: str) -> None:
+    victim, path = tmp_path / "victim", tmp_path / name
+    for plant in (partial(os.symlink, victim), partial(os.link, victim), os.mkfifo):
+        victim.write_text("precious")
+        plant(path)
+        with pytest.raises((RefusedError, OSError)):
+            take(tmp_path)
+        assert victim.read_text() == "precious"
+        victim.unlink()
+        path.unlink()
+        path.symlink_to(victim)
+        with pytest.raises((RefusedError, OSError)):
+            take(tmp_path)
+        assert not victim.exists()
+        path.unlink()
+    take(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@pytest.mark.parametrize(("take", "name"), TAKEN, ids=[name for _, name in TAKEN])
+def test_nothing_is_locked_that_another_user_has_put_there(
+    tmp_path: Path, take: Callable[[Path], None], name: str
+) -> None:
+    """The directory was open to all before zrep narrowed it: he still has his file open, and may lock it when he
+    likes."""
+    (tmp_path / name).touch()
+    os.chown(tmp_path / name, 65534, 65534)
+    with pytest.raises((RefusedError, OSError)) as refused:
+        take(tmp_path)
+    error = refused.value
+    said = error.line() if isinstance(error, RefusedError) else str(error)
+    assert "it belongs to the user 65534" in said
+    assert name == SLOTS or said.endswith(f"; next: look at it, and remove it: rm {tmp_path / name}")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

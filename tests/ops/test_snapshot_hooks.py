@@ -162,7 +162,7 @@ def test_two_runs_take_turns(hosts: Hosts, log: Path) -> None:
     local = hosts.local("alpha")
     script = f"import fcntl; fcntl.flock(open({local.directory!r} + '/snapshots'), 6)"
     words = [sys.executable, "-c", script]
-    with quiesce._turn(local):
+    with quiesce.turn(local):
         assert subprocess.run(words, capture_output=True, check=False).returncode == 1
     assert subprocess.run(words, capture_output=True, check=False).returncode == 0
 

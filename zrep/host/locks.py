@@ -20,6 +20,7 @@ import stat
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from shlex import quote
 
 from zrep.core.errors import BusyError, FailedError, RefusedError
 from zrep.core.names import is_tag, lock_file
@@ -195,12 +196,7 @@ class Locks:
             try:
                 descriptor = _try_lock(path)
             except OSError as error:
-                raise RefusedError(
-                    f"cannot lock {path} on {os.uname().nodename}",
-                    filesystem=dataset,
-                    evidence=error.strerror or str(error),
-                    advice="run it as root, or set ZREP_RUNDIR to a directory this user may write",
-                ) from None
+                raise cannot_lock(path, error).about(dataset) from None
             if descriptor is not None:
                 self._held[path] = descriptor
                 return
@@ -262,21 +258,47 @@ def _noted(path: str) -> tuple[str, int]:
     return (words[0], int(words[1])) if len(words) == 2 and is_tag(words[0]) and words[1].isdigit() else ("", 0)
 
 
+def cannot_lock(path: str, error: OSError) -> RefusedError:
+    """The error of a file that cannot be opened for a lock."""
+    planted = error.errno in (errno.ELOOP, errno.EMLINK, errno.EPERM)
+    return RefusedError(
+        f"cannot lock {path} on {os.uname().nodename}",
+        evidence=error.strerror or str(error),
+        advice=f"look at it, and remove it: rm {quote(path)}"
+        if planted
+        else "run it as root, or set ZREP_RUNDIR to a directory this user may write",
+    )
+
+
+def open_own(path: str) -> int:
+    """Open a file for a lock on it, made where it is not there; OSError for one that somebody else has put there."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+    try:
+        found = os.fstat(descriptor)
+        _check_own(found)
+        _narrow(descriptor, found, _FILE_MODE)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def _check_own(found: os.stat_result) -> None:
-    """OSError for what is no file of this one name: a receive token is written into it, over whatever is there."""
+    """OSError for what is no file of this one name: a receive token is written into it, over whatever is there. And for
+    one of another user: he may have it open since before its directory was closed to him, and lock it at any time."""
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         raise OSError(
             errno.EMLINK, "it is no file of its own: somebody has put a link, or something else, in its place"
         )
+    if found.st_uid != os.geteuid():
+        raise OSError(errno.EPERM, f"it belongs to the user {found.st_uid}")
 
 
 def _try_lock(path: str) -> int | None:
     """The descriptor of a file that is locked now; None while somebody else has it."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+        descriptor = open_own(path)
         try:
-            _check_own(os.fstat(descriptor))
-            _narrow(descriptor, os.fstat(descriptor), _FILE_MODE)
             locked = lock_at_once(descriptor)
         except OSError:
             os.close(descriptor)

@@ -1,8 +1,10 @@
-"""Notes on disk: a small file for each key, in the directory of the locks. Losing one changes nothing."""
+"""Notes on disk: a small file for each key, in the directory of the locks. Losing one changes nothing, and so they are
+lost where they could be from others: whom the next run dials is among them."""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -22,10 +24,14 @@ def write(directory: str, key: str, news: Mapping[str, Note]) -> None:
     text = _text({**read(directory, key), **news})
     if len(text) > _MOST_BYTES:
         text = _text(news)
-    temporary = f"{path}.{os.getpid()}"
+    temporary, folder = f"{path}.{os.getpid()}", os.path.dirname(path)
     with suppress(OSError):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temporary, "wb") as file:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if not _own(folder):
+            return
+        with suppress(FileNotFoundError):  # of a run that was killed
+            os.unlink(temporary)
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
             file.write(text)
         os.replace(temporary, path)
 
@@ -37,10 +43,21 @@ def path_of(directory: str, key: str) -> str:
 
 def read(directory: str, key: str) -> Record:
     """What is kept under a key in the directory of the locks; nothing where that is not what zrep writes."""
-    with suppress(OSError, MsgspecError, UnicodeError, RecursionError), open(path_of(directory, key), "rb") as file:
-        record = json.decode(file.read(), type=Record)
+    path = path_of(directory, key)
+    with suppress(OSError, MsgspecError, UnicodeError, RecursionError):
+        if not _own(os.path.dirname(path)):
+            return {}
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+            record = json.decode(file.read(), type=Record)
         return {name: note for name, note in record.items() if _sane(note)}
     return {}
+
+
+def _own(folder: str) -> bool:
+    """Whether nobody else can have put anything into a directory. OSError where there is none."""
+    found = os.lstat(folder)
+    others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not others
 
 
 def _text(record: Mapping[str, Note]) -> bytes:

@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from zrep.core.errors import BusyError, ZrepError
+from zrep.core.errors import BusyError, RefusedError, ZrepError
 from zrep.core.pair import End
 from zrep.core.requests import Failure, Moment, Taken, TakeSnapshots
 from zrep.core.steps import TakeSnapshot
 from zrep.host import changes, hooks, process
-from zrep.host.locks import lock_at_once
+from zrep.host.locks import cannot_lock, lock_at_once, open_own
 from zrep.host.machine import Machine, carry_out
 from zrep.host.programs import Afterwards
 from zrep.zfs import errors as zfs_errors
@@ -40,10 +40,10 @@ def take_snapshots(request: TakeSnapshots, machine: Machine) -> Taken:
         due = request.moments if request.insist or not trouble else ()
         return Taken(refused, _snapshots(request.tag, due, machine, process.COMMAND_SECONDS))
     try:
-        with _turn(machine):
+        with turn(machine):
             return _around(request, machine, programs)
-    except (BusyError, OSError) as error:
-        said = error.line() if isinstance(error, BusyError) else str(error)
+    except (BusyError, RefusedError, OSError) as error:
+        said = str(error) if isinstance(error, OSError) else error.line()
         return Taken({moment.dataset: said for moment in request.moments})
 
 
@@ -102,14 +102,18 @@ def _snapshot(tag: str, moments: Sequence[Moment], machine: Machine, seconds: fl
 
 
 @contextmanager
-def _turn(machine: Machine) -> Iterator[None]:
+def turn(machine: Machine) -> Iterator[None]:
     """One at a time on this host, of any run and of any tag: what one lets go on another may just have brought to rest.
-    BusyError when that takes too long."""
+    BusyError when that takes too long, RefusedError when there is no lock for it."""
     give_up = time.monotonic() + _TURN_SECONDS
     if not _ONE_IN_HERE.acquire(timeout=_TURN_SECONDS):
         raise _busy()
     try:
-        descriptor = os.open(f"{machine.directory}/snapshots", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = f"{machine.directory}/snapshots"
+        try:
+            descriptor = open_own(path)
+        except OSError as error:
+            raise cannot_lock(path, error) from None
         try:
             while not lock_at_once(descriptor):
                 if time.monotonic() > give_up:

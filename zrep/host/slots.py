@@ -9,7 +9,7 @@ from zlib import crc32
 
 from zrep.core.errors import BusyError
 from zrep.core.settings import Settings
-from zrep.host.locks import Locks
+from zrep.host.locks import Locks, cannot_lock, open_own
 
 # A run has one session, and one for each stream that moves: sshd's MaxSessions lets it have ten.
 SESSIONS = 32
@@ -20,9 +20,12 @@ _taken: list[int] = []
 
 def take_session(settings: Settings, words: list[str]) -> bool:
     """Take a session of the gate with these words for the rest of this process; whether it is the last one. BusyError
-    when none is left."""
+    when none is left, RefusedError when the file of them is not zrep's own."""
     path = f"{Locks('', settings).directory}/gate-{crc32(repr(words).encode()):08x}.slots"
-    taken = take(path, SESSIONS)
+    try:
+        taken = take(path, SESSIONS)
+    except OSError as error:
+        raise cannot_lock(path, error) from None
     if not taken:
         raise BusyError(
             f"{os.uname().nodename} has {SESSIONS} sessions of this gate already",
@@ -34,7 +37,7 @@ def take_session(settings: Settings, words: list[str]) -> bool:
 def take(path: str, most: int) -> int:
     """Take one of so many slots for the rest of this process: its number, from 1; 0 when none was free. Children have
     no part in it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = open_own(path)
     for number in range(most):
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
