@@ -107,6 +107,24 @@ class TestOperations:
         silent(beta, f"zrep expire -L {B}")
         assert len(snapshots(beta, B)) == 2
 
+    @pytest.mark.parametrize("keep", ["", " --keep"])
+    def test_a_replica_that_was_changed_is_rolled_back_on_its_own_host(self, lab: Lab, keep: str) -> None:
+        """Through no gate; what its peer is told is what is to be typed there."""
+        alpha, beta = linked(lab, f"--tree tank/data --receive{keep}")
+        silent(alpha, "zrep sync all")
+        beta.run(f"zfs set readonly=off {B}; zfs mount {B}; echo theirs > /{B}/theirs; zpool sync")
+        alpha.run(f"echo mine > /{A}/file")
+        with unchanged(lab, PICTURE):
+            done = alpha.run(f"zrep sync -f {A}", check=False)
+        types = f"zfs rollback {B}@zrep_000002"
+        assert done.rc == REFUSED
+        assert f"the gate of beta does not admit that {B} is rolled back; next: on beta: {types}; then: " in done.err
+        assert beta.run(f"cat /{B}/theirs").out == "theirs\n"
+        beta.run(types)
+        silent(alpha, f"zrep sync {A}")
+        assert in_step(alpha, A, beta, B)
+        assert beta.run(f"zfs get -H -o value readonly {B}").out == "on\n"
+
     def test_a_peer_that_takes_streams(self, lab: Lab) -> None:
         """beta pulls through a gate of alpha, which has no key to beta."""
         lab.reset()

@@ -3,6 +3,7 @@ a filesystem was delegated. None works."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -185,15 +186,20 @@ class TestDelegated:
         assert alpha.run("su - operator -c 'ssh -o BatchMode=yes beta true'", check=False).rc != 0
         # Somebody has taken a permission away: what is missing is named, with the line that gives it again.
         beta.run("zfs unallow -u operator release tank/backup")
-        found = beta.run("su - operator -c 'PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin zrep doctor'", check=False).err
+        doctor = "su - operator -c 'PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin zrep doctor'"
+        found = beta.run(doctor, check=False).err
         gives = "zrep allow operator tank/backup/a --receive --apply"
         assert "operator lacks permissions on tank/backup/a on beta (release); next: as root on beta: " in found
         assert f"as root on beta: {gives}\n" in found
         beta.run(gives)
-        assert (
-            "lacks"
-            not in beta.run("su - operator -c 'PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin zrep doctor'", check=False).err
-        )
+        # So is the line for his own crontab, which he alone may read beside root.
+        runs = re.search(r"nothing on beta runs zrep sync .*; next: on beta, as operator: (.*)", found)
+        assert runs, found
+        beta.run(f"su - operator -c {shlex.quote(f'PATH=$PATH:/usr/local/bin; {runs.group(1)}')}")
+        assert beta.run("crontab -l -u operator").out == "* * * * * /usr/local/bin/zrep sync all\n"
+        found = beta.run(doctor, check=False).err
+        assert ("lacks" in found, "by itself" in found) == (False, False), found
+        beta.run("crontab -r -u operator")
 
 
 class TestWays:

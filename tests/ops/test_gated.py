@@ -9,7 +9,7 @@ import pytest
 
 from tests.core.knows import Knows
 from tests.ops import pairs, trees
-from tests.ops.hosts import Hosts, ModelHost, Wire
+from tests.ops.hosts import Hosts, Mode, ModelHost, Wire
 from tests.ops.pairs import SYNC_ALL, A, B, good
 from zrep.core.errors import NotAdmittedError, RefusedError
 from zrep.core.gate import Gate
@@ -124,16 +124,71 @@ def test_what_is_outside_of_a_gate_costs_nothing_else(hosts: Hosts, monkeypatch:
 def received(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> Hosts:
     """A pair whose peer lets streams in and nothing else."""
     pairs.linked(hosts)
+    let_in(monkeypatch, Gate((B,), receive=True))
+    return hosts
+
+
+def let_in(monkeypatch: pytest.MonkeyPatch, gate: Gate) -> None:
+    """Beta has this gate, and a pair of B."""
     asked = ModelHost.ask
 
     def ask(self: ModelHost, request: Request[Answer]) -> Answer:
         known = Knows({B: ("zrep",)}, linked={"src-host": ("alpha",), "master": ("no",)})
-        if self.name == "beta" and (reason := refusal(Gate((B,), receive=True), request, known)):
+        if self.name == "beta" and (reason := refusal(gate, request, known)):
             raise NotAdmittedError(f"the gate of beta does not admit {reason}")
         return asked(self, request)
 
     monkeypatch.setattr(ModelHost, "ask", ask)
-    return hosts
+
+
+# What has been done to a replica; its words beside these.
+CHANGED = {
+    "written to": "",
+    "left by a takeover -L that was cut": "zfs release zrep tank/b@zrep_000003; zfs destroy tank/b@zrep_000003; ",
+}
+
+
+@pytest.mark.parametrize("changed", CHANGED)
+@pytest.mark.parametrize(
+    "gate",
+    [
+        Gate((B,), receive=True),
+        Gate((B,), receive=True, keep=True),
+        Gate((B,), send=True, receive=True),
+    ],
+    ids=["receive", "keep", "both"],
+)
+def test_through_no_gate_is_a_replica_rolled_back(
+    hosts: Hosts, monkeypatch: pytest.MonkeyPatch, gate: Gate, changed: str
+) -> None:
+    """Nothing of it is done, and what is to be typed instead is for the host that has it."""
+    pairs.linked(hosts)
+    pairs.written(hosts)
+    good(hosts.run("alpha", SYNC_ALL))
+    if CHANGED[changed]:
+        pairs.hit(hosts, "beta", pairs.forcing(B), Mode.KILL_AFTER, "zfs", "hold")
+        hosts.wire.reset()
+        hosts.wire.heal()
+    else:
+        for command in (f"zfs set readonly=off {B}", f"zfs mount {B}"):
+            hosts["beta"].sh(command)
+        hosts["beta"].write(B, "theirs", b"x")
+    with monkeypatch.context() as gated:
+        let_in(gated, gate)
+        before = hosts.world.view()
+        ended = hosts.run("alpha", pairs.syncing(A), force=True)
+    assert hosts.world.view() == before
+    types = f"{CHANGED[changed]}zfs rollback tank/b@zrep_000002"
+    why = "to destroy anything: this side keeps it" if gate.keep and CHANGED[changed] else f"that {B} is rolled back"
+    told = [line for line in ended.text.splitlines() if "the gate" in line]
+    assert (ended.code, told) == (
+        3,
+        [f"{A}: the gate of beta does not admit {why}; next: on beta: {types}; then: zrep sync {A}"],
+    ), ended.text
+    for command in types.split("; "):
+        hosts["beta"].sh(command)
+    good(hosts.run("alpha", pairs.syncing(A)))
+    good(hosts.run("alpha", SYNC_ALL))
 
 
 def test_doctor_finds_what_can_be_looked_at_through_it(received: Hosts) -> None:

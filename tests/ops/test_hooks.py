@@ -204,3 +204,20 @@ def test_hooks_that_cannot_be_looked_for_refuse(hosts: Hosts, tmp_path: Path) ->
     hosts.settings = Settings(hooks=str(tmp_path / "hooks.d"))
     refused = hosts.run("alpha", pairs.failing_over(A))
     assert (refused.code, "Not a directory" in refused.text) == (1, True)
+
+
+@pytest.mark.parametrize(("name", "mode"), [("50-service", 0o775), ("50-service", 0o757), ("", 0o775), ("", 0o777)])
+def test_a_hook_that_others_could_have_written_refuses_and_is_not_run(
+    hosts: Hosts, log: Path, name: str, mode: int
+) -> None:
+    """It would run as root. None of them is, for whoever may write in the directory may bring others."""
+    pairs.linked(hosts)
+    install(log)
+    install(log, name="10-other")
+    (log.parent / "hooks.d" / name).chmod(mode)
+    refused = hosts.run("alpha", pairs.failing_over(A))
+    assert refused.code == 1
+    assert f"hooks.d could be from others than root: {log.parent}/hooks.d" in refused.text
+    assert f"has mode {mode:o}: others may write to it" in refused.text
+    assert told(log) == []
+    assert pairs.value(hosts, "alpha", A, "zrep:master") == "yes"

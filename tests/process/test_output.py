@@ -83,6 +83,25 @@ def test_a_bug_is_reported_where_no_file_can_be_made(tmp_path: Path) -> None:
     assert "Traceback" in told.stderr
 
 
+def test_the_report_of_a_bug_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
+    """It names filesystems and hosts; nobody can have put a file in its place, under a name that is new each time."""
+    program = f"""
+        import os, tempfile
+        os.umask(0)
+        tempfile.tempdir = {str(tmp_path)!r}
+        def work(arguments):
+            raise LookupError("surprise")
+        cli._dispatch = work
+        cli.main()
+    """
+    told = [ended(program, "") for _ in range(2)]
+    reports = list(tmp_path.glob("zrep-bug-*.txt"))
+    assert [path.stat().st_mode & 0o777 for path in reports] == [0o600] * 2
+    assert {each.stderr.rpartition(" ")[2].strip() for each in told} == {str(path) for path in reports}
+    assert all("LookupError: surprise" in path.read_text() for path in reports)
+    assert all("Traceback" not in each.stderr for each in told)
+
+
 def test_a_name_of_another_alphabet_is_printed_in_a_plain_locale() -> None:
     program = """
         def work(arguments):

@@ -222,13 +222,19 @@ def test_a_banner_is_not_the_reason(tmp_path: Path, reason: str) -> None:
     assert f"({reason})" in error.line()
 
 
-@pytest.mark.parametrize("folder", ["x" * 100, "missing"])
+@pytest.mark.parametrize("folder", ["x" * 100, "missing", "a b", "a%b", 'a"b', "a'b", "${HOME}", "a\\b", "\u00fc"])
 def test_the_connection_needs_no_usable_tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
-    (tmp_path / ("x" * 100)).mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / folder))
-    host = peer(tmp_path, HELLO, encode_answer(1, []))
-    assert host.ask(LOCK) == []
-    host.close()
+    """ssh reads the name of its socket as its configuration has it: with words, signs that stand for something else,
+    and quotes."""
+    with TemporaryDirectory(prefix="t", dir="/tmp") as above:
+        for name in ("plain", *((folder,) if folder != "missing" else ())):
+            Path(above, name).mkdir()
+        for name in (folder, "plain"):
+            monkeypatch.setenv("TMPDIR", f"{above}/{name}")
+            host = peer(tmp_path, HELLO, encode_answer(1, []))
+            assert host.ask(LOCK) == []
+            assert (Path(host._directory).parent == Path(above, name)) is (name == "plain")
+            host.close()
 
 
 def test_the_connection_is_nowhere_that_others_could_put_their_own_in_its_place(
@@ -243,6 +249,23 @@ def test_the_connection_is_nowhere_that_others_could_put_their_own_in_its_place(
         assert Path(host._directory).is_dir()
         assert list(Path(theirs).iterdir()) == []
         host.close()
+
+
+@pytest.mark.parametrize("bad", ["program", "directory", "link"])
+def test_a_program_for_ssh_that_others_could_have_put_there_is_not_run(tmp_path: Path, bad: str) -> None:
+    """It would see every stream, as root."""
+    folder, ran = tmp_path / "bin", tmp_path / "ran"
+    folder.mkdir()
+    (folder / "ssh").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (folder / "ssh").chmod(0o777 if bad == "program" else 0o755)
+    folder.chmod(0o755 if bad == "program" else 0o777)
+    link = tmp_path / "link"
+    link.symlink_to(folder / "ssh")
+    host = RemoteHost("beta", Settings(ssh=f"{link if bad == 'link' else folder / 'ssh'} -v"))
+    error = refused(host, LOCK)
+    assert isinstance(error, RefusedError)
+    assert f"{'link' if bad == 'link' else 'bin/ssh'} could be from others than root ({folder}" in error.line()
+    assert not ran.exists()
 
 
 def test_no_room_for_the_connection_anywhere_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

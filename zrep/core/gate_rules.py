@@ -179,6 +179,8 @@ def refused_step(gate: Gate, step: steps.Step, known: Known) -> str:
                 or (f"to rename {root}" if root else "")
                 or _between_pairs(gate, [each.rpartition("/")[0] for each in (name, new)], known)
             )
+        case steps.Rollback(snapshot=name):
+            return f"that {name.partition('@')[0]} is rolled back"
         case steps.RemountReadOnly() | steps.RemountWritable() | steps.ReplayLog():
             return gate.needs_moves()
         case steps.Mount() | steps.Unmount() | steps.Share():

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain
+from shlex import join, quote
 from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from zrep.core.dataset import PoolSpace, Snapshot
-from zrep.core.errors import RefusedError, UnreachableError, ZrepError
+from zrep.core.errors import NotAdmittedError, RefusedError, UnreachableError, ZrepError
 from zrep.core.names import memory_key
 from zrep.core.notes import Note
 from zrep.core.pair import End
@@ -40,6 +41,7 @@ from zrep.ops.session import Session
 from zrep.ops.streams import Ready, bring, in_sessions, pools, ready
 from zrep.ops.tree import Arrival, lock_lanes, wait_for_parent
 from zrep.ops.view import Link, View
+from zrep.zfs import commands
 
 Answer = TypeVar("Answer")
 
@@ -111,7 +113,7 @@ def advance_all(session: Session, views: list[View], limits: Limits) -> list[Out
         try:
             back = roll_back(session, view) if session.options.force else ()
             if back:
-                view.do(back)
+                _go_back(view, back)
                 # Nothing is written to it now. ZFS may count some all the same, 8192 bytes where an intent log was
                 # claimed after a power loss (seen on OpenZFS 2.3.2).
                 view = read_again(session, view, End.TARGET).after(back[-1])
@@ -335,6 +337,18 @@ def roll_back(session: Session, view: View) -> tuple[Step, ...]:
         f"{view.name}: dropping {size(back.lost)} written on {view.pair.target.name} since @{back.base.name}{gone}"
     )
     return back.steps
+
+
+def _go_back(view: View, back: tuple[Step, ...]) -> None:
+    """Carry it out; through a gate, which admits it to nobody, whoever is on that host does."""
+    try:
+        view.do(back)
+    except NotAdmittedError as refused:
+        from zrep.ops.preflight import plain_host  # seldom needed
+
+        words = "; ".join(join(commands.command(step)) for step in back)
+        refused.advice = f"on {plain_host(view.executor.target.name)}: {words}; then: zrep sync {quote(_root(view))}"
+        raise
 
 
 def _complete(session: Session, due: _Due, arrived: _Arrived, shared: _Shared) -> Outcome:

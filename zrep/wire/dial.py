@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +21,8 @@ CONNECT_SECONDS = 10
 # Of a Unix socket's name (sun_path in unix(7)): ssh appends its hash of the connection (40), and a suffix (17) while it
 # makes the socket.
 _LONGEST_DIRECTORY = 107 - len("/") - 40 - 17
+# ssh reads that name as a line of its configuration: blanks, quotes, % and $ say something else there.
+_PLAIN = re.compile(r"[A-Za-z0-9_./+,:@=-]+")
 
 
 class Dialled(Struct, frozen=True):
@@ -68,7 +71,7 @@ def _private_directory() -> str:
     listens there. RefusedError where there is none."""
     said = ""
     for folder in (os.environ.get("TMPDIR") or "/tmp", "/tmp", "/dev/shm", "/run", "/var/tmp"):
-        if len(folder.encode()) + len("/zrep-12345678") > _LONGEST_DIRECTORY:
+        if not _PLAIN.fullmatch(folder) or len(folder) + len("/zrep-12345678") > _LONGEST_DIRECTORY:
             continue
         if found := others_may_write(folder):
             said = said or found
@@ -80,7 +83,7 @@ def _private_directory() -> str:
     raise RefusedError(
         f"there is no place for the ssh connection on {os.uname().nodename}",
         evidence=said,
-        advice="make room in /tmp, or set TMPDIR to a directory with a short name",
+        advice="make room in /tmp, or set TMPDIR to a directory with a short and plain name",
     )
 
 
