@@ -121,7 +121,7 @@ class TestOperations:
         assert f"the gate of beta does not admit that {B} is rolled back; next: on beta: {types}; then: " in done.err
         assert beta.run(f"cat /{B}/theirs").out == "theirs\n"
         beta.run(types)
-        silent(alpha, f"zrep sync {A}")
+        assert alpha.run(f"zrep sync {A}").err.count("this side keeps it") == bool(keep)
         assert in_step(alpha, A, beta, B)
         assert beta.run(f"zfs get -H -o value readonly {B}").out == "on\n"
 

@@ -122,9 +122,12 @@ def tries(host: Host, user: str, way: Way) -> str:
     return f"{done.out}{done.err}"
 
 
+WITH_PATH = "PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin"
+
+
 def as_operator(host: Host, words: str) -> str:
     """What zrep says with these words, as that user's own login runs it; nothing on stderr."""
-    done = host.run(f"su - operator -c 'PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin zrep {words}'", timeout=120)
+    done = host.run(f"su - operator -c '{WITH_PATH} zrep {words}'", timeout=120)
     assert done.err == "", done
     return done.out
 
@@ -186,7 +189,7 @@ class TestDelegated:
         assert alpha.run("su - operator -c 'ssh -o BatchMode=yes beta true'", check=False).rc != 0
         # Somebody has taken a permission away: what is missing is named, with the line that gives it again.
         beta.run("zfs unallow -u operator release tank/backup")
-        doctor = "su - operator -c 'PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin zrep doctor'"
+        doctor = f"su - operator -c '{WITH_PATH} zrep doctor'"
         found = beta.run(doctor, check=False).err
         gives = "zrep allow operator tank/backup/a --receive --apply"
         assert "operator lacks permissions on tank/backup/a on beta (release); next: as root on beta: " in found
@@ -200,6 +203,55 @@ class TestDelegated:
         found = beta.run(doctor, check=False).err
         assert ("lacks" in found, "by itself" in found) == (False, False), found
         beta.run("crontab -r -u operator")
+
+    @pytest.mark.thorough
+    def test_what_allow_sets_is_enough_for_all_of_a_tree(self, hosts: Hosts) -> None:
+        """Filesystems, a volume, an encrypted one, a clone: made, renamed, promoted and gone; and every other command
+        that mounts nothing. Of what follows, each property is for root to allow, and it is said how."""
+        alpha, beta = hosts
+        made(alpha, "tank/t")
+        alpha.run("zfs create tank/t/x; echo 1 > /tank/t/x/f; zfs create -s -V 8M tank/t/v")
+        alpha.run("echo 12345678 | zfs create -o encryption=on -o keyformat=passphrase tank/t/e; echo 1 > /tank/t/e/f")
+        beta.run("zfs create tank/backup")
+        alpha.run("zrep allow operator tank/t --send --apply")
+        beta.run("zrep allow operator tank/backup --receive --apply")
+        zrep = partial(as_operator, alpha)
+        zrep("init -r tank/t operator@beta tank/backup/t --src-host operator@alpha")
+        for change in (
+            "echo 2 > /tank/t/x/f; echo 2 > /tank/t/e/f; dd if=/dev/urandom of=/dev/zd0 bs=64k count=4 2> /dev/null",
+            "zfs create tank/t/new; echo 1 > /tank/t/new/f; zfs rename tank/t/x tank/t/y",
+            "zfs snapshot tank/t/y@s; zfs clone tank/t/y@s tank/t/c; echo 1 > /tank/t/c/f; echo 3 > /tank/t/y/f",
+            "zfs promote tank/t/c; echo 4 > /tank/t/y/f",
+            "zfs destroy -r tank/t/new",
+            "echo 87654321 | zfs change-key -o keyformat=passphrase tank/t/e; echo 4 > /tank/t/e/f",
+        ):
+            alpha.run(change)
+            zrep("sync all")
+            for name in alpha.run("zfs list -H -o name -r -t filesystem tank/t").lines:
+                assert in_step(alpha, name, beta, name.replace("tank", "tank/backup", 1)), (change, name)
+        as_operator(beta, "expire --gone 0s tank/backup/t")
+        told = alpha.run(f"zfs set quota=1G tank/t/y; su - operator -c '{WITH_PATH} zrep sync all'").err
+        lets = re.search("next: as root on beta: (zfs allow -u operator quota tank/backup/t/y)\n", told)
+        assert lets, told
+        beta.run(lets.group(1))
+        zrep("sync tank/t")
+        assert beta.run("zfs get -Hp -o value quota tank/backup/t/y").out == f"{1 << 30}\n"
+        for words in (
+            "changeconfig --savecount 3 tank/t",
+            "changeconfig --all-snapshots tank/t",
+            "changeconfig --exclude tank/t/v",
+            "pause tank/t",
+            "unpause tank/t",
+            "sync all",
+            "expire tank/t",
+            "list",
+            "status -v",
+        ):
+            zrep(words)
+        zrep("clear tank/t")
+        assert (
+            beta.run("su - operator -c 'zfs get -H -o name -s local zrep:master -r tank/backup'", check=False).out == ""
+        )
 
 
 class TestWays:

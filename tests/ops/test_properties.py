@@ -139,6 +139,23 @@ def test_one_that_cannot_be_set_there_is_told_of_and_stops_nothing_else(linked: 
     assert own(linked, "beta") == own(linked, "alpha") == {"quota": "2147483648", "atime": "off"}
 
 
+def test_what_a_user_may_not_set_there_names_what_lets_him(linked: Hosts) -> None:
+    """zrep allow gives the least that data takes."""
+    pairs.run_as_operator(linked, "beta")
+    linked["alpha"].sh(f"zfs set quota=2g compression=lz4 {A}")
+    ended = linked.run("alpha", SYNC_ALL)
+    told = [line for line in ended.text.splitlines() if "could not follow" in line]
+    for name in ("quota", "compression"):
+        [line] = [line for line in told if name in line]
+        assert line.endswith(f"; next: as root on beta: zfs allow -u operator {name} {B}"), line
+        linked["beta"].sh(line.partition("as root on beta: ")[2])
+    good(linked.run("alpha", SYNC_ALL))
+    linked["alpha"].sh(f"zfs inherit compression {A}")
+    linked["beta"].sh(f"zfs unallow -u operator compression {B}")
+    assert f"zfs inherit compression could not follow to beta:{B}" in (text := linked.run("alpha", SYNC_ALL).text)
+    assert f"; next: as root on beta: zfs allow -u operator compression {B}" in text
+
+
 @pytest.mark.parametrize("mode", [Mode.KILL_BEFORE, Mode.KILL_AFTER, Mode.FAIL, Mode.LOST, Mode.POWER_THERE])
 def test_a_run_that_is_cut_anywhere_leaves_what_the_next_one_goes_on_with(linked: Hosts, mode: Mode) -> None:
     linked["alpha"].sh(f"zfs set compression=lz4 quota=1g atime=off {A}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from shlex import quote
 
 from zrep.core.errors import FailedError, UnreachableError, ZrepError
@@ -10,6 +11,7 @@ from zrep.core.steps import Change, InheritProperty, SetProperties
 from zrep.ops.outcome import Outcome
 from zrep.ops.session import Session
 from zrep.ops.view import View
+from zrep.zfs.errors import DeniedError
 
 
 def followed(session: Session, view: View) -> View:
@@ -42,7 +44,22 @@ def _refused(view: View, step: Change, error: ZrepError) -> Outcome:
         f"{what} could not follow to {host}:{replica}",
         filesystem=view.name,
         evidence=error.evidence or error.what,
-        advice=f"on {host}, once it can be: {command} {quote(replica)}; any other value that is set there is kept",
+        advice=_allowing(view, name, error)
+        or f"on {host}, once it can be: {command} {quote(replica)}; any other value that is set there is kept",
     )
     # News of its own: what else becomes of the filesystem is another outcome of the same run.
     return Outcome(view.name, error=told, harmless=True, about=f"{name} of {view.name}")
+
+
+def _allowing(view: View, name: str, error: ZrepError) -> str:
+    """What lets a user other than root set a property of a replica, where he was denied that; "" where it is not so."""
+    if not isinstance(error, DeniedError):
+        return ""
+    from zrep.core.requests import ReadRights  # seldom needed
+    from zrep.ops.preflight import plain_host
+
+    host = view.executor.target
+    with suppress(ZrepError):
+        if (user := host.ask(ReadRights()).user) != "root":
+            return f"as root on {plain_host(host.name)}: zfs allow -u {user} {name} {quote(view.pair.target.name)}"
+    return ""
