@@ -222,7 +222,7 @@ class TestDelegated:
             "zfs create tank/t/new; echo 1 > /tank/t/new/f; zfs rename tank/t/x tank/t/y",
             "zfs snapshot tank/t/y@s; zfs clone tank/t/y@s tank/t/c; echo 1 > /tank/t/c/f; echo 3 > /tank/t/y/f",
             "zfs promote tank/t/c; echo 4 > /tank/t/y/f",
-            "zfs destroy -r tank/t/new",
+            "zfs list -H -o name -t snapshot tank/t/new | xargs -n 1 zfs release zrep; zfs destroy -r tank/t/new",
             "echo 87654321 | zfs change-key -o keyformat=passphrase tank/t/e; echo 4 > /tank/t/e/f",
         ):
             alpha.run(change)
