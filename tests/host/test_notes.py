@@ -58,8 +58,9 @@ def test_no_link_is_followed_to_another_directory(tmp_path: Path) -> None:
     assert victim.read_text() == "precious"
 
 
-@pytest.mark.parametrize("name", [KEY, f"{KEY}.{os.getpid()}"])
-def test_no_link_is_followed_in_it(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("suffix", ["", ".PID"], ids=["the notes", "what is to replace them"])
+def test_no_link_is_followed_in_it(tmp_path: Path, suffix: str) -> None:
+    name = KEY + suffix.replace("PID", str(os.getpid()))
     victim = tmp_path / "victim"
     victim.write_text('{"hosts": ["evil"]}')
     (tmp_path / "state").mkdir(mode=0o700)
