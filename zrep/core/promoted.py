@@ -41,6 +41,8 @@ def in_another_pair(member: Member, clone: str, role: Role | None) -> bool:
     member of a tree, None for none."""
     if role is None or not role.paired:
         return False
+    if role.own_fs != clone and member.name in (role.src_fs, role.dest_fs):
+        return False  # the copy that a rejoin splits off, until its role is taken from it
     root = role.own_fs if role.within else clone
     return root != member.name and (member.role.paired or root not in ancestors(member.name))
 
